@@ -1,0 +1,416 @@
+#include "cpu/executor.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <mutex>
+#include <vector>
+
+#include "cpu/cache.h"
+#include "cpu/kernels.h"
+#include "cpu/panel.h"
+#include "cpu/pool.h"
+#include "op/rope.h"
+#include "quant/formats.h"
+
+namespace assay::cpu {
+
+namespace {
+
+/// The quantised form of a value's rows, made once a step and shared by the matmuls that read the value.
+struct QuantisedRows {
+  std::vector<int8_t> codes;
+  std::vector<float> scale, scaled_sum;
+  std::vector<int32_t> half_sums;
+  std::vector<QuantisedRow> rows;
+
+  void resize(uint64_t count, uint64_t columns) {
+    if (codes.size() < count * columns) {
+      codes.resize(count * columns);
+      scale.resize(count * columns / quantum);
+      scaled_sum.resize(count * columns / quantum);
+      half_sums.resize(count * columns / 16);
+    }
+    rows.resize(count);
+    for (uint64_t r = 0; r < count; ++r)
+      rows[r] = {codes.data() + r * columns, scale.data() + r * columns / quantum,
+                 scaled_sum.data() + r * columns / quantum, half_sums.data() + r * columns / 16};
+  }
+};
+
+bool is_block_format(uint32_t type) { return quant::info(type).block_size > 1; }
+
+class CpuExecutor final : public op::Executor {
+ public:
+  CpuExecutor(const op::Program& program, const op::ExecutorOptions& options, const Kernels& kernels)
+      : program_(program),
+        options_(options),
+        kernels_(kernels),
+        pool_(options.threads, options.flush_denormals),
+        cache_(program, options),
+        panels_(program.weights.size()),
+        buffers_(program.buffers),
+        counters_(program.operations.size()) {
+    find_barriers();
+    scratch_.resize(uint64_t(options.threads) * 2 * cache_.value_stride());
+  }
+
+  Status prepare();
+  std::span<const float> run(const op::Step& step, const op::Sink& sink) override;
+  void truncate(uint32_t, uint32_t) override {}  // a position is read only after it is written again
+  std::string device() const override { return "cpu"; }
+  std::string isa() const override { return kernels_.isa; }
+  std::string contract() const override {
+    return std::string(options_.contract == op::Contract::f32 ? "f32" : "assay/1") +
+           (options_.cache == op::CacheType::f32 ? " kv=f32" : "");
+  }
+  uint32_t threads() const override { return pool_.threads(); }
+
+ private:
+  void find_barriers();
+  void reserve(const op::Step& step);
+  void offer(const op::Operation& operation, const op::Step& step, const op::Sink& sink);
+  void execute(size_t index, const op::Step& step, uint32_t thread);
+  void quantise_input(const op::Operation& operation, const op::Step& step, uint32_t thread);
+  void matmul(size_t index, const op::Step& step);
+  void attention(size_t index, const op::Step& step, uint32_t thread);
+
+  bool quantises(const op::Operation& operation) const {
+    return operation.kind == op::Kind::matmul && options_.contract == op::Contract::assay1 &&
+           is_block_format(program_.weights[operation.weight].type);
+  }
+  uint64_t rows_of(uint32_t value, const op::Step& step) const {
+    return program_.values[value].selected ? step.selected.size() : step.tokens.size();
+  }
+  float* data(uint32_t value, uint64_t row = 0) {
+    return buffers_[program_.values[value].buffer].data() + row * program_.values[value].width;
+  }
+  /// Calls function(item) for this thread's share of `count` items.
+  template <class Function>
+  void share(uint64_t count, uint32_t thread, Function function) const {
+    const uint64_t threads = pool_.threads();
+    for (uint64_t i = count * thread / threads; i < count * (thread + 1) / threads; ++i) function(i);
+  }
+  /// Calls function(first, last) for pieces of [0, count) claimed from the operation's counter.
+  template <class Function>
+  void claim(size_t index, uint64_t count, uint64_t piece, Function function) {
+    for (;;) {
+      const uint64_t first = counters_[index].fetch_add(piece, std::memory_order_relaxed);
+      if (first >= count) return;
+      function(first, std::min(count, first + piece));
+    }
+  }
+
+  const op::Program& program_;
+  op::ExecutorOptions options_;
+  const Kernels& kernels_;
+  Pool pool_;
+  Cache cache_;
+  std::vector<Panels> panels_;                  // by weight; empty where no matmul reads it
+  std::vector<std::vector<float>> buffers_;
+  std::vector<std::atomic<uint64_t>> counters_;  // next unclaimed item of each operation
+  std::vector<bool> barrier_before_, quantise_before_;
+  QuantisedRows quantised_;
+  std::vector<float> rope_;                     // (tokens, dimensions): cos, sin
+  std::vector<float> scratch_;
+};
+
+/// A barrier stands before an operation that reads what was written since the last one, or whose output's buffer was
+/// touched since; activations are quantised before the first matmul that reads a value.
+void CpuExecutor::find_barriers() {
+  const size_t count = program_.operations.size();
+  barrier_before_.assign(count, false);
+  quantise_before_.assign(count, false);
+  std::vector<bool> touched(program_.buffers, false), written(program_.buffers, false);
+  bool cache_written = false;
+  uint32_t quantised_value = op::none;
+  for (size_t i = 0; i < count; ++i) {
+    const op::Operation& operation = program_.operations[i];
+    const auto buffer = [&](uint32_t value) { return program_.values[value].buffer; };
+    bool needed = operation.kind == op::Kind::attention && cache_written;
+    for (uint32_t input : operation.inputs) needed = needed || written[buffer(input)];
+    if (operation.output != op::none) needed = needed || touched[buffer(operation.output)];
+    if (quantises(operation) && quantised_value != operation.inputs[0]) {
+      quantise_before_[i] = true;  // with barriers on both sides
+      quantised_value = operation.inputs[0];
+      needed = true;
+    }
+    if (needed) {
+      barrier_before_[i] = true;
+      touched.assign(touched.size(), false);
+      written.assign(written.size(), false);
+      cache_written = false;
+    }
+    for (uint32_t input : operation.inputs) touched[buffer(input)] = true;
+    if (operation.output != op::none) touched[buffer(operation.output)] = written[buffer(operation.output)] = true;
+    cache_written = cache_written || operation.kind == op::Kind::kv_store;
+  }
+}
+
+Status CpuExecutor::prepare() {
+  if (!cache_.allocated())
+    return Error{fmt::format("not enough memory for the KV cache: {} bytes", Cache::bytes(program_, options_)),
+                 Exit::device};
+  uint64_t total = 0, done = 0;
+  std::vector<uint32_t> wanted;
+  for (const op::Operation& operation : program_.operations)
+    if (operation.kind == op::Kind::matmul && !panels_[operation.weight].data) {
+      if (std::find(wanted.begin(), wanted.end(), operation.weight) != wanted.end()) continue;
+      wanted.push_back(operation.weight);
+      total += program_.weights[operation.weight].data.size();
+    }
+  for (uint32_t weight : wanted) {
+    const op::Weight& source = program_.weights[weight];
+    Panels& panels = panels_[weight];
+    panels = allocate_panels(source);
+    if (!panels.data)
+      return Error{fmt::format("not enough memory for {} packed weights of {} bytes", source.name,
+                               panels.count() * panels.panel_bytes), Exit::device};
+    std::atomic<uint64_t> next{0};
+    pool_.run([&](uint32_t) {
+      for (uint64_t i = next.fetch_add(4); i < panels.count(); i = next.fetch_add(4))
+        pack(source, panels, i, std::min(panels.count(), i + 4));
+    });
+    if (options_.release) options_.release(source.data);
+    done += source.data.size();
+    if (options_.progress) options_.progress(done, total);
+  }
+  return ok();
+}
+
+void CpuExecutor::reserve(const op::Step& step) {
+  const uint64_t tokens = step.tokens.size();
+  for (const op::Value& value : program_.values) {
+    if (value.buffer == op::none) continue;
+    const uint64_t needed = (value.selected ? step.selected.size() : tokens) * value.width;
+    if (buffers_[value.buffer].size() < needed) buffers_[value.buffer].resize(needed);
+  }
+  uint64_t widest = 0;
+  for (const op::Operation& operation : program_.operations)
+    if (quantises(operation))
+      widest = std::max(widest, rows_of(operation.inputs[0], step) * program_.values[operation.inputs[0]].width);
+  if (quantised_.codes.size() < widest) quantised_.resize(1, widest);
+  const uint32_t dimensions = program_.rope.dimensions;
+  rope_.resize(tokens * dimensions);
+  for (uint64_t t = 0; t < tokens; ++t)
+    op::rope_row(program_.rope, step.positions[t], std::span(rope_).subspan(t * dimensions, dimensions));
+  for (auto& counter : counters_) counter.store(0, std::memory_order_relaxed);
+}
+
+std::span<const float> CpuExecutor::run(const op::Step& step, const op::Sink& sink) {
+  reserve(step);
+  pool_.run([&](uint32_t thread) {
+    for (size_t i = 0; i < program_.operations.size(); ++i) {
+      const op::Operation& operation = program_.operations[i];
+      if (barrier_before_[i]) pool_.barrier();
+      if (quantise_before_[i]) {
+        quantise_input(operation, step, thread);
+        pool_.barrier();
+      }
+      execute(i, step, thread);
+      if (sink) {
+        pool_.barrier();
+        if (thread == 0) offer(operation, step, sink);
+        pool_.barrier();
+      }
+    }
+  });
+  const uint32_t output = program_.operations.back().output;
+  return {data(output), rows_of(output, step) * program_.values[output].width};
+}
+
+void CpuExecutor::offer(const op::Operation& operation, const op::Step& step, const op::Sink& sink) {
+  if (operation.output != op::none) {
+    sink(operation, {data(operation.output), rows_of(operation.output, step) * program_.values[operation.output].width});
+    return;
+  }
+  const uint64_t key_width = program_.values[operation.inputs[0]].width;
+  const uint64_t value_width = program_.values[operation.inputs[1]].width;
+  const uint64_t tokens = step.tokens.size();
+  std::vector<float> stored(tokens * (key_width + value_width));
+  for (uint64_t t = 0; t < tokens; ++t)
+    cache_.read(operation.layer, step.sequences[t], step.positions[t], stored.data() + t * key_width,
+                stored.data() + tokens * key_width + t * value_width);
+  sink(operation, stored);
+}
+
+void CpuExecutor::quantise_input(const op::Operation& operation, const op::Step& step, uint32_t thread) {
+  const uint32_t input = operation.inputs[0];
+  const uint64_t columns = program_.values[input].width;
+  const uint64_t rows = rows_of(input, step);
+  const uint64_t quanta = columns / quantum;
+  const auto quantise = [&](uint64_t row, uint64_t first, uint64_t last) {
+    const uint64_t at = row * quanta + first;
+    const QuantisedRow out{quantised_.codes.data() + at * quantum, quantised_.scale.data() + at,
+                           quantised_.scaled_sum.data() + at, quantised_.half_sums.data() + 2 * at};
+    kernels_.quantise(data(input, row) + first * quantum, (last - first) * quantum, out);
+  };
+  if (rows == 1) {
+    const uint64_t threads = pool_.threads();
+    quantise(0, quanta * thread / threads, quanta * (thread + 1) / threads);
+  } else {
+    share(rows, thread, [&](uint64_t row) { quantise(row, 0, quanta); });
+  }
+}
+
+void CpuExecutor::matmul(size_t index, const op::Step& step) {
+  const op::Operation& operation = program_.operations[index];
+  const Panels& panels = panels_[operation.weight];
+  const uint32_t input = operation.inputs[0];
+  const uint64_t count = rows_of(input, step);
+  const uint64_t columns = panels.columns;
+  const float* bias = operation.bias == op::none
+                          ? nullptr
+                          : reinterpret_cast<const float*>(program_.weights[operation.bias].data.data());
+  float* y = data(operation.output);
+  // Pieces small enough to even out two threads, large enough that claiming costs nothing.
+  const uint64_t piece = std::clamp<uint64_t>(panels.count() / (8 * pool_.threads()), 1, 16);
+  std::vector<QuantisedRow> rows;
+  std::vector<const float*> plain;
+  if (quantises(operation)) {
+    for (uint64_t r = 0; r < count; ++r)
+      rows.push_back({quantised_.codes.data() + r * columns, quantised_.scale.data() + r * columns / quantum,
+                      quantised_.scaled_sum.data() + r * columns / quantum,
+                      quantised_.half_sums.data() + r * columns / 16});
+  } else {
+    for (uint64_t r = 0; r < count; ++r) plain.push_back(data(input, r));
+  }
+  claim(index, panels.count(), piece, [&](uint64_t first, uint64_t last) {
+    if (!rows.empty())
+      kernels_.matmul(panels.type, panels.data.get(), panels.panel_bytes, panels.rows, columns, first, last, rows.data(),
+                      uint32_t(count), bias, y, panels.rows);
+    else if (!plain.empty())
+      kernels_.matmul_f32(panels.type, panels.data.get(), panels.panel_bytes, panels.rows, columns, first, last,
+                          plain.data(), uint32_t(count), bias, y, panels.rows);
+  });
+}
+
+void CpuExecutor::attention(size_t index, const op::Step& step, uint32_t thread) {
+  const op::Operation& operation = program_.operations[index];
+  const op::Attention& a = program_.attention;
+  const uint32_t group = a.heads / a.kv_heads;
+  claim(index, step.tokens.size() * a.heads, 1, [&](uint64_t first, uint64_t) {
+    // Heads of one KV head and neighbouring tokens are claimed one after another, so its keys stay in cache.
+    const uint64_t kv_head = first / (step.tokens.size() * group);
+    const uint64_t rest = first % (step.tokens.size() * group);
+    const uint64_t token = rest / group;
+    const uint64_t head = kv_head * group + rest % group;
+    const uint32_t sequence = step.sequences[token];
+    AttentionHead work{};
+    work.query = data(operation.inputs[0], token) + head * a.key_dim;
+    work.keys = cache_.keys(operation.layer, sequence, uint32_t(kv_head));
+    work.values = cache_.values(operation.layer, sequence, uint32_t(kv_head));
+    work.key_count = step.positions[token] + 1;
+    work.key_dim = a.key_dim;
+    work.value_dim = a.value_dim;
+    work.value_stride = cache_.value_stride();
+    work.scale = a.scale;
+    work.scratch = scratch_.data() + uint64_t(thread) * 2 * cache_.value_stride();
+    work.output = data(operation.output, token) + head * a.value_dim;
+    (options_.cache == op::CacheType::f16 ? kernels_.attention_f16 : kernels_.attention_f32)(work);
+  });
+}
+
+void CpuExecutor::execute(size_t index, const op::Step& step, uint32_t thread) {
+  const op::Operation& operation = program_.operations[index];
+  const uint64_t tokens = step.tokens.size();
+  const uint32_t out = operation.output;
+  const uint64_t width = out == op::none ? 0 : program_.values[out].width;
+  switch (operation.kind) {
+    case op::Kind::embed: {
+      const op::Weight& table = program_.weights[operation.weight];
+      share(tokens, thread, [&](uint64_t t) {
+        quant::decode_row(table.type, table.row(uint64_t(step.tokens[t])), {data(out, t), width});
+      });
+      return;
+    }
+    case op::Kind::rms_norm: {
+      const auto* weight = reinterpret_cast<const float*>(program_.weights[operation.weight].data.data());
+      share(rows_of(out, step), thread, [&](uint64_t t) {
+        kernels_.rms_norm(data(operation.inputs[0], t), weight, width, operation.eps, data(out, t));
+      });
+      return;
+    }
+    case op::Kind::matmul: return matmul(index, step);
+    case op::Kind::rope: {
+      const uint32_t dim = program_.attention.key_dim;
+      share(tokens * operation.heads, thread, [&](uint64_t i) {
+        const uint64_t t = i / operation.heads, at = i % operation.heads * dim;
+        kernels_.rope(data(operation.inputs[0], t) + at, rope_.data() + t * program_.rope.dimensions, dim,
+                      program_.rope.dimensions, program_.rope.adjacent, data(out, t) + at);
+      });
+      return;
+    }
+    case op::Kind::kv_store:
+      share(tokens, thread, [&](uint64_t t) {
+        cache_.store(operation.layer, step.sequences[t], step.positions[t], data(operation.inputs[0], t),
+                     data(operation.inputs[1], t));
+      });
+      return;
+    case op::Kind::attention: return attention(index, step, thread);
+    case op::Kind::swiglu:
+    case op::Kind::add: {
+      const auto kernel = operation.kind == op::Kind::add ? kernels_.add : kernels_.swiglu;
+      const uint64_t pieces = (tokens * width + 255) / 256;  // elementwise over all rows at once
+      const uint64_t first = pieces * thread / pool_.threads() * 256;
+      const uint64_t last = std::min(tokens * width, pieces * (thread + 1) / pool_.threads() * 256);
+      if (first < last)
+        kernel(data(operation.inputs[0]) + first, data(operation.inputs[1]) + first, last - first, data(out) + first);
+      return;
+    }
+    case op::Kind::select_rows:
+      share(step.selected.size(), thread, [&](uint64_t i) {
+        std::memcpy(data(out, i), data(operation.inputs[0], step.selected[i]), width * sizeof(float));
+      });
+      return;
+  }
+}
+
+uint64_t physical_memory() {
+  const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGE_SIZE);
+  return pages > 0 && page > 0 ? uint64_t(pages) * uint64_t(page) : 0;
+}
+
+}  // namespace
+
+MemoryPlan plan_memory(const op::Program& program, const op::ExecutorOptions& options) {
+  MemoryPlan plan;
+  std::vector<bool> counted(program.weights.size(), false);
+  for (const op::Operation& operation : program.operations) {
+    if (operation.kind != op::Kind::matmul || counted[operation.weight]) continue;
+    counted[operation.weight] = true;
+    const op::Weight& weight = program.weights[operation.weight];
+    quant::visit(weight.type, [&]<class F>() {
+      plan.weights += (weight.rows + panel_rows - 1) / panel_rows * PanelLayout<F>::panel_bytes(weight.columns);
+    });
+  }
+  plan.cache = Cache::bytes(program, options);
+  for (uint32_t width : program.buffer_width) plan.work += uint64_t(width) * sizeof(float) * options.batch;
+  return plan;
+}
+
+Result<std::unique_ptr<op::Executor>> make_executor(const op::Program& program, const op::ExecutorOptions& given) {
+  op::ExecutorOptions options = given;
+  if (options.threads == 0) options.threads = std::max(1u, std::thread::hardware_concurrency());
+  const Kernels* kernels = options.isa.empty() ? best_kernels() : find_kernels(options.isa.c_str());
+  if (!kernels)
+    return Error{options.isa.empty() ? "this machine's CPU is older than assay's minimum, x86-64-v3 (AVX2, FMA, F16C)"
+                                     : "the instruction set '" + options.isa + "' is not to be had on this machine",
+                 Exit::device};
+  const MemoryPlan plan = plan_memory(program, options);
+  const uint64_t needed = plan.weights + plan.cache + plan.work, have = physical_memory();
+  if (have && needed > have)
+    return Error{fmt::format("not enough memory: weights {:.1f} MB + KV cache {:.1f} MB for {} positions + work space "
+                             "{:.1f} MB = {:.1f} MB, the machine has {:.1f} MB",
+                             double(plan.weights) / 1e6, double(plan.cache) / 1e6, options.context,
+                             double(plan.work) / 1e6, double(needed) / 1e6, double(have) / 1e6),
+                 Exit::device};
+  auto executor = std::make_unique<CpuExecutor>(program, options, *kernels);
+  if (Status prepared = executor->prepare(); !prepared) return prepared.error();
+  return std::unique_ptr<op::Executor>(std::move(executor));
+}
+
+}  // namespace assay::cpu

@@ -1,0 +1,9 @@
+#include "cpu/kernels_table.h"
+#include "cpu/simd_avx2.h"
+
+namespace assay::cpu {
+
+extern const Kernels kernels_avx2;
+const Kernels kernels_avx2 = make_kernels<Avx2, 4>();
+
+}  // namespace assay::cpu

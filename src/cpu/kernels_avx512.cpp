@@ -1,0 +1,9 @@
+#include "cpu/kernels_table.h"
+#include "cpu/simd_avx512.h"
+
+namespace assay::cpu {
+
+extern const Kernels kernels_avx512;
+const Kernels kernels_avx512 = make_kernels<Avx512, 6>();
+
+}  // namespace assay::cpu

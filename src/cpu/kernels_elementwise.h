@@ -1,0 +1,138 @@
+// Norm, RoPE, SwiGLU, add, activation quantisation over sixteen lanes S. Included once for each instruction set.
+#pragma once
+
+#include <cstdint>
+
+#include "cpu/kernels.h"
+#include "kernel/math.h"
+
+namespace assay::cpu {
+namespace {
+
+/// k_exp of kernel/math.h, the same operations in the same order on sixteen lanes.
+template <class S>
+typename S::F32 exp_lanes(typename S::F32 x) {
+  using F = typename S::F32;
+  const F rounder = S::set(k_exp_round);
+  const F n = S::sub(S::fma(x, S::set(k_exp_log2_e), rounder), rounder);
+  F r = S::fma(n, S::set(-k_exp_ln2_high), x);
+  r = S::fma(n, S::set(-k_exp_ln2_low), r);
+  F p = S::set(k_exp_c6);
+  p = S::fma(p, r, S::set(k_exp_c5));
+  p = S::fma(p, r, S::set(k_exp_c4));
+  p = S::fma(p, r, S::set(k_exp_c3));
+  p = S::fma(p, r, S::set(k_exp_c2));
+  p = S::fma(p, r, S::set(1.0f));
+  p = S::fma(p, r, S::set(1.0f));
+  const auto whole = S::truncate(n);
+  const auto first = S::half(whole);
+  F y = S::mul(S::mul(p, S::power_of_two(first)), S::power_of_two(S::sub(whole, first)));
+  y = S::infinity_where_greater(y, x, k_exp_high);
+  return S::zero_where_less(y, x, k_exp_low);
+}
+
+/// Applies `function(lanes…) → lanes` to n elements of one or two inputs; a tail goes through a padded copy.
+template <class S, class Function>
+void map(const float* a, const float* b, uint64_t n, float* y, Function function) {
+  uint64_t i = 0;
+  for (; i + 16 <= n; i += 16) S::store(y + i, function(S::load(a + i), S::load(b + i)));
+  if (i == n) return;
+  float ta[16] = {}, tb[16] = {}, ty[16];
+  for (uint64_t j = i; j < n; ++j) {
+    ta[j - i] = a[j];
+    tb[j - i] = b[j];
+  }
+  S::store(ty, function(S::load(ta), S::load(tb)));
+  for (uint64_t j = i; j < n; ++j) y[j] = ty[j - i];
+}
+
+template <class S>
+void add(const float* a, const float* b, uint64_t n, float* y) {
+  map<S>(a, b, n, y, [](auto u, auto v) { return S::add(u, v); });
+}
+
+/// y = silu(gate)·up, silu(g) = g / (1 + e^-g)
+template <class S>
+void swiglu(const float* gate, const float* up, uint64_t n, float* y) {
+  map<S>(gate, up, n, y, [](auto g, auto u) {
+    const auto silu = S::div(g, S::add(S::set(1.0f), exp_lanes<S>(S::negate(g))));
+    return S::floor_tiny(S::mul(silu, u), k_floor_limit);
+  });
+}
+
+/// Σ over 32 strided lanes (two registers), then the xor tree 16, 8, 4, 2, 1.
+template <class S>
+float sum_of_squares(const float* x, uint64_t n) {
+  auto low = S::zero(), high = S::zero();
+  uint64_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    const auto u = S::load(x + i), v = S::load(x + i + 16);
+    low = S::fma(u, u, low);
+    high = S::fma(v, v, high);
+  }
+  if (i < n) {
+    float tail[32] = {};
+    for (uint64_t j = i; j < n; ++j) tail[j - i] = x[j];
+    const auto u = S::load(tail), v = S::load(tail + 16);
+    low = S::fma(u, u, low);
+    high = S::fma(v, v, high);
+  }
+  return S::tree_sum(S::add(low, high));
+}
+
+/// y = (x·r)·w, r = 1/√(Σx²/n + eps)
+template <class S>
+void rms_norm(const float* x, const float* weight, uint64_t n, float eps, float* y) {
+  const float mean = k_div(sum_of_squares<S>(x, n), float(n));
+  const float r = k_div(1.0f, k_sqrt(mean + eps));
+  const auto scale = S::set(r);
+  map<S>(x, weight, n, y, [&](auto u, auto w) { return S::floor_tiny(S::mul(S::mul(u, scale), w), k_floor_limit); });
+}
+
+/// y0 = x0·cos − x1·sin, y1 = x0·sin + x1·cos, each fma over a rounded product. Sources of a few dozen
+/// operations a head: plain code.
+template <class S>
+void rope(const float* x, const float* table, uint32_t head_dim, uint32_t dimensions, bool adjacent, float* y) {
+  for (uint32_t i = 0; i < dimensions / 2; ++i) {
+    const uint32_t first = adjacent ? 2 * i : i, second = adjacent ? 2 * i + 1 : i + dimensions / 2;
+    const float c = table[2 * i], s = table[2 * i + 1], x0 = x[first], x1 = x[second];
+    y[first] = k_floor_tiny(k_fma(x0, c, -k_floor_tiny(x1 * s)));
+    y[second] = k_floor_tiny(k_fma(x1, c, k_floor_tiny(x0 * s)));
+  }
+  for (uint32_t i = dimensions; i < head_dim; ++i) y[i] = k_floor_tiny(x[i]);
+}
+
+/// Rule 1: d = max|x|/127, code = rne(x·(127/max|x|)); zeros below 2^-72; d = NaN where a value is not finite.
+template <class S>
+void quantise(const float* x, uint64_t columns, const QuantisedRow& out) {
+  for (uint64_t q = 0; q < columns / quantum; ++q) {
+    const auto low = S::load(x + quantum * q), high = S::load(x + quantum * q + 16);
+    const uint32_t bits = S::max_magnitude_bits(low, high);
+    int8_t* codes = out.codes + quantum * q;
+    const float largest = k_float(bits);
+    if (bits >= 0x7f800000u || largest < k_floor_limit) {
+      for (uint32_t i = 0; i < quantum; ++i) codes[i] = 0;
+      const float d = bits >= 0x7f800000u ? k_float(0x7fc00000u) : 0.0f;
+      out.scale[q] = out.scaled_sum[q] = d;
+      out.half_sums[2 * q] = out.half_sums[2 * q + 1] = 0;
+      continue;
+    }
+    const float inverse = k_div(127.0f, largest);
+    const int32_t a = S::quantise(low, inverse, codes);
+    const int32_t b = S::quantise(high, inverse, codes + 16);
+    out.scale[q] = k_div(largest, 127.0f);
+    out.scaled_sum[q] = out.scale[q] * float(a + b);
+    out.half_sums[2 * q] = a;
+    out.half_sums[2 * q + 1] = b;
+  }
+}
+
+template <class S>
+void to_f16(const float* x, uint64_t n, uint16_t* y) {
+  uint64_t i = 0;
+  for (; i + 16 <= n; i += 16) S::store_f16(y + i, S::load(x + i));
+  for (; i < n; ++i) y[i] = k_f32_to_f16(x[i]);
+}
+
+}  // namespace
+}  // namespace assay::cpu

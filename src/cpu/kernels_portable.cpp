@@ -1,0 +1,9 @@
+#include "cpu/kernels_table.h"
+#include "cpu/simd_portable.h"
+
+namespace assay::cpu {
+
+extern const Kernels kernels_portable;
+const Kernels kernels_portable = make_kernels<Portable, 4>();
+
+}  // namespace assay::cpu

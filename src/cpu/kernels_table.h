@@ -1,0 +1,20 @@
+// The table of one instruction set from the templates. Included by kernels_ISA.cpp only.
+#pragma once
+
+#include "cpu/kernels_attention.h"
+#include "cpu/kernels_elementwise.h"
+#include "cpu/kernels_matmul.h"
+
+namespace assay::cpu {
+namespace {
+
+/// `width`: columns of activations a matmul tile holds in registers.
+template <class S, int width>
+constexpr Kernels make_kernels() {
+  return {S::name,     quantise<S>, matmul<S, width>, matmul_f32<S, 4>,        rms_norm<S>,
+          rope<S>,     swiglu<S>,   add<S>,           attention<S, uint16_t>,  attention<S, float>,
+          to_f16<S>};
+}
+
+}  // namespace
+}  // namespace assay::cpu

@@ -1,0 +1,65 @@
+// The functions of the contract assay/1, one order of operations on every device (docs/numbers.md).
+#pragma once
+
+#include "kernel/lang.h"
+
+namespace assay {
+
+/// Values of an operation's output below this magnitude become +0, so that no f32 denormal can
+/// arise downstream (docs/numbers.md, "No denormals").
+inline constexpr float k_floor_limit = 0x1p-72f;
+
+/// x, or +0 where |x| < 2^-72. NaN passes.
+K_FN float k_floor_tiny(float x) {
+  return (x > -k_floor_limit && x < k_floor_limit) ? 0.0f : x;
+}
+
+// e^r = 1 + r + r²·(c2 + c3·r + c4·r² + c5·r³ + c6·r⁴) on |r| <= ln2/2: least maximum relative
+// error with the first two coefficients held at 1 (so that e^0 = 1), the others rounded to f32 one
+// after another: 2^-28.2.
+K_TABLE float k_exp_c2 = 0x1.fffffcp-2f;
+K_TABLE float k_exp_c3 = 0x1.555492p-3f;
+K_TABLE float k_exp_c4 = 0x1.5558aap-5f;
+K_TABLE float k_exp_c5 = 0x1.12396ep-7f;
+K_TABLE float k_exp_c6 = 0x1.6a524cp-10f;
+K_TABLE float k_exp_log2_e = 0x1.715476p+0f;
+K_TABLE float k_exp_ln2_high = 0x1.62e4p-1f;    // 15 bits: n·high is exact for |n| <= 128
+K_TABLE float k_exp_ln2_low = 0x1.7f7d1cp-20f;  // ln 2 − high, rounded
+K_TABLE float k_exp_low = -50.0f;                // below: 0
+K_TABLE float k_exp_high = 88.72283f;            // above: infinity
+K_TABLE float k_exp_round = 0x1.8p+23f;         // adding it rounds to an integer, ties to even
+
+/// e^x: +0 below -50, infinity above 88.72283, NaN for NaN; else 2^n·p(r), n = rint(x·log2 e), r =
+/// x − n·ln 2. Relative error under 2^-23.6 (2^-23.644 measured over every f32 of [-50, 88.72283],
+/// worst at 5.836); e^0 = 1; never a denormal. Not strictly monotone: neighbours may swap by one
+/// ulp, about once in 10^6.
+K_FN float k_exp(float x) {
+  if (x < k_exp_low) return 0.0f;
+  if (x > k_exp_high) return k_float(0x7f800000u);
+  if (!(x == x)) return k_float(0x7fc00000u);
+  const float n = k_fma(x, k_exp_log2_e, k_exp_round) - k_exp_round;
+  float r = k_fma(n, -k_exp_ln2_high, x);
+  r = k_fma(n, -k_exp_ln2_low, r);
+  float p = k_exp_c6;
+  p = k_fma(p, r, k_exp_c5);
+  p = k_fma(p, r, k_exp_c4);
+  p = k_fma(p, r, k_exp_c3);
+  p = k_fma(p, r, k_exp_c2);
+  p = k_fma(p, r, 1.0f);
+  p = k_fma(p, r, 1.0f);
+  // n can be 128 (x just under 88.72): scale in two steps, each an exact product with a power of
+  // two.
+  const int32_t whole = int32_t(n);
+  const int32_t first = whole >> 1;
+  const int32_t second = whole - first;
+  return (p * k_float(uint32_t(first + 127) << 23)) * k_float(uint32_t(second + 127) << 23);
+}
+
+/// x·sigmoid(x) = x / (1 + e^-x). Relative error under 2^-22.2 for x >= -88.72; below that −0 (e^-x
+/// overflows; the true value is under 2.7e-37). −infinity gives NaN: an infinite activation is
+/// never hidden.
+K_FN float k_silu(float x) {
+  return k_div(x, 1.0f + k_exp(-x));
+}
+
+}  // namespace assay

@@ -1,0 +1,48 @@
+// What runs a program. One of the two virtual seams (the other is the device queue).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/result.h"
+#include "op/program.h"
+
+namespace assay::op {
+
+enum class CacheType { f16, f32 };
+enum class Contract { assay1, f32 };  ///< f32: activations are not quantised (CPU only)
+
+struct ExecutorOptions {
+  uint32_t threads = 0;                 ///< 0: the machine's cores
+  uint32_t context = 0;                 ///< positions a sequence can hold
+  uint32_t sequences = 1;               ///< caches
+  uint32_t batch = 512;                 ///< most tokens in one step
+  CacheType cache = CacheType::f16;
+  Contract contract = Contract::assay1;
+  std::string isa;                      ///< "" picks the best; else avx2, avx512, portable
+  bool flush_denormals = false;         ///< runs with FTZ and DAZ set: a test of One Answer, no bit may change
+  std::function<void(uint64_t done, uint64_t total)> progress;   ///< weight bytes prepared; may be empty
+  std::function<void(std::span<const uint8_t>)> release;  ///< called with weight bytes no longer read; may be empty
+};
+
+/// Sees each operation's result as the executor finished it. `output` is (rows, width) f32; for kv_store it is
+/// the new keys, then the new values, as the cache holds them (converted to f32), each (tokens, kv_heads·dim).
+using Sink = std::function<void(const Operation&, std::span<const float> output)>;
+
+class Executor {
+ public:
+  virtual ~Executor() = default;
+  /// Runs one step and returns the logits, (selected, vocabulary) f32; valid until the next step.
+  virtual std::span<const float> run(const Step& step, const Sink& sink) = 0;
+  /// Forgets what a sequence's cache holds from `position` on.
+  virtual void truncate(uint32_t sequence, uint32_t position) = 0;
+  virtual std::string device() const = 0;    ///< "cpu", "reference"
+  virtual std::string isa() const = 0;       ///< "avx2", …; "" where it has no meaning
+  virtual std::string contract() const = 0;  ///< "assay/1", "assay/1 kv=f32", "f32", "exact", …
+  virtual uint32_t threads() const = 0;
+};
+
+}  // namespace assay::op

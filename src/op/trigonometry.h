@@ -1,0 +1,17 @@
+// sin, cos, exp2 and log2 in double from +, −, ×, ÷ and fma only, so that every machine makes the same RoPE
+// tables: platforms' libm part in the last bit. Errors are stated; all far below half an ulp of f32.
+#pragma once
+
+namespace assay::op {
+
+struct SinCos {
+  double sin, cos;
+};
+
+/// sin x and cos x for |x| <= 2^24, absolute error under 1e-15 + 3e-17·|x|.
+SinCos sin_cos(double x);
+
+/// base^exponent for base > 0 and |exponent·log2 base| <= 1000, relative error under 1e-13.
+double power(double base, double exponent);
+
+}  // namespace assay::op

@@ -1,0 +1,62 @@
+// From logits to a token: penalties, top-k, top-p, min-p, temperature, then a draw. Order and
+// defaults as llama.cpp's: penalties, top_k, top_p, min_p, temperature, draw (its dry, top-n-sigma,
+// typical and xtc are off by default and absent here).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace assay::run {
+
+struct SamplerOptions {
+  float temperature =
+      0.8f;             ///< <= 0: greedy (the highest logit after penalties, ties to the lower id)
+  int32_t top_k = 40;   ///< <= 0: all
+  float top_p = 0.95f;  ///< >= 1: all
+  float min_p = 0.05f;  ///< <= 0: all
+  float repeat_penalty = 1.0f;  ///< 1: off; > 0
+  float frequency_penalty = 0.0f;
+  float presence_penalty = 0.0f;
+  int32_t repeat_last_n = 64;  ///< window of the penalties; 0: off, -1: everything
+  uint64_t seed = 0;
+};
+
+/// Philox4x32-10: 128 random bits for a counter and a key. Source: Salmon et al., "Parallel random
+/// numbers: as easy as 1, 2, 3", SC 2011.
+std::array<uint32_t, 4> philox4x32_10(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
+
+/// Uniform in [0, 1), 53 bits: Philox with the key (seed) and the counter (position, 0).
+double uniform(uint64_t seed, uint64_t position);
+
+/// Chooses tokens. The same logits, history, options and position give the same token on every
+/// machine: nothing here calls libm, and every sum goes best first.
+class Sampler {
+ public:
+  explicit Sampler(SamplerOptions options);
+
+  /// Records a token (prompt or generated) for the penalties.
+  void accept(int32_t token);
+
+  /// The token for `position` (the position it will take). A logit that is NaN or −infinity is
+  /// never chosen; −1 where no other is left.
+  int32_t sample(std::span<const float> logits, uint64_t position) const;
+
+  struct Candidate {
+    int32_t id;
+    float logit;         ///< after the penalties
+    double probability;  ///< after the filters and the temperature
+  };
+  /// What all filters leave, probabilities summing to 1, best first (ties: lower id first). For
+  /// tests and `logprobs`.
+  std::vector<Candidate> candidates(std::span<const float> logits) const;
+
+ private:
+  std::vector<Candidate> penalised(std::span<const float> logits) const;
+
+  SamplerOptions options_;
+  std::vector<int32_t> history_;
+};
+
+}  // namespace assay::run

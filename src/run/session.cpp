@@ -1,0 +1,99 @@
+#include "run/session.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cpu/executor.h"
+#include "model/model.h"
+#include "reference/executor.h"
+
+namespace assay::run {
+
+namespace {
+
+Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
+                                                    const op::Program& program,
+                                                    const op::ExecutorOptions& options) {
+  if (device == "cpu") return cpu::make_executor(program, options);
+  if (device == "reference")
+    return reference::make_executor(program, options, reference::Mode::exact);
+  return Error{fmt::format("device '{}' is not in this build; it has: cpu, reference", device),
+               Exit::device};
+}
+
+}  // namespace
+
+Result<Session> Session::open(const std::string& path, const SessionOptions& options) {
+  Session session;
+  auto file = gguf::File::open(path);
+  if (!file) return file.error();
+  session.file_ = std::make_unique<gguf::File>(std::move(*file));
+  auto program = model::build(*session.file_);
+  if (!program) return program.error();
+  session.program_ = std::make_unique<op::Program>(std::move(*program));
+  session.context_ = options.context ? options.context : session.program_->trained_context;
+  op::ExecutorOptions executor_options = options.executor;
+  executor_options.context = session.context_;
+  const gguf::File* mapped = session.file_.get();
+  executor_options.release = [mapped](std::span<const uint8_t> bytes) { mapped->release(bytes); };
+  auto executor = make_executor(options.device, *session.program_, executor_options);
+  if (!executor) return executor.error();
+  session.executor_ = std::move(*executor);
+  session.held_.assign(executor_options.sequences, 0);
+  session.batch_ = executor_options.batch;
+  return session;
+}
+
+Result<std::span<const float>> Session::step(std::span<const Part> parts, Wanted wanted,
+                                             const op::Sink& sink) {
+  std::vector<int32_t> tokens;
+  std::vector<uint32_t> positions, sequences, selected;
+  for (const Part& part : parts) {
+    const uint64_t needed = held_[part.sequence] + part.tokens.size();
+    if (needed > context_)
+      return Error{fmt::format("context full: {} tokens needed, the limit is {} (-c sets it)",
+                               needed, context_)};
+    for (uint64_t i = 0; i < part.tokens.size(); ++i) {
+      const int32_t token = part.tokens[i];
+      if (token < 0 || uint32_t(token) >= program_->vocabulary)
+        return Error{
+            fmt::format("token {} is beyond the vocabulary of {}", token, program_->vocabulary)};
+      if (wanted == Wanted::all || i + 1 == part.tokens.size())
+        selected.push_back(uint32_t(tokens.size()));
+      tokens.push_back(token);
+      positions.push_back(held_[part.sequence] + uint32_t(i));
+      sequences.push_back(part.sequence);
+    }
+  }
+  if (tokens.size() > batch_)
+    return Error{fmt::format("{} tokens in one step, the batch holds {}", tokens.size(), batch_)};
+  const auto logits = executor_->run({tokens, positions, sequences, selected}, sink);
+  for (const Part& part : parts) held_[part.sequence] += uint32_t(part.tokens.size());
+  return logits;
+}
+
+Result<std::span<const float>> Session::feed(
+    uint32_t sequence, std::span<const int32_t> tokens, Wanted wanted,
+    const std::function<void(std::span<const float>)>& each, const op::Sink& sink) {
+  if (held_[sequence] + tokens.size() > context_)  // said before any work
+    return Error{fmt::format("context full: {} tokens needed, the limit is {} (-c sets it)",
+                             held_[sequence] + tokens.size(), context_)};
+  std::span<const float> last;
+  for (size_t start = 0; start < tokens.size(); start += batch_) {
+    const Part part{sequence,
+                    tokens.subspan(start, std::min<size_t>(batch_, tokens.size() - start))};
+    const auto logits = step({&part, 1}, wanted, sink);
+    if (!logits) return logits.error();
+    if (each) each(*logits);
+    last = logits->last(program_->vocabulary);
+  }
+  return last;
+}
+
+void Session::truncate(uint32_t sequence, uint32_t position) {
+  held_[sequence] = std::min(held_[sequence], position);
+  executor_->truncate(sequence, held_[sequence]);
+}
+
+}  // namespace assay::run

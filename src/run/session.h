@@ -1,0 +1,68 @@
+// A loaded model, ready to run: file, program, executor, and what each sequence's cache holds.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "gguf/file.h"
+#include "op/executor.h"
+#include "op/program.h"
+
+namespace assay::run {
+
+struct SessionOptions {
+  std::string device = "cpu";    ///< cpu, reference
+  uint32_t context = 0;          ///< 0: the model's trained context
+  op::ExecutorOptions executor;  ///< context is set by the session
+};
+
+class Session {
+ public:
+  /// Errors: what gguf, model and the executor refuse; a device that this build does not have.
+  static Result<Session> open(const std::string& path, const SessionOptions& options);
+
+  const gguf::File& file() const { return *file_; }
+  const op::Program& program() const { return *program_; }
+  const op::Executor& executor() const { return *executor_; }
+  uint32_t context() const { return context_; }
+  uint32_t position(uint32_t sequence) const {
+    return held_[sequence];
+  }  ///< tokens the cache holds
+
+  struct Part {
+    uint32_t sequence = 0;
+    std::span<const int32_t> tokens;
+  };
+  enum class Wanted { last, all };  ///< logits of each part's last token, or of every token
+
+  /// Runs the parts' tokens in one step, each continuing its sequence. Logits in order of the
+  /// parts' tokens, (wanted, vocabulary). Errors: context full (needed, limit), a token beyond the
+  /// vocabulary, more tokens than the batch holds.
+  Result<std::span<const float>> step(std::span<const Part> parts, Wanted wanted,
+                                      const op::Sink& sink = {});
+
+  /// Runs tokens of one sequence in steps of at most the batch; `each` sees every step's logits.
+  /// Returns the last token's logits.
+  Result<std::span<const float>> feed(uint32_t sequence, std::span<const int32_t> tokens,
+                                      Wanted wanted,
+                                      const std::function<void(std::span<const float>)>& each = {},
+                                      const op::Sink& sink = {});
+
+  /// Forgets a sequence's tokens from `position` on.
+  void truncate(uint32_t sequence, uint32_t position);
+
+ private:
+  Session() = default;
+  std::unique_ptr<gguf::File> file_;
+  std::unique_ptr<op::Program> program_;
+  std::unique_ptr<op::Executor> executor_;
+  std::vector<uint32_t> held_;
+  uint32_t context_ = 0, batch_ = 0;
+};
+
+}  // namespace assay::run

@@ -1,0 +1,67 @@
+#include "text/byte_level.h"
+
+#include <array>
+
+namespace assay::text {
+namespace {
+
+constexpr uint32_t letters_end = 256 + 68;  // the last letter is U+0143
+constexpr int16_t no_byte = -1;
+
+struct Map {
+  std::array<uint16_t, 256> letter;
+  std::array<int16_t, letters_end> byte;  // by code point
+};
+
+constexpr Map make_map() {
+  Map map{};
+  map.byte.fill(no_byte);
+  uint16_t next = 256;
+  for (uint16_t byte = 0; byte < 256; ++byte) {
+    const bool itself = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
+    map.letter[byte] = itself ? byte : next++;
+    map.byte[map.letter[byte]] = static_cast<int16_t>(byte);
+  }
+  return map;
+}
+
+constexpr Map map = make_map();
+
+}  // namespace
+
+uint32_t letter_of_byte(uint8_t byte) {
+  return map.letter[byte];
+}
+
+std::string letters_of_bytes(std::string_view bytes) {
+  std::string letters;
+  for (const char c : bytes) {
+    const uint32_t letter = letter_of_byte(static_cast<uint8_t>(c));
+    if (letter < 0x80) {
+      letters += static_cast<char>(letter);
+    } else {  // all letters are below U+0800: two bytes
+      letters += static_cast<char>(0xC0 | (letter >> 6));
+      letters += static_cast<char>(0x80 | (letter & 0x3F));
+    }
+  }
+  return letters;
+}
+
+std::optional<std::string> bytes_of_letters(std::string_view letters) {
+  std::string bytes;
+  bytes.reserve(letters.size());
+  for (uint64_t i = 0; i < letters.size(); ++i) {
+    uint32_t letter = static_cast<uint8_t>(letters[i]);
+    if (letter >= 0x80) {
+      if (letter < 0xC2 || letter > 0xDF || i + 1 == letters.size()) return std::nullopt;
+      const auto second = static_cast<uint8_t>(letters[++i]);
+      if ((second & 0xC0) != 0x80) return std::nullopt;
+      letter = (letter & 0x1F) << 6 | (second & 0x3F);
+    }
+    if (letter >= letters_end || map.byte[letter] == no_byte) return std::nullopt;
+    bytes += static_cast<char>(map.byte[letter]);
+  }
+  return bytes;
+}
+
+}  // namespace assay::text

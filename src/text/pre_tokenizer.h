@@ -1,0 +1,42 @@
+// Cuts text into pre-tokens, the pieces inside which byte pairs merge: the rules that
+// `tokenizer.ggml.pre` names, as regular expressions.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace assay::text {
+
+struct PreTokenizerRules {
+  std::string_view name;                      ///< as in tokenizer.ggml.pre
+  std::span<const std::string_view> stages;   ///< each cuts what the one before it left
+  bool whole_words = false;  ///< a pre-token that is a vocabulary entry is that token, whatever the merges say
+  bool adds_bos = false;     ///< where the file has no tokenizer.ggml.add_bos_token
+};
+
+/// nullptr where the name is not supported.
+const PreTokenizerRules* find_rules(std::string_view name);
+/// "smollm, gpt-2, …", with the aliases.
+std::string supported_pre_tokenizers();
+
+class PreTokenizer {
+ public:
+  explicit PreTokenizer(const PreTokenizerRules& rules, bool just_in_time = true);
+  PreTokenizer(PreTokenizer&&) noexcept;
+  PreTokenizer& operator=(PreTokenizer&&) noexcept;
+  ~PreTokenizer();
+
+  /// Pieces that joined are `text`, byte for byte. Bytes that are not UTF-8 are pieces of their own.
+  std::vector<std::string_view> split(std::string_view text) const;
+
+ private:
+  struct Stage;
+  std::vector<Stage> stages_;
+};
+
+}  // namespace assay::text

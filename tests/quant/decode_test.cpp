@@ -1,0 +1,173 @@
+// Scalar decode against PyPI's `gguf`: the committed golden blocks, and fresh ones where the
+// package is there.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "quant/formats.h"
+
+namespace assay::quant {
+namespace {
+
+const std::string source_dir = ASSAY_SOURCE_DIR;
+
+std::vector<uint8_t> read_bytes(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+/// Golden bits: NaN stands as 7fc00000, whichever NaN the decoder makes.
+uint32_t comparable_bits(float x) {
+  return x == x ? k_bits(x) : 0x7fc00000u;
+}
+
+/// n blocks, then n·block_size f32 (tests/quant/make_golden.py): every weight's bits must be equal.
+template <class F>
+void expect_equal_to_golden(const std::string& directory, uint64_t least_blocks) {
+  const std::vector<uint8_t> bytes = read_bytes(directory + "/quant_" + F::name + ".bin");
+  const uint64_t bytes_a_block = F::block_bytes + 4ull * F::block_size;
+  ASSERT_EQ(bytes.size() % bytes_a_block, 0u) << F::name;
+  const uint64_t blocks = bytes.size() / bytes_a_block;
+  ASSERT_GE(blocks, least_blocks) << F::name;
+
+  const uint64_t weights = blocks * F::block_size;
+  std::vector<uint32_t> expected(weights);
+  std::memcpy(expected.data(), bytes.data() + blocks * F::block_bytes, 4 * weights);
+  std::vector<float> row(weights);
+  ASSERT_TRUE(decode_row(F::id, std::span(bytes).first(blocks * F::block_bytes), row));
+
+  uint64_t wrong = 0, not_a_number = 0;
+  for (uint64_t i = 0; i < weights; ++i) {
+    not_a_number += row[i] != row[i];
+    const float single =
+        decode<F>(bytes.data() + i / F::block_size * F::block_bytes, uint32_t(i % F::block_size));
+    if (comparable_bits(row[i]) == expected[i] && comparable_bits(single) == expected[i]) continue;
+    if (++wrong <= 3)
+      ADD_FAILURE() << F::name << " block " << i / F::block_size << " weight " << i % F::block_size
+                    << ": found " << std::hex << k_bits(row[i]) << ", gguf gives " << expected[i];
+  }
+  EXPECT_EQ(wrong, 0u) << F::name << ": of " << weights;
+  EXPECT_GT(not_a_number, 0u) << F::name << ": the golden's NaN blocks were lost";
+}
+
+template <class... F>
+void expect_all_equal_to_golden(List<F...>, const std::string& directory) {
+  // 40 blocks a block format, some hundreds of values a float format.
+  (expect_equal_to_golden<F>(directory, is_float_format<F> ? 200 : 40), ...);
+}
+
+TEST(Decode, EqualsGgufBitForBitOnGoldenBlocks) {
+  expect_all_equal_to_golden(All{}, source_dir + "/tests/golden");
+}
+
+/// A Python that may have `gguf`: $ASSAY_PYTHON, the repository's venv, python3.
+std::string python() {
+  if (const char* chosen = std::getenv("ASSAY_PYTHON")) return chosen;
+  const std::string local = source_dir + "/.venv/bin/python";
+  return std::filesystem::exists(local) ? local : "python3";
+}
+
+TEST(Decode, EqualsGgufBitForBitLive) {
+  namespace fs = std::filesystem;
+  const std::string directory = std::string(ASSAY_BINARY_DIR) + "/live_gguf";
+  for (const std::string seed : {"1", "2", "3", "4", "5"}) {
+    fs::remove_all(directory);
+    const std::string command = "'" + python() + "' '" + source_dir +
+                                "/tests/quant/make_golden.py' '" + directory + "' --seed " + seed +
+                                " >/dev/null 2>&1";
+    const int status = std::system(command.c_str());
+    if (!fs::exists(directory + "/quant_Q6_K.bin")) {
+      ASSERT_NE(status, 0);
+      GTEST_SKIP() << "no Python with the package gguf (ASSAY_PYTHON names one)";
+    }
+    ASSERT_EQ(status, 0);
+    expect_all_equal_to_golden(All{}, directory);
+    if (seed != "1") continue;
+    for (const auto& entry : fs::directory_iterator(directory))  // seed 1 is the committed golden
+      EXPECT_EQ(read_bytes(entry.path().string()),
+                read_bytes(source_dir + "/tests/golden/" + entry.path().filename().string()))
+          << entry.path().filename();
+  }
+}
+
+TEST(Decode, HandComputedBlocks) {
+  // Q8_0: d = 0.5, codes -128, 127, 0.
+  std::vector<uint8_t> q8(Q8_0::block_bytes, 0);
+  q8[1] = 0x38, q8[2] = 0x80, q8[3] = 0x7f;
+  EXPECT_EQ(decode<Q8_0>(q8.data(), 0), -64.0f);
+  EXPECT_EQ(decode<Q8_0>(q8.data(), 1), 63.5f);
+  EXPECT_EQ(decode<Q8_0>(q8.data(), 2), 0.0f);
+  // Q4_1: d = 2, m = -1; byte 0 = 0xa3: weight 0 has code 3, weight 16 has code 10.
+  std::vector<uint8_t> q4(Q4_1::block_bytes, 0);
+  q4[1] = 0x40, q4[3] = 0xbc, q4[4] = 0xa3;
+  EXPECT_EQ(decode<Q4_1>(q4.data(), 0), 2.0f * 3 - 1);
+  EXPECT_EQ(decode<Q4_1>(q4.data(), 16), 2.0f * 10 - 1);
+  EXPECT_EQ(decode<Q4_1>(q4.data(), 1), -1.0f);
+  // Q4_K: d = dmin = 1; group 5: sc = 0x2b = 43 (nibble 0xb in byte 13, top bits 2 in byte 5),
+  // m = 0x17 = 23 (nibble 7, top bits 1 in byte 9); code 9 in the high nibble of codes byte 64 →
+  // weight 160.
+  std::vector<uint8_t> q4k(Q4_K::block_bytes, 0);
+  q4k[1] = 0x3c, q4k[3] = 0x3c, q4k[13] = 0x7b, q4k[5] = 0x80, q4k[9] = 0x40, q4k[16 + 64] = 0x90;
+  EXPECT_EQ(decode<Q4_K>(q4k.data(), 160), 43.0f * 9 - 23);
+  EXPECT_EQ(decode<Q4_K>(q4k.data(), 161), -23.0f);
+  // Q6_K: d = 1, weight 199 = second half, quarter 2, lane 7: high nibble of byte 64 + 7, bits 4..5
+  // of byte 128 + 32 + 7; code 0x2d = 45, scale of group 199/16 = 12 is -3.
+  std::vector<uint8_t> q6k(Q6_K::block_bytes, 0);
+  q6k[64 + 7] = 0xd0, q6k[128 + 32 + 7] = 0x20, q6k[192 + 12] = 0xfd, q6k[209] = 0x3c;
+  EXPECT_EQ(decode<Q6_K>(q6k.data(), 199), -3.0f * (45 - 32));
+}
+
+TEST(Formats, ListGivesGgufIdsAndSizes) {
+  // GGUF tensor type ids, block sizes and bytes as the GGUF specification lists them.
+  struct Fact {
+    uint32_t id, block_size, block_bytes;
+    const char* name;
+  };
+  for (const Fact& fact : {Fact{0, 1, 4, "F32"},
+                           {1, 1, 2, "F16"},
+                           {3, 32, 20, "Q4_1"},
+                           {8, 32, 34, "Q8_0"},
+                           {12, 256, 144, "Q4_K"},
+                           {14, 256, 210, "Q6_K"}}) {
+    const Info found = info(fact.id);
+    EXPECT_EQ(found.name, fact.name);
+    EXPECT_EQ(found.block_size, fact.block_size);
+    EXPECT_EQ(found.block_bytes, fact.block_bytes);
+  }
+  for (uint32_t id : {2u, 4u, 5u, 9u, 15u, 41u, 0xffffffffu}) {
+    EXPECT_EQ(info(id).block_size, 0u) << id;
+    EXPECT_FALSE(decode_row(id, {}, {})) << id;
+  }
+  EXPECT_EQ(supported_names(), "F32, F16, Q8_0, Q4_1, Q4_K, Q6_K");
+}
+
+/// Within one group every weight has one scale and minimum, and codes stay below 2^code_bits.
+template <class F>
+void expect_codes_in_range() {
+  std::vector<uint8_t> block(F::block_bytes);
+  uint32_t state = 12345, seen_highest = 0;
+  for (int round = 0; round < 64; ++round) {
+    for (uint8_t& byte : block) byte = uint8_t((state = state * 1664525u + 1013904223u) >> 24);
+    for (uint32_t i = 0; i < F::block_size; ++i) {
+      ASSERT_LT(F::code(block.data(), i), 1u << F::code_bits) << F::name;
+      seen_highest |= F::code(block.data(), i);
+    }
+  }
+  EXPECT_EQ(seen_highest, (1u << F::code_bits) - 1) << F::name;
+  EXPECT_EQ(F::block_size % F::group_size, 0u);
+}
+
+TEST(Formats, CodesFillTheirBits) {
+  expect_codes_in_range<Q8_0>();
+  expect_codes_in_range<Q4_1>();
+  expect_codes_in_range<Q4_K>();
+  expect_codes_in_range<Q6_K>();
+}
+
+}  // namespace
+}  // namespace assay::quant
