@@ -1,11 +1,14 @@
-// What the subcommands share: names of models, errors, escaping.
+// What the subcommands share: names of models, flags of a model, errors, the terminal.
 #pragma once
 
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
-
-namespace assay::cli {}
+#include "run/session.h"
 
 /// A path as it stands, or the file of a known model in the cache; "" is the default model.
 /// Errors: no such file, a known model that has not been fetched (says how to fetch it).
@@ -13,3 +16,49 @@ assay::Result<std::string> resolve_model(const std::string& name_or_path);
 
 /// Prints `assay: SENTENCE` to stderr and returns the exit code.
 int report(const assay::Error& error);
+
+/// Flags of every command that runs a model.
+struct ModelFlags {
+  std::string model;
+  std::string device = "cpu";
+  std::string cache = "f16";
+  std::string contract = "assay/1";
+  uint32_t threads = 0;
+  uint32_t context = 0;
+  bool flush_denormals = false;
+};
+void add_model_flags(CLI::App& command, ModelFlags& flags);
+
+/// Opens the flags' model: resolves the name, reads ASSAY_ISA, shows a progress bar on a terminal.
+assay::Result<assay::run::Session> open_session(const ModelFlags& flags, uint32_t batch, uint32_t sequences = 1);
+
+/// "cpu (avx2, 2 threads), contract assay/1"
+std::string describe(const assay::op::Executor& executor);
+
+/// "1,2,3" as token ids.
+assay::Result<std::vector<int32_t>> parse_ids(const std::string& text);
+
+/// A whole file, or standard input for "-".
+assay::Result<std::string> read_text(const std::string& path);
+
+/// A bar on stderr when that is a terminal; nothing otherwise.
+class Progress {
+ public:
+  explicit Progress(std::string label);
+  void show(uint64_t done, uint64_t total);
+  ~Progress();
+
+ private:
+  std::string label_;
+  bool terminal_, shown_ = false;
+  int last_ = -1;
+};
+
+/// Set by Ctrl-C once `catch_interrupt` was called; a second Ctrl-C ends the program.
+extern std::atomic<bool> interrupted;
+void catch_interrupt();
+
+/// Seconds on a monotonic clock.
+double seconds();
+/// Most memory this process has held, in bytes.
+uint64_t peak_bytes();

@@ -37,8 +37,9 @@ struct TypeTotal {
 
 /// Bytes of keys and values, all heads of all layers, for a number of positions.
 struct CachePlan {
-  uint64_t values_per_position = 0;  // Σ over layers of key_value_heads · (key_length + value_length)
-  std::optional<uint64_t> context;   // positions that the model was trained with
+  uint64_t values_per_position =
+      0;  // Σ over layers of key_value_heads · (key_length + value_length)
+  std::optional<uint64_t> context;  // positions that the model was trained with
   std::optional<uint64_t> bytes(uint64_t positions, uint64_t bytes_per_value) const {
     uint64_t total = 0;
     if (__builtin_mul_overflow(values_per_position, positions, &total)) return std::nullopt;
@@ -68,7 +69,8 @@ Weights measure(const gguf::File& file, const gguf::Tensor& tensor) {
     const auto bytes = tensor.data.subspan(begin, std::min(step, tensor.data.size() - begin));
     hash.update(bytes);
     if (!found.decodable) continue;
-    const std::span<float> decoded(values.data(), bytes.size() / type.block_bytes * type.block_size);
+    const std::span<float> decoded(values.data(),
+                                   bytes.size() / type.block_bytes * type.block_size);
     found.decodable = quant::decode_row(tensor.type, bytes, decoded);
     for (const float value : decoded) {
       if (std::isnan(value)) {
@@ -87,17 +89,20 @@ Weights measure(const gguf::File& file, const gguf::Tensor& tensor) {
 }
 
 /// Heads of keys and values, summed over the layers. The key holds one number, or one a layer.
-std::optional<uint64_t> heads_of_all_layers(const gguf::File& file, const std::string& key, uint64_t layers) {
+std::optional<uint64_t> heads_of_all_layers(const gguf::File& file, const std::string& key,
+                                            uint64_t layers) {
   const gguf::Value* value = file.find(key);
   if (value == nullptr) return std::nullopt;
   uint64_t sum = 0;
   if (const auto* array = std::get_if<gguf::Array>(&value->data)) {
-    if (array->bytes.empty() || array->type == gguf::ValueType::f32 || array->type == gguf::ValueType::f64) {
+    if (array->bytes.empty() || array->type == gguf::ValueType::f32 ||
+        array->type == gguf::ValueType::f64) {
       return std::nullopt;
     }
     for (uint64_t i = 0; i < array->count; ++i) {
       const int64_t heads = array->integer(i);
-      if (heads < 0 || __builtin_add_overflow(sum, static_cast<uint64_t>(heads), &sum)) return std::nullopt;
+      if (heads < 0 || __builtin_add_overflow(sum, static_cast<uint64_t>(heads), &sum))
+        return std::nullopt;
     }
     return sum;
   }
@@ -106,7 +111,8 @@ std::optional<uint64_t> heads_of_all_layers(const gguf::File& file, const std::s
   return sum;
 }
 
-/// Empty where the file doesn't say enough, or says nonsense. `inspect` shows any file, so none of it is an error.
+/// Empty where the file doesn't say enough, or says nonsense. `inspect` shows any file, so none of
+/// it is an error.
 std::optional<CachePlan> plan_cache(const gguf::File& file) {
   const auto architecture = file.string_value("general.architecture");
   if (!architecture || !*architecture) return std::nullopt;
@@ -124,12 +130,14 @@ std::optional<CachePlan> plan_cache(const gguf::File& file) {
   const auto query_heads = number(".attention.head_count");
   std::optional<uint64_t> head_length;
   if (width && query_heads && *query_heads > 0) head_length = *width / *query_heads;
-  const auto stated_key = number(".attention.key_length"), stated_value = number(".attention.value_length");
+  const auto stated_key = number(".attention.key_length"),
+             stated_value = number(".attention.value_length");
   const auto key_length = stated_key ? stated_key : head_length;
   const auto value_length = stated_value ? stated_value : head_length;
   CachePlan plan;
   uint64_t both = 0;
-  if (!heads || !key_length || !value_length || __builtin_add_overflow(*key_length, *value_length, &both) ||
+  if (!heads || !key_length || !value_length ||
+      __builtin_add_overflow(*key_length, *value_length, &both) ||
       __builtin_mul_overflow(*heads, both, &plan.values_per_position)) {
     return std::nullopt;
   }
@@ -160,12 +168,17 @@ double bits_per_weight(const TypeTotal& total) {
 
 Json element(const gguf::Array& array, uint64_t i) {
   switch (array.type) {
-    case gguf::ValueType::string: return array.strings[i];
+    case gguf::ValueType::string:
+      return array.strings[i];
     case gguf::ValueType::f32:
-    case gguf::ValueType::f64: return array.real(i);
-    case gguf::ValueType::boolean: return array.integer(i) != 0;
-    case gguf::ValueType::u64: return static_cast<uint64_t>(array.integer(i));
-    default: return array.integer(i);
+    case gguf::ValueType::f64:
+      return array.real(i);
+    case gguf::ValueType::boolean:
+      return array.integer(i) != 0;
+    case gguf::ValueType::u64:
+      return static_cast<uint64_t>(array.integer(i));
+    default:
+      return array.integer(i);
   }
 }
 
@@ -177,7 +190,9 @@ Json first_elements(const gguf::Array& array, uint64_t count) {
 
 Json value_json(const gguf::Value& value) {
   if (const auto* array = std::get_if<gguf::Array>(&value.data)) {
-    return {{"type", gguf::value_type_name(array->type)}, {"count", array->count}, {"first", first_elements(*array, 8)}};
+    return {{"type", gguf::value_type_name(array->type)},
+            {"count", array->count},
+            {"first", first_elements(*array, 8)}};
   }
   return std::visit(
       [](const auto& plain) -> Json {
@@ -223,12 +238,16 @@ Json report_json(const Report& report) {
   const gguf::File& file = *report.file;
   Json json;
   json["schema"] = "assay.inspect/1";
-  json["model"] = {
-      {"path", file.path()}, {"bytes", file.size()}, {"version", file.version()}, {"alignment", file.alignment()}};
+  json["model"] = {{"path", file.path()},
+                   {"bytes", file.size()},
+                   {"version", file.version()},
+                   {"alignment", file.alignment()}};
   Json metadata = Json::object();
-  // Straight into the list of members: the keys are known to differ, and looking each up would be quadratic.
+  // Straight into the list of members: the keys are known to differ, and looking each up would be
+  // quadratic.
   auto& members = metadata.get_ref<Json::object_t&>();
-  for (const auto& [key, value] : file.metadata()) members.emplace_back(std::string(key), value_json(value));
+  for (const auto& [key, value] : file.metadata())
+    members.emplace_back(std::string(key), value_json(value));
   json["metadata"] = std::move(metadata);
   json["tensors"] = tensors_json(report);
   json["types"] = Json::array();
@@ -243,19 +262,21 @@ Json report_json(const Report& report) {
   const auto& cache = report.cache;
   memory["kv_bytes_per_1024"] = cache ? cache_json(*cache, 1024) : Json();
   memory["context_length"] = cache && cache->context ? Json(*cache->context) : Json();
-  memory["kv_bytes_at_context"] = cache && cache->context ? cache_json(*cache, *cache->context) : Json();
+  memory["kv_bytes_at_context"] =
+      cache && cache->context ? cache_json(*cache, *cache->context) : Json();
   json["memory"] = std::move(memory);
   return json;
 }
 
 // ---- tables for people ----
 
-/// Text from a file, safe for a terminal: one line, no control characters, no broken UTF-8, at most `longest` bytes
-/// of the original.
+/// Text from a file, safe for a terminal: one line, no control characters, no broken UTF-8, at most
+/// `longest` bytes of the original.
 std::string shown(std::string_view text, size_t longest = SIZE_MAX) {
   // nlohmann's dump replaces broken UTF-8 and writes control characters below 0x20 as escapes.
   std::string_view part = text.substr(0, longest);
-  while (part.size() < text.size() && !part.empty() && (static_cast<uint8_t>(text[part.size()]) & 0xc0) == 0x80) {
+  while (part.size() < text.size() && !part.empty() &&
+         (static_cast<uint8_t>(text[part.size()]) & 0xc0) == 0x80) {
     part.remove_suffix(1);  // not in the middle of a character
   }
   const std::string quoted = Json(part).dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -295,12 +316,14 @@ std::string value_text(const gguf::Value& value) {
   const auto* array = std::get_if<gguf::Array>(&value.data);
   if (array == nullptr) {
     if (value.type != gguf::ValueType::f32) return value_json(value).dump();
-    return fmt::format("{}", static_cast<float>(std::get<double>(value.data)));  // the shortest that reads back
+    return fmt::format(
+        "{}", static_cast<float>(std::get<double>(value.data)));  // the shortest that reads back
   }
   std::string first;
   for (const Json& item : first_elements(*array, 4)) {
-    first += (first.empty() ? "" : ", ") +
-             (item.is_string() ? '"' + shown(item.get_ref<const std::string&>(), 24) + '"' : item.dump());
+    if (!first.empty()) first += ", ";
+    first += item.is_string() ? fmt::format("\"{}\"", shown(item.get_ref<const std::string&>(), 24))
+                              : item.dump();
   }
   return fmt::format("{} {} [{}{}]", array->count, gguf::value_type_name(array->type), first,
                      array->count > 4 ? ", …" : "");
@@ -314,7 +337,8 @@ std::string shape_text(const gguf::Tensor& tensor) {
 
 void print_metadata(const gguf::File& file) {
   size_t width = 0;
-  for (const auto& [key, value] : file.metadata()) width = std::max(width, std::min<size_t>(key.size(), 48));
+  for (const auto& [key, value] : file.metadata())
+    width = std::max(width, std::min<size_t>(key.size(), 48));
   fmt::print("\nmetadata ({})\n", file.metadata().size());
   for (const auto& [key, value] : file.metadata()) {
     fmt::print("  {}  {}\n", pad(shown(key, 96), width), value_text(value));
@@ -324,15 +348,17 @@ void print_metadata(const gguf::File& file) {
 void print_tensors(const Report& report) {
   const auto& tensors = report.file->tensors();
   size_t width = 4;
-  for (const auto& tensor : tensors) width = std::max(width, std::min<size_t>(tensor.name.size(), 48));
-  fmt::print("\ntensors ({})\n  {}  {:<8}  {:<20}  {:>14}", tensors.size(), pad("name", width), "type", "shape",
-             "bytes");
-  if (!report.weights.empty()) fmt::print("  {:>12}  {:>12}  {:>6}  {}", "rms", "max |w|", "NaN", "sha256");
+  for (const auto& tensor : tensors)
+    width = std::max(width, std::min<size_t>(tensor.name.size(), 48));
+  fmt::print("\ntensors ({})\n  {}  {:<8}  {:<20}  {:>14}", tensors.size(), pad("name", width),
+             "type", "shape", "bytes");
+  if (!report.weights.empty())
+    fmt::print("  {:>12}  {:>12}  {:>6}  {}", "rms", "max |w|", "NaN", "sha256");
   fmt::print("\n");
   for (size_t i = 0; i < tensors.size(); ++i) {
     const gguf::Tensor& tensor = tensors[i];
-    fmt::print("  {}  {:<8}  {:<20}  {:>14}", pad(shown(tensor.name), width), gguf::type_name(tensor.type),
-               shape_text(tensor), tensor.data.size());
+    fmt::print("  {}  {:<8}  {:<20}  {:>14}", pad(shown(tensor.name), width),
+               gguf::type_name(tensor.type), shape_text(tensor), tensor.data.size());
     if (!report.weights.empty()) {
       const Weights& weights = report.weights[i];
       if (weights.decodable) {
@@ -347,24 +373,25 @@ void print_tensors(const Report& report) {
 }
 
 void print_sizes(const Report& report) {
-  fmt::print("\nsizes by type\n  {:<12}  {:>7}  {:>16}  {:>16}  {:>11}\n", "type", "tensors", "bytes", "weights",
-             "bits/weight");
+  fmt::print("\nsizes by type\n  {:<12}  {:>7}  {:>16}  {:>16}  {:>11}\n", "type", "tensors",
+             "bytes", "weights", "bits/weight");
   for (const auto& [name, total] : report.types) {
-    fmt::print("  {:<12}  {:>7}  {:>16}  {:>16}  {:>11.3f}\n", name, total.tensors, total.bytes, total.weights,
-               bits_per_weight(total));
+    fmt::print("  {:<12}  {:>7}  {:>16}  {:>16}  {:>11.3f}\n", name, total.tensors, total.bytes,
+               total.weights, bits_per_weight(total));
   }
-  fmt::print("\nmemory\n  file     {}\n  weights  {} (as stored)\n", bytes_text(report.file->size()),
-             bytes_text(report.weight_bytes));
+  fmt::print("\nmemory\n  file     {}\n  weights  {} (as stored)\n",
+             bytes_text(report.file->size()), bytes_text(report.weight_bytes));
   if (!report.cache) {
     fmt::print("  KV cache not known: the metadata doesn't tell layers, heads and head length\n");
     return;
   }
   const CachePlan& plan = *report.cache;
-  fmt::print("  KV cache {} (f16) or {} (f32) per 1024 positions\n", bytes_text(plan.bytes(1024, 2)),
-             bytes_text(plan.bytes(1024, 4)));
+  fmt::print("  KV cache {} (f16) or {} (f32) per 1024 positions\n",
+             bytes_text(plan.bytes(1024, 2)), bytes_text(plan.bytes(1024, 4)));
   if (plan.context) {
     fmt::print("  KV cache {} (f16) or {} (f32) at the trained context of {}\n",
-               bytes_text(plan.bytes(*plan.context, 2)), bytes_text(plan.bytes(*plan.context, 4)), *plan.context);
+               bytes_text(plan.bytes(*plan.context, 2)), bytes_text(plan.bytes(*plan.context, 4)),
+               *plan.context);
   }
 }
 
@@ -377,16 +404,18 @@ int inspect(const std::string& model, bool json, bool weights) {
   if (json) {
     fmt::print("{}\n", report_json(found).dump(2, ' ', false, Json::error_handler_t::replace));
   } else {
-    fmt::print("{}\n  GGUF version {}, {} bytes, alignment {}\n", file->path(), file->version(), file->size(),
-               file->alignment());
+    fmt::print("{}\n  GGUF version {}, {} bytes, alignment {}\n", file->path(), file->version(),
+               file->size(), file->alignment());
     print_metadata(*file);
     print_tensors(found);
     print_sizes(found);
   }
-  const auto opaque = std::ranges::count_if(found.weights, [](const Weights& w) { return !w.decodable; });
+  const auto opaque =
+      std::ranges::count_if(found.weights, [](const Weights& w) { return !w.decodable; });
   if (opaque > 0) {
-    fmt::print(stderr, "assay: {} of {} tensors have a type that assay can't decode (it decodes {})\n", opaque,
-               found.weights.size(), quant::supported_names());
+    fmt::print(stderr,
+               "assay: {} of {} tensors have a type that assay can't decode (it decodes {})\n",
+               opaque, found.weights.size(), quant::supported_names());
   }
   return static_cast<int>(Exit::done);
 }
@@ -400,10 +429,14 @@ void add_inspect(CLI::App& app, int& exit_code) {
     bool weights = false;
   };
   const auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("inspect", "Show a model's metadata, tensors, sizes and memory plan");
-  command->add_option("-m,--model,MODEL", options->model, "Path of a GGUF file, or the name of a known model");
+  CLI::App* command =
+      app.add_subcommand("inspect", "Show a model's metadata, tensors, sizes and memory plan");
+  command->add_option("-m,--model,MODEL", options->model,
+                      "Path of a GGUF file, or the name of a known model");
   command->add_flag("--json", options->json, "Print one JSON object");
-  command->add_flag("--weights", options->weights, "Also RMS, largest value, NaN count and SHA-256 of each tensor");
-  command->callback(
-      [options, &exit_code] { exit_code = inspect(options->model, options->json, options->weights); });
+  command->add_flag("--weights", options->weights,
+                    "Also RMS, largest value, NaN count and SHA-256 of each tensor");
+  command->callback([options, &exit_code] {
+    exit_code = inspect(options->model, options->json, options->weights);
+  });
 }

@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "common.h"
 #include "gguf/file.h"
@@ -31,12 +33,16 @@ assay::Result<std::string> read_text(const Options& options) {
     return std::string(std::istreambuf_iterator<char>(std::cin), {});
   }
   std::ifstream stream(options.file, std::ios::binary);
-  std::string text(std::istreambuf_iterator<char>(stream), {});
-  if (!stream) return assay::Error{fmt::format("can't read '{}'", options.file)};
-  return text;
+  std::ostringstream text;
+  if (stream.peek() != EOF) text << stream.rdbuf();  // an empty file is an empty text
+  if (!stream.is_open() || stream.bad() || std::filesystem::is_directory(options.file)) {
+    return assay::Error{fmt::format("can't read '{}'", options.file)};
+  }
+  return text.str();
 }
 
-/// One line whatever the piece holds: control characters and bytes that are not UTF-8 as \n, \t, \xNN.
+/// One line whatever the piece holds: control characters and bytes that are not UTF-8 as \n, \t,
+/// \xNN.
 std::string escaped(std::string_view piece) {
   std::string line;
   while (!piece.empty()) {
@@ -68,13 +74,13 @@ std::string with_replacements(std::string_view piece) {
 
 void print_json(const std::string& path, const Tokenizer& tokenizer, bool add_bos,
                 bool parse_special, const std::vector<Token>& tokens) {
-  nlohmann::json pieces = nlohmann::json::array();
+  nlohmann::ordered_json pieces = nlohmann::ordered_json::array();
   for (const Token token : tokens) pieces.push_back(with_replacements(tokenizer.piece(token)));
-  const nlohmann::json document = {{"model", path},
-                                   {"add_bos", add_bos},
-                                   {"parse_special", parse_special},
-                                   {"pieces", pieces},
-                                   {"tokens", tokens}};
+  const nlohmann::ordered_json document = {{"model", path},
+                                           {"add_bos", add_bos},
+                                           {"parse_special", parse_special},
+                                           {"pieces", pieces},
+                                           {"tokens", tokens}};
   std::cout << document.dump() << '\n';
 }
 
@@ -132,7 +138,8 @@ void add_tokenize(CLI::App& app, int& exit_code) {
   command->add_option("-f,--file", options->file, "Read the text from a file (else from stdin)")
       ->excludes(prompt);
   CLI::Option* json = command->add_flag("--json", options->json, "One JSON object");
-  command->add_flag("--ids", options->ids_only, "Only the ids, separated by commas")->excludes(json);
+  command->add_flag("--ids", options->ids_only, "Only the ids, separated by commas")
+      ->excludes(json);
   command->add_flag("--no-parse-special", options->no_parse_special,
                     "Take the spelling of a control token as ordinary text");
   command->add_flag("--no-bos", options->no_bos,

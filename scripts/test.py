@@ -68,8 +68,8 @@ class Counts:
 
 
 def wants_missing_files(text):
-    """True where a skip says that shared data or the model is not there."""
-    return re.search(r"shared[ /_]?data|ASSAY_SHARED_DATA|\bmodel\b|\.gguf\b|ASSAY_CACHE", text,
+    """True where a skip says that shared data or the model is not there; slow sweeps skip by choice."""
+    return "ASSAY_SLOW" not in text and re.search(r"shared[ /_]?data|ASSAY_SHARED_DATA|\bmodel\b|\.gguf\b|ASSAY_CACHE", text,
                      re.IGNORECASE) is not None
 
 

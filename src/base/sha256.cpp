@@ -8,14 +8,17 @@
 namespace assay {
 namespace {
 
-// OpenSSL refuses only when memory is gone or the machine's policy forbids SHA-256: nothing that a caller can mend.
+// OpenSSL refuses only when memory is gone or the machine's policy forbids SHA-256: nothing that a
+// caller can mend.
 void must(int success) {
   if (success != 1) throw std::runtime_error("OpenSSL can't compute SHA-256 on this machine");
 }
 
 }  // namespace
 
-void Sha256::Free::operator()(evp_md_ctx_st* context) const { EVP_MD_CTX_free(context); }
+void Sha256::Free::operator()(evp_md_ctx_st* context) const {
+  EVP_MD_CTX_free(context);
+}
 
 Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
   must(context_ != nullptr ? EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) : 0);

@@ -52,6 +52,9 @@ struct Kernels {
   void (*attention_f16)(const AttentionHead& head);
   void (*attention_f32)(const AttentionHead& head);
   void (*to_f16)(const float* x, uint64_t n, uint16_t* y);
+  /// The instruction set's int8 multiply-and-add alone, from registers: for measuring a machine's peak. Returns the
+  /// multiplications and additions done.
+  uint64_t (*int8_peak)(uint64_t rounds);
 };
 
 /// The table for a name ("avx2", "avx512", "portable"); null where this build or this machine does not have it.

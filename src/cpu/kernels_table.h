@@ -13,7 +13,7 @@ template <class S, int width>
 constexpr Kernels make_kernels() {
   return {S::name,     quantise<S>, matmul<S, width>, matmul_f32<S, 4>,        rms_norm<S>,
           rope<S>,     swiglu<S>,   add<S>,           attention<S, uint16_t>,  attention<S, float>,
-          to_f16<S>};
+          to_f16<S>,   S::int8_peak};
 }
 
 }  // namespace

@@ -130,6 +130,18 @@ struct Avx2 {
     return _mm_cvtss_f32(r);
   }
 
+  /// Eight independent chains of maddubs, add, as dot_nibbles has them.
+  static uint64_t int8_peak(uint64_t rounds) {
+    __m256i sums[8], w = _mm256_set1_epi8(15), x = _mm256_set1_epi8(1);
+    for (__m256i& sum : sums) sum = _mm256_setzero_si256();
+    for (uint64_t i = 0; i < rounds; ++i) {
+      __asm__ volatile("" : "+x"(w), "+x"(x));
+      for (__m256i& sum : sums) sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x));
+    }
+    for (__m256i& sum : sums) __asm__ volatile("" : : "x"(sum));
+    return rounds * 8 * 64;
+  }
+
   static __m256i broadcast4(const int8_t* x) {
     int32_t four;
     __builtin_memcpy(&four, x, 4);

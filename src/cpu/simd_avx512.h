@@ -70,6 +70,18 @@ struct Avx512 {
     return _mm_cvtss_f32(r);
   }
 
+  /// Eight independent chains of vpdpbusd.
+  static uint64_t int8_peak(uint64_t rounds) {
+    __m512i sums[8], w = _mm512_set1_epi8(15), x = _mm512_set1_epi8(1);
+    for (__m512i& sum : sums) sum = _mm512_setzero_si512();
+    for (uint64_t i = 0; i < rounds; ++i) {
+      __asm__ volatile("" : "+v"(w), "+v"(x));
+      for (__m512i& sum : sums) sum = _mm512_dpbusd_epi32(sum, w, x);
+    }
+    for (__m512i& sum : sums) __asm__ volatile("" : : "v"(sum));
+    return rounds * 8 * 128;
+  }
+
   static __m512i broadcast4(const int8_t* x) {
     int32_t four;
     __builtin_memcpy(&four, x, 4);

@@ -96,6 +96,18 @@ struct Portable {
     return x.lane[0];
   }
 
+  /// A plain loop of multiply and add.
+  static uint64_t int8_peak(uint64_t rounds) {
+    int32_t sums[16] = {};
+    int8_t w = 15, x = 1;
+    for (uint64_t i = 0; i < rounds; ++i) {
+      __asm__ volatile("" : "+r"(w), "+r"(x));
+      for (int32_t& sum : sums) sum += w * x;
+    }
+    __asm__ volatile("" : : "r"(sums) : "memory");
+    return rounds * 16 * 2;
+  }
+
   template <int columns>
   static void dot_nibbles(const uint8_t* codes, const int8_t* const* x, I32* dot) {
     for (int c = 0; c < columns; ++c)

@@ -34,20 +34,24 @@ Error system_error(const std::string& path, std::string_view doing) {
 Result<uint64_t> file_size(const Descriptor& file, const std::string& path) {
   struct stat facts {};
   if (fstat(file.number, &facts) != 0) return system_error(path, "read the file's size");
-  if (S_ISDIR(facts.st_mode)) return Error{fmt::format("{}: this is a directory, not a GGUF file", path)};
+  if (S_ISDIR(facts.st_mode))
+    return Error{fmt::format("{}: this is a directory, not a GGUF file", path)};
   if (!S_ISREG(facts.st_mode)) return Error{fmt::format("{}: this is not a regular file", path)};
   if (facts.st_size == 0) return Error{fmt::format("{}: the file is empty (0 bytes)", path)};
   return static_cast<uint64_t>(facts.st_size);
 }
 
-Error wrong_type(const std::string& path, std::string_view key, const Value& value, std::string_view wanted) {
+Error wrong_type(const std::string& path, std::string_view key, const Value& value,
+                 std::string_view wanted) {
   return {fmt::format("{}: {} has the type {}; wanted {}", path, quoted(key),
                       value_type_name(value.type), wanted)};
 }
 
 }  // namespace
 
-void File::Unmap::operator()(const uint8_t* address) const { munmap(const_cast<uint8_t*>(address), size); }
+void File::Unmap::operator()(const uint8_t* address) const {
+  munmap(const_cast<uint8_t*>(address), size);
+}
 
 Result<File> File::open(const std::string& path) {
   // Non-blocking, so that a named pipe is refused rather than waited for.
@@ -74,7 +78,9 @@ Result<File> File::parse(std::span<const uint8_t> bytes, const std::string& path
   return file;
 }
 
-const Value* File::find(std::string_view key) const { return find_value(contents_, key); }
+const Value* File::find(std::string_view key) const {
+  return find_value(contents_, key);
+}
 
 const Tensor* File::find_tensor(std::string_view name) const {
   const auto& tensors = contents_.tensors;
@@ -90,7 +96,8 @@ Result<std::optional<uint64_t>> File::unsigned_value(std::string_view key) const
   const auto* integer = std::get_if<int64_t>(&value->data);
   if (integer == nullptr) return wrong_type(path_, key, *value, "an integer");
   if (*integer < 0) {
-    return Error{fmt::format("{}: {} is {}; it must not be negative", path_, quoted(key), *integer)};
+    return Error{
+        fmt::format("{}: {} is {}; it must not be negative", path_, quoted(key), *integer)};
   }
   return std::optional(static_cast<uint64_t>(*integer));
 }
@@ -119,7 +126,8 @@ Result<std::optional<std::string_view>> File::string_value(std::string_view key)
 void File::release(std::span<const uint8_t> range) const {
   // Only a mapping can be read back from the file; memory that someone else owns would be lost.
   if (mapping_ == nullptr || range.empty()) return;
-  if (range.data() < bytes_.data() || range.data() + range.size() > bytes_.data() + bytes_.size()) return;
+  if (range.data() < bytes_.data() || range.data() + range.size() > bytes_.data() + bytes_.size())
+    return;
   const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   const uint64_t first = static_cast<uint64_t>(range.data() - bytes_.data());
   const uint64_t begin = (first + page - 1) / page * page;  // the mapping itself begins on a page

@@ -1,5 +1,5 @@
-// A GGUF file (version 2 or 3, little-endian), memory-mapped and checked. A file is hostile input: every
-// count and length is checked against the bytes left before anything is allocated or read.
+// A GGUF file (version 2 or 3, little-endian), memory-mapped and checked. A file is hostile input:
+// every count and length is checked against the bytes left before anything is allocated or read.
 // Source: the GGUF specification in ggml's docs/gguf.md.
 #pragma once
 
@@ -19,14 +19,26 @@
 namespace assay::gguf {
 
 enum class ValueType : uint32_t {
-  u8 = 0, i8 = 1, u16 = 2, i16 = 3, u32 = 4, i32 = 5, f32 = 6, boolean = 7, string = 8, array = 9,
-  u64 = 10, i64 = 11, f64 = 12
+  u8 = 0,
+  i8 = 1,
+  u16 = 2,
+  i16 = 3,
+  u32 = 4,
+  i32 = 5,
+  f32 = 6,
+  boolean = 7,
+  string = 8,
+  array = 9,
+  u64 = 10,
+  i64 = 11,
+  f64 = 12
 };
 
 /// "u8", "f32", "string", …
 std::string value_type_name(ValueType type);
 
-/// An array value. `strings` for element type string, otherwise `bytes` (packed little-endian, may be unaligned).
+/// An array value. `strings` for element type string, otherwise `bytes` (packed little-endian, may
+/// be unaligned).
 struct Array {
   ValueType type = ValueType::u8;
   uint64_t count = 0;
@@ -52,38 +64,41 @@ struct Metadata {
 
 struct Tensor {
   std::string_view name;
-  uint32_t type = 0;                          ///< known to gguf/types.h; may be one that assay can't compute with
-  uint32_t n_dims = 0;                        ///< 1 .. 4
-  std::array<uint64_t, 4> dims{1, 1, 1, 1};   ///< dims[0] is the row length (fastest)
-  uint64_t offset = 0;                        ///< from the file's start
-  std::span<const uint8_t> data;              ///< inside the file; at least 8-byte aligned in it
+  uint32_t type = 0;    ///< known to gguf/types.h; may be one that assay can't compute with
+  uint32_t n_dims = 0;  ///< 1 .. 4
+  std::array<uint64_t, 4> dims{1, 1, 1, 1};  ///< dims[0] is the row length (fastest)
+  uint64_t offset = 0;                       ///< from the file's start
+  std::span<const uint8_t> data;             ///< inside the file; at least 8-byte aligned in it
 
-  uint64_t elements() const { return dims[0] * dims[1] * dims[2] * dims[3]; }  ///< checked not to wrap at load
+  uint64_t elements() const {
+    return dims[0] * dims[1] * dims[2] * dims[3];
+  }  ///< checked not to wrap at load
 };
 
 /// What a file says, once every rule has been checked.
 struct Contents {
   uint32_t version = 0;
   uint64_t alignment = 32;
-  std::vector<Metadata> metadata;   ///< in file order
-  std::vector<Tensor> tensors;      ///< in file order
-  // Indices in the order of keys and names. Sorted rather than hashed: look-ups stay logarithmic even
-  // where the names were chosen to collide.
+  std::vector<Metadata> metadata;  ///< in file order
+  std::vector<Tensor> tensors;     ///< in file order
+  // Indices in the order of keys and names. Sorted rather than hashed: look-ups stay logarithmic
+  // even where the names were chosen to collide.
   std::vector<uint32_t> key_order;
   std::vector<uint32_t> name_order;
 };
 
 class File {
  public:
-  /// Maps and checks the file. Errors: not GGUF (shows the first bytes), truncated (expected and actual
-  /// bytes), big-endian, version, and each rule of "GGUF is hostile input", one sentence each.
+  /// Maps and checks the file. Errors: not GGUF (shows the first bytes), truncated (expected and
+  /// actual bytes), big-endian, version, and each rule of "GGUF is hostile input", one sentence
+  /// each.
   static Result<File> open(const std::string& path);
   /// The same checks over bytes in memory, which must outlive the File. For tests and fuzzing.
   static Result<File> parse(std::span<const uint8_t> bytes, const std::string& path);
 
   const std::string& path() const { return path_; }
   uint32_t version() const { return contents_.version; }
-  uint64_t size() const { return bytes_.size(); }          ///< bytes of the file
+  uint64_t size() const { return bytes_.size(); }  ///< bytes of the file
   uint64_t alignment() const { return contents_.alignment; }
   std::span<const uint8_t> bytes() const { return bytes_; }
   const std::vector<Metadata>& metadata() const { return contents_.metadata; }  ///< in file order

@@ -10,7 +10,8 @@ namespace assay::gguf {
 namespace {
 
 // What the smallest entry takes: name (u64 length + 1 byte), then
-//   metadata: type u32, value at least 1 byte;  tensor: n_dims u32, one dim u64, type u32, offset u64.
+//   metadata: type u32, value at least 1 byte;  tensor: n_dims u32, one dim u64, type u32, offset
+//   u64.
 constexpr uint64_t smallest_metadata = 8 + 1 + 4 + 1;
 constexpr uint64_t smallest_tensor = 8 + 1 + 4 + 8 + 4 + 8;
 
@@ -24,8 +25,10 @@ std::vector<uint32_t> order_by_name(const std::vector<Item>& items, Name name) {
 
 /// The first name that occurs twice.
 template <class Item, class Name>
-const Item* repeated(const std::vector<Item>& items, const std::vector<uint32_t>& order, Name name) {
-  const auto same = std::ranges::adjacent_find(order, {}, [&](uint32_t i) { return items[i].*name; });
+const Item* repeated(const std::vector<Item>& items, const std::vector<uint32_t>& order,
+                     Name name) {
+  const auto same =
+      std::ranges::adjacent_find(order, {}, [&](uint32_t i) { return items[i].*name; });
   return same == order.end() ? nullptr : &items[*same];
 }
 
@@ -61,7 +64,8 @@ Result<uint64_t> parse_alignment(const Reader& reader, const Contents& contents)
 
 Status parse_tensors(Reader& reader, uint64_t count, Contents& contents) {
   // Asked again: the metadata has taken its part of the bytes since.
-  if (Status enough = reader.need(count, smallest_tensor, fmt::format("{} tensors", count)); !enough) {
+  if (Status enough = reader.need(count, smallest_tensor, fmt::format("{} tensors", count));
+      !enough) {
     return enough.error();
   }
   contents.tensors.reserve(count);
@@ -82,7 +86,8 @@ Status parse_tensors(Reader& reader, uint64_t count, Contents& contents) {
 const Value* find_value(const Contents& contents, std::string_view key) {
   const auto name = [&](uint32_t i) { return contents.metadata[i].key; };
   const auto at = std::ranges::lower_bound(contents.key_order, key, {}, name);
-  return at != contents.key_order.end() && name(*at) == key ? &contents.metadata[*at].value : nullptr;
+  return at != contents.key_order.end() && name(*at) == key ? &contents.metadata[*at].value
+                                                            : nullptr;
 }
 
 Result<Contents> parse_contents(std::span<const uint8_t> bytes, const std::string& path) {

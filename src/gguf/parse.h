@@ -7,8 +7,9 @@
 namespace assay::gguf {
 
 inline constexpr uint64_t longest_string = uint64_t{16} << 20;
-inline constexpr uint64_t longest_key = 65535;         // GGUF specification
-inline constexpr uint64_t longest_tensor_name = 255;   // the specification says 64; some forks write more
+inline constexpr uint64_t longest_key = 65535;  // GGUF specification
+inline constexpr uint64_t longest_tensor_name =
+    255;  // the specification says 64; some forks write more
 
 /// The whole file.
 Result<Contents> parse_contents(std::span<const uint8_t> bytes, const std::string& path);

@@ -17,18 +17,22 @@ std::string quoted(std::string_view text) {
   return out + (text.size() > longest ? "…\"" : "\"");
 }
 
-Error Reader::error(std::string_view detail) const { return Error{fmt::format("{}: {}", path, detail)}; }
+Error Reader::error(std::string_view detail) const {
+  return Error{fmt::format("{}: {}", path, detail)};
+}
 
 Status Reader::need(uint64_t count, uint64_t size, std::string_view what) const {
   const auto total = checked_multiply(count, size);
   if (total && *total <= left()) return ok();
   const auto end = total ? checked_add(position, *total) : std::nullopt;
-  return error(fmt::format("truncated or damaged: with {} at byte {} the file would have at least {} bytes, "
-                           "but it has {}",
-                           what, position, end ? std::to_string(*end) : "2^64", bytes.size()));
+  return error(
+      fmt::format("truncated or damaged: with {} at byte {} the file would have at least {} bytes, "
+                  "but it has {}",
+                  what, position, end ? std::to_string(*end) : "2^64", bytes.size()));
 }
 
-Result<std::span<const uint8_t>> Reader::take(uint64_t count, uint64_t size, std::string_view what) {
+Result<std::span<const uint8_t>> Reader::take(uint64_t count, uint64_t size,
+                                              std::string_view what) {
   if (Status enough = need(count, size, what); !enough) return enough.error();
   const auto taken = bytes.subspan(position, count * size);
   position += taken.size();

@@ -1,4 +1,5 @@
-// Little-endian values out of bytes that can't be trusted: nothing is read before it is known to be there.
+// Little-endian values out of bytes that can't be trusted: nothing is read before it is known to be
+// there.
 #pragma once
 
 #include <bit>
@@ -38,7 +39,8 @@ struct Reader {
   /// "PATH: DETAIL"
   Error error(std::string_view detail) const;
 
-  /// Fails where `count` pieces of at least `size` bytes can't be in what is left; asked before anything is allocated.
+  /// Fails where `count` pieces of at least `size` bytes can't be in what is left; asked before
+  /// anything is allocated.
   Status need(uint64_t count, uint64_t size, std::string_view what) const;
 
   template <class T>

@@ -1,6 +1,6 @@
 // The tensor table and where its tensors lie.
-//   entry: name (string) | n_dims u32 | dims n_dims × u64 | type u32 | offset u64, relative to the data section
-//   data section: begins at the next multiple of the alignment after the table
+//   entry: name (string) | n_dims u32 | dims n_dims × u64 | type u32 | offset u64, relative to the
+//   data section data section: begins at the next multiple of the alignment after the table
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -34,7 +34,8 @@ Status parse_dims(Reader& reader, const std::string& name, Tensor& tensor) {
   const auto n_dims = reader.number<uint32_t>("the number of dimensions of tensor " + name);
   if (!n_dims) return n_dims.error();
   if (*n_dims < 1 || *n_dims > 4) {
-    return reader.error(fmt::format("tensor {} has {} dimensions; it must have 1 to 4", name, *n_dims));
+    return reader.error(
+        fmt::format("tensor {} has {} dimensions; it must have 1 to 4", name, *n_dims));
   }
   tensor.n_dims = *n_dims;
   for (uint32_t i = 0; i < *n_dims; ++i) {
@@ -49,13 +50,16 @@ Status parse_dims(Reader& reader, const std::string& name, Tensor& tensor) {
 /// The type's facts, after checking that the shape can have this type.
 Result<TypeInfo> check_type(const Reader& reader, const std::string& name, const Tensor& tensor) {
   const auto type = type_info(tensor.type);
-  if (!type) return reader.error(fmt::format("tensor {} has the unknown type {}", name, tensor.type));
+  if (!type)
+    return reader.error(fmt::format("tensor {} has the unknown type {}", name, tensor.type));
   if (tensor.dims[0] % type->block_size != 0) {
-    return reader.error(fmt::format("rows of tensor {} have {} weights, not a multiple of the {} in a block of {}",
-                                    name, tensor.dims[0], type->block_size, type->name));
+    return reader.error(
+        fmt::format("rows of tensor {} have {} weights, not a multiple of the {} in a block of {}",
+                    name, tensor.dims[0], type->block_size, type->name));
   }
   if (!tensor_bytes(tensor, *type)) {
-    return reader.error(fmt::format("tensor {} of shape {} is too large for 64 bits", name, shape(tensor)));
+    return reader.error(
+        fmt::format("tensor {} of shape {} is too large for 64 bits", name, shape(tensor)));
   }
   return *type;
 }
@@ -77,8 +81,9 @@ Result<Tensor> parse_tensor(Reader& reader, uint64_t alignment) {
   const auto offset = reader.number<uint64_t>("the offset of tensor " + shown);
   if (!offset) return offset.error();
   if (*offset % alignment != 0) {
-    return reader.error(fmt::format("the offset {} of tensor {} is not a multiple of the alignment {}", *offset,
-                                    shown, alignment));
+    return reader.error(
+        fmt::format("the offset {} of tensor {} is not a multiple of the alignment {}", *offset,
+                    shown, alignment));
   }
   tensor.offset = *offset;
   return tensor;
@@ -90,7 +95,8 @@ Status place_tensors(const Reader& after_table, Contents& contents) {
   const auto padded = checked_add(after_table.position, contents.alignment - 1);
   const uint64_t data_start = padded ? *padded & ~(contents.alignment - 1) : UINT64_MAX;
 
-  const Tensor* last = nullptr;  // of those that reach behind the file's end, the one that ends last
+  const Tensor* last =
+      nullptr;  // of those that reach behind the file's end, the one that ends last
   uint64_t last_end = size;
   for (Tensor& tensor : contents.tensors) {
     const uint64_t bytes = *tensor_bytes(tensor, *type_info(tensor.type));
@@ -109,9 +115,10 @@ Status place_tensors(const Reader& after_table, Contents& contents) {
     }
   }
   if (last != nullptr) {
-    return after_table.error(fmt::format("truncated: the file should have at least {} bytes (tensor {} ends there), "
-                                         "but it has {}",
-                                         last_end, quoted(last->name), size));
+    return after_table.error(
+        fmt::format("truncated: the file should have at least {} bytes (tensor {} ends there), "
+                    "but it has {}",
+                    last_end, quoted(last->name), size));
   }
 
   std::vector<uint32_t> order(contents.tensors.size());

@@ -12,25 +12,30 @@ enum class Elements { strings, reals, integers };
 
 bool holds(const Array& array, Elements wanted) {
   switch (array.type) {
-    case ValueType::string: return wanted == Elements::strings;
+    case ValueType::string:
+      return wanted == Elements::strings;
     case ValueType::f32:
-    case ValueType::f64: return wanted == Elements::reals;
+    case ValueType::f64:
+      return wanted == Elements::reals;
     case ValueType::boolean:
-    case ValueType::array: return false;
-    default: return wanted == Elements::integers;
+    case ValueType::array:
+      return false;
+    default:
+      return wanted == Elements::integers;
   }
 }
 
 /// Length of the array under `key`; empty where absent.
-Result<std::optional<uint64_t>> array_length(const Reader& reader, const Contents& contents, std::string_view name,
-                                             Elements wanted) {
+Result<std::optional<uint64_t>> array_length(const Reader& reader, const Contents& contents,
+                                             std::string_view name, Elements wanted) {
   const std::string key = std::string(prefix) + std::string(name);
   const Value* value = find_value(contents, key);
   if (value == nullptr) return std::optional<uint64_t>();
   const auto* array = std::get_if<Array>(&value->data);
   if (array == nullptr || !holds(*array, wanted)) {
     constexpr const char* names[] = {"strings", "floats", "integers"};
-    return reader.error(fmt::format("{} must be an array of {}", key, names[static_cast<int>(wanted)]));
+    return reader.error(
+        fmt::format("{} must be an array of {}", key, names[static_cast<int>(wanted)]));
   }
   return std::optional(array->count);
 }
@@ -48,8 +53,8 @@ Status check_special_ids(const Reader& reader, const Contents& contents, uint64_
     }
     const uint64_t id = natural != nullptr ? *natural : static_cast<uint64_t>(*integer);
     if (id >= vocabulary) {
-      return reader.error(
-          fmt::format("{} is {}, outside the vocabulary of {} tokens", quoted(key), id, vocabulary));
+      return reader.error(fmt::format("{} is {}, outside the vocabulary of {} tokens", quoted(key),
+                                      id, vocabulary));
     }
   }
   return ok();
@@ -64,10 +69,11 @@ Status check_tokenizer(const Reader& reader, const Contents& contents) {
   if (!scores) return scores.error();
   const auto types = array_length(reader, contents, "token_type", Elements::integers);
   if (!types) return types.error();
-  for (const auto& [name, length] : {std::pair{"scores", *scores}, std::pair{"token_type", *types}}) {
+  for (const auto& [name, length] :
+       {std::pair{"scores", *scores}, std::pair{"token_type", *types}}) {
     if (length && *length != tokens->value_or(0)) {
-      return reader.error(fmt::format("{}{} has {} elements, but there are {} tokens", prefix, name, *length,
-                                      tokens->value_or(0)));
+      return reader.error(fmt::format("{}{} has {} elements, but there are {} tokens", prefix, name,
+                                      *length, tokens->value_or(0)));
     }
   }
   return *tokens ? check_special_ids(reader, contents, **tokens) : ok();

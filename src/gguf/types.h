@@ -1,5 +1,6 @@
-// Every tensor type that ggml has had: its name and how many bytes its blocks take. A reader needs these
-// to check where tensors end, also for types that assay can't compute with (quant/formats.h lists those it can).
+// Every tensor type that ggml has had: its name and how many bytes its blocks take. A reader needs
+// these to check where tensors end, also for types that assay can't compute with (quant/formats.h
+// lists those it can).
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,7 @@ namespace assay::gguf {
 struct TypeInfo {
   uint32_t id = 0;
   std::string_view name;
-  uint32_t block_size = 0;   ///< weights a block; the row length is a multiple
+  uint32_t block_size = 0;  ///< weights a block; the row length is a multiple
   uint32_t block_bytes = 0;
 };
 

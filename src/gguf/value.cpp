@@ -14,9 +14,19 @@ struct TypeFacts {
   const char* name;
   uint64_t bytes;
 };
-constexpr std::array<TypeFacts, 13> facts{{{"u8", 1},     {"i8", 1},     {"u16", 2},  {"i16", 2}, {"u32", 4},
-                                           {"i32", 4},    {"f32", 4},    {"bool", 1}, {"string", 0},
-                                           {"array", 0},  {"u64", 8},    {"i64", 8},  {"f64", 8}}};
+constexpr std::array<TypeFacts, 13> facts{{{"u8", 1},
+                                           {"i8", 1},
+                                           {"u16", 2},
+                                           {"i16", 2},
+                                           {"u32", 4},
+                                           {"i32", 4},
+                                           {"f32", 4},
+                                           {"bool", 1},
+                                           {"string", 0},
+                                           {"array", 0},
+                                           {"u64", 8},
+                                           {"i64", 8},
+                                           {"f64", 8}}};
 
 template <class T>
 T load(const uint8_t* bytes) {
@@ -31,18 +41,29 @@ using Scalar = std::variant<uint64_t, int64_t, double>;
 Scalar load_scalar(ValueType type, const uint8_t* at) {
   switch (type) {
     case ValueType::u8:
-    case ValueType::boolean: return uint64_t{*at};
-    case ValueType::i8: return int64_t{load<int8_t>(at)};
-    case ValueType::u16: return uint64_t{load<uint16_t>(at)};
-    case ValueType::i16: return int64_t{load<int16_t>(at)};
-    case ValueType::u32: return uint64_t{load<uint32_t>(at)};
-    case ValueType::i32: return int64_t{load<int32_t>(at)};
-    case ValueType::u64: return load<uint64_t>(at);
-    case ValueType::i64: return load<int64_t>(at);
-    case ValueType::f32: return double{load<float>(at)};
-    case ValueType::f64: return load<double>(at);
+    case ValueType::boolean:
+      return uint64_t{*at};
+    case ValueType::i8:
+      return int64_t{load<int8_t>(at)};
+    case ValueType::u16:
+      return uint64_t{load<uint16_t>(at)};
+    case ValueType::i16:
+      return int64_t{load<int16_t>(at)};
+    case ValueType::u32:
+      return uint64_t{load<uint32_t>(at)};
+    case ValueType::i32:
+      return int64_t{load<int32_t>(at)};
+    case ValueType::u64:
+      return load<uint64_t>(at);
+    case ValueType::i64:
+      return load<int64_t>(at);
+    case ValueType::f32:
+      return double{load<float>(at)};
+    case ValueType::f64:
+      return load<double>(at);
     case ValueType::string:
-    case ValueType::array: break;
+    case ValueType::array:
+      break;
   }
   return uint64_t{0};
 }
@@ -59,14 +80,16 @@ Result<ValueType> parse_type(Reader& reader, std::string_view key, std::string_v
 Status check_booleans(const Reader& reader, std::string_view key, std::span<const uint8_t> bytes) {
   const auto wrong = std::ranges::find_if(bytes, [](uint8_t byte) { return byte > 1; });
   if (wrong == bytes.end()) return ok();
-  return reader.error(fmt::format("the boolean {} has the byte {}; it must be 0 or 1", quoted(key), *wrong));
+  return reader.error(
+      fmt::format("the boolean {} has the byte {}; it must be 0 or 1", quoted(key), *wrong));
 }
 
 Result<Array> parse_array(Reader& reader, std::string_view key) {
   const auto type = parse_type(reader, key, "element");
   if (!type) return type.error();
   if (*type == ValueType::array) {
-    return reader.error(fmt::format("{} is an array of arrays, which assay doesn't read", quoted(key)));
+    return reader.error(
+        fmt::format("{} is an array of arrays, which assay doesn't read", quoted(key)));
   }
   const auto count = reader.number<uint64_t>(fmt::format("the length of {}", quoted(key)));
   if (!count) return count.error();
@@ -95,9 +118,13 @@ Result<Array> parse_array(Reader& reader, std::string_view key) {
 
 }  // namespace
 
-uint64_t value_bytes(ValueType type) { return facts[static_cast<uint32_t>(type)].bytes; }
+uint64_t value_bytes(ValueType type) {
+  return facts[static_cast<uint32_t>(type)].bytes;
+}
 
-std::string value_type_name(ValueType type) { return facts[static_cast<uint32_t>(type)].name; }
+std::string value_type_name(ValueType type) {
+  return facts[static_cast<uint32_t>(type)].name;
+}
 
 Result<Value> parse_value(Reader& reader, std::string_view key) {
   const auto type = parse_type(reader, key, "value");

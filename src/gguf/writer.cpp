@@ -36,23 +36,31 @@ void append_string(std::vector<uint8_t>& out, std::string_view text) {
   append(out, bytes_of(std::span<const char>(text)));
 }
 
-constexpr uint32_t id(ValueType type) { return static_cast<uint32_t>(type); }
+constexpr uint32_t id(ValueType type) {
+  return static_cast<uint32_t>(type);
+}
 
-uint64_t padding(uint64_t size, uint64_t alignment) { return (alignment - size % alignment) % alignment; }
+uint64_t padding(uint64_t size, uint64_t alignment) {
+  return (alignment - size % alignment) % alignment;
+}
 
 /// Bytes of a tensor, or why this shape can't have this type.
-Result<uint64_t> tensor_bytes(const std::string& name, uint32_t type, std::span<const uint64_t> dims) {
+Result<uint64_t> tensor_bytes(const std::string& name, uint32_t type,
+                              std::span<const uint64_t> dims) {
   const auto info = type_info(type);
   if (!info) return Error{fmt::format("tensor {} has the unknown type {}", quoted(name), type)};
   if (dims.empty() || dims.size() > 4) {
-    return Error{fmt::format("tensor {} has {} dimensions; it must have 1 to 4", quoted(name), dims.size())};
+    return Error{
+        fmt::format("tensor {} has {} dimensions; it must have 1 to 4", quoted(name), dims.size())};
   }
   if (dims[0] % info->block_size != 0) {
-    return Error{fmt::format("rows of tensor {} have {} weights, not a multiple of the {} in a block of {}",
-                             quoted(name), dims[0], info->block_size, info->name)};
+    return Error{
+        fmt::format("rows of tensor {} have {} weights, not a multiple of the {} in a block of {}",
+                    quoted(name), dims[0], info->block_size, info->name)};
   }
   std::optional<uint64_t> bytes = (dims[0] / info->block_size) * uint64_t{info->block_bytes};
-  for (const uint64_t rows : dims.subspan(1)) bytes = bytes ? checked_multiply(*bytes, rows) : bytes;
+  for (const uint64_t rows : dims.subspan(1))
+    bytes = bytes ? checked_multiply(*bytes, rows) : bytes;
   if (!bytes || *bytes == 0 || *bytes > uint64_t{INT64_MAX}) {
     return Error{fmt::format("tensor {} has no elements or too many", quoted(name))};
   }
@@ -161,8 +169,8 @@ Status Writer::emit(const Sink& sink) const {
     const auto wanted = tensor_bytes(tensor.name, tensor.type, tensor.dims);
     if (!wanted) return wanted.error();
     if (data.size() != *wanted) {
-      return Error{fmt::format("tensor {} takes {} bytes, but {} were produced", quoted(tensor.name), *wanted,
-                               data.size())};
+      return Error{fmt::format("tensor {} takes {} bytes, but {} were produced",
+                               quoted(tensor.name), *wanted, data.size())};
     }
     if (!sink(data) || !sink(std::span(zeros).first(padding(data.size(), alignment_)))) return full;
   }
@@ -184,7 +192,8 @@ Status Writer::write(const std::string& path) const {
   std::ofstream file(part, std::ios::binary | std::ios::trunc);
   if (!file) return Error{fmt::format("{}: cannot write the file: {}", part, std::strerror(errno))};
   Status emitted = emit([&](std::span<const uint8_t> bytes) {
-    file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    file.write(reinterpret_cast<const char*>(bytes.data()),
+               static_cast<std::streamsize>(bytes.size()));
     return file.good();
   });
   const bool refused = !emitted && !emitted.error().message.empty();

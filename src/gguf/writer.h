@@ -1,4 +1,5 @@
-// Writes a GGUF v3 file: metadata in the order added, tensors aligned, one tensor in memory at a time.
+// Writes a GGUF v3 file: metadata in the order added, tensors aligned, one tensor in memory at a
+// time.
 #pragma once
 
 #include <cstdint>
@@ -34,8 +35,8 @@ class Writer {
 
   /// The whole file as bytes (small files, tests); none where write() would give an error.
   std::vector<uint8_t> bytes() const;
-  /// Writes PATH.part, then renames it to PATH; on an error PATH.part is removed. Errors also: a tensor
-  /// whose shape its type can't have, or whose producer returns another number of bytes.
+  /// Writes PATH.part, then renames it to PATH; on an error PATH.part is removed. Errors also: a
+  /// tensor whose shape its type can't have, or whose producer returns another number of bytes.
   Status write(const std::string& path) const;
 
  private:
@@ -45,7 +46,8 @@ class Writer {
     std::vector<uint64_t> dims;
     std::function<std::vector<uint8_t>()> produce;
   };
-  using Sink = std::function<bool(std::span<const uint8_t>)>;  // false where the bytes couldn't be stored
+  using Sink =
+      std::function<bool(std::span<const uint8_t>)>;  // false where the bytes couldn't be stored
 
   void add_key(std::string_view key, uint32_t value_type);
   void add_array(std::string_view key, uint32_t element_type, uint64_t count);

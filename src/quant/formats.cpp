@@ -7,7 +7,8 @@ namespace assay::quant {
 bool decode_row(uint32_t id, std::span<const uint8_t> bytes, std::span<float> out) {
   return visit(id, [&]<class F>() {
     for (uint64_t i = 0; i < out.size(); ++i)
-      out[i] = decode<F>(bytes.data() + i / F::block_size * F::block_bytes, uint32_t(i % F::block_size));
+      out[i] =
+          decode<F>(bytes.data() + i / F::block_size * F::block_bytes, uint32_t(i % F::block_size));
   });
 }
 

@@ -1,8 +1,9 @@
 // The list of weight formats. A new format: one file beside this one, and one line in `All`.
 //
-// A *float format* (block_size 1) has `value(block)`. A *block format* has groups of `group_size` weights
-// that share a scale and, where `has_minimum`, a minimum:  w = scale·(code − code_offset) + minimum,
-// with every product exact in f32 and one rounding in the sum, which is how ggml decodes it, bit for bit.
+// A *float format* (block_size 1) has `value(block)`. A *block format* has groups of `group_size`
+// weights that share a scale and, where `has_minimum`, a minimum:  w = scale·(code − code_offset) +
+// minimum, with every product exact in f32 and one rounding in the sum, which is how ggml decodes
+// it, bit for bit.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +30,7 @@ inline constexpr bool is_float_format = Format::block_size == 1;
 struct Info {
   uint32_t id;
   std::string_view name;
-  uint32_t block_size;   ///< weights a block; the row length must be a multiple
+  uint32_t block_size;  ///< weights a block; the row length must be a multiple
   uint32_t block_bytes;
 };
 
@@ -57,12 +58,14 @@ K_FN float decode(K_DEV const uint8_t* block, uint32_t i) {
   } else {
     const uint32_t group = i / F::group_size;
     const float code = float(int32_t(F::code(block, i)) - F::code_offset);
-    if constexpr (F::has_minimum) return k_fma(F::scale(block, group), code, F::minimum(block, group));
+    if constexpr (F::has_minimum)
+      return k_fma(F::scale(block, group), code, F::minimum(block, group));
     return F::scale(block, group) * code;
   }
 }
 
-/// Decodes `out.size()` weights from `bytes` (rows of whole blocks). False where the id is not supported.
+/// Decodes `out.size()` weights from `bytes` (rows of whole blocks). False where the id is not
+/// supported.
 bool decode_row(uint32_t id, std::span<const uint8_t> bytes, std::span<float> out);
 
 /// "F32, F16, Q8_0, …": for error messages.

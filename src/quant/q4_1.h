@@ -1,5 +1,6 @@
 // Q4_1: 32 weights in 20 bytes. w = d·q + m, q in 0..15.
-//   bytes 0..1 d (f16) | 2..3 m (f16) | 4..19: byte j holds weight j (low nibble) and weight j+16 (high nibble)
+//   bytes 0..1 d (f16) | 2..3 m (f16) | 4..19: byte j holds weight j (low nibble) and weight j+16
+//   (high nibble)
 // Source: ggml's block_q4_1.
 #pragma once
 
@@ -9,12 +10,12 @@ namespace assay::quant {
 
 struct Q4_1 {
   static constexpr const char* name = "Q4_1";
-  static constexpr uint32_t id = 3;            ///< GGUF tensor type
-  static constexpr uint32_t block_size = 32;   ///< weights a block
+  static constexpr uint32_t id = 3;           ///< GGUF tensor type
+  static constexpr uint32_t block_size = 32;  ///< weights a block
   static constexpr uint32_t block_bytes = 20;
-  static constexpr uint32_t group_size = 32;   ///< weights that share one scale and minimum
-  static constexpr uint32_t code_bits = 4;     ///< stored codes are 0 .. 2^bits - 1
-  static constexpr int32_t code_offset = 0;    ///< w = scale·(code − offset) + minimum
+  static constexpr uint32_t group_size = 32;  ///< weights that share one scale and minimum
+  static constexpr uint32_t code_bits = 4;    ///< stored codes are 0 .. 2^bits - 1
+  static constexpr int32_t code_offset = 0;   ///< w = scale·(code − offset) + minimum
   static constexpr bool has_minimum = true;
 
   static constexpr float minimum_sign = 1.0f;  ///< what the file stores is added
@@ -22,7 +23,9 @@ struct Q4_1 {
   K_FN uint16_t scale_bits(K_DEV const uint8_t* block) { return k_load_u16(block); }
   K_FN uint16_t minimum_bits(K_DEV const uint8_t* block) { return k_load_u16(block + 2); }
   K_FN float scale(K_DEV const uint8_t* block, uint32_t) { return k_f16_to_f32(scale_bits(block)); }
-  K_FN float minimum(K_DEV const uint8_t* block, uint32_t) { return k_f16_to_f32(minimum_bits(block)); }
+  K_FN float minimum(K_DEV const uint8_t* block, uint32_t) {
+    return k_f16_to_f32(minimum_bits(block));
+  }
   K_FN uint32_t code(K_DEV const uint8_t* block, uint32_t i) {
     return i < 16 ? block[4 + i] & 15u : block[4 + i - 16] >> 4;
   }

@@ -1,8 +1,8 @@
 // Q4_K: 256 weights in 144 bytes, eight groups of 32. w = (d·sc_g)·q − (dmin·m_g), q in 0..15.
 //   bytes 0..1 d (f16) | 2..3 dmin (f16) | 4..15 sc_g and m_g, six bits each | 16..143 codes
 //   codes: 32 bytes serve groups 2c (low nibbles) and 2c+1 (high nibbles)
-//   scales: for g < 4 the low six bits of bytes 4+g (sc) and 8+g (m); for g >= 4 the low (sc) and high (m)
-//   nibble of byte 8+g, with the two top bits of bytes g (sc) and 4+g (m) above them
+//   scales: for g < 4 the low six bits of bytes 4+g (sc) and 8+g (m); for g >= 4 the low (sc) and
+//   high (m) nibble of byte 8+g, with the two top bits of bytes g (sc) and 4+g (m) above them
 // Source: ggml's block_q4_K. d·sc and dmin·m are exact in f32 (11 + 6 bits).
 #pragma once
 
@@ -28,7 +28,8 @@ struct Q4_K {
     return group < 4 ? block[4 + group] & 63 : (block[8 + group] & 15) | ((block[group] >> 6) << 4);
   }
   K_FN int32_t minimum_code(K_DEV const uint8_t* block, uint32_t group) {
-    return group < 4 ? block[8 + group] & 63 : (block[8 + group] >> 4) | ((block[4 + group] >> 6) << 4);
+    return group < 4 ? block[8 + group] & 63
+                     : (block[8 + group] >> 4) | ((block[4 + group] >> 6) << 4);
   }
   K_FN float scale(K_DEV const uint8_t* block, uint32_t group) {
     return k_f16_to_f32(scale_bits(block)) * float(scale_code(block, group));

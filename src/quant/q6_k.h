@@ -1,7 +1,8 @@
 // Q6_K: 256 weights in 210 bytes, sixteen groups of 16. w = (d·sc_g)·(q − 32), q in 0..63.
 //   bytes 0..127 low four bits | 128..191 high two bits | 192..207 sc_g (int8) | 208..209 d (f16)
 //   each half of 128 weights: weight i (0..127), quarter = i/32, lane = i%32:
-//     low: byte lane + 32·(quarter odd), nibble low for quarters 0, 1 and high for 2, 3; high: byte lane, bits 2·quarter
+//     low: byte lane + 32·(quarter odd), nibble low for quarters 0, 1 and high for 2, 3; high: byte
+//     lane, bits 2·quarter
 // Source: ggml's block_q6_K. d·sc is exact in f32 (11 + 8 bits).
 #pragma once
 
@@ -20,7 +21,9 @@ struct Q6_K {
   static constexpr bool has_minimum = false;
 
   K_FN uint16_t scale_bits(K_DEV const uint8_t* block) { return k_load_u16(block + 208); }
-  K_FN int32_t scale_code(K_DEV const uint8_t* block, uint32_t group) { return int8_t(block[192 + group]); }
+  K_FN int32_t scale_code(K_DEV const uint8_t* block, uint32_t group) {
+    return int8_t(block[192 + group]);
+  }
   K_FN float scale(K_DEV const uint8_t* block, uint32_t group) {
     return k_f16_to_f32(scale_bits(block)) * float(scale_code(block, group));
   }

@@ -62,15 +62,22 @@ class Judge final : public op::Executor {
  private:
   Table compute(const op::Operation& operation, const op::Step& step) {
     switch (operation.kind) {
-      case op::Kind::embed: return embed(operation, step);
-      case op::Kind::matmul: return multiply(operation);
-      case op::Kind::kv_store: return store(operation, step);
-      case op::Kind::select_rows: return select(input(operation, 0), step);
-      default: return by_row(operation, step);
+      case op::Kind::embed:
+        return embed(operation, step);
+      case op::Kind::matmul:
+        return multiply(operation);
+      case op::Kind::kv_store:
+        return store(operation, step);
+      case op::Kind::select_rows:
+        return select(input(operation, 0), step);
+      default:
+        return by_row(operation, step);
     }
   }
 
-  const Table& input(const op::Operation& operation, size_t i) const { return values_[operation.inputs[i]]; }
+  const Table& input(const op::Operation& operation, size_t i) const {
+    return values_[operation.inputs[i]];
+  }
 
   // y[t] = W[token[t]]
   Table embed(const op::Operation& operation, const op::Step& step) const {
@@ -86,7 +93,8 @@ class Judge final : public op::Executor {
   // y = x·Wᵀ + b, with the x that the contract lets the weight meet
   Table multiply(const op::Operation& operation) const {
     const op::Weight& weight = program_.weights[operation.weight];
-    const op::Weight* bias = operation.bias == op::none ? nullptr : &program_.weights[operation.bias];
+    const op::Weight* bias =
+        operation.bias == op::none ? nullptr : &program_.weights[operation.bias];
     Table x = input(operation, 0);
     if (mode_ == Mode::contract && contract_ == op::Contract::assay1 && meets_quantised(weight)) {
       for (uint64_t t = 0; t < x.rows; ++t) {
@@ -109,7 +117,8 @@ class Judge final : public op::Executor {
     for (double& value : keys.data) value = cached(value);
     for (double& value : values.data) value = cached(value);
     for (size_t t = 0; t < keys.rows; ++t)
-      caches_[step.sequences[t]][operation.layer].store(step.positions[t], keys.row(t), values.row(t));
+      caches_[step.sequences[t]][operation.layer].store(step.positions[t], keys.row(t),
+                                                        values.row(t));
     Table both(1, keys.data.size() + values.data.size());
     std::copy(values.data.begin(), values.data.end(),
               std::copy(keys.data.begin(), keys.data.end(), both.data.begin()));
@@ -126,8 +135,9 @@ class Judge final : public op::Executor {
   // The operations whose row t depends on row t of the inputs (and the cache) alone.
   Table by_row(const op::Operation& operation, const op::Step& step) const {
     const Table& x = input(operation, 0);
-    const std::vector<double> norm =
-        operation.kind == op::Kind::rms_norm ? decode_row(program_.weights[operation.weight], 0) : std::vector<double>();
+    const std::vector<double> norm = operation.kind == op::Kind::rms_norm
+                                         ? decode_row(program_.weights[operation.weight], 0)
+                                         : std::vector<double>();
     Table y(x.rows, program_.values[operation.output].width);
     for (uint64_t t = 0; t < x.rows; ++t) {
       const std::vector<double> row = one_row(operation, step, t, norm);
@@ -140,13 +150,20 @@ class Judge final : public op::Executor {
                               std::span<const double> norm) const {
     const std::span<const double> x = input(operation, 0).row(t);
     switch (operation.kind) {
-      case op::Kind::rms_norm: return rms_norm(x, norm, double(operation.eps));
-      case op::Kind::rope: return rope(x, program_.rope, operation.heads, step.positions[t]);
+      case op::Kind::rms_norm:
+        return rms_norm(x, norm, double(operation.eps));
+      case op::Kind::rope:
+        return rope(x, program_.rope, operation.heads, step.positions[t]);
       case op::Kind::attention:
-        return attention(x, caches_[step.sequences[t]][operation.layer], step.positions[t], program_.attention);
-      case op::Kind::swiglu: return swiglu(x, input(operation, 1).row(t));
-      case op::Kind::add: return add(x, input(operation, 1).row(t));
-      default: assert(false); return {};
+        return attention(x, caches_[step.sequences[t]][operation.layer], step.positions[t],
+                         program_.attention);
+      case op::Kind::swiglu:
+        return swiglu(x, input(operation, 1).row(t));
+      case op::Kind::add:
+        return add(x, input(operation, 1).row(t));
+      default:
+        assert(false);
+        return {};
     }
   }
 
@@ -162,7 +179,8 @@ class Judge final : public op::Executor {
 
 }  // namespace
 
-std::unique_ptr<op::Executor> make_executor(const op::Program& program, const op::ExecutorOptions& options, Mode mode) {
+std::unique_ptr<op::Executor> make_executor(const op::Program& program,
+                                            const op::ExecutorOptions& options, Mode mode) {
   return std::make_unique<Judge>(program, options, mode);
 }
 

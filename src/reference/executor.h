@@ -1,4 +1,5 @@
-// The judge as an executor: a whole model in f64, one operation after another, as the program lists them.
+// The judge as an executor: a whole model in f64, one operation after another, as the program lists
+// them.
 #pragma once
 
 #include <cstddef>
@@ -12,14 +13,17 @@ namespace assay::reference {
 
 enum class Mode {
   exact,    ///< nothing is rounded but the weights, as the file holds them
-  contract  ///< activations as int8 codes where the contract has them, keys and values in the cache's type; then f64
+  contract  ///< activations as int8 codes where the contract has them, keys and values in the
+            ///< cache's type; then f64
 };
 
 /// `program` (with the bytes behind its weights) must outlive the executor.
-std::unique_ptr<op::Executor> make_executor(const op::Program& program, const op::ExecutorOptions& options, Mode mode);
+std::unique_ptr<op::Executor> make_executor(const op::Program& program,
+                                            const op::ExecutorOptions& options, Mode mode);
 
-/// For each value, the index of the last operation that reads or writes it. Taken from the operations alone, not
-/// from the program's buffers, so that a wrong assignment of buffers shows as a difference.
+/// For each value, the index of the last operation that reads or writes it. Taken from the
+/// operations alone, not from the program's buffers, so that a wrong assignment of buffers shows as
+/// a difference.
 std::vector<size_t> last_uses(const op::Program& program);
 
 }  // namespace assay::reference

@@ -34,7 +34,8 @@ std::vector<double> rms_norm(std::span<const double> x, std::span<const double> 
   return y;
 }
 
-// m = max|x|, d = RN(m/127), code = rne(RN(x·RN(127/m))), all in f32; the value that the integers stand for is d·code.
+// m = max|x|, d = RN(m/127), code = rne(RN(x·RN(127/m))), all in f32; the value that the integers
+// stand for is d·code.
 static void quantise_group(std::span<const double> x, std::span<double> y) {
   float m = 0;
   bool finite = true;
@@ -42,7 +43,9 @@ static void quantise_group(std::span<const double> x, std::span<double> y) {
     finite = finite && std::isfinite(float(value));
     m = std::max(m, std::fabs(float(value)));
   }
-  const double d = !finite ? std::numeric_limits<double>::quiet_NaN() : m < 0x1p-72f ? 0.0 : double(m / 127.0f);
+  const double d = !finite        ? std::numeric_limits<double>::quiet_NaN()
+                   : m < 0x1p-72f ? 0.0
+                                  : double(m / 127.0f);
   const float inverse = finite && m >= 0x1p-72f ? 127.0f / m : 0.0f;
   for (size_t i = 0; i < x.size(); ++i) {
     const float code = inverse == 0.0f ? 0.0f : std::nearbyint(float(x[i]) * inverse);
@@ -59,11 +62,14 @@ std::vector<double> quantise(std::span<const double> x) {
   return y;
 }
 
-bool meets_quantised(const op::Weight& weight) { return quant::info(weight.type).block_size > 1; }
+bool meets_quantised(const op::Weight& weight) {
+  return quant::info(weight.type).block_size > 1;
+}
 
-// y[t, r] = Σ_c W[r, c]·x[t, c]. Tokens go four at a time: their sums are independent, so the machine need not wait
-// for one before it adds to the next. A missing fourth token counts as zeros.
-static void dot_four(std::span<const double> w, const double* x_by_column, double* sums, double* magnitudes) {
+// y[t, r] = Σ_c W[r, c]·x[t, c]. Tokens go four at a time: their sums are independent, so the
+// machine need not wait for one before it adds to the next. A missing fourth token counts as zeros.
+static void dot_four(std::span<const double> w, const double* x_by_column, double* sums,
+                     double* magnitudes) {
   double sum[4] = {}, magnitude[4] = {};
   for (size_t c = 0; c < w.size(); ++c) {
     for (size_t t = 0; t < 4; ++t) {
@@ -81,7 +87,8 @@ Products matmul(const op::Weight& weight, const op::Weight* bias, const Table& x
   const uint64_t quads = (x.rows + 3) / 4, columns = weight.columns;
   std::vector<double> by_column(quads * columns * 4);  // (quads, columns, 4)
   for (uint64_t t = 0; t < x.rows; ++t)
-    for (uint64_t c = 0; c < columns; ++c) by_column[(t / 4 * columns + c) * 4 + t % 4] = x.row(t)[c];
+    for (uint64_t c = 0; c < columns; ++c)
+      by_column[(t / 4 * columns + c) * 4 + t % 4] = x.row(t)[c];
   const std::vector<double> b = bias ? decode_row(*bias, 0) : std::vector<double>(weight.rows, 0.0);
 
   Products y{Table(x.rows, weight.rows), Table(x.rows, weight.rows)};
@@ -99,9 +106,11 @@ Products matmul(const op::Weight& weight, const op::Weight* bias, const Table& x
   return y;
 }
 
-// angle = position·frequency[i]; y₀ = (x₀·cos − x₁·sin)·magnitude, y₁ = (x₀·sin + x₁·cos)·magnitude.
-// The product and libm's cos and sin are taken in long double: an f64 angle of 1e5 radians is off by 1e-11.
-std::vector<double> rope(std::span<const double> x, const op::Rope& rope, uint32_t heads, uint32_t position) {
+// angle = position·frequency[i]; y₀ = (x₀·cos − x₁·sin)·magnitude, y₁ = (x₀·sin +
+// x₁·cos)·magnitude. The product and libm's cos and sin are taken in long double: an f64 angle of
+// 1e5 radians is off by 1e-11.
+std::vector<double> rope(std::span<const double> x, const op::Rope& rope, uint32_t heads,
+                         uint32_t position) {
   const size_t head_dim = x.size() / heads, half = rope.dimensions / 2;
   std::vector<double> y(x.begin(), x.end());
   for (size_t i = 0; i < half; ++i) {
@@ -122,8 +131,10 @@ double round_to_f16(double x) {
   if (!std::isfinite(x) || x == 0) return x;
   const int exponent = std::max(std::ilogb(x), -14);
   const double unit = std::ldexp(1.0, exponent - 10);
-  const double rounded = std::nearbyint(x / unit) * unit;  // both products exact: unit is a power of two
-  return std::fabs(rounded) > 65504.0 ? std::copysign(std::numeric_limits<double>::infinity(), x) : rounded;
+  const double rounded =
+      std::nearbyint(x / unit) * unit;  // both products exact: unit is a power of two
+  return std::fabs(rounded) > 65504.0 ? std::copysign(std::numeric_limits<double>::infinity(), x)
+                                      : rounded;
 }
 
 // p[j] = e^(s[j] − max s) / Σ_k e^(s[k] − max s). A NaN score makes the sum NaN, and so every p.
@@ -137,11 +148,14 @@ std::vector<double> softmax(std::span<const double> scores) {
 }
 
 // s[j] = scale·Σ_d q[d]·K[j, d],  p = softmax(s),  y[i] = Σ_j p[j]·V[j, i],  j <= position
-Attended attend(std::span<const double> query, const Cache& cache, uint32_t position, uint32_t kv_head,
-                const op::Attention& attention) {
+Attended attend(std::span<const double> query, const Cache& cache, uint32_t position,
+                uint32_t kv_head, const op::Attention& attention) {
   const size_t keys = size_t(position) + 1;
   assert(keys <= cache.keys.size());
-  Attended head{std::vector<double>(keys), std::vector<double>(keys), {}, std::vector<double>(attention.value_dim)};
+  Attended head{std::vector<double>(keys),
+                std::vector<double>(keys),
+                {},
+                std::vector<double>(attention.value_dim)};
   for (size_t j = 0; j < keys; ++j) {
     const double* key = &cache.keys[j][size_t(kv_head) * attention.key_dim];
     double sum = 0, magnitude = 0;
@@ -155,7 +169,8 @@ Attended attend(std::span<const double> query, const Cache& cache, uint32_t posi
   head.probability = softmax(head.score);
   for (size_t j = 0; j < keys; ++j) {
     const double* value = &cache.values[j][size_t(kv_head) * attention.value_dim];
-    for (size_t i = 0; i < attention.value_dim; ++i) head.output[i] += head.probability[j] * value[i];
+    for (size_t i = 0; i < attention.value_dim; ++i)
+      head.output[i] += head.probability[j] * value[i];
   }
   return head;
 }

@@ -1,6 +1,7 @@
-// The judge: every operation as its formula says, in plain loops and f64 sums. No SIMD, no threads, no caches of
-// what was computed before; it shares no code with an executor that it judges, but the formats' own decode.
-// Bits of `contract` mode (int8 codes, f16 cache) are made in the precision that docs/numbers.md names; all else in f64.
+// The judge: every operation as its formula says, in plain loops and f64 sums. No SIMD, no threads,
+// no caches of what was computed before; it shares no code with an executor that it judges, but the
+// formats' own decode. Bits of `contract` mode (int8 codes, f16 cache) are made in the precision
+// that docs/numbers.md names; all else in f64.
 #pragma once
 
 #include <cstdint>
@@ -20,10 +21,13 @@ struct Table {
   Table(uint64_t row_count, uint64_t row_width)
       : rows(row_count), width(row_width), data(row_count * row_width) {}
   std::span<double> row(uint64_t r) { return std::span(data).subspan(r * width, width); }
-  std::span<const double> row(uint64_t r) const { return std::span(data).subspan(r * width, width); }
+  std::span<const double> row(uint64_t r) const {
+    return std::span(data).subspan(r * width, width);
+  }
 };
 
-/// A layer's cache of one sequence: keys (positions, kv_heads·key_dim), values (positions, kv_heads·value_dim).
+/// A layer's cache of one sequence: keys (positions, kv_heads·key_dim), values (positions,
+/// kv_heads·value_dim).
 struct Cache {
   std::vector<std::vector<double>> keys, values;
 
@@ -37,8 +41,9 @@ std::vector<double> decode_row(const op::Weight& weight, uint64_t row);
 /// y[i] = x[i] / √(Σ x²/n + eps) · w[i]                                       x, w, y: (n)
 std::vector<double> rms_norm(std::span<const double> x, std::span<const double> w, double eps);
 
-/// Rule 1 of the contract: per 32 values, in f32, m = max|x|, d = m/127, code = rne(x·(127/m)); returns d·code.
-/// d = 0 where m < 2^-72; d = NaN where a value is NaN or infinite.          (n) → (n)
+/// Rule 1 of the contract: per 32 values, in f32, m = max|x|, d = m/127, code = rne(x·(127/m));
+/// returns d·code. d = 0 where m < 2^-72; d = NaN where a value is NaN or infinite.          (n) →
+/// (n)
 std::vector<double> quantise(std::span<const double> x);
 
 /// True where the contract quantises the activations that meet this weight: formats of blocks.
@@ -50,9 +55,11 @@ struct Products {
 };
 Products matmul(const op::Weight& weight, const op::Weight* bias, const Table& x);
 
-/// y₀ = (x₀·cos − x₁·sin)·magnitude, y₁ = (x₀·sin + x₁·cos)·magnitude, angle = position·frequency[i], each pair
-/// of each head; the lanes from rope.dimensions on pass.                      x, y: (heads·head_dim)
-std::vector<double> rope(std::span<const double> x, const op::Rope& rope, uint32_t heads, uint32_t position);
+/// y₀ = (x₀·cos − x₁·sin)·magnitude, y₁ = (x₀·sin + x₁·cos)·magnitude, angle =
+/// position·frequency[i], each pair of each head; the lanes from rope.dimensions on pass. x, y:
+/// (heads·head_dim)
+std::vector<double> rope(std::span<const double> x, const op::Rope& rope, uint32_t heads,
+                         uint32_t position);
 
 /// The f16 nearest to x (ties to even), infinity from 65520 on.
 double round_to_f16(double x);
@@ -67,10 +74,11 @@ struct Attended {
   std::vector<double> probability;  ///< softmax(s)                           (keys)
   std::vector<double> output;       ///< y[i] = Σ_j p[j]·V[j, i]              (value_dim)
 };
-Attended attend(std::span<const double> query, const Cache& cache, uint32_t position, uint32_t kv_head,
-                const op::Attention& attention);
+Attended attend(std::span<const double> query, const Cache& cache, uint32_t position,
+                uint32_t kv_head, const op::Attention& attention);
 
-/// All heads: head h reads KV head h / (heads/kv_heads).      query: (heads·key_dim) → (heads·value_dim)
+/// All heads: head h reads KV head h / (heads/kv_heads).      query: (heads·key_dim) →
+/// (heads·value_dim)
 std::vector<double> attention(std::span<const double> query, const Cache& cache, uint32_t position,
                               const op::Attention& attention);
 

@@ -30,7 +30,8 @@ constexpr uint64_t longest_word = uint64_t{1} << 30;  // symbols are numbered in
 Merges::Merges(uint64_t count) : slots_(std::bit_ceil(2 * count + 1)) {}
 
 uint64_t Merges::slot(uint64_t pair) const {
-  // The finalizer of SplitMix64 (Steele, Lea and Flood 2014): neighbouring ids must not share slots.
+  // The finalizer of SplitMix64 (Steele, Lea and Flood 2014): neighbouring ids must not share
+  // slots.
   uint64_t hash = pair;
   hash = (hash ^ (hash >> 30)) * 0xBF58476D1CE4E5B9u;
   hash = (hash ^ (hash >> 27)) * 0x94D049BB133111EBu;
@@ -85,8 +86,8 @@ Status BytePairs::add_merges(std::span<const std::string_view> merges) {
     const uint64_t space = text.find(' ');
     if (space == std::string_view::npos || space == 0 || space + 1 == text.size() ||
         text.find(' ', space + 1) != std::string_view::npos) {
-      return Error{fmt::format("merge {} is '{}'; a merge is two symbols with one space between them",
-                               rank, text)};
+      return Error{fmt::format(
+          "merge {} is '{}'; a merge is two symbols with one space between them", rank, text)};
     }
     const auto left = bytes_of_letters(text.substr(0, space));
     const auto right = bytes_of_letters(text.substr(space + 1));
@@ -143,7 +144,8 @@ void BytePairs::encode(std::string_view word, std::vector<int32_t>& tokens) cons
       tokens.push_back(symbols[i].id);
       continue;
     }
-    for (const char c : word.substr(i, symbols[i].next - i)) {  // each symbol begins at its first byte
+    for (const char c :
+         word.substr(i, symbols[i].next - i)) {  // each symbol begins at its first byte
       const int32_t token = byte_symbols_[static_cast<uint8_t>(c)];
       if (token < vocabulary_) tokens.push_back(token);
     }

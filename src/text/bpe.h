@@ -1,6 +1,6 @@
-// Byte-pair encoding: of all neighbouring pairs the one whose merge has the lowest rank, the leftmost of
-// equals, becomes one symbol, until no pair has a merge.
-// Source: Sennrich, Haddow and Birch 2016, "Neural Machine Translation of Rare Words with Subword Units".
+// Byte-pair encoding: of all neighbouring pairs the one whose merge has the lowest rank, the
+// leftmost of equals, becomes one symbol, until no pair has a merge. Source: Sennrich, Haddow and
+// Birch 2016, "Neural Machine Translation of Rare Words with Subword Units".
 #pragma once
 
 #include <cstdint>
@@ -39,28 +39,31 @@ class Merges {
 
 class BytePairs {
  public:
-  /// `spellings` and `merges` in byte-level letters; `usable`: whether ordinary text may become the token.
-  /// Errors: a merge without exactly one inner space; two usable tokens of one spelling.
+  /// `spellings` and `merges` in byte-level letters; `usable`: whether ordinary text may become the
+  /// token. Errors: a merge without exactly one inner space; two usable tokens of one spelling.
   static Result<BytePairs> build(const Strings& spellings, const std::vector<bool>& usable,
                                  std::span<const std::string_view> merges);
 
-  /// Appends the tokens of one pre-token. A byte for which the vocabulary has no token is left out, as
-  /// llama.cpp and Hugging Face's tokenizers do (SmolLM2 lacks 21 bytes, 13 of them never in UTF-8).
+  /// Appends the tokens of one pre-token. A byte for which the vocabulary has no token is left out,
+  /// as llama.cpp and Hugging Face's tokenizers do (SmolLM2 lacks 21 bytes, 13 of them never in
+  /// UTF-8).
   void encode(std::string_view word, std::vector<int32_t>& tokens) const;
   /// The token that is this whole word; -1 where there is none.
   int32_t whole(std::string_view word) const;
 
  private:
-  struct Symbol {             // its first byte is the one at its own index in the word
-    int32_t id;               // -1: merged into its left neighbour
-    uint32_t next, previous;  // indices of the neighbours; the word's length at the end, 0 at the start
+  struct Symbol {  // its first byte is the one at its own index in the word
+    int32_t id;    // -1: merged into its left neighbour
+    uint32_t next,
+        previous;  // indices of the neighbours; the word's length at the end, 0 at the start
   };
   Status add_merges(std::span<const std::string_view> merges);
   void merge(std::vector<Symbol>& symbols) const;
   int32_t symbol(std::string bytes);  // of any bytes; makes one where there is none
 
   std::unordered_map<std::string, int32_t> symbols_;
-  int32_t vocabulary_ = 0;  // symbols from here on are no tokens: halves of merges the vocabulary lacks
+  int32_t vocabulary_ =
+      0;  // symbols from here on are no tokens: halves of merges the vocabulary lacks
   int32_t next_symbol_ = 0;
   int32_t byte_symbols_[256] = {};
   Merges merges_{0};

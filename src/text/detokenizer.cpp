@@ -24,8 +24,8 @@ std::string Detokenizer::add(std::string_view piece) {
 }
 
 std::string Detokenizer::finish() {
-  // What is held is one unfinished character (`add` gives out everything else): one U+FFFD, as Unicode
-  // recommends for a maximal subpart.
+  // What is held is one unfinished character (`add` gives out everything else): one U+FFFD, as
+  // Unicode recommends for a maximal subpart.
   const bool unfinished = !held_.empty();
   held_.clear();
   return std::string(unfinished ? replacement : std::string_view());

@@ -13,8 +13,8 @@ namespace {
 
 using Stages = std::span<const std::string_view>;
 
-// From the models' own tokenizer.json, in the form that llama.cpp applies them: contractions in ASCII only,
-// \s and \S by the Unicode property White_Space (see with_white_space).
+// From the models' own tokenizer.json, in the form that llama.cpp applies them: contractions in
+// ASCII only, \s and \S by the Unicode property White_Space (see with_white_space).
 constexpr std::string_view gpt2_words =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 constexpr std::string_view each_digit = R"(\p{N})";
@@ -30,27 +30,37 @@ constexpr std::array smollm_stages{each_digit, gpt2_words};
 constexpr std::array llama3_stages{llama3_words};
 constexpr std::array qwen2_stages{qwen2_words};
 
-// Aliases are the names to which llama.cpp gives the very same rules. A name that is not here is refused:
-// other rules would give other ids without a sign. BOS: of these families llama.cpp adds it for llama-bpe's.
-constexpr PreTokenizerRules smollm(std::string_view name) { return {name, smollm_stages}; }
-constexpr PreTokenizerRules gpt2(std::string_view name) { return {name, gpt2_stages}; }
+// Aliases are the names to which llama.cpp gives the very same rules. A name that is not here is
+// refused: other rules would give other ids without a sign. BOS: of these families llama.cpp adds
+// it for llama-bpe's.
+constexpr PreTokenizerRules smollm(std::string_view name) {
+  return {name, smollm_stages};
+}
+constexpr PreTokenizerRules gpt2(std::string_view name) {
+  return {name, gpt2_stages};
+}
 constexpr PreTokenizerRules llama3(std::string_view name) {
   return {name, llama3_stages, true, true};
 }
-constexpr PreTokenizerRules qwen2(std::string_view name) { return {name, qwen2_stages}; }
+constexpr PreTokenizerRules qwen2(std::string_view name) {
+  return {name, qwen2_stages};
+}
 
 constexpr PreTokenizerRules all_rules[] = {
-    smollm("smollm"),   gpt2("gpt-2"),       llama3("llama-bpe"),       qwen2("qwen2"),
-    smollm("starcoder"), smollm("refact"),   smollm("command-r"),       gpt2("phi-2"),
-    llama3("llama3"),   llama3("llama-v3"),  llama3("falcon3"),         llama3("pixtral"),
-    qwen2("megrez"),    qwen2("deepseek-r1-qwen"),
+    smollm("smollm"),    gpt2("gpt-2"),
+    llama3("llama-bpe"), qwen2("qwen2"),
+    smollm("starcoder"), smollm("refact"),
+    smollm("command-r"), gpt2("phi-2"),
+    llama3("llama3"),    llama3("llama-v3"),
+    llama3("falcon3"),   llama3("pixtral"),
+    qwen2("megrez"),     qwen2("deepseek-r1-qwen"),
 };
 
 constexpr std::string_view white_space =
     R"(\x09-\x0d\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
 
-/// The pattern with \s and \S written out as the Unicode property White_Space. PCRE2's own \s is ASCII, or,
-/// by its Unicode option, holds U+180E as well.
+/// The pattern with \s and \S written out as the Unicode property White_Space. PCRE2's own \s is
+/// ASCII, or, by its Unicode option, holds U+180E as well.
 std::string with_white_space(std::string_view pattern) {
   std::string expanded;
   bool in_class = false;
@@ -125,8 +135,8 @@ void PreTokenizer::Stage::cut(std::string_view text, pcre2_match_data* match,
   uint64_t done = 0;
   while (done < text.size()) {
     // The check of the whole subject's UTF-8 at every call would make this quadratic.
-    const int found = pcre2_match(code.get(), subject, text.size(), done, PCRE2_NO_UTF_CHECK, match,
-                                  context);
+    const int found =
+        pcre2_match(code.get(), subject, text.size(), done, PCRE2_NO_UTF_CHECK, match, context);
     if (found < 0) break;  // no match, or a limit of PCRE2's: the rest is a piece, nothing is lost
     const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(match);
     assert(ends[1] > ends[0] && "no pattern matches nothing");
@@ -158,8 +168,8 @@ PreTokenizer::~PreTokenizer() = default;
 std::vector<std::string_view> PreTokenizer::split(std::string_view text) const {
   const MatchData match(pcre2_match_data_create(1, nullptr), pcre2_match_data_free);
   const MatchContext context(pcre2_match_context_create(nullptr), pcre2_match_context_free);
-  // The default of 10 million steps would cut a long run of spaces short. No pattern here backtracks over
-  // more than one run, so the steps stay proportional to the text.
+  // The default of 10 million steps would cut a long run of spaces short. No pattern here
+  // backtracks over more than one run, so the steps stay proportional to the text.
   pcre2_set_match_limit(context.get(), UINT32_MAX);
 
   std::vector<std::string_view> pieces, finer, words;

@@ -13,10 +13,11 @@
 namespace assay::text {
 
 struct PreTokenizerRules {
-  std::string_view name;                      ///< as in tokenizer.ggml.pre
-  std::span<const std::string_view> stages;   ///< each cuts what the one before it left
-  bool whole_words = false;  ///< a pre-token that is a vocabulary entry is that token, whatever the merges say
-  bool adds_bos = false;     ///< where the file has no tokenizer.ggml.add_bos_token
+  std::string_view name;                     ///< as in tokenizer.ggml.pre
+  std::span<const std::string_view> stages;  ///< each cuts what the one before it left
+  bool whole_words =
+      false;  ///< a pre-token that is a vocabulary entry is that token, whatever the merges say
+  bool adds_bos = false;  ///< where the file has no tokenizer.ggml.add_bos_token
 };
 
 /// nullptr where the name is not supported.
@@ -31,7 +32,8 @@ class PreTokenizer {
   PreTokenizer& operator=(PreTokenizer&&) noexcept;
   ~PreTokenizer();
 
-  /// Pieces that joined are `text`, byte for byte. Bytes that are not UTF-8 are pieces of their own.
+  /// Pieces that joined are `text`, byte for byte. Bytes that are not UTF-8 are pieces of their
+  /// own.
   std::vector<std::string_view> split(std::string_view text) const;
 
  private:

@@ -14,7 +14,8 @@ struct Fragment {
   int32_t token = -1;  ///< -1: ordinary text
 };
 
-/// The spellings as a trie over bytes: the work is text × longest spelling, however many spellings there are.
+/// The spellings as a trie over bytes: the work is text × longest spelling, however many spellings
+/// there are.
 class SpecialTokens {
  public:
   SpecialTokens();
@@ -22,8 +23,9 @@ class SpecialTokens {
   /// `always`: found also where special tokens are not parsed (user-defined tokens).
   void add(std::string_view spelling, int32_t token, bool always);
 
-  /// The leftmost spelling first, the longest where several begin at one byte. (llama.cpp looks for the
-  /// longest of the vocabulary in the whole text first; the two differ only where spellings overlap.)
+  /// The leftmost spelling first, the longest where several begin at one byte. (llama.cpp looks for
+  /// the longest of the vocabulary in the whole text first; the two differ only where spellings
+  /// overlap.)
   std::vector<Fragment> split(std::string_view text, bool parse_special) const;
 
  private:

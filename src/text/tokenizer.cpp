@@ -26,7 +26,8 @@ struct Tokenizer::Data {
 namespace {
 
 bool spelled_as_text(TokenType type) {
-  return type == TokenType::control || type == TokenType::user_defined || type == TokenType::unknown;
+  return type == TokenType::control || type == TokenType::user_defined ||
+         type == TokenType::unknown;
 }
 
 SpecialTokens collect_specials(const Vocabulary& vocabulary) {
@@ -43,7 +44,8 @@ Strings make_pieces(const Vocabulary& vocabulary) {
   Strings pieces;
   for (uint64_t id = 0; id < vocabulary.spellings.size(); ++id) {
     const std::string_view spelling = vocabulary.spellings[id];
-    const auto bytes = spelled_as_text(vocabulary.types[id]) ? std::nullopt : bytes_of_letters(spelling);
+    const auto bytes =
+        spelled_as_text(vocabulary.types[id]) ? std::nullopt : bytes_of_letters(spelling);
     pieces.add(bytes ? std::string_view(*bytes) : spelling);
   }
   return pieces;
@@ -60,8 +62,8 @@ Result<Tokenizer> Tokenizer::open(const gguf::File& file) {
   auto vocabulary = read_vocabulary(file);
   if (!vocabulary) return vocabulary.error();
 
-  // A control token comes from its spelling only, and only where special tokens are parsed: merges of
-  // ordinary text must not reach it.
+  // A control token comes from its spelling only, and only where special tokens are parsed: merges
+  // of ordinary text must not reach it.
   std::vector<bool> usable;
   for (const TokenType type : vocabulary->types) usable.push_back(type != TokenType::control);
   auto pairs = BytePairs::build(vocabulary->spellings, usable, vocabulary->merges.strings);
@@ -72,20 +74,32 @@ Result<Tokenizer> Tokenizer::open(const gguf::File& file) {
   PreTokenizer pre_tokenizer(*vocabulary->rules);
   vocabulary->merges = {};  // views into the file, which may be closed before the tokenizer
   std::string name(vocabulary->rules->name);
-  return Tokenizer(std::make_unique<Data>(Data{std::move(*vocabulary), std::move(name),
-                                               std::move(pre_tokenizer), std::move(*pairs),
-                                               std::move(specials), std::move(pieces)}));
+  return Tokenizer(
+      std::make_unique<Data>(Data{std::move(*vocabulary), std::move(name), std::move(pre_tokenizer),
+                                  std::move(*pairs), std::move(specials), std::move(pieces)}));
 }
 
-uint64_t Tokenizer::vocabulary_size() const { return data_->vocabulary.spellings.size(); }
-bool Tokenizer::adds_bos() const { return data_->vocabulary.adds_bos; }
-Token Tokenizer::bos() const { return data_->vocabulary.bos; }
-Token Tokenizer::eos() const { return data_->vocabulary.eos; }
+uint64_t Tokenizer::vocabulary_size() const {
+  return data_->vocabulary.spellings.size();
+}
+bool Tokenizer::adds_bos() const {
+  return data_->vocabulary.adds_bos;
+}
+Token Tokenizer::bos() const {
+  return data_->vocabulary.bos;
+}
+Token Tokenizer::eos() const {
+  return data_->vocabulary.eos;
+}
 bool Tokenizer::ends_generation(Token token) const {
   return data_->vocabulary.ends_generation.contains(token);
 }
-const std::string& Tokenizer::model() const { return data_->vocabulary.model; }
-const std::string& Tokenizer::pre_tokenizer() const { return data_->pre_tokenizer_name; }
+const std::string& Tokenizer::model() const {
+  return data_->vocabulary.model;
+}
+const std::string& Tokenizer::pre_tokenizer() const {
+  return data_->pre_tokenizer_name;
+}
 
 std::vector<Token> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
   std::vector<Token> tokens;

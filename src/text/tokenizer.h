@@ -17,14 +17,15 @@ namespace assay::text {
 using Token = int32_t;
 
 struct EncodeOptions {
-  bool parse_special = true;  ///< text that spells a special (control or user-defined) token becomes that token
-  bool add_bos = true;        ///< put the beginning-of-sequence token first where the file asks for it
+  bool parse_special =
+      true;  ///< text that spells a special (control or user-defined) token becomes that token
+  bool add_bos = true;  ///< put the beginning-of-sequence token first where the file asks for it
 };
 
 class Tokenizer {
  public:
-  /// Errors: no tokenizer in the file; a tokenizer model or pre-tokenizer that is not supported (named, with
-  /// the list of what is); arrays of unequal length; ids beyond the vocabulary.
+  /// Errors: no tokenizer in the file; a tokenizer model or pre-tokenizer that is not supported
+  /// (named, with the list of what is); arrays of unequal length; ids beyond the vocabulary.
   static Result<Tokenizer> open(const gguf::File& file);
 
   Tokenizer(Tokenizer&&) noexcept;
@@ -32,15 +33,16 @@ class Tokenizer {
   ~Tokenizer();
 
   uint64_t vocabulary_size() const;
-  bool adds_bos() const;                  ///< the file's rule
-  Token bos() const;                      ///< -1 where the file has none
-  Token eos() const;                      ///< -1 where the file has none
+  bool adds_bos() const;                    ///< the file's rule
+  Token bos() const;                        ///< -1 where the file has none
+  Token eos() const;                        ///< -1 where the file has none
   bool ends_generation(Token token) const;  ///< eos, eot, eom and their kin
-  const std::string& model() const;       ///< "gpt2"
+  const std::string& model() const;         ///< "gpt2"
   const std::string& pre_tokenizer() const;
 
   std::vector<Token> encode(std::string_view text, const EncodeOptions& options = {}) const;
-  /// The token's bytes as they stand in text (special tokens: their own spelling). Empty for ids out of range.
+  /// The token's bytes as they stand in text (special tokens: their own spelling). Empty for ids
+  /// out of range.
   std::string_view piece(Token token) const;
   /// True for control tokens, which generated text does not show.
   bool is_control(Token token) const;
@@ -53,8 +55,8 @@ class Tokenizer {
   std::unique_ptr<Data> data_;
 };
 
-/// Joins pieces into text without ever cutting a UTF-8 character: bytes of an unfinished character are held
-/// back until it is whole; bytes that can't become one are given out as U+FFFD.
+/// Joins pieces into text without ever cutting a UTF-8 character: bytes of an unfinished character
+/// are held back until it is whole; bytes that can't become one are given out as U+FFFD.
 class Detokenizer {
  public:
   std::string add(std::string_view piece);  ///< the text that is now certain

@@ -1,6 +1,6 @@
 // Where UTF-8 characters begin and end in bytes that may not be UTF-8.
-// Source: the Unicode Standard, table 3-7 (well-formed byte sequences); surrogates, overlong forms and
-// code points above U+10FFFF are not characters.
+// Source: the Unicode Standard, table 3-7 (well-formed byte sequences); surrogates, overlong forms
+// and code points above U+10FFFF are not characters.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,8 @@ inline Character first_character(std::string_view text) {
   if (lead < 0x80) return {Sequence::whole, 1};
   if (lead < 0xC2 || lead > 0xF4) return {Sequence::broken, 1};
   const uint64_t length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-  // Only the second byte's range depends on the lead: it keeps out overlong forms, surrogates and > U+10FFFF.
+  // Only the second byte's range depends on the lead: it keeps out overlong forms, surrogates and >
+  // U+10FFFF.
   uint8_t low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
   uint8_t high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
   for (uint64_t i = 1; i < length; ++i, low = 0x80, high = 0xBF) {

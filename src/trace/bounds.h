@@ -1,9 +1,9 @@
-// How far an executor of the contract may be from the judge, per element, in u = 2^-24 (half an ulp of f32 at 1).
-// An element passes where |got − want| <= limit·u·scale + 2^-72; the scale stands with each limit. The 2^-72 is the
-// contract's own: results of smaller magnitude become zero.
-// Source of the rules: Higham, Accuracy and Stability of Numerical Algorithms, 3.1 and 3.5; for √n instead of n,
-// Higham and Mary 2019: roundings are as good as independent, so n of them add up to about √n·u, and 4√n is missed
-// by none of 1e6 sums.
+// How far an executor of the contract may be from the judge, per element, in u = 2^-24 (half an ulp
+// of f32 at 1). An element passes where |got − want| <= limit·u·scale + 2^-72; the scale stands
+// with each limit. The 2^-72 is the contract's own: results of smaller magnitude become zero.
+// Source of the rules: Higham, Accuracy and Stability of Numerical Algorithms, 3.1 and 3.5; for √n
+// instead of n, Higham and Mary 2019: roundings are as good as independent, so n of them add up to
+// about √n·u, and 4√n is missed by none of 1e6 sums.
 #pragma once
 
 #include <cstdint>
@@ -22,36 +22,46 @@ inline constexpr double copy_limit = 0.0;
 /// RN(a + b): half an ulp, of |y|.
 inline constexpr double add_limit = 1.0;
 
-/// RN(k_silu(g)·u), of |y|: e^−g 4 (its relative error is under 2^-22), 1 + e^−g 1, quotient 1, product 1, one spare.
+/// RN(k_silu(g)·u), of |y|: e^−g 4 (its relative error is under 2^-22), 1 + e^−g 1, quotient 1,
+/// product 1, one spare.
 inline constexpr double swiglu_limit = 8.0;
 
-/// 4 + √n/4, of |y|. The sum has terms of one sign, n/32 fma a lane and 5 steps of the tree: √(n/32 + 5) at
-/// random, halved by the root. Then mean, + eps, root, quotient and two products.
+/// 4 + √n/4, of |y|. The sum has terms of one sign, n/32 fma a lane and 5 steps of the tree: √(n/32
+/// + 5) at random, halved by the root. Then mean, + eps, root, quotient and two products.
 double rms_norm_limit(uint64_t n);
 
-/// 4 + position·2^-28, of the pair's norm times the magnitude of the rotation. With N = |(x₀, x₁)| and c² + s² = 1,
-/// |x₀·c| + |x₁·s| <= N. Table: c and s rounded once, u·(|x₀c| + |x₁s|) <= u·N; products: the same again; sum: u·|y| <= u·N;
-/// together 3, one spare. The f64 angle position·frequency (frequency <= 1) is off by position·2^-53 = position·2^-29·u.
+/// 4 + position·2^-28, of the pair's norm times the magnitude of the rotation. With N = |(x₀, x₁)|
+/// and c² + s² = 1, |x₀·c| + |x₁·s| <= N. Table: c and s rounded once, u·(|x₀c| + |x₁s|) <= u·N;
+/// products: the same again; sum: u·|y| <= u·N; together 3, one spare. The f64 angle
+/// position·frequency (frequency <= 1) is off by position·2^-53 = position·2^-29·u.
 double rope_limit(uint32_t position);
 
-/// Of (|W||x̂|)_row, x̂ the activations as quantised. Blocks of 32 are exact integers; the chain over them makes a few
-/// roundings a block: 8 + 4√(K/32).
+/// Of (|W||x̂|)_row, x̂ the activations as quantised. Blocks of 32 are exact integers; the chain over
+/// them makes a few roundings a block: 8 + 4√(K/32).
 double quantised_matmul_limit(uint64_t columns);
 
-/// Of (|W||x|)_row: 8 + 4√K, and never more than γ_K = K·u/(1 − K·u), which no order of K fma can pass; + 1 for a bias.
+/// Of (|W||x|)_row: 8 + 4√K, and never more than γ_K = K·u/(1 − K·u), which no order of K fma can
+/// pass; + 1 for a bias.
 double float_matmul_limit(uint64_t columns, bool bias);
 
-/// For one head: limit·scale for each output i (value_dim), in u.
+struct Limit {
+  double scale;    ///< what the error is measured against
+  double limit_u;  ///< how many u of it
+};
+
+/// For one head, each output i: the scale is Σ_j p[j]·|V[j,i]|, and limit·scale is
 ///   Σ_j p[j]·|V[j,i] − y[i]|·e[j]  +  sums·Σ_j p[j]·|V[j,i]|
-/// e[j] is the relative error of the weight e^s[j] before it is divided by the sum, in u. To first order a weight that
-/// is wrong by e[j] moves y = ΣpV by p[j]·(V[j] − y)·e[j]: a factor common to all weights cancels. e[j] has
-///   score: the dot of key_dim fma, float_matmul_limit(key_dim) of scale·Σ|q·K|, and the product with scale, |s[j]|;
-///   max s − s[j]: the differences s − m_c, m_c − M', M − M' …, whose lengths add up to it, each with one rounding;
-///   4 an exponential: one for p[j] and at most one for each later chunk;
-///   all of it (1/u) where s[j] is 49 or more below the maximum: exp is 0 below −50.
-/// `sums`: V in order inside a chunk (float_matmul_limit of 64 keys at most), four roundings a chunk where chunks
-/// combine (two for O, two for L), and 8 for the lanes and the tree of L and the last division.
-std::vector<double> attention_bound(const reference::Attended& head, const reference::Cache& cache, uint32_t kv_head,
-                                    const op::Attention& attention);
+/// e[j] is the relative error of the weight e^s[j] before it is divided by the sum, in u. To first
+/// order a weight that is wrong by e[j] moves y = ΣpV by p[j]·(V[j] − y)·e[j]: a factor common to
+/// all weights cancels. e[j] has
+///   score: the dot of key_dim fma, float_matmul_limit(key_dim) of scale·Σ|q·K|, and the product
+///   with scale, |s[j]|; max s − s[j]: the differences s − m_c, m_c − M', M − M' …, whose lengths
+///   add up to it, each with one rounding; 4 an exponential: one for p[j] and at most one for each
+///   later chunk; all of it (1/u) where s[j] is 49 or more below the maximum: exp is 0 below −50.
+/// `sums`: V in order inside a chunk (float_matmul_limit of 64 keys at most), four roundings a
+/// chunk where chunks combine (two for O, two for L), and 8 for the lanes and the tree of L and the
+/// last division.
+std::vector<Limit> attention_limits(const reference::Attended& head, const reference::Cache& cache,
+                                    uint32_t kv_head, const op::Attention& attention);
 
 }  // namespace assay::trace

@@ -1,5 +1,6 @@
 #include "trace/replay.h"
 
+#include <algorithm>
 #include <cassert>
 #include <cmath>
 #include <limits>
@@ -11,7 +12,17 @@ namespace assay::trace {
 
 using reference::Table;
 
-void Tally::element(uint64_t token, uint64_t row, float got, double want, double scale, double limit_u) {
+namespace {
+
+/// Above 1 where the element fails; an error where none is allowed is worse than any other.
+double badness(double error_u, double limit_u) {
+  return limit_u > 0 ? error_u / limit_u : error_u * 1e30;
+}
+
+}  // namespace
+
+void Tally::element(uint64_t token, uint64_t row, float got, double want, double scale,
+                    double limit_u) {
   double error_u = 0;
   if (!(double(got) == want)) {
     const double error = std::fabs(double(got) - want);
@@ -21,9 +32,8 @@ void Tally::element(uint64_t token, uint64_t row, float got, double want, double
     if (std::isnan(error_u)) error_u = std::numeric_limits<double>::infinity();
   }
   const bool inside = error_u <= limit_u;
-  // error_u/limit_u against the worst so far, by products so that a limit of 0 needs no case of its own
-  const bool worse = error_.elements == 0 || error_u * error_.limit_u > error_.max_u * limit_u ||
-                     (!inside && error_.failures == 0);
+  const bool worse =
+      error_.elements == 0 || badness(error_u, limit_u) > badness(error_.max_u, error_.limit_u);
   if (worse) {
     error_.max_u = error_u;
     error_.limit_u = limit_u;
@@ -42,7 +52,8 @@ Replay::Replay(const op::Program& program, const op::ExecutorOptions& options)
       values_(program.values.size()),
       last_use_(reference::last_uses(program)),
       caches_(options.sequences, std::vector<reference::Cache>(program.layers)) {
-  for (const op::Operation& operation : program.operations) errors_.push_back({operation.name, operation.kind});
+  for (const op::Operation& operation : program.operations)
+    errors_.push_back({operation.name, operation.kind});
 }
 
 void Replay::begin_step(const op::Step& step) {
@@ -63,9 +74,10 @@ uint64_t Replay::failures() const {
 void Replay::operator()(const op::Operation& operation, std::span<const float> output) {
   const size_t index = size_t(&operation - program_.operations.data());
   assert(index < program_.operations.size() && steps_ > 0);
-  const uint64_t width = operation.output == op::none
-                             ? input(operation, 0).width  // kv_store: checked below by its own shape
-                             : program_.values[operation.output].width;
+  const uint64_t width =
+      operation.output == op::none
+          ? input(operation, 0).width  // kv_store: checked below by its own shape
+          : program_.values[operation.output].width;
   Table got;
   got.width = width;
   got.rows = output.size() / width;
@@ -78,22 +90,32 @@ void Replay::operator()(const op::Operation& operation, std::span<const float> o
 
 void Replay::check(const op::Operation& operation, const Table& got, Tally tally) {
   switch (operation.kind) {
-    case op::Kind::embed: return check_embed(operation, got, tally);
-    case op::Kind::rms_norm: return check_rms_norm(operation, got, tally);
-    case op::Kind::matmul: return check_matmul(operation, got, tally);
-    case op::Kind::rope: return check_rope(operation, got, tally);
-    case op::Kind::kv_store: return check_kv_store(operation, got, tally);
-    case op::Kind::attention: return check_attention(operation, got, tally);
-    case op::Kind::swiglu: return check_swiglu(operation, got, tally);
-    case op::Kind::add: return check_add(operation, got, tally);
-    case op::Kind::select_rows: return check_select_rows(operation, got, tally);
+    case op::Kind::embed:
+      return check_embed(operation, got, tally);
+    case op::Kind::rms_norm:
+      return check_rms_norm(operation, got, tally);
+    case op::Kind::matmul:
+      return check_matmul(operation, got, tally);
+    case op::Kind::rope:
+      return check_rope(operation, got, tally);
+    case op::Kind::kv_store:
+      return check_kv_store(operation, got, tally);
+    case op::Kind::attention:
+      return check_attention(operation, got, tally);
+    case op::Kind::swiglu:
+      return check_swiglu(operation, got, tally);
+    case op::Kind::add:
+      return check_add(operation, got, tally);
+    case op::Kind::select_rows:
+      return check_select_rows(operation, got, tally);
   }
 }
 
 namespace {
 
 /// A row against the judge's, each element measured against its own magnitude.
-void check_row(uint64_t t, std::span<const double> got, std::span<const double> want, double limit_u, Tally& tally) {
+void check_row(uint64_t t, std::span<const double> got, std::span<const double> want,
+               double limit_u, Tally& tally) {
   for (size_t i = 0; i < want.size(); ++i)
     tally.element(t, i, float(got[i]), want[i], std::fabs(want[i]), limit_u);
 }
@@ -103,14 +125,16 @@ void check_row(uint64_t t, std::span<const double> got, std::span<const double> 
 void Replay::check_embed(const op::Operation& operation, const Table& got, Tally& tally) {
   const op::Weight& weight = program_.weights[operation.weight];
   for (uint64_t t = 0; t < got.rows; ++t)
-    check_row(t, got.row(t), reference::decode_row(weight, uint64_t(tokens_[t])), copy_limit, tally);
+    check_row(t, got.row(t), reference::decode_row(weight, uint64_t(tokens_[t])), copy_limit,
+              tally);
 }
 
 void Replay::check_rms_norm(const op::Operation& operation, const Table& got, Tally& tally) {
   const Table& x = input(operation, 0);
   const std::vector<double> w = reference::decode_row(program_.weights[operation.weight], 0);
   for (uint64_t t = 0; t < got.rows; ++t)
-    check_row(t, got.row(t), reference::rms_norm(x.row(t), w, double(operation.eps)), rms_norm_limit(x.width), tally);
+    check_row(t, got.row(t), reference::rms_norm(x.row(t), w, double(operation.eps)),
+              rms_norm_limit(x.width), tally);
 }
 
 void Replay::check_matmul(const op::Operation& operation, const Table& got, Tally& tally) {
@@ -122,11 +146,13 @@ void Replay::check_matmul(const op::Operation& operation, const Table& got, Tall
     const std::vector<double> coded = reference::quantise(x.row(t));
     std::copy(coded.begin(), coded.end(), x.row(t).begin());
   }
-  const double limit = quantised ? quantised_matmul_limit(x.width) : float_matmul_limit(x.width, bias != nullptr);
+  const double limit =
+      quantised ? quantised_matmul_limit(x.width) : float_matmul_limit(x.width, bias != nullptr);
   const reference::Products want = reference::matmul(weight, bias, x);
   for (uint64_t t = 0; t < got.rows; ++t)
     for (uint64_t r = 0; r < got.width; ++r)
-      tally.element(t, r, float(got.row(t)[r]), want.sum.row(t)[r], want.magnitude.row(t)[r], limit);
+      tally.element(t, r, float(got.row(t)[r]), want.sum.row(t)[r], want.magnitude.row(t)[r],
+                    limit);
 }
 
 void Replay::check_rope(const op::Operation& operation, const Table& got, Tally& tally) {
@@ -149,24 +175,27 @@ void Replay::check_rope(const op::Operation& operation, const Table& got, Tally&
 }
 
 void Replay::check_kv_store(const op::Operation& operation, const Table& got, Tally& tally) {
-  std::span<const double> stored = got.data;
-  std::span<const double> rest[2];  // what was stored as keys, and as values
+  const std::span<const double> both = got.data;  // keys, then values
   const size_t tokens = input(operation, 0).rows;
-  assert(stored.size() == input(operation, 0).data.size() + input(operation, 1).data.size());
-  rest[0] = stored.first(input(operation, 0).data.size());
-  rest[1] = stored.last(input(operation, 1).data.size());
+  const size_t key_count = input(operation, 0).data.size(),
+               value_count = input(operation, 1).data.size();
+  assert(both.size() == key_count + value_count);
+  const std::span<const double> stored[2] = {both.first(key_count), both.last(value_count)};
   for (size_t side = 0; side < 2; ++side) {
     const Table& x = input(operation, side);
     for (size_t i = 0; i < x.data.size(); ++i) {
-      const double want = cache_type_ == op::CacheType::f16 ? reference::round_to_f16(x.data[i]) : x.data[i];
+      const double want =
+          cache_type_ == op::CacheType::f16 ? reference::round_to_f16(x.data[i]) : x.data[i];
       // in the report the values' rows follow the keys'
-      tally.element(i / x.width + side * tokens, i % x.width, float(rest[side][i]), want, std::fabs(want), copy_limit);
+      tally.element(i / x.width + side * tokens, i % x.width, float(stored[side][i]), want,
+                    std::fabs(want), copy_limit);
     }
   }
   const size_t key_width = input(operation, 0).width, value_width = input(operation, 1).width;
   for (size_t t = 0; t < tokens; ++t)
-    caches_[sequences_[t]][operation.layer].store(positions_[t], rest[0].subspan(t * key_width, key_width),
-                                                  rest[1].subspan(t * value_width, value_width));
+    caches_[sequences_[t]][operation.layer].store(positions_[t],
+                                                  stored[0].subspan(t * key_width, key_width),
+                                                  stored[1].subspan(t * value_width, value_width));
 }
 
 void Replay::check_attention(const op::Operation& operation, const Table& got, Tally& tally) {
@@ -175,16 +204,15 @@ void Replay::check_attention(const op::Operation& operation, const Table& got, T
     const reference::Cache& cache = caches_[sequences_[t]][operation.layer];
     for (uint32_t h = 0; h < attention.heads; ++h) {
       const uint32_t kv_head = h / (attention.heads / attention.kv_heads);
-      const auto query = input(operation, 0).row(t).subspan(size_t(h) * attention.key_dim, attention.key_dim);
-      const reference::Attended want = reference::attend(query, cache, positions_[t], kv_head, attention);
-      const std::vector<double> bound = attention_bound(want, cache, kv_head, attention);
+      const auto query =
+          input(operation, 0).row(t).subspan(size_t(h) * attention.key_dim, attention.key_dim);
+      const reference::Attended want =
+          reference::attend(query, cache, positions_[t], kv_head, attention);
+      const std::vector<Limit> limits = attention_limits(want, cache, kv_head, attention);
       for (uint32_t i = 0; i < attention.value_dim; ++i) {
-        double scale = 0;  // Σ_j p[j]·|V[j, i]|
-        for (size_t j = 0; j <= positions_[t]; ++j)
-          scale += want.probability[j] * std::fabs(cache.values[j][size_t(kv_head) * attention.value_dim + i]);
         const uint64_t row = uint64_t(h) * attention.value_dim + i;
-        const double limit = scale == 0 ? 1.0 : bound[i] / scale;
-        tally.element(t, row, float(got.row(t)[row]), want.output[i], scale, limit);
+        tally.element(t, row, float(got.row(t)[row]), want.output[i], limits[i].scale,
+                      limits[i].limit_u);
       }
     }
   }
@@ -192,13 +220,15 @@ void Replay::check_attention(const op::Operation& operation, const Table& got, T
 
 void Replay::check_swiglu(const op::Operation& operation, const Table& got, Tally& tally) {
   for (uint64_t t = 0; t < got.rows; ++t)
-    check_row(t, got.row(t), reference::swiglu(input(operation, 0).row(t), input(operation, 1).row(t)), swiglu_limit,
-              tally);
+    check_row(t, got.row(t),
+              reference::swiglu(input(operation, 0).row(t), input(operation, 1).row(t)),
+              swiglu_limit, tally);
 }
 
 void Replay::check_add(const op::Operation& operation, const Table& got, Tally& tally) {
   for (uint64_t t = 0; t < got.rows; ++t)
-    check_row(t, got.row(t), reference::add(input(operation, 0).row(t), input(operation, 1).row(t)), add_limit, tally);
+    check_row(t, got.row(t), reference::add(input(operation, 0).row(t), input(operation, 1).row(t)),
+              add_limit, tally);
 }
 
 void Replay::check_select_rows(const op::Operation& operation, const Table& got, Tally& tally) {
@@ -216,9 +246,9 @@ std::vector<OperationError> worst_by_kind(std::span<const OperationError> errors
       worst.push_back(error);
       continue;
     }
-    const uint64_t elements = known->elements + error.elements, failures = known->failures + error.failures;
-    const bool worse = error.max_u * known->limit_u > known->max_u * error.limit_u || (error.failures && !known->failures);
-    if (worse) *known = error;
+    const uint64_t elements = known->elements + error.elements,
+                   failures = known->failures + error.failures;
+    if (badness(error.max_u, error.limit_u) > badness(known->max_u, known->limit_u)) *known = error;
     known->elements = elements;
     known->failures = failures;
   }

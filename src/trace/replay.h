@@ -1,6 +1,6 @@
-// Local replay: the judge computes each operation again from the very inputs that an executor gave it, and every
-// element must be inside its derived bound (trace/bounds.h). Errors do not pile up from one operation to the next, so
-// a fault shows in the operation that has it and in no other.
+// Local replay: the judge computes each operation again from the very inputs that an executor gave
+// it, and every element must be inside its derived bound (trace/bounds.h). Errors do not pile up
+// from one operation to the next, so a fault shows in the operation that has it and in no other.
 #pragma once
 
 #include <cstdint>
@@ -15,23 +15,25 @@
 
 namespace assay::trace {
 
-/// What was seen of one operation over all steps. The worst element is the one with the greatest error/limit.
+/// What was seen of one operation over all steps. The worst element is the one with the greatest
+/// error/limit.
 struct OperationError {
   std::string name;
   op::Kind kind{};
   uint64_t elements = 0, failures = 0;
-  double max_u = 0;         ///< the worst element's error in u of its scale; infinite for NaN
-  double limit_u = 0;       ///< the limit at that element
-  uint64_t worst_step = 0;  ///< steps count from 0
-  uint64_t worst_token = 0; ///< row of the output
-  uint64_t worst_row = 0;   ///< element of that row
+  double max_u = 0;          ///< the worst element's error in u of its scale; infinite for NaN
+  double limit_u = 0;        ///< the limit at that element
+  uint64_t worst_step = 0;   ///< steps count from 0
+  uint64_t worst_token = 0;  ///< row of the output
+  uint64_t worst_row = 0;    ///< element of that row
 };
 
 /// Compares elements one by one and keeps the worst.
 class Tally {
  public:
   Tally(OperationError& error, uint64_t step) : error_(error), step_(step) {}
-  /// Passes where |got − want| <= limit_u·u·scale (+ 2^-72 where limit_u > 0). NaN fails on either side.
+  /// Passes where |got − want| <= limit_u·u·scale (+ 2^-72 where limit_u > 0). NaN fails on either
+  /// side.
   void element(uint64_t token, uint64_t row, float got, double want, double scale, double limit_u);
 
  private:
@@ -43,17 +45,22 @@ class Tally {
 ///   replay.begin_step(step); executor.run(step, std::ref(replay));
 class Replay {
  public:
-  /// `program` must outlive the replay. The options say which contract the executor runs: cache, contract, sequences.
+  /// `program` must outlive the replay. The options say which contract the executor runs: cache,
+  /// contract, sequences.
   Replay(const op::Program& program, const op::ExecutorOptions& options);
 
   void begin_step(const op::Step& step);
   void operator()(const op::Operation& operation, std::span<const float> output);
 
-  const std::vector<OperationError>& results() const { return errors_; }  ///< in the program's order
-  uint64_t failures() const;                                              ///< elements outside their bound
+  const std::vector<OperationError>& results() const {
+    return errors_;
+  }                           ///< in the program's order
+  uint64_t failures() const;  ///< elements outside their bound
 
  private:
-  reference::Table& input(const op::Operation& operation, size_t i) { return values_[operation.inputs[i]]; }
+  reference::Table& input(const op::Operation& operation, size_t i) {
+    return values_[operation.inputs[i]];
+  }
   void check(const op::Operation& operation, const reference::Table& got, Tally tally);
   void check_embed(const op::Operation& operation, const reference::Table& got, Tally& tally);
   void check_rms_norm(const op::Operation& operation, const reference::Table& got, Tally& tally);
@@ -70,14 +77,16 @@ class Replay {
   op::Contract contract_;
   std::vector<reference::Table> values_;  // by index of value; empty outside its life
   std::vector<size_t> last_use_;
-  std::vector<std::vector<reference::Cache>> caches_;  // (sequences, layers), as the executor stored them
+  std::vector<std::vector<reference::Cache>>
+      caches_;  // (sequences, layers), as the executor stored them
   std::vector<int32_t> tokens_;
   std::vector<uint32_t> positions_, sequences_, selected_;
   std::vector<OperationError> errors_;
   uint64_t steps_ = 0;
 };
 
-/// The worst of each kind, for a table: as OperationError, with the worst operation's name and all elements counted.
+/// The worst of each kind, for a table: as OperationError, with the worst operation's name and all
+/// elements counted.
 std::vector<OperationError> worst_by_kind(std::span<const OperationError> errors);
 
 }  // namespace assay::trace

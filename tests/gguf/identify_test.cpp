@@ -11,7 +11,9 @@
 namespace assay::gguf {
 namespace {
 
-std::vector<uint8_t> text(const std::string& value) { return {value.begin(), value.end()}; }
+std::vector<uint8_t> text(const std::string& value) {
+  return {value.begin(), value.end()};
+}
 
 TEST(GgufIdentify, AFileWithNothingInItIsAccepted) {
   EXPECT_TRUE(accepted(RawFile{}));
@@ -19,11 +21,13 @@ TEST(GgufIdentify, AFileWithNothingInItIsAccepted) {
 }
 
 TEST(GgufIdentify, NotGgufShowsTheFirstBytes) {
-  EXPECT_TRUE(refused(text("\x01\x02xyz"), "not a GGUF file: it begins with 01 02 78 79 7a \"\\x01\\x02xyz\""));
+  EXPECT_TRUE(refused(text("\x01\x02xyz"),
+                      "not a GGUF file: it begins with 01 02 78 79 7a \"\\x01\\x02xyz\""));
 }
 
 TEST(GgufIdentify, AnHtmlPageIsCalledSo) {
-  EXPECT_TRUE(refused(text("<!DOCTYPE html><html><body>404</body></html>"), "this looks like an HTML page"));
+  EXPECT_TRUE(refused(text("<!DOCTYPE html><html><body>404</body></html>"),
+                      "this looks like an HTML page"));
   EXPECT_TRUE(refused(text("\xef\xbb\xbf\n  <HTML lang=en>"), "this looks like an HTML page"));
 }
 
@@ -35,7 +39,9 @@ TEST(GgufIdentify, OtherFilesPeopleHaveAreCalledByName) {
   EXPECT_TRUE(refused(text("{\"error\": \"not found\"}"), "JSON"));
 }
 
-TEST(GgufIdentify, EmptyBytesAreRefused) { EXPECT_TRUE(refused(std::vector<uint8_t>{}, "empty (0 bytes)")); }
+TEST(GgufIdentify, EmptyBytesAreRefused) {
+  EXPECT_TRUE(refused(std::vector<uint8_t>{}, "empty (0 bytes)"));
+}
 
 TEST(GgufIdentify, AHeaderCutShortTellsExpectedAndActualBytes) {
   EXPECT_TRUE(refused(text("GGU"), "truncated: a GGUF header has 24 bytes, the file has 3"));
@@ -51,7 +57,9 @@ TEST(GgufIdentify, BigEndianIsRefusedByName) {
   EXPECT_TRUE(refused(text("FUGG\3\0\0\0"), "big-endian"));
 }
 
-TEST(GgufIdentify, VersionOneIsRefusedByName) { EXPECT_TRUE(refused(RawFile{.version = 1}, "version 1")); }
+TEST(GgufIdentify, VersionOneIsRefusedByName) {
+  EXPECT_TRUE(refused(RawFile{.version = 1}, "version 1"));
+}
 
 TEST(GgufIdentify, OtherVersionsAreRefused) {
   EXPECT_TRUE(refused(RawFile{.version = 0}, "version 0 is unknown"));
@@ -98,9 +106,11 @@ TEST_F(GgufOpen, DataStayReadableAfterRelease) {
   // 64 KiB of weights, several pages, so that release has whole pages to drop.
   RawFile raw{.tensors = {RawTensor{.dims = {16384}}}, .data_bytes = 65536};
   std::vector<uint8_t> bytes = raw.bytes();
-  for (size_t i = 0; i < 65536; ++i) bytes[bytes.size() - 65536 + i] = static_cast<uint8_t>(i * 7 + i / 256);
+  for (size_t i = 0; i < 65536; ++i)
+    bytes[bytes.size() - 65536 + i] = static_cast<uint8_t>(i * 7 + i / 256);
   const std::string path = folder_ / "weights.gguf";
-  std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), std::ssize(bytes));
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(bytes.data()), std::ssize(bytes));
   auto opened = File::open(path);
   ASSERT_TRUE(opened) << opened.error().message;
   const File file = std::move(*opened);  // a moved File keeps its mapping

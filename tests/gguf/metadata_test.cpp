@@ -87,35 +87,44 @@ TEST(GgufMetadata, LookUpsTellAbsentFromWrong) {
   EXPECT_EQ(**file->unsigned_value("count"), 7u);
   EXPECT_EQ(**file->unsigned_value("signed"), 5u);
   EXPECT_EQ(*file->unsigned_value("absent"), std::nullopt);
-  EXPECT_EQ(file->unsigned_value("negative").error().message, "x.gguf: \"negative\" is -1; it must not be negative");
-  EXPECT_EQ(file->unsigned_value("eps").error().message, "x.gguf: \"eps\" has the type f32; wanted an integer");
+  EXPECT_EQ(file->unsigned_value("negative").error().message,
+            "x.gguf: \"negative\" is -1; it must not be negative");
+  EXPECT_EQ(file->unsigned_value("eps").error().message,
+            "x.gguf: \"eps\" has the type f32; wanted an integer");
   EXPECT_EQ(**file->real_value("eps"), 0.5);
   EXPECT_EQ(*file->real_value("absent"), std::nullopt);
-  EXPECT_EQ(file->real_value("count").error().message, "x.gguf: \"count\" has the type u32; wanted f32 or f64");
+  EXPECT_EQ(file->real_value("count").error().message,
+            "x.gguf: \"count\" has the type u32; wanted f32 or f64");
   EXPECT_EQ(**file->bool_value("flag"), false);
   EXPECT_EQ(*file->bool_value("absent"), std::nullopt);
-  EXPECT_EQ(file->bool_value("name").error().message, "x.gguf: \"name\" has the type string; wanted bool");
+  EXPECT_EQ(file->bool_value("name").error().message,
+            "x.gguf: \"name\" has the type string; wanted bool");
   EXPECT_EQ(**file->string_value("name"), "n");
   EXPECT_EQ(*file->string_value("absent"), std::nullopt);
-  EXPECT_EQ(file->string_value("flag").error().message, "x.gguf: \"flag\" has the type bool; wanted string");
+  EXPECT_EQ(file->string_value("flag").error().message,
+            "x.gguf: \"flag\" has the type bool; wanted string");
 }
 
-// 24 bytes of header; each entry takes 14 at least. The product with 14 wraps for 2^64/14 + 1 = 1317624576693539402.
+// 24 bytes of header; each entry takes 14 at least. The product with 14 wraps for 2^64/14 + 1 =
+// 1317624576693539402.
 TEST(GgufMetadata, AWildCountOfEntriesIsRefusedBeforeAllocating) {
-  EXPECT_TRUE(refused(RawFile{.metadata_count = 1}, "with 1 metadata entries at byte 24 the file would have at least "
-                                                    "38 bytes, but it has 24"));
+  EXPECT_TRUE(refused(RawFile{.metadata_count = 1},
+                      "with 1 metadata entries at byte 24 the file would have at least "
+                      "38 bytes, but it has 24"));
   EXPECT_TRUE(refused(RawFile{.metadata_count = UINT64_MAX}, "at least 2^64 bytes, but it has 24"));
   EXPECT_TRUE(refused(RawFile{.metadata_count = 1317624576693539402u}, "at least 2^64 bytes"));
 }
 
 TEST(GgufMetadata, AStringBeyondTheFileIsRefused) {
   Bytes wild = entry("k", string_id).u64(1000).append({'a', 'b'});
-  EXPECT_TRUE(refused(RawFile{.metadata = {wild}}, "truncated or damaged: with the value of \"k\""));
+  EXPECT_TRUE(
+      refused(RawFile{.metadata = {wild}}, "truncated or damaged: with the value of \"k\""));
 }
 
 TEST(GgufMetadata, AStringLengthThatWrapsIsRefused) {
   Bytes wild = entry("k", string_id).u64(UINT64_MAX - 7).append({'a', 'b'});
-  EXPECT_TRUE(refused(RawFile{.metadata = {wild}}, "claims 18446744073709551608 bytes; the limit is 16777216"));
+  EXPECT_TRUE(refused(RawFile{.metadata = {wild}},
+                      "claims 18446744073709551608 bytes; the limit is 16777216"));
 }
 
 TEST(GgufMetadata, AStringOfSixteenMebibytesIsTheLongest) {
@@ -123,56 +132,71 @@ TEST(GgufMetadata, AStringOfSixteenMebibytesIsTheLongest) {
   EXPECT_TRUE(accepted(RawFile{.metadata = {entry("k", string_id).text(longest)}}));
   EXPECT_TRUE(refused(RawFile{.metadata = {entry("k", string_id).text(longest + 'x')}},
                       "claims 16777217 bytes; the limit is 16777216"));
-  EXPECT_TRUE(refused(RawFile{.metadata = {strings_entry("k", {longest + 'x'})}}, "the limit is 16777216"));
+  EXPECT_TRUE(
+      refused(RawFile{.metadata = {strings_entry("k", {longest + 'x'})}}, "the limit is 16777216"));
 }
 
 TEST(GgufMetadata, AnEmptyKeyIsRefused) {
   // Room for the smallest entry (14 bytes) is there: 8 + 0 + 4 + 8.
-  EXPECT_TRUE(refused(RawFile{.metadata = {entry("", u64_id).u64(1)}}, "metadata entry 0 has an empty key"));
+  EXPECT_TRUE(refused(RawFile{.metadata = {entry("", u64_id).u64(1)}},
+                      "metadata entry 0 has an empty key"));
 }
 
 TEST(GgufMetadata, AKeyBeyondTheSpecificationIsRefused) {
   EXPECT_TRUE(accepted(RawFile{.metadata = {u32_entry(std::string(65535, 'k'), 1)}}));
-  EXPECT_TRUE(refused(RawFile{.metadata = {u32_entry(std::string(65536, 'k'), 1)}}, "the limit is 65535"));
+  EXPECT_TRUE(
+      refused(RawFile{.metadata = {u32_entry(std::string(65536, 'k'), 1)}}, "the limit is 65535"));
 }
 
 TEST(GgufMetadata, ADuplicateKeyIsRefused) {
-  EXPECT_TRUE(refused(RawFile{.metadata = {u32_entry("twin", 1), u32_entry("other", 1), u32_entry("twin", 2)}},
-                      "the metadata key \"twin\" occurs twice"));
+  EXPECT_TRUE(refused(
+      RawFile{.metadata = {u32_entry("twin", 1), u32_entry("other", 1), u32_entry("twin", 2)}},
+      "the metadata key \"twin\" occurs twice"));
 }
 
 TEST(GgufMetadata, AnUnknownValueTypeIsRefused) {
-  EXPECT_TRUE(refused(RawFile{.metadata = {entry("k", 13).u32(0)}}, "\"k\" has the unknown value type 13"));
-  EXPECT_TRUE(refused(RawFile{.metadata = {entry("k", UINT32_MAX).u32(0)}}, "unknown value type 4294967295"));
+  EXPECT_TRUE(
+      refused(RawFile{.metadata = {entry("k", 13).u32(0)}}, "\"k\" has the unknown value type 13"));
+  EXPECT_TRUE(refused(RawFile{.metadata = {entry("k", UINT32_MAX).u32(0)}},
+                      "unknown value type 4294967295"));
 }
 
 TEST(GgufMetadata, AnUnknownElementTypeIsRefused) {
-  EXPECT_TRUE(refused(RawFile{.metadata = {array_entry("k", 13, 0)}}, "\"k\" has the unknown element type 13"));
+  EXPECT_TRUE(refused(RawFile{.metadata = {array_entry("k", 13, 0)}},
+                      "\"k\" has the unknown element type 13"));
 }
 
 TEST(GgufMetadata, ANestedArrayIsRefused) {
-  EXPECT_TRUE(refused(RawFile{.metadata = {array_entry("k", array_id, 1).u32(u32_id).u64(0)}}, "array of arrays"));
+  EXPECT_TRUE(refused(RawFile{.metadata = {array_entry("k", array_id, 1).u32(u32_id).u64(0)}},
+                      "array of arrays"));
 }
 
 TEST(GgufMetadata, ABooleanOtherThanZeroAndOneIsRefused) {
   EXPECT_TRUE(accepted(RawFile{.metadata = {entry("k", bool_id).u8(0)}}));
-  EXPECT_TRUE(refused(RawFile{.metadata = {entry("k", bool_id).u8(2)}}, "the boolean \"k\" has the byte 2"));
-  EXPECT_TRUE(refused(RawFile{.metadata = {array_entry("k", bool_id, 2).u8(1).u8(255)}}, "has the byte 255"));
+  EXPECT_TRUE(refused(RawFile{.metadata = {entry("k", bool_id).u8(2)}},
+                      "the boolean \"k\" has the byte 2"));
+  EXPECT_TRUE(refused(RawFile{.metadata = {array_entry("k", bool_id, 2).u8(1).u8(255)}},
+                      "has the byte 255"));
 }
 
 TEST(GgufMetadata, AWildArrayLengthIsRefusedBeforeAllocating) {
-  EXPECT_TRUE(refused(RawFile{.metadata = {array_entry("k", u32_id, 3).u32(1).u32(2)}}, "the 3 elements of \"k\""));
+  EXPECT_TRUE(refused(RawFile{.metadata = {array_entry("k", u32_id, 3).u32(1).u32(2)}},
+                      "the 3 elements of \"k\""));
   // 2^62 · 4 = 2^64 wraps to 0 (CVE-2024-23605's kind).
-  EXPECT_TRUE(refused(RawFile{.metadata = {array_entry("k", u32_id, uint64_t{1} << 62)}}, "at least 2^64 bytes"));
-  EXPECT_TRUE(refused(RawFile{.metadata = {array_entry("k", string_id, uint64_t{1} << 61)}}, "at least 2^64 bytes"));
-  EXPECT_TRUE(refused(RawFile{.metadata = {array_entry("k", string_id, 1u << 30)}}, "the 1073741824 elements"));
+  EXPECT_TRUE(refused(RawFile{.metadata = {array_entry("k", u32_id, uint64_t{1} << 62)}},
+                      "at least 2^64 bytes"));
+  EXPECT_TRUE(refused(RawFile{.metadata = {array_entry("k", string_id, uint64_t{1} << 61)}},
+                      "at least 2^64 bytes"));
+  EXPECT_TRUE(refused(RawFile{.metadata = {array_entry("k", string_id, 1u << 30)}},
+                      "the 1073741824 elements"));
   EXPECT_TRUE(refused(RawFile{.metadata = {array_entry("k", u8_id, UINT64_MAX)}}, "but it has"));
 }
 
 TEST(GgufMetadata, AValueCutShortIsRefused) {
   for (const uint32_t type : {u16_id, u32_id, f32_id, u64_id, f64_id}) {
     // One byte of the value: enough for the smallest entry, one to seven too few for the type.
-    EXPECT_TRUE(refused(RawFile{.metadata = {entry("k", type).u8(0)}}, "the value of \"k\"")) << type;
+    EXPECT_TRUE(refused(RawFile{.metadata = {entry("k", type).u8(0)}}, "the value of \"k\""))
+        << type;
   }
 }
 
@@ -184,11 +208,13 @@ TEST(GgufMetadata, OddBytesInNamesDoNotReachTheMessage) {
 // Quadratic look-ups or duplicate checks over this many names would take minutes.
 TEST(GgufMetadata, HundredThousandKeysTakeNoQuadraticTime) {
   RawFile raw;
-  for (uint32_t i = 0; i < 100000; ++i) raw.metadata.push_back(u32_entry("key." + std::to_string(i), i));
+  for (uint32_t i = 0; i < 100000; ++i)
+    raw.metadata.push_back(u32_entry("key." + std::to_string(i), i));
   const auto bytes = raw.bytes();
   const auto file = File::parse(bytes, "x.gguf");
   ASSERT_TRUE(file) << file.error().message;
-  for (uint32_t i = 0; i < 100000; ++i) ASSERT_EQ(**file->unsigned_value("key." + std::to_string(i)), i);
+  for (uint32_t i = 0; i < 100000; ++i)
+    ASSERT_EQ(**file->unsigned_value("key." + std::to_string(i)), i);
 }
 
 }  // namespace

@@ -3,8 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <bit>
 #include <cstdint>
-#include <cstring>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,23 +19,24 @@ struct Bytes {
 
   template <class T>
   Bytes& number(T value) {
-    uint8_t raw[sizeof(T)];
-    std::memcpy(raw, &value, sizeof(T));
-    data.insert(data.end(), raw, raw + sizeof(T));
+    for (const uint8_t byte : std::bit_cast<std::array<uint8_t, sizeof(T)>>(value))
+      data.push_back(byte);
     return *this;
   }
   Bytes& u8(uint8_t value) { return number(value); }
   Bytes& u32(uint32_t value) { return number(value); }
   Bytes& u64(uint64_t value) { return number(value); }
-  Bytes& text(const std::string& value) { return u64(value.size()).append({value.begin(), value.end()}); }
+  Bytes& text(const std::string& value) {
+    return u64(value.size()).append({value.begin(), value.end()});
+  }
   Bytes& append(const std::vector<uint8_t>& more) {
-    data.insert(data.end(), more.begin(), more.end());
+    for (const uint8_t byte : more) data.push_back(byte);
     return *this;
   }
 };
 
-constexpr uint32_t u8_id = 0, i8_id = 1, u16_id = 2, i16_id = 3, u32_id = 4, i32_id = 5, f32_id = 6, bool_id = 7,
-                   string_id = 8, array_id = 9, u64_id = 10, i64_id = 11, f64_id = 12;
+constexpr uint32_t u8_id = 0, i8_id = 1, u16_id = 2, i16_id = 3, u32_id = 4, i32_id = 5, f32_id = 6,
+                   bool_id = 7, string_id = 8, array_id = 9, u64_id = 10, i64_id = 11, f64_id = 12;
 
 /// A metadata entry up to its value.
 inline Bytes entry(const std::string& key, uint32_t type) {
@@ -43,7 +45,9 @@ inline Bytes entry(const std::string& key, uint32_t type) {
   return bytes;
 }
 
-inline Bytes u32_entry(const std::string& key, uint32_t value) { return entry(key, u32_id).u32(value); }
+inline Bytes u32_entry(const std::string& key, uint32_t value) {
+  return entry(key, u32_id).u32(value);
+}
 
 inline Bytes array_entry(const std::string& key, uint32_t element_type, uint64_t count) {
   return entry(key, array_id).u32(element_type).u64(count);
@@ -65,10 +69,10 @@ struct RawTensor {
 
 struct RawFile {
   uint32_t version = 3;
-  std::vector<Bytes> metadata;
-  std::vector<RawTensor> tensors;
-  uint64_t alignment = 32;   // used for padding only
-  uint64_t data_bytes = 0;   // of the data section
+  std::vector<Bytes> metadata{};
+  std::vector<RawTensor> tensors{};
+  uint64_t alignment = 32;                                   // used for padding only
+  uint64_t data_bytes = 0;                                   // of the data section
   std::optional<uint64_t> tensor_count{}, metadata_count{};  // where they shall lie
 
   std::vector<uint8_t> bytes() const {
@@ -93,10 +97,13 @@ inline testing::AssertionResult accepted(const std::vector<uint8_t>& bytes) {
   if (file) return testing::AssertionSuccess();
   return testing::AssertionFailure() << file.error().message;
 }
-inline testing::AssertionResult accepted(const RawFile& raw) { return accepted(raw.bytes()); }
+inline testing::AssertionResult accepted(const RawFile& raw) {
+  return accepted(raw.bytes());
+}
 
 /// Refused with one sentence that names the file and holds `part`.
-inline testing::AssertionResult refused(const std::vector<uint8_t>& bytes, const std::string& part) {
+inline testing::AssertionResult refused(const std::vector<uint8_t>& bytes,
+                                        const std::string& part) {
   const auto file = File::parse(bytes, "x.gguf");
   if (file) return testing::AssertionFailure() << "accepted";
   const std::string& message = file.error().message;

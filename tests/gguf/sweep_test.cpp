@@ -1,8 +1,9 @@
-// Damage of every kind at every place: a result or an error, never a crash (run under sanitizers), and never a
-// tensor outside the bytes.
+// Damage of every kind at every place: a result or an error, never a crash (run under sanitizers),
+// and never a tensor outside the bytes.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 
 #include "gguf/raw.h"
@@ -13,8 +14,10 @@ namespace {
 RawFile victim(uint32_t version) {
   return RawFile{
       .version = version,
-      .metadata = {u32_entry("general.alignment", 32), entry("general.architecture", string_id).text("llama"),
-                   entry("flag", bool_id).u8(1), strings_entry("tokenizer.ggml.tokens", {"a", "bc"}),
+      .metadata = {u32_entry("general.alignment", 32),
+                   entry("general.architecture", string_id).text("llama"),
+                   entry("flag", bool_id).u8(1),
+                   strings_entry("tokenizer.ggml.tokens", {"a", "bc"}),
                    array_entry("tokenizer.ggml.scores", f32_id, 2).number(0.0f).number(1.0f),
                    array_entry("tokenizer.ggml.token_type", i32_id, 2).u32(1).u32(1),
                    u32_entry("tokenizer.ggml.bos_token_id", 1), entry("real", f64_id).number(0.5)},
@@ -73,8 +76,9 @@ TEST_P(GgufSweep, EveryTruncationIsRefused) {
   const auto whole = victim(GetParam()).bytes();
   for (size_t size = 0; size < whole.size(); ++size) {
     // A fresh allocation of just this size, so that a sanitizer sees each byte read beyond it.
-    EXPECT_TRUE(refused(std::vector<uint8_t>(whole.begin(), whole.begin() + static_cast<ptrdiff_t>(size)),
-                        size == 0 ? "empty" : "truncated"))
+    EXPECT_TRUE(
+        refused(std::vector<uint8_t>(whole.begin(), whole.begin() + static_cast<ptrdiff_t>(size)),
+                size == 0 ? "empty" : "truncated"))
         << size;
   }
 }
@@ -83,19 +87,22 @@ TEST_P(GgufSweep, EveryTruncationIsRefused) {
 TEST_P(GgufSweep, EveryFieldSetToWrappingNumbers) {
   const auto whole = victim(GetParam()).bytes();
   for (size_t i = 4; i + 8 <= whole.size() - 74; ++i) {
-    for (const uint64_t wild : {UINT64_MAX, UINT64_MAX - 31, uint64_t{1} << 63, uint64_t{1} << 61, uint64_t{1} << 32,
-                                uint64_t{0xffffffff}, uint64_t{0x7fffffff}}) {
+    for (const uint64_t wild : {UINT64_MAX, UINT64_MAX - 31, uint64_t{1} << 63, uint64_t{1} << 61,
+                                uint64_t{1} << 32, uint64_t{0xffffffff}, uint64_t{0x7fffffff}}) {
       auto bytes = whole;
       std::memcpy(bytes.data() + i, &wild, sizeof(wild));
       const auto file = File::parse(bytes, "x.gguf");
-      if (file) EXPECT_TRUE(sound(*file)) << "byte " << i;
+      if (file) {
+        EXPECT_TRUE(sound(*file)) << "byte " << i;
+      }
     }
   }
 }
 
 TEST(GgufRealFiles, TheSharedFilesAreAllRead) {
   const char* stated = std::getenv("ASSAY_SHARED_DATA");
-  const std::filesystem::path folder = stated != nullptr ? stated : ASSAY_SOURCE_DIR "/../shared/data";
+  const std::filesystem::path folder =
+      stated != nullptr ? stated : ASSAY_SOURCE_DIR "/../shared/data";
   if (!std::filesystem::exists(folder)) GTEST_SKIP() << folder << " is absent";
   uint32_t files = 0;
   for (const auto& item : std::filesystem::recursive_directory_iterator(folder)) {
@@ -109,7 +116,9 @@ TEST(GgufRealFiles, TheSharedFilesAreAllRead) {
 }
 
 TEST(GgufRealFiles, TheDefaultModelIsRead) {
-  const auto variable = [](const char* name) { return std::string(std::getenv(name) ? std::getenv(name) : ""); };
+  const auto variable = [](const char* name) {
+    return std::string(std::getenv(name) ? std::getenv(name) : "");
+  };
   std::filesystem::path cache = variable("ASSAY_CACHE");
   if (cache.empty()) {
     const std::string base = variable("XDG_CACHE_HOME");
@@ -121,7 +130,8 @@ TEST(GgufRealFiles, TheDefaultModelIsRead) {
   ASSERT_TRUE(file) << file.error().message;
   // SmolLM2-135M: 30 layers of 9 tensors, token_embd and output_norm; 49152 tokens of width 576.
   EXPECT_EQ(file->tensors().size(), 30u * 9 + 2);
-  EXPECT_EQ(file->find_tensor("token_embd.weight")->dims, (std::array<uint64_t, 4>{576, 49152, 1, 1}));
+  EXPECT_EQ(file->find_tensor("token_embd.weight")->dims,
+            (std::array<uint64_t, 4>{576, 49152, 1, 1}));
   EXPECT_EQ(std::get<Array>(file->find("tokenizer.ggml.tokens")->data).count, 49152u);
   EXPECT_TRUE(sound(*file));
 }

@@ -36,14 +36,17 @@ TEST(GgufTokenizerRules, TokenTypesOfAnotherLengthAreRefused) {
 }
 
 TEST(GgufTokenizerRules, ElementTypesAreChecked) {
-  EXPECT_TRUE(refused(RawFile{.metadata = {u32_entry("tokenizer.ggml.tokens", 3)}}, "must be an array of strings"));
+  EXPECT_TRUE(refused(RawFile{.metadata = {u32_entry("tokenizer.ggml.tokens", 3)}},
+                      "must be an array of strings"));
   EXPECT_TRUE(refused(RawFile{.metadata = {array_entry("tokenizer.ggml.tokens", u32_id, 1).u32(0)}},
                       "tokenizer.ggml.tokens must be an array of strings"));
-  EXPECT_TRUE(refused(RawFile{.metadata = {three_tokens, array_entry("tokenizer.ggml.scores", u32_id, 3).u32(0).u32(0)
-                                                             .u32(0)}},
-                      "tokenizer.ggml.scores must be an array of floats"));
-  EXPECT_TRUE(refused(RawFile{.metadata = {three_tokens, strings_entry("tokenizer.ggml.token_type", {"", "", ""})}},
-                      "tokenizer.ggml.token_type must be an array of integers"));
+  EXPECT_TRUE(refused(
+      RawFile{.metadata = {three_tokens,
+                           array_entry("tokenizer.ggml.scores", u32_id, 3).u32(0).u32(0).u32(0)}},
+      "tokenizer.ggml.scores must be an array of floats"));
+  EXPECT_TRUE(refused(
+      RawFile{.metadata = {three_tokens, strings_entry("tokenizer.ggml.token_type", {"", "", ""})}},
+      "tokenizer.ggml.token_type must be an array of integers"));
 }
 
 TEST(GgufTokenizerRules, SpecialIdsMustBeInTheVocabulary) {
@@ -51,11 +54,17 @@ TEST(GgufTokenizerRules, SpecialIdsMustBeInTheVocabulary) {
   EXPECT_TRUE(accepted(RawFile{.metadata = {three_tokens, u32_entry(key, 2)}}));
   EXPECT_TRUE(refused(RawFile{.metadata = {three_tokens, u32_entry(key, 3)}},
                       "\"tokenizer.ggml.bos_token_id\" is 3, outside the vocabulary of 3 tokens"));
-  EXPECT_TRUE(refused(RawFile{.metadata = {u32_entry(key, UINT32_MAX), three_tokens}}, "outside the vocabulary"));
-  EXPECT_TRUE(refused(RawFile{.metadata = {three_tokens, entry(key, i32_id).number<int32_t>(-1)}}, "not negative"));
-  EXPECT_TRUE(refused(RawFile{.metadata = {three_tokens, entry(key, i32_id).number<int32_t>(3)}}, "outside"));
-  EXPECT_TRUE(refused(RawFile{.metadata = {three_tokens, entry(key, string_id).text("a")}}, "not an integer"));
-  EXPECT_TRUE(refused(RawFile{.metadata = {three_tokens, u32_entry("tokenizer.ggml.fim_pre_token_id", 9)}}, "outside"));
+  EXPECT_TRUE(refused(RawFile{.metadata = {u32_entry(key, UINT32_MAX), three_tokens}},
+                      "outside the vocabulary"));
+  EXPECT_TRUE(refused(RawFile{.metadata = {three_tokens, entry(key, i32_id).number<int32_t>(-1)}},
+                      "not negative"));
+  EXPECT_TRUE(refused(RawFile{.metadata = {three_tokens, entry(key, i32_id).number<int32_t>(3)}},
+                      "outside"));
+  EXPECT_TRUE(refused(RawFile{.metadata = {three_tokens, entry(key, string_id).text("a")}},
+                      "not an integer"));
+  EXPECT_TRUE(
+      refused(RawFile{.metadata = {three_tokens, u32_entry("tokenizer.ggml.fim_pre_token_id", 9)}},
+              "outside"));
 }
 
 }  // namespace

@@ -31,7 +31,8 @@ Writer example(uint32_t alignment) {
   writer.add_f32_array("floats", std::vector<float>{1.5f, -2.0f});
   writer.add_i32_array("integers", std::vector<int32_t>{-1, 7});
   writer.add_tensor("odd", 0, {3}, [] { return counting(12); });
-  writer.add_tensor("blocks", 3, {64, 3}, [] { return counting(120); });  // Q4_1: 6 blocks of 20 bytes
+  writer.add_tensor("blocks", 3, {64, 3},
+                    [] { return counting(120); });  // Q4_1: 6 blocks of 20 bytes
   return writer;
 }
 
@@ -52,7 +53,8 @@ void expect_example(const File& file, uint64_t alignment) {
   EXPECT_EQ(floats.real(1), -2.0);
   EXPECT_EQ(std::get<Array>(file.find("integers")->data).integer(0), -1);
   ASSERT_EQ(file.tensors().size(), 2u);
-  for (const Tensor& tensor : file.tensors()) EXPECT_EQ(tensor.offset % alignment, 0u) << tensor.name;
+  for (const Tensor& tensor : file.tensors())
+    EXPECT_EQ(tensor.offset % alignment, 0u) << tensor.name;
   EXPECT_TRUE(std::ranges::equal(file.find_tensor("odd")->data, counting(12)));
   EXPECT_TRUE(std::ranges::equal(file.find_tensor("blocks")->data, counting(120)));
   EXPECT_EQ(file.find_tensor("blocks")->dims, (std::array<uint64_t, 4>{64, 3, 1, 1}));
@@ -113,8 +115,9 @@ TEST_F(GgufWriterFile, AProducerOfAnotherSizeIsAnErrorAndLeavesNoFile) {
   const std::string path = folder_ / "m.gguf";
   const Status written = writer.write(path);
   ASSERT_FALSE(written);
-  EXPECT_EQ(written.error().message,
-            path + ": cannot write the file: tensor \"short\" takes 12 bytes, but 11 were produced");
+  EXPECT_EQ(
+      written.error().message,
+      path + ": cannot write the file: tensor \"short\" takes 12 bytes, but 11 were produced");
   EXPECT_EQ(files(), 0u);
 }
 

@@ -77,9 +77,11 @@ TEST(Decode, EqualsGgufBitForBitLive) {
   const std::string directory = std::string(ASSAY_BINARY_DIR) + "/live_gguf";
   for (const std::string seed : {"1", "2", "3", "4", "5"}) {
     fs::remove_all(directory);
-    const std::string command = "'" + python() + "' '" + source_dir +
-                                "/tests/quant/make_golden.py' '" + directory + "' --seed " + seed +
-                                " >/dev/null 2>&1";
+    std::string command;
+    for (const std::string& word :
+         {python(), source_dir + "/tests/quant/make_golden.py", directory})
+      command.append("'").append(word).append("' ");
+    command.append("--seed ").append(seed).append(" >/dev/null 2>&1");
     const int status = std::system(command.c_str());
     if (!fs::exists(directory + "/quant_Q6_K.bin")) {
       ASSERT_NE(status, 0);

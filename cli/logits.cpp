@@ -1,0 +1,144 @@
+#include "logits.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "common.h"
+#include "text/tokenizer.h"
+#include "trace/safetensors.h"
+#include "trace/statistics.h"
+
+using assay::Error;
+using assay::Result;
+
+namespace {
+
+struct Flags {
+  ModelFlags model;
+  std::string tokens, prompt, cut, output;
+  uint32_t batch_copies = 1, top = 5;
+  bool json = false, no_parse_special = false, no_bos = false;
+};
+
+struct Run {
+  std::vector<int32_t> tokens;
+  std::vector<float> logits;  // (tokens, vocabulary)
+  uint32_t vocabulary;
+  std::string path, device, isa, contract;
+};
+
+Result<std::vector<int32_t>> read_tokens(const assay::gguf::File& file, const Flags& flags) {
+  if (!flags.tokens.empty()) return parse_ids(flags.tokens);
+  auto tokenizer = assay::text::Tokenizer::open(file);
+  if (!tokenizer) return tokenizer.error();
+  return tokenizer->encode(flags.prompt, {!flags.no_parse_special, !flags.no_bos});
+}
+
+/// The ends of the pieces that the prompt is run in: --cut 3,7 of 10 tokens gives 3, 7, 10.
+Result<std::vector<size_t>> read_cuts(const std::string& text, size_t count) {
+  const auto ids = parse_ids(text);
+  if (!ids) return Error{fmt::format("--cut: {}", ids.error().message)};
+  std::vector<size_t> ends;
+  for (int32_t at : *ids) {
+    if (size_t(at) >= count || at == 0 || (!ends.empty() && size_t(at) <= ends.back()))
+      return Error{fmt::format("--cut {}: cuts rise and lie between 1 and {}", text, count - 1)};
+    ends.push_back(size_t(at));
+  }
+  ends.push_back(count);
+  return ends;
+}
+
+Result<Run> compute(const Flags& flags) {
+  auto session = open_session(flags.model, 64, flags.batch_copies);
+  if (!session) return session.error();
+  const auto tokens = read_tokens(session->file(), flags);
+  if (!tokens) return tokens.error();
+  if (tokens->empty()) return Error{"no tokens to run"};
+  const auto ends = read_cuts(flags.cut, tokens->size());
+  if (!ends) return ends.error();
+  const auto& executor = session->executor();
+  Run run{*tokens, {}, session->program().vocabulary, session->file().path(), executor.device(), executor.isa(),
+          executor.contract()};
+  size_t start = 0;
+  for (size_t end : *ends) {
+    // Steps of at most the batch; with --sequences several copies of the prompt share each step.
+    for (size_t at = start; at < end;) {
+      const size_t count = std::min<size_t>(end - at, 64 / flags.batch_copies);
+      std::vector<assay::run::Session::Part> parts;
+      for (uint32_t s = 0; s < flags.batch_copies; ++s) parts.push_back({s, std::span(*tokens).subspan(at, count)});
+      const auto logits = session->step(parts, assay::run::Session::Wanted::all);
+      if (!logits) return logits.error();
+      const auto own = logits->last(count * run.vocabulary);  // those of the last copy
+      run.logits.insert(run.logits.end(), own.begin(), own.end());
+      at += count;
+    }
+    start = end;
+  }
+  return run;
+}
+
+assay::Status save(const std::string& path, const Run& run) {
+  const auto bytes = [](const auto& v) {
+    return std::span(reinterpret_cast<const uint8_t*>(v.data()), v.size() * sizeof(v[0]));
+  };
+  const std::vector<assay::trace::SafeTensor> tensors = {
+      {"tokens", "I32", {run.tokens.size()}, bytes(run.tokens)},
+      {"logits", "F32", {run.tokens.size(), run.vocabulary}, bytes(run.logits)}};
+  return assay::trace::write_safetensors(path, tensors, {{"engine", "assay"}, {"contract", run.contract}, {"device", run.device}});
+}
+
+void print(const Flags& flags, const Run& run) {
+  assay::trace::LogitsHash hash;
+  hash.update(run.logits);
+  const std::string hex = hash.hex();
+  const auto all = assay::trace::statistics(run.logits);
+  const std::span last = std::span(run.logits).last(run.vocabulary);
+  const auto of_last = assay::trace::statistics(last);
+  const auto best = assay::trace::top(last, flags.top);
+  if (flags.json) {
+    nlohmann::ordered_json json = {{"schema", "assay.logits/1"}, {"model", run.path}, {"device", run.device},
+                                   {"isa", run.isa}, {"contract", run.contract}, {"tokens", run.tokens},
+                                   {"vocabulary", run.vocabulary}, {"logits_sha256", hex}, {"nan", all.nan}};
+    for (const auto& r : best) json["top"].push_back({{"id", r.id}, {"logit", r.logit}});
+    json["last"] = {{"max", of_last.max}, {"min", of_last.min}, {"mean", of_last.mean}};
+    fmt::print("{}\n", json.dump(2));
+    return;
+  }
+  fmt::print("hash    {}\n", hex);
+  fmt::print("tokens  {}, logits {} x {}, NaN {}\n", run.tokens.size(), run.tokens.size(), run.vocabulary, all.nan);
+  fmt::print("last    max {:.4f}, min {:.4f}, mean {:.4f}\n", of_last.max, of_last.min, of_last.mean);
+  for (const auto& r : best) fmt::print("top     {:>7}  {:.4f}\n", r.id, r.logit);
+}
+
+int logits(const Flags& flags) {
+  if (flags.tokens.empty() == flags.prompt.empty()) return report({"give either --tokens or -p"});
+  const auto run = compute(flags);
+  if (!run) return report(run.error());
+  fmt::print(stderr, "device: {}{}, contract {}\n", run->device, run->isa.empty() ? "" : " (" + run->isa + ")", run->contract);
+  print(flags, *run);
+  if (flags.output.empty()) return 0;
+  const auto saved = save(flags.output, *run);
+  return saved ? 0 : report(saved.error());
+}
+
+}  // namespace
+
+void add_logits(CLI::App& app, int& exit_code) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command = app.add_subcommand("logits", "Logits of every position: hash, best tokens, file");
+  add_model_flags(*command, flags->model);
+  command->add_option("--tokens", flags->tokens, "token ids, comma-separated");
+  command->add_option("-p,--prompt", flags->prompt, "text");
+  command->add_option("--cut", flags->cut, "run the prompt in pieces that end before these positions");
+  command->add_option("--sequences", flags->batch_copies, "run this many copies in one batch; prints the last")
+      ->check(CLI::Range(1, 64))->capture_default_str();
+  command->add_option("--top", flags->top, "best tokens to print")->capture_default_str();
+  command->add_option("-o,--output", flags->output, "safetensors with tokens (n) i32 and logits (n, vocabulary) f32");
+  command->add_flag("--no-parse-special", flags->no_parse_special, "take the spelling of special tokens as plain text");
+  command->add_flag("--no-bos", flags->no_bos, "no beginning-of-sequence token");
+  command->add_flag("--json", flags->json, "schema assay.logits/1");
+  command->callback([flags, &exit_code] { exit_code = logits(*flags); });
+}

@@ -1,0 +1,104 @@
+// What Tokenizer::open refuses, each with a sentence that names the cause.
+#include <gtest/gtest.h>
+
+#include "support.h"
+
+namespace assay::text {
+namespace {
+
+std::string refusal(const gguf::Writer& writer) {
+  const auto tokenizer = open_bytes(writer);
+  return tokenizer ? "accepted" : tokenizer.error().message;
+}
+
+void expect_in(const std::string& message, std::initializer_list<std::string_view> parts) {
+  for (const auto part : parts) EXPECT_NE(message.find(part), std::string::npos) << message;
+}
+
+gguf::Writer named(std::string_view model, std::string_view pre) {
+  gguf::Writer writer;
+  writer.add_string("tokenizer.ggml.model", model);
+  if (!pre.empty()) writer.add_string("tokenizer.ggml.pre", pre);
+  return writer;
+}
+
+TEST(TokenizerRefusals, NoTokenizer) {
+  gguf::Writer writer;
+  writer.add_string("general.architecture", "llama");
+  expect_in(refusal(writer), {"hand-made.gguf", "no tokenizer"});
+  expect_in(refusal(named("none", "")), {"no tokenizer"});
+}
+
+TEST(TokenizerRefusals, UnknownModelByNameWithTheSupportedOnes) {
+  expect_in(refusal(named("llama", "default")), {"'llama'", "gpt2"});
+}
+
+TEST(TokenizerRefusals, UnknownPreTokenizerByNameWithTheSupportedOnes) {
+  for (const char* name : {"default", "deepseek-llm"}) {
+    expect_in(refusal(named("gpt2", name)),
+              {std::string("'").append(name).append("'"), "smollm", "gpt-2", "llama-bpe", "qwen2"});
+  }
+  expect_in(refusal(named("gpt2", "")), {"tokenizer.ggml.pre", "smollm"});
+}
+
+TEST(TokenizerRefusals, MissingTokensOrMerges) {
+  gguf::Writer writer = named("gpt2", "gpt-2");
+  expect_in(refusal(writer), {"tokenizer.ggml.tokens"});
+  const std::vector<std::string> tokens = {"a"};
+  writer.add_string_array("tokenizer.ggml.tokens", tokens);
+  expect_in(refusal(writer), {"tokenizer.ggml.merges"});
+}
+
+TEST(TokenizerRefusals, ArraysOfUnequalLength) {
+  HandMade vocabulary;
+  vocabulary.types.pop_back();
+  expect_in(refusal(vocabulary.writer()), {"token_type", "255", "256"});
+}
+
+TEST(TokenizerRefusals, ArraysOfAnotherType) {
+  gguf::Writer writer = named("gpt2", "gpt-2");
+  const std::vector<std::string> tokens = {"a"};
+  writer.add_string_array("tokenizer.ggml.tokens", tokens);
+  const std::vector<int32_t> merges = {1};
+  writer.add_i32_array("tokenizer.ggml.merges", merges);
+  expect_in(refusal(writer), {"merges", "strings"});
+  gguf::Writer scalar = named("gpt2", "gpt-2");
+  scalar.add_string_array("tokenizer.ggml.tokens", tokens);
+  scalar.add_u32("tokenizer.ggml.merges", 1);
+  expect_in(refusal(scalar), {"merges", "array"});
+}
+
+TEST(TokenizerRefusals, MergesWithoutExactlyOneInnerSpace) {
+  for (const char* merge : {"ab", "", " ", "a ", " b", "a  b", "a b c", "a b "}) {
+    HandMade vocabulary;
+    vocabulary.merges = {"a b", merge};
+    vocabulary.add("ab");
+    expect_in(refusal(vocabulary.writer()),
+              {"merge 1", std::string("'").append(merge).append("'")});
+  }
+}
+
+TEST(TokenizerRefusals, IdsBeyondTheVocabulary) {
+  for (const char* key : {"bos_token_id", "eos_token_id", "eot_token_id", "eom_token_id"}) {
+    HandMade vocabulary;
+    vocabulary.ids = {{key, 256}};
+    expect_in(refusal(vocabulary.writer()), {key, "256"});
+    vocabulary.ids = {{key, 255}};
+    EXPECT_EQ(refusal(vocabulary.writer()), "accepted");
+  }
+}
+
+TEST(TokenizerRefusals, TwoTokensOfOneSpelling) {
+  HandMade vocabulary;
+  vocabulary.add("a");
+  expect_in(refusal(vocabulary.writer()), {"97", "256", "same spelling"});
+}
+
+TEST(TokenizerRefusals, BosDemandedButNotNamed) {
+  HandMade vocabulary;
+  vocabulary.flags = {{"add_bos_token", true}};
+  expect_in(refusal(vocabulary.writer()), {"add_bos_token", "bos_token_id"});
+}
+
+}  // namespace
+}  // namespace assay::text

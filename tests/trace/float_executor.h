@@ -1,0 +1,261 @@
+// A plain f32 executor in the contract's arithmetic, for testing the replay: it can be told to make
+// one result wrong. Slow and short; src/cpu is the real one.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <vector>
+
+#include "kernel/math.h"
+#include "op/executor.h"
+#include "op/program.h"
+#include "op/rope.h"
+#include "quant/formats.h"
+
+namespace assay::tests {
+
+using Floats = std::vector<float>;
+
+/// Σ in 32 strided lanes, then the xor tree.
+inline float lane_sum(const float* x, size_t n, bool squared) {
+  float lane[32] = {};
+  for (size_t i = 0; i < n; ++i)
+    lane[i % 32] = squared ? k_fma(x[i], x[i], lane[i % 32]) : lane[i % 32] + x[i];
+  for (size_t step = 16; step > 0; step /= 2)
+    for (size_t i = 0; i < step; ++i) lane[i] += lane[i + step];
+  return lane[0];
+}
+
+inline Floats float_rms_norm(const float* x, const Floats& w, float eps) {
+  const float mean = lane_sum(x, w.size(), true) / float(w.size());
+  const float r = 1.0f / k_sqrt(mean + eps);
+  Floats y(w.size());
+  for (size_t i = 0; i < w.size(); ++i) y[i] = k_floor_tiny(x[i] * r * w[i]);
+  return y;
+}
+
+/// Σ over chunks of 256; inside a chunk, `Block` terms (32 with integer codes, or 1) by fma.
+inline float float_dot(const Floats& w, const float* x) {
+  float total = 0;
+  for (size_t first = 0; first < w.size(); first += 256) {
+    float chunk = 0;
+    for (size_t i = first; i < std::min(w.size(), first + 256); ++i)
+      chunk = k_fma(w[i], x[i], chunk);
+    total += chunk;
+  }
+  return total;
+}
+
+struct Coded {
+  std::vector<int> codes;
+  Floats scale;  // one each 32
+};
+
+inline Coded float_quantise(const float* x, size_t n) {
+  Coded coded;
+  for (size_t first = 0; first < n; first += 32) {
+    float m = 0;
+    for (size_t i = first; i < first + 32; ++i) m = std::max(m, std::fabs(x[i]));
+    coded.scale.push_back(m / 127.0f);
+    for (size_t i = first; i < first + 32; ++i)
+      coded.codes.push_back(m == 0 ? 0 : int(std::nearbyint(x[i] * (127.0f / m))));
+  }
+  return coded;
+}
+
+/// Q8_0 row times codes: v = fma(RN(dot·d), dx, v) a block, chunks of eight blocks.
+inline float coded_dot(const uint8_t* row, const Coded& x) {
+  using Q = quant::Q8_0;
+  float total = 0, chunk = 0;
+  for (size_t b = 0; b < x.scale.size(); ++b) {
+    const uint8_t* block = row + b * Q::block_bytes;
+    int dot = 0;
+    for (uint32_t i = 0; i < 32; ++i) dot += (int(Q::code(block, i)) - 128) * x.codes[b * 32 + i];
+    chunk = k_fma(float(dot) * Q::scale(block, 0), x.scale[b], chunk);
+    if (b % 8 == 7 || b + 1 == x.scale.size()) total += chunk, chunk = 0;
+  }
+  return total;
+}
+
+struct FloatCache {
+  std::vector<Floats> keys, values;
+};
+
+/// One head over keys 0 … position, in chunks of 64 with a softmax each.
+inline Floats float_attend(const float* query, const FloatCache& cache, size_t position,
+                           size_t kv_head, const op::Attention& a) {
+  float largest = -INFINITY, sum = 0;
+  Floats output(a.value_dim, 0.0f);
+  for (size_t first = 0; first <= position; first += 64) {
+    const size_t count = std::min<size_t>(64, position + 1 - first);
+    Floats p(count), chunk(a.value_dim, 0.0f);
+    float m = -INFINITY;
+    for (size_t j = 0; j < count; ++j) {
+      float s = 0;
+      for (size_t d = 0; d < a.key_dim; ++d)
+        s = k_fma(query[d], cache.keys[first + j][kv_head * a.key_dim + d], s);
+      p[j] = s * a.scale;
+      m = std::max(m, p[j]);
+    }
+    for (size_t j = 0; j < count; ++j) {
+      p[j] = k_exp(p[j] - m);
+      for (size_t i = 0; i < a.value_dim; ++i)
+        chunk[i] = k_fma(p[j], cache.values[first + j][kv_head * a.value_dim + i], chunk[i]);
+    }
+    const float next = std::max(largest, m), old_part = k_exp(largest - next),
+                new_part = k_exp(m - next);
+    sum = k_fma(sum, old_part, lane_sum(p.data(), count, false) * new_part);
+    for (size_t i = 0; i < a.value_dim; ++i)
+      output[i] = k_fma(output[i], old_part, chunk[i] * new_part);
+    largest = next;
+  }
+  for (float& y : output) y = k_floor_tiny(y / sum);
+  return output;
+}
+
+class FloatExecutor {
+ public:
+  /// May change the result of the operation with this index before anything sees it.
+  using Fault = std::function<void(size_t index, std::span<float> result)>;
+
+  FloatExecutor(const op::Program& program, const op::ExecutorOptions& options, Fault fault = {})
+      : program_(program),
+        options_(options),
+        fault_(std::move(fault)),
+        values_(program.values.size()),
+        caches_(options.sequences, std::vector<FloatCache>(program.layers)) {}
+
+  void run(const op::Step& step, const op::Sink& sink) {
+    for (size_t i = 0; i < program_.operations.size(); ++i) {
+      const op::Operation& o = program_.operations[i];
+      Floats result = compute(o, step);
+      if (fault_) fault_(i, result);
+      if (o.kind == op::Kind::kv_store) keep(o, step, result);
+      sink(o, result);
+      if (o.output != op::none) values_[o.output] = std::move(result);
+    }
+  }
+
+ private:
+  size_t rows(const op::Operation& o, const op::Step& step) const {
+    return o.output != op::none && program_.values[o.output].selected ? step.selected.size()
+                                                                      : step.tokens.size();
+  }
+  const Floats& in(const op::Operation& o, size_t i) const { return values_[o.inputs[i]]; }
+
+  Floats decoded(const op::Weight& weight, uint64_t row) const {
+    Floats w(weight.columns);
+    quant::decode_row(weight.type, weight.row(row), w);
+    return w;
+  }
+
+  Floats compute(const op::Operation& o, const op::Step& step) {
+    Floats result;
+    if (o.kind == op::Kind::kv_store) {
+      for (size_t side = 0; side < 2; ++side)
+        for (float x : in(o, side))
+          result.push_back(options_.cache == op::CacheType::f16 ? k_f16_to_f32(k_f32_to_f16(x))
+                                                                : x);
+      return result;
+    }
+    for (size_t t = 0; t < rows(o, step); ++t) {
+      const Floats row = compute_row(o, step, t);
+      result.insert(result.end(), row.begin(), row.end());
+    }
+    return result;
+  }
+
+  Floats compute_row(const op::Operation& o, const op::Step& step, size_t t) {
+    const size_t width = program_.values[o.output].width;
+    const size_t source = o.kind == op::Kind::select_rows ? step.selected[t] : t;
+    const float* x =
+        o.inputs.empty() ? nullptr : &in(o, 0)[source * program_.values[o.inputs[0]].width];
+    const float* second = o.inputs.size() < 2 ? nullptr : &in(o, 1)[t * width];
+    Floats y(width);
+    switch (o.kind) {
+      case op::Kind::embed:
+        return decoded(program_.weights[o.weight], uint64_t(step.tokens[t]));
+      case op::Kind::rms_norm:
+        return float_rms_norm(x, decoded(program_.weights[o.weight], 0), o.eps);
+      case op::Kind::matmul:
+        return multiply(o, x);
+      case op::Kind::rope:
+        return turn(o, x, step.positions[t]);
+      case op::Kind::attention:
+        return attend(o, x, caches_[step.sequences[t]][o.layer], step.positions[t]);
+      case op::Kind::swiglu:
+        for (size_t i = 0; i < width; ++i) y[i] = k_floor_tiny(k_silu(x[i]) * second[i]);
+        return y;
+      case op::Kind::add:
+        for (size_t i = 0; i < width; ++i) y[i] = x[i] + second[i];
+        return y;
+      default:
+        std::copy(x, x + width, y.begin());
+        return y;  // select_rows
+    }
+  }
+
+  Floats multiply(const op::Operation& o, const float* x) const {
+    const op::Weight& weight = program_.weights[o.weight];
+    const bool coded = weight.type == quant::Q8_0::id && options_.contract == op::Contract::assay1;
+    const Coded codes = coded ? float_quantise(x, weight.columns) : Coded{};
+    const Floats bias = o.bias == op::none ? Floats() : decoded(program_.weights[o.bias], 0);
+    Floats y(weight.rows);
+    for (uint64_t r = 0; r < weight.rows; ++r) {
+      y[r] = coded ? coded_dot(weight.row(r).data(), codes) : float_dot(decoded(weight, r), x);
+      if (!bias.empty()) y[r] += bias[r];
+    }
+    return y;
+  }
+
+  Floats turn(const op::Operation& o, const float* x, uint32_t position) const {
+    const op::Rope& rope = program_.rope;
+    const size_t head_dim = program_.values[o.output].width / o.heads, half = rope.dimensions / 2;
+    Floats table(rope.dimensions), y(x, x + o.heads * head_dim);
+    op::rope_row(rope, position, table);
+    for (size_t head = 0; head < o.heads; ++head)
+      for (size_t i = 0; i < half; ++i) {
+        const size_t a = head * head_dim + (rope.adjacent ? 2 * i : i),
+                     b = a + (rope.adjacent ? 1 : half);
+        const float c = table[2 * i], s = table[2 * i + 1];
+        y[a] = k_floor_tiny(k_fma(x[a], c, -(x[b] * s)));
+        y[b] = k_floor_tiny(k_fma(x[a], s, x[b] * c));
+      }
+    return y;
+  }
+
+  Floats attend(const op::Operation&, const float* x, const FloatCache& cache,
+                uint32_t position) const {
+    const op::Attention& a = program_.attention;
+    Floats y;
+    for (uint32_t head = 0; head < a.heads; ++head) {
+      const Floats part =
+          float_attend(x + head * a.key_dim, cache, position, head / (a.heads / a.kv_heads), a);
+      y.insert(y.end(), part.begin(), part.end());
+    }
+    return y;
+  }
+
+  void keep(const op::Operation& o, const op::Step& step, const Floats& stored) {
+    const size_t key_width = program_.values[o.inputs[0]].width,
+                 value_width = program_.values[o.inputs[1]].width;
+    for (size_t t = 0; t < step.tokens.size(); ++t) {
+      FloatCache& cache = caches_[step.sequences[t]][o.layer];
+      cache.keys.resize(step.positions[t]);
+      cache.values.resize(step.positions[t]);
+      const float* key = &stored[t * key_width];
+      const float* value = &stored[step.tokens.size() * key_width + t * value_width];
+      cache.keys.emplace_back(key, key + key_width);
+      cache.values.emplace_back(value, value + value_width);
+    }
+  }
+
+  const op::Program& program_;
+  op::ExecutorOptions options_;
+  Fault fault_;
+  std::vector<Floats> values_;
+  std::vector<std::vector<FloatCache>> caches_;
+};
+
+}  // namespace assay::tests

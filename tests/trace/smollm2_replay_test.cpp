@@ -1,0 +1,111 @@
+// The strong check on the default model: each operation of all 30 layers of the cpu executor's own
+// run, computed again by the judge from the cpu's own inputs, every element inside its derived
+// bound.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "run/session.h"
+#include "trace/replay.h"
+
+namespace assay::trace {
+namespace {
+
+std::string model_path() {
+  const char* cache = std::getenv("ASSAY_CACHE");
+  const char* xdg = std::getenv("XDG_CACHE_HOME");
+  const char* home = std::getenv("HOME");
+  const std::filesystem::path folder =
+      cache ? std::filesystem::path(cache)
+      : xdg ? std::filesystem::path(xdg) / "assay"
+            : std::filesystem::path(home ? home : "") / ".cache/assay";
+  return folder / "models/SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf";
+}
+
+// "<|im_start|>user\nWhat is the largest planet?<|im_end|>\n<|im_start|>assistant\n"
+const std::vector<int32_t> chat = {1,  4093, 198, 1780, 314, 260,  3995, 3925,
+                                   47, 2,    198, 1,    520, 9531, 198};
+// "Once upon a time, the city of Nova Haven was a thriving metropolis, …": 70 tokens, so that
+// attention crosses the boundary of its first chunk of 64 keys
+const std::vector<int32_t> story = {
+    6403, 1980,  253,   655,   28,   260,   2240, 282,   23324, 27108, 436, 253,  15114, 39228,
+    28,   351,   25854, 41658, 284,  14055, 9018, 30,    1249,  347,   260, 929,  3514,  411,
+    28,   260,   2240,  2585,  288,  5946,  624,  2798,  3905,  30,    378, 4789, 2585,  288,
+    1650, 17803, 28,    284,   260,  2268,  29,   16591, 20215, 2585,  30,  378,  6783,  11318,
+    436,  253,   21651, 288,   1205, 26171, 284,  260,   6512,  3330,  282, 8829, 338,   11118};
+
+struct Run {
+  std::vector<OperationError> errors;
+  size_t operations = 0;
+  std::string name;
+};
+
+/// Both prompts in a step each, as two sequences, then one decode step of both at once.
+Run replay_model(op::CacheType cache, op::Contract contract) {
+  run::SessionOptions options;
+  options.context = 128;
+  options.executor.sequences = 2;
+  options.executor.cache = cache;
+  options.executor.contract = contract;
+  auto session = run::Session::open(model_path(), options);
+  if (!session) {
+    ADD_FAILURE() << session.error().message;
+    return {};
+  }
+  Replay replay(session->program(), options.executor);
+  const auto step = [&](const std::vector<run::Session::Part>& parts) {
+    std::vector<int32_t> tokens;
+    std::vector<uint32_t> positions, sequences, selected;
+    for (const auto& part : parts)
+      for (uint32_t i = 0; i < part.tokens.size(); ++i) {
+        selected.push_back(uint32_t(tokens.size()));
+        tokens.push_back(part.tokens[i]);
+        positions.push_back(session->position(part.sequence) + i);
+        sequences.push_back(part.sequence);
+      }
+    replay.begin_step({tokens, positions, sequences, selected});
+    const auto logits = session->step(parts, run::Session::Wanted::all, std::ref(replay));
+    ASSERT_TRUE(bool(logits)) << logits.error().message;
+  };
+  const std::vector<int32_t> next_chat = {504}, next_story = {468};
+  step({{0, chat}});
+  step({{1, story}});
+  step({{0, next_chat}, {1, next_story}});
+  const op::Executor& executor = session->executor();
+  return {replay.results(), session->program().operations.size(),
+          fmt::format("{} {} {}", executor.device(), executor.isa(), executor.contract())};
+}
+
+void expect_inside(const Run& run) {
+  // embd, 30 layers of 16 operations, the selection, the last norm and the head
+  EXPECT_EQ(run.operations, 1u + 30u * 16u + 3u);
+  fmt::print("{}\n{:12} {:>12} {:>9} {:>9} {:>9}  worst at\n", run.name, "operation", "elements",
+             "outside", "u", "limit");
+  for (const OperationError& worst : worst_by_kind(run.errors))
+    fmt::print("{:12} {:>12} {:>9} {:>9.2f} {:>9.2f}  {} step {} token {} row {}\n",
+               op::name_of(worst.kind), worst.elements, worst.failures, worst.max_u, worst.limit_u,
+               worst.name, worst.worst_step, worst.worst_token, worst.worst_row);
+  for (const OperationError& error : run.errors) {
+    EXPECT_GT(error.elements, 0u) << error.name;
+    EXPECT_EQ(error.failures, 0u) << fmt::format("{}: {} of {} elements outside; worst {} u of {}",
+                                                 error.name, error.failures, error.elements,
+                                                 error.max_u, error.limit_u);
+  }
+}
+
+TEST(SmolLM2Replay, EveryOperationOfEveryLayerIsInsideItsBound) {
+  if (!std::filesystem::exists(model_path()))
+    GTEST_SKIP() << "the default model is not in the cache";
+  expect_inside(replay_model(op::CacheType::f16, op::Contract::assay1));
+}
+
+TEST(SmolLM2Replay, ContractF32WithAnF32CacheIsInsideItsBoundToo) {
+  if (!std::filesystem::exists(model_path()))
+    GTEST_SKIP() << "the default model is not in the cache";
+  expect_inside(replay_model(op::CacheType::f32, op::Contract::f32));
+}
+
+}  // namespace
+}  // namespace assay::trace
