@@ -25,8 +25,8 @@ K_TABLE float k_exp_c6 = 0x1.6a524cp-10f;
 K_TABLE float k_exp_log2_e = 0x1.715476p+0f;
 K_TABLE float k_exp_ln2_high = 0x1.62e4p-1f;    // 15 bits: n·high is exact for |n| <= 128
 K_TABLE float k_exp_ln2_low = 0x1.7f7d1cp-20f;  // ln 2 − high, rounded
-K_TABLE float k_exp_low = -50.0f;                // below: 0
-K_TABLE float k_exp_high = 88.72283f;            // above: infinity
+K_TABLE float k_exp_low = -50.0f;               // below: 0
+K_TABLE float k_exp_high = 88.72283f;           // above: infinity
 K_TABLE float k_exp_round = 0x1.8p+23f;         // adding it rounds to an integer, ties to even
 
 /// e^x: +0 below -50, infinity above 88.72283, NaN for NaN; else 2^n·p(r), n = rint(x·log2 e), r =

@@ -1,6 +1,7 @@
 #include "reference/operations.h"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <cmath>
 #include <limits>
@@ -66,44 +67,75 @@ bool meets_quantised(const op::Weight& weight) {
   return quant::info(weight.type).block_size > 1;
 }
 
-// y[t, r] = Σ_c W[r, c]·x[t, c]. Tokens go four at a time: their sums are independent, so the
-// machine need not wait for one before it adds to the next. A missing fourth token counts as zeros.
-static void dot_four(std::span<const double> w, const double* x_by_column, double* sums,
-                     double* magnitudes) {
-  double sum[4] = {}, magnitude[4] = {};
-  for (size_t c = 0; c < w.size(); ++c) {
-    for (size_t t = 0; t < 4; ++t) {
-      const double product = w[c] * x_by_column[4 * c + t];
-      sum[t] += product;
-      magnitude[t] += std::fabs(product);
-    }
-  }
-  std::copy(sum, sum + 4, sums);
-  std::copy(magnitude, magnitude + 4, magnitudes);
+// Σ_c w[c]·x[t, c] for four tokens at once: their sums are independent, so the machine need not
+// wait for one before it adds to the next.
+static std::array<double, 4> dot_four(std::span<const double> w, const double* x_by_column) {
+  std::array<double, 4> sum = {};
+  for (size_t c = 0; c < w.size(); ++c)
+    for (size_t t = 0; t < 4; ++t) sum[t] += w[c] * x_by_column[4 * c + t];
+  return sum;
 }
 
-Products matmul(const op::Weight& weight, const op::Weight* bias, const Table& x) {
-  assert(x.width == weight.columns);
-  const uint64_t quads = (x.rows + 3) / 4, columns = weight.columns;
+// y[t, r] = Σ_c W[r, c]·x[t, c] + b[r], with row r of W from `row_of`. A missing fourth token
+// counts as zeros.
+template <class RowOf>
+static Table multiply(uint64_t rows, const RowOf& row_of, std::span<const double> b,
+                      const Table& x) {
+  const uint64_t quads = (x.rows + 3) / 4, columns = x.width;
   std::vector<double> by_column(quads * columns * 4);  // (quads, columns, 4)
   for (uint64_t t = 0; t < x.rows; ++t)
     for (uint64_t c = 0; c < columns; ++c)
       by_column[(t / 4 * columns + c) * 4 + t % 4] = x.row(t)[c];
-  const std::vector<double> b = bias ? decode_row(*bias, 0) : std::vector<double>(weight.rows, 0.0);
-
-  Products y{Table(x.rows, weight.rows), Table(x.rows, weight.rows)};
-  for (uint64_t r = 0; r < weight.rows; ++r) {
-    const std::vector<double> w = decode_row(weight, r);
+  Table y(x.rows, rows);
+  for (uint64_t r = 0; r < rows; ++r) {
+    const std::vector<double> w = row_of(r);
     for (uint64_t quad = 0; quad < quads; ++quad) {
-      double sums[4], magnitudes[4];
-      dot_four(w, &by_column[quad * columns * 4], sums, magnitudes);
-      for (uint64_t t = quad * 4; t < std::min(x.rows, quad * 4 + 4); ++t) {
-        y.sum.row(t)[r] = sums[t % 4] + b[r];
-        y.magnitude.row(t)[r] = magnitudes[t % 4] + std::fabs(b[r]);
-      }
+      const std::array<double, 4> sum = dot_four(w, &by_column[quad * columns * 4]);
+      for (uint64_t t = quad * 4; t < std::min(x.rows, quad * 4 + 4); ++t)
+        y.row(t)[r] = sum[t % 4] + (b.empty() ? 0.0 : b[r]);
     }
   }
   return y;
+}
+
+Table matmul(const op::Weight& weight, const op::Weight* bias, const Table& x) {
+  assert(x.width == weight.columns);
+  const std::vector<double> b = bias ? decode_row(*bias, 0) : std::vector<double>();
+  return multiply(
+      weight.rows, [&](uint64_t r) { return decode_row(weight, r); }, b, x);
+}
+
+// |scale·(code − offset)| + |minimum|, which is |w| where a format has no minimum
+static std::vector<double> parts_of_row(const op::Weight& weight, uint64_t row) {
+  std::vector<double> parts(weight.columns);
+  const uint8_t* bytes = weight.row(row).data();
+  quant::visit(weight.type, [&]<class F>() {
+    for (uint64_t i = 0; i < parts.size(); ++i) {
+      const uint8_t* block = bytes + i / F::block_size * F::block_bytes;
+      const uint32_t lane = uint32_t(i % F::block_size);
+      double minimum = 0;
+      if constexpr (!quant::is_float_format<F>) {
+        if constexpr (F::has_minimum) minimum = double(F::minimum(block, lane / F::group_size));
+      }
+      parts[i] = std::fabs(double(quant::decode<F>(block, lane)) - minimum) + std::fabs(minimum);
+    }
+  });
+  return parts;
+}
+
+Table matmul_magnitude(const op::Weight& weight, const op::Weight* bias, const Table& x,
+                       Terms terms) {
+  const auto absolute = [](std::vector<double> values) {
+    for (double& value : values) value = std::fabs(value);
+    return values;
+  };
+  Table sizes = x;
+  sizes.data = absolute(x.data);
+  const std::vector<double> b = bias ? absolute(decode_row(*bias, 0)) : std::vector<double>();
+  const auto row_of = [&](uint64_t r) {
+    return terms == Terms::parts ? parts_of_row(weight, r) : absolute(decode_row(weight, r));
+  };
+  return multiply(weight.rows, row_of, b, sizes);
 }
 
 // angle = position·frequency[i]; y₀ = (x₀·cos − x₁·sin)·magnitude, y₁ = (x₀·sin +

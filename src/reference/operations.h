@@ -49,11 +49,18 @@ std::vector<double> quantise(std::span<const double> x);
 /// True where the contract quantises the activations that meet this weight: formats of blocks.
 bool meets_quantised(const op::Weight& weight);
 
-struct Products {
-  Table sum;        ///< y[t, r] = Σ_c W[r, c]·x[t, c] (+ b[r])               (tokens, rows)
-  Table magnitude;  ///< Σ_c |W[r, c]·x[t, c]| (+ |b[r]|): what rounding errors are measured against
-};
-Products matmul(const op::Weight& weight, const op::Weight* bias, const Table& x);
+/// y[t, r] = Σ_c W[r, c]·x[t, c] (+ b[r])                      x: (tokens, columns) → (tokens,
+/// rows)
+Table matmul(const op::Weight& weight, const op::Weight* bias, const Table& x);
+
+/// What is added up in a row: whole weights, or, where a chain of integer blocks adds them one by
+/// one, the parts scale·code and minimum of each. The parts can cancel: |W| may be far smaller.
+enum class Terms { weights, parts };
+
+/// Σ_c |W|[r, c]·|x[t, c]| (+ |b[r]|), |W| as `terms` says: what rounding errors are measured
+/// against.
+Table matmul_magnitude(const op::Weight& weight, const op::Weight* bias, const Table& x,
+                       Terms terms);
 
 /// y₀ = (x₀·cos − x₁·sin)·magnitude, y₁ = (x₀·sin + x₁·cos)·magnitude, angle =
 /// position·frequency[i], each pair of each head; the lanes from rope.dimensions on pass. x, y:

@@ -36,8 +36,12 @@ double rms_norm_limit(uint64_t n);
 /// position·frequency (frequency <= 1) is off by position·2^-53 = position·2^-29·u.
 double rope_limit(uint32_t position);
 
-/// Of (|W||x̂|)_row, x̂ the activations as quantised. Blocks of 32 are exact integers; the chain over
-/// them makes a few roundings a block: 8 + 4√(K/32).
+/// Of (|W||x̂|)_row, x̂ the activations as quantised: blocks of 32 are exact integers, the chain over
+/// them makes a few roundings a block: 8 + 4√(K/32). Where the format has a minimum the chain adds
+/// scale·Σ code·x̂ and minimum·Σ x̂ apart, so |W| is |scale·code| + |minimum|
+/// (reference::Terms::parts). The decoded |w| would be wrong: one activation that outweighs its row
+/// and a weight whose parts cancel give any number of u (default model, blk.28.down, token 0: 31
+/// u).
 double quantised_matmul_limit(uint64_t columns);
 
 /// Of (|W||x|)_row: 8 + 4√K, and never more than γ_K = K·u/(1 − K·u), which no order of K fma can

@@ -148,11 +148,12 @@ void Replay::check_matmul(const op::Operation& operation, const Table& got, Tall
   }
   const double limit =
       quantised ? quantised_matmul_limit(x.width) : float_matmul_limit(x.width, bias != nullptr);
-  const reference::Products want = reference::matmul(weight, bias, x);
+  const Table want = reference::matmul(weight, bias, x);
+  const Table scale = reference::matmul_magnitude(
+      weight, bias, x, quantised ? reference::Terms::parts : reference::Terms::weights);
   for (uint64_t t = 0; t < got.rows; ++t)
     for (uint64_t r = 0; r < got.width; ++r)
-      tally.element(t, r, float(got.row(t)[r]), want.sum.row(t)[r], want.magnitude.row(t)[r],
-                    limit);
+      tally.element(t, r, float(got.row(t)[r]), want.row(t)[r], scale.row(t)[r], limit);
 }
 
 void Replay::check_rope(const op::Operation& operation, const Table& got, Tally& tally) {

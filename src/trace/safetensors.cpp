@@ -12,7 +12,8 @@ Status write_safetensors(const std::string& path, std::span<const SafeTensor> te
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t offset = 0;
   for (const SafeTensor& tensor : tensors) {
-    header[tensor.name] = {{"dtype", tensor.dtype}, {"shape", tensor.shape},
+    header[tensor.name] = {{"dtype", tensor.dtype},
+                           {"shape", tensor.shape},
                            {"data_offsets", {offset, offset + tensor.bytes.size()}}};
     offset += tensor.bytes.size();
   }
@@ -25,7 +26,8 @@ Status write_safetensors(const std::string& path, std::span<const SafeTensor> te
   file.write(reinterpret_cast<const char*>(length), 8);
   file.write(text.data(), std::streamsize(text.size()));
   for (const SafeTensor& tensor : tensors)
-    file.write(reinterpret_cast<const char*>(tensor.bytes.data()), std::streamsize(tensor.bytes.size()));
+    file.write(reinterpret_cast<const char*>(tensor.bytes.data()),
+               std::streamsize(tensor.bytes.size()));
   file.close();
   if (!file || std::rename(part.c_str(), path.c_str()) != 0) {
     std::remove(part.c_str());

@@ -14,9 +14,9 @@ namespace assay::trace {
 
 struct SafeTensor {
   std::string name;
-  std::string dtype;                 ///< "F32", "I32"
+  std::string dtype;  ///< "F32", "I32"
   std::vector<uint64_t> shape;
-  std::span<const uint8_t> bytes;    ///< little-endian; must outlive the write
+  std::span<const uint8_t> bytes;  ///< little-endian; must outlive the write
 };
 
 /// Writes PATH.part, then renames to PATH.

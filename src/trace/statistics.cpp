@@ -39,9 +39,10 @@ std::vector<Ranked> top(std::span<const float> logits, size_t k) {
   for (size_t i = 0; i < logits.size(); ++i)
     if (!std::isnan(logits[i])) all.push_back({int32_t(i), logits[i]});
   k = std::min(k, all.size());
-  std::partial_sort(all.begin(), all.begin() + std::ptrdiff_t(k), all.end(), [](const Ranked& a, const Ranked& b) {
-    return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
-  });
+  std::partial_sort(all.begin(), all.begin() + std::ptrdiff_t(k), all.end(),
+                    [](const Ranked& a, const Ranked& b) {
+                      return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
+                    });
   all.resize(k);
   return all;
 }

@@ -115,12 +115,13 @@ TEST(Quantise, CodesAreMadeInF32) {
 TEST(Matmul, HandExampleWithBiasAndMagnitude) {
   const std::vector<uint8_t> w = f32_bytes({1, -2, 3, 0, 4, -1}), b = f32_bytes({10, -20});
   const op::Weight weight{"w", 0, 2, 3, w}, bias{"b", 0, 1, 2, b};
-  const Products plain = matmul(weight, nullptr, table({{1, 1, 1}, {2, 0, -1}}));
-  EXPECT_EQ(plain.sum.data, (Values{2, 3, -1, 1}));
-  EXPECT_EQ(plain.magnitude.data, (Values{6, 5, 5, 1}));
-  const Products biased = matmul(weight, &bias, table({{1, 1, 1}}));
-  EXPECT_EQ(biased.sum.data, (Values{12, -17}));
-  EXPECT_EQ(biased.magnitude.data, (Values{16, 25}));
+  const Table x = table({{1, 1, 1}, {2, 0, -1}}), ones = table({{1, 1, 1}});
+  EXPECT_EQ(matmul(weight, nullptr, x).data, (Values{2, 3, -1, 1}));
+  EXPECT_EQ(matmul(weight, &bias, ones).data, (Values{12, -17}));
+  for (Terms terms : {Terms::weights, Terms::parts}) {  // the same for a format without a minimum
+    EXPECT_EQ(matmul_magnitude(weight, nullptr, x, terms).data, (Values{6, 5, 5, 1}));
+    EXPECT_EQ(matmul_magnitude(weight, &bias, ones, terms).data, (Values{16, 25}));
+  }
 }
 
 TEST(Matmul, EveryNumberOfTokensGivesEachTokenItsOwnRow) {
@@ -130,12 +131,12 @@ TEST(Matmul, EveryNumberOfTokensGivesEachTokenItsOwnRow) {
   for (uint64_t tokens : {1, 2, 3, 4, 5, 8, 9}) {
     Table x(tokens, 7);
     for (size_t i = 0; i < x.data.size(); ++i) x.data[i] = double(i % 11) - 4;
-    const Products y = matmul({"w", 0, 3, 7, w}, nullptr, x);
+    const Table y = matmul({"w", 0, 3, 7, w}, nullptr, x);
     for (uint64_t t = 0; t < tokens; ++t)
       for (size_t r = 0; r < 3; ++r) {
         double want = 0;  // small halves: exact in any order
         for (size_t c = 0; c < 7; ++c) want += double(values[r * 7 + c]) * x.row(t)[c];
-        EXPECT_EQ(y.sum.row(t)[r], want);
+        EXPECT_EQ(y.row(t)[r], want);
       }
   }
 }
@@ -152,14 +153,28 @@ std::vector<uint8_t> q8_rows(size_t rows) {
 
 TEST(Matmul, BlocksAreDecodedByTheirFormat) {
   const std::vector<uint8_t> w = q8_rows(2);
-  const Products y = matmul({"w", 8, 2, 32, w}, nullptr, Table(table({Values(32, 1.0)})));
+  const op::Weight weight{"w", 8, 2, 32, w};
+  const Table ones = table({Values(32, 1.0)});
   // Σ (i − 16) = 496 − 512 = −16, times 0.5; row 1 adds 32·0.5. |·|: (136 + 120)/2 and Σ|i − 15|/2
   // = (120 + 136)/2
-  EXPECT_EQ(y.sum.data, (Values{-8, 8}));
-  EXPECT_EQ(y.magnitude.data, (Values{128, 128}));
+  EXPECT_EQ(matmul(weight, nullptr, ones).data, (Values{-8, 8}));
+  EXPECT_EQ(matmul_magnitude(weight, nullptr, ones, Terms::weights).data, (Values{128, 128}));
+  EXPECT_EQ(matmul_magnitude(weight, nullptr, ones, Terms::parts).data, (Values{128, 128}));
   EXPECT_TRUE(meets_quantised({"w", 8, 2, 32, w}));
   EXPECT_FALSE(meets_quantised({"w", 0, 2, 32, w}));
   EXPECT_FALSE(meets_quantised({"w", 1, 2, 32, w}));
+}
+
+TEST(Matmul, PartsOfAFormatWithAMinimumDoNotCancel) {
+  // Q4_1: d = 0.5 (f16 0x3800), m = −4 (0xc400), code 8 in every lane: w = 0.5·8 − 4 = 0, its parts
+  // 4 and 4
+  std::vector<uint8_t> w = {0x00, 0x38, 0x00, 0xc4};
+  w.resize(20, 0x88);
+  const op::Weight weight{"w", 3, 1, 32, w};
+  const Table x = table({Values(32, -1.0)});
+  EXPECT_EQ(matmul(weight, nullptr, x).data, Values{0});
+  EXPECT_EQ(matmul_magnitude(weight, nullptr, x, Terms::weights).data, Values{0});
+  EXPECT_EQ(matmul_magnitude(weight, nullptr, x, Terms::parts).data, Values{32 * 8.0});
 }
 
 TEST(Matmul, ContractEqualsExactWhereActivationsAreIntegersUpTo127) {
@@ -168,8 +183,8 @@ TEST(Matmul, ContractEqualsExactWhereActivationsAreIntegersUpTo127) {
   for (size_t i = 0; i < 32; ++i) x[i] = double(i * 7 % 255) - 127.0;
   x[5] = 127;
   EXPECT_EQ(quantise(x), x);
-  EXPECT_EQ(matmul({"w", 8, 3, 32, w}, nullptr, table({quantise(x)})).sum.data,
-            matmul({"w", 8, 3, 32, w}, nullptr, table({x})).sum.data);
+  EXPECT_EQ(matmul({"w", 8, 3, 32, w}, nullptr, table({quantise(x)})).data,
+            matmul({"w", 8, 3, 32, w}, nullptr, table({x})).data);
 }
 
 op::Rope quarter_turns(bool adjacent) {

@@ -1,0 +1,60 @@
+// The default model and the shared data, where they are there.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "run/session.h"
+
+namespace assay::testing {
+
+inline std::filesystem::path default_model() {
+  const char* cache = std::getenv("ASSAY_CACHE");
+  const char* xdg = std::getenv("XDG_CACHE_HOME");
+  const char* home = std::getenv("HOME");
+  const std::filesystem::path folder = cache && *cache ? std::filesystem::path(cache)
+                                       : xdg && *xdg   ? std::filesystem::path(xdg) / "assay"
+                                                       : std::filesystem::path(home ? home : ".") / ".cache" / "assay";
+  return folder / "models" / "SmolLM2-135M-Instruct" / "SmolLM2-135M-Instruct.Q4_1.gguf";
+}
+
+inline std::filesystem::path shared_data() {
+  const char* set = std::getenv("ASSAY_SHARED_DATA");
+  return set && *set ? std::filesystem::path(set) : std::filesystem::path(ASSAY_SOURCE_DIR) / ".." / "shared" / "data";
+}
+
+/// A session on the default model; fails the test where it does not open.
+inline run::Session open_default(const std::string& device = "cpu", op::ExecutorOptions executor = {}, uint32_t context = 512) {
+  run::SessionOptions options;
+  options.device = device;
+  options.context = context;
+  options.executor = std::move(executor);
+  if (options.executor.threads == 0) options.executor.threads = 2;
+  auto session = run::Session::open(default_model().string(), options);
+  if (!session) throw std::runtime_error(session.error().message);
+  return std::move(*session);
+}
+
+/// Logits of every token, (tokens, vocabulary), run in pieces that end at `ends` (the last: all).
+inline std::vector<float> all_logits(run::Session& session, std::span<const int32_t> tokens, std::vector<size_t> ends = {}) {
+  std::vector<float> logits;
+  ends.push_back(tokens.size());
+  size_t start = 0;
+  for (size_t end : ends) {
+    const auto last = session.feed(0, tokens.subspan(start, end - start), run::Session::Wanted::all,
+                                   [&](std::span<const float> part) { logits.insert(logits.end(), part.begin(), part.end()); });
+    if (!last) throw std::runtime_error(last.error().message);
+    start = end;
+  }
+  return logits;
+}
+
+}  // namespace assay::testing
+
+#define ASSAY_NEEDS_MODEL() \
+  if (!std::filesystem::exists(assay::testing::default_model())) GTEST_SKIP() << "the default model is not there"
