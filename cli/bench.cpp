@@ -31,7 +31,9 @@ struct Rate {
   double median() const {
     auto v = all;
     std::sort(v.begin(), v.end());
-    return v.empty() ? 0 : v.size() % 2 ? v[v.size() / 2] : (v[v.size() / 2 - 1] + v[v.size() / 2]) / 2;
+    return v.empty()      ? 0
+           : v.size() % 2 ? v[v.size() / 2]
+                          : (v[v.size() / 2 - 1] + v[v.size() / 2]) / 2;
   }
   double best() const { return all.empty() ? 0 : *std::max_element(all.begin(), all.end()); }
   double worst() const { return all.empty() ? 0 : *std::min_element(all.begin(), all.end()); }
@@ -41,7 +43,7 @@ struct Case {
   std::string phase;  // prompt, generation
   uint32_t tokens, depth;
   Rate ours, peer;
-  std::string hash;   // of the last logits: every repetition must give it
+  std::string hash;  // of the last logits: every repetition must give it
 };
 
 struct Machine {
@@ -71,7 +73,8 @@ double best_time(uint32_t threads, Function function) {
   return best;
 }
 
-/// Sums 64 MiB a thread for the read rate, and runs the bare int8 instruction for the arithmetic peak.
+/// Sums 64 MiB a thread for the read rate, and runs the bare int8 instruction for the arithmetic
+/// peak.
 Machine measure_machine(const assay::op::Executor& executor) {
   Machine machine{cpu_name()};
   const uint32_t threads = executor.threads();
@@ -87,7 +90,8 @@ Machine measure_machine(const assay::op::Executor& executor) {
   machine.read_bytes = double(words) * 8 * threads / read;
   if (const auto* kernels = assay::cpu::find_kernels(executor.isa().c_str())) {
     std::vector<uint64_t> ops(threads);
-    const double time = best_time(threads, [&](uint32_t t) { ops[t] = kernels->int8_peak(20'000'000); });
+    const double time =
+        best_time(threads, [&](uint32_t t) { ops[t] = kernels->int8_peak(20'000'000); });
     machine.int8_ops = double(ops[0]) * threads / time;
   }
   return machine;
@@ -102,7 +106,8 @@ std::vector<int32_t> made_up_tokens(uint32_t count, uint32_t vocabulary) {
 
 std::string hash_of(std::span<const float> logits) {
   uint64_t hash = 1469598103934665603ull;  // FNV-1a over the bytes
-  for (uint8_t byte : std::span(reinterpret_cast<const uint8_t*>(logits.data()), logits.size_bytes()))
+  for (uint8_t byte :
+       std::span(reinterpret_cast<const uint8_t*>(logits.data()), logits.size_bytes()))
     hash = (hash ^ byte) * 1099511628211ull;
   return fmt::format("{:016x}", hash);
 }
@@ -113,14 +118,16 @@ Result<double> measure(Session& session, const Flags& flags, Case& one) {
   for (uint32_t s = 0; s < flags.batch; ++s) {
     session.truncate(s, 0);
     if (one.depth == 0) continue;
-    const auto filled = session.feed(s, made_up_tokens(one.depth, vocabulary), Session::Wanted::last);
+    const auto filled =
+        session.feed(s, made_up_tokens(one.depth, vocabulary), Session::Wanted::last);
     if (!filled) return filled.error();
   }
   const auto tokens = made_up_tokens(one.tokens, vocabulary);
   const double start = seconds();
   Result<std::span<const float>> logits = std::span<const float>{};
   if (one.phase == "prompt") {
-    for (uint32_t s = 0; s < flags.batch && logits; ++s) logits = session.feed(s, tokens, Session::Wanted::last);
+    for (uint32_t s = 0; s < flags.batch && logits; ++s)
+      logits = session.feed(s, tokens, Session::Wanted::last);
   } else {
     for (uint32_t i = 0; i < one.tokens && logits; ++i) {
       std::vector<Session::Part> parts;
@@ -132,16 +139,19 @@ Result<double> measure(Session& session, const Flags& flags, Case& one) {
   const double time = seconds() - start;
   const std::string hash = hash_of(*logits);
   if (!one.hash.empty() && one.hash != hash)
-    return Error{fmt::format("{} {}: two repetitions gave different logits", one.phase, one.tokens), assay::Exit::negative};
+    return Error{fmt::format("{} {}: two repetitions gave different logits", one.phase, one.tokens),
+                 assay::Exit::negative};
   one.hash = hash;
   return double(one.tokens) * flags.batch / time;
 }
 
 /// One run of the peer's llama-bench for the same case; the file and thread count are ours.
-Result<double> measure_peer(const Flags& flags, const std::string& model, uint32_t threads, const Case& one) {
+Result<double> measure_peer(const Flags& flags, const std::string& model, uint32_t threads,
+                            const Case& one) {
   const std::string command =
       fmt::format("'{}' -m '{}' -t {} -r 1 -o json {} {} 2>/dev/null", flags.peer, model, threads,
-                  one.phase == "prompt" ? fmt::format("-p {} -n 0", one.tokens) : fmt::format("-p 0 -n {}", one.tokens),
+                  one.phase == "prompt" ? fmt::format("-p {} -n 0", one.tokens)
+                                        : fmt::format("-p 0 -n {}", one.tokens),
                   one.depth ? fmt::format("-d {}", one.depth) : "");
   std::string text;
   std::FILE* pipe = popen(command.c_str(), "r");
@@ -155,7 +165,8 @@ Result<double> measure_peer(const Flags& flags, const std::string& model, uint32
   return json[0]["avg_ts"].get<double>();
 }
 
-/// Bytes of weights read for one generated token, and multiply-adds of the matmuls for one prompt token.
+/// Bytes of weights read for one generated token, and multiply-adds of the matmuls for one prompt
+/// token.
 struct Work {
   double bytes = 0, macs = 0;
 };
@@ -165,7 +176,8 @@ Work work_of(const assay::op::Program& program) {
     if (operation.kind != assay::op::Kind::matmul) continue;
     const auto& weight = program.weights[operation.weight];
     work.bytes += double(weight.data.size());
-    if (!program.values[operation.output].selected) work.macs += double(weight.rows) * double(weight.columns);
+    if (!program.values[operation.output].selected)
+      work.macs += double(weight.rows) * double(weight.columns);
   }
   return work;
 }
@@ -173,27 +185,44 @@ Work work_of(const assay::op::Program& program) {
 Json to_json(const Case& one, const Flags& flags, const Session& session, const Machine& machine) {
   const Work work = work_of(session.program());
   const bool prompt = one.phase == "prompt";
-  Json json = {{"phase", one.phase}, {"tokens", one.tokens}, {"depth", one.depth}, {"batch", flags.batch},
-               {"threads", session.executor().threads()}, {"device", session.executor().device()},
-               {"repetitions", one.ours.all.size()},
-               {"tokens_per_s", {{"median", one.ours.median()}, {"best", one.ours.best()}, {"worst", one.ours.worst()}}},
-               {"bandwidth_share", prompt ? Json(nullptr) : Json(one.ours.median() / flags.batch * work.bytes / machine.read_bytes)},
-               {"int8_share", prompt && machine.int8_ops > 0 ? Json(one.ours.median() * 2 * work.macs / machine.int8_ops) : Json(nullptr)},
-               {"logits_hash", one.hash}, {"peer", nullptr}};
+  Json json = {
+      {"phase", one.phase},
+      {"tokens", one.tokens},
+      {"depth", one.depth},
+      {"batch", flags.batch},
+      {"threads", session.executor().threads()},
+      {"device", session.executor().device()},
+      {"repetitions", one.ours.all.size()},
+      {"tokens_per_s",
+       {{"median", one.ours.median()}, {"best", one.ours.best()}, {"worst", one.ours.worst()}}},
+      {"bandwidth_share",
+       prompt ? Json(nullptr)
+              : Json(one.ours.median() / flags.batch * work.bytes / machine.read_bytes)},
+      {"int8_share", prompt && machine.int8_ops > 0
+                         ? Json(one.ours.median() * 2 * work.macs / machine.int8_ops)
+                         : Json(nullptr)},
+      {"logits_hash", one.hash},
+      {"peer", nullptr}};
   if (!one.peer.all.empty())
-    json["peer"] = {{"name", "llama-bench"}, {"setting", "default"}, {"median", one.peer.median()}, {"best", one.peer.best()}};
+    json["peer"] = {{"name", "llama-bench"},
+                    {"setting", "default"},
+                    {"median", one.peer.median()},
+                    {"best", one.peer.best()}};
   return json;
 }
 
 void print_table(const std::vector<Case>& cases, const Session& session, const Machine& machine) {
-  fmt::print("machine  {}, {}, read {:.1f} GB/s, int8 {:.0f} Gop/s\n", machine.cpu, describe(session.executor()),
-             machine.read_bytes / 1e9, machine.int8_ops / 1e9);
+  fmt::print("machine  {}, {}, read {:.1f} GB/s, int8 {:.0f} Gop/s\n", machine.cpu,
+             describe(session.executor()), machine.read_bytes / 1e9, machine.int8_ops / 1e9);
   fmt::print("commit   {}\n", ASSAY_COMMIT);
-  fmt::print("{:<11}{:>7}{:>7}{:>10}{:>10}{:>10}  {}\n", "phase", "tokens", "depth", "median", "best", "worst", "tokens/s; peer median, best; ratio of medians");
+  fmt::print("{:<11}{:>7}{:>7}{:>10}{:>10}{:>10}  {}\n", "phase", "tokens", "depth", "median",
+             "best", "worst", "tokens/s; peer median, best; ratio of medians");
   for (const Case& one : cases) {
-    fmt::print("{:<11}{:>7}{:>7}{:>10.1f}{:>10.1f}{:>10.1f}", one.phase, one.tokens, one.depth, one.ours.median(), one.ours.best(), one.ours.worst());
+    fmt::print("{:<11}{:>7}{:>7}{:>10.1f}{:>10.1f}{:>10.1f}", one.phase, one.tokens, one.depth,
+               one.ours.median(), one.ours.best(), one.ours.worst());
     if (!one.peer.all.empty())
-      fmt::print("  {:.1f}, {:.1f}; {:.2f}x", one.peer.median(), one.peer.best(), one.ours.median() / one.peer.median());
+      fmt::print("  {:.1f}, {:.1f}; {:.2f}x", one.peer.median(), one.peer.best(),
+                 one.ours.median() / one.peer.median());
     fmt::print("\n");
   }
 }
@@ -203,8 +232,10 @@ int bench(const Flags& flags) {
   if (!session) return report(session.error());
   std::vector<Case> cases;
   for (uint32_t depth : flags.depths) {
-    for (uint32_t n : flags.prompts) if (n) cases.push_back({"prompt", n, depth, {}, {}, {}});
-    for (uint32_t n : flags.generations) if (n) cases.push_back({"generation", n, depth, {}, {}, {}});
+    for (uint32_t n : flags.prompts)
+      if (n) cases.push_back({"prompt", n, depth, {}, {}, {}});
+    for (uint32_t n : flags.generations)
+      if (n) cases.push_back({"generation", n, depth, {}, {}, {}});
   }
   const Machine machine = measure_machine(session->executor());
   Progress bar("bench");
@@ -215,7 +246,8 @@ int bench(const Flags& flags) {
       if (!rate) return report(rate.error());
       if (r > 0) one.ours.all.push_back(*rate);
       if (r > 0 && !flags.peer.empty()) {
-        const auto other = measure_peer(flags, session->file().path(), session->executor().threads(), one);
+        const auto other =
+            measure_peer(flags, session->file().path(), session->executor().threads(), one);
         if (!other) return report(other.error());
         one.peer.all.push_back(*other);
       }
@@ -226,9 +258,13 @@ int bench(const Flags& flags) {
     return 0;
   }
   Json json = {{"schema", "assay.bench/1"},
-               {"machine", {{"cpu", machine.cpu}, {"isa", session->executor().isa()},
-                            {"read_bytes_per_s", machine.read_bytes}, {"int8_ops_per_s", machine.int8_ops}}},
-               {"commit", ASSAY_COMMIT}, {"results", Json::array()}};
+               {"machine",
+                {{"cpu", machine.cpu},
+                 {"isa", session->executor().isa()},
+                 {"read_bytes_per_s", machine.read_bytes},
+                 {"int8_ops_per_s", machine.int8_ops}}},
+               {"commit", ASSAY_COMMIT},
+               {"results", Json::array()}};
   for (const Case& one : cases) json["results"].push_back(to_json(one, flags, *session, machine));
   fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
   return 0;
@@ -238,14 +274,26 @@ int bench(const Flags& flags) {
 
 void add_bench(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* command = app.add_subcommand("bench", "Measure prompt and generation speed; every repetition must give the same bits");
+  CLI::App* command = app.add_subcommand(
+      "bench", "Measure prompt and generation speed; every repetition must give the same bits");
   add_model_flags(*command, flags->model);
-  command->add_option("--prompt", flags->prompts, "prompt lengths; 0: none")->delimiter(',')->capture_default_str();
-  command->add_option("--generation", flags->generations, "tokens to generate; 0: none")->delimiter(',')->capture_default_str();
-  command->add_option("--depth", flags->depths, "tokens in the cache before")->delimiter(',')->capture_default_str();
-  command->add_option("--batch", flags->batch, "sequences at once")->check(CLI::Range(1, 64))->capture_default_str();
-  command->add_option("-r,--repetitions", flags->repetitions, "repetitions")->check(CLI::Range(1, 1000))->capture_default_str();
-  command->add_option("--peer", flags->peer, "path of llama.cpp's llama-bench: run in turns with ours");
+  command->add_option("--prompt", flags->prompts, "prompt lengths; 0: none")
+      ->delimiter(',')
+      ->capture_default_str();
+  command->add_option("--generation", flags->generations, "tokens to generate; 0: none")
+      ->delimiter(',')
+      ->capture_default_str();
+  command->add_option("--depth", flags->depths, "tokens in the cache before")
+      ->delimiter(',')
+      ->capture_default_str();
+  command->add_option("--batch", flags->batch, "sequences at once")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  command->add_option("-r,--repetitions", flags->repetitions, "repetitions")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command->add_option("--peer", flags->peer,
+                      "path of llama.cpp's llama-bench: run in turns with ours");
   command->add_flag("--json", flags->json, "schema assay.bench/1");
   command->callback([flags, &exit_code] { exit_code = bench(*flags); });
 }

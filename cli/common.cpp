@@ -24,13 +24,15 @@ struct KnownModel {
   const char* name;
   const char* file;
 };
-constexpr std::array known_models = {  // the first is the default
+constexpr std::array known_models = {
+    // the first is the default
     KnownModel{"SmolLM2-135M-Instruct", "SmolLM2-135M-Instruct.Q4_1.gguf"},
 };
 
 std::filesystem::path cache_folder() {
   if (const char* set = std::getenv("ASSAY_CACHE"); set && *set) return set;
-  if (const char* set = std::getenv("XDG_CACHE_HOME"); set && *set) return std::filesystem::path(set) / "assay";
+  if (const char* set = std::getenv("XDG_CACHE_HOME"); set && *set)
+    return std::filesystem::path(set) / "assay";
   const char* home = std::getenv("HOME");
   return std::filesystem::path(home ? home : ".") / ".cache" / "assay";
 }
@@ -43,14 +45,17 @@ Result<std::string> resolve_model(const std::string& name_or_path) {
     const std::filesystem::path path = cache_folder() / "models" / known.name / known.file;
     std::error_code ignored;
     if (std::filesystem::exists(path, ignored)) return path.string();
-    return Error{fmt::format("the model '{}' has not been fetched ('{}' is not there); 'make model' fetches it",
-                             known.name, path.string())};
+    return Error{fmt::format(
+        "the model '{}' has not been fetched ('{}' is not there); 'make model' fetches it",
+        known.name, path.string())};
   }
   std::error_code ignored;
   if (std::filesystem::exists(name_or_path, ignored)) return name_or_path;
   std::string names;
-  for (const KnownModel& known : known_models) names += (names.empty() ? "" : ", ") + std::string(known.name);
-  return Error{fmt::format("no file '{}', and no known model of that name; known: {}", name_or_path, names)};
+  for (const KnownModel& known : known_models)
+    names += (names.empty() ? "" : ", ") + std::string(known.name);
+  return Error{
+      fmt::format("no file '{}', and no known model of that name; known: {}", name_or_path, names)};
 }
 
 int report(const Error& error) {
@@ -59,18 +64,32 @@ int report(const Error& error) {
 }
 
 void add_model_flags(CLI::App& command, ModelFlags& flags) {
-  command.add_option("model,-m,--model", flags.model, "GGUF file, or the name of a known model (default: SmolLM2-135M-Instruct)");
-  command.add_option("--device", flags.device, "cpu or reference (the f64 judge)")->capture_default_str();
-  command.add_option("-t,--threads", flags.threads, "threads (default: all cores)")->check(CLI::Range(0, 1024));
-  command.add_option("-c,--ctx-size", flags.context, "positions to make room for (default: what the model was trained for)")
+  command.add_option("model,-m,--model", flags.model,
+                     "GGUF file, or the name of a known model (default: SmolLM2-135M-Instruct)");
+  command.add_option("--device", flags.device, "cpu or reference (the f64 judge)")
+      ->capture_default_str();
+  command.add_option("-t,--threads", flags.threads, "threads (default: all cores)")
+      ->check(CLI::Range(0, 1024));
+  command
+      .add_option("-c,--ctx-size", flags.context,
+                  "positions to make room for (default: what the model was trained for)")
       ->check(CLI::Range(uint32_t(0), uint32_t(1) << 28));
-  command.add_option("--kv", flags.cache, "type of the KV cache")->check(CLI::IsMember({"f16", "f32"}))->capture_default_str();
-  command.add_option("--contract", flags.contract, "arithmetic: assay/1, or f32 without quantised activations (cpu)")
-      ->check(CLI::IsMember({"assay/1", "f32"}))->capture_default_str();
-  command.add_flag("--ftz", flags.flush_denormals, "run with denormals flushed to zero: no bit may change (a test)")->group("");
+  command.add_option("--kv", flags.cache, "type of the KV cache")
+      ->check(CLI::IsMember({"f16", "f32"}))
+      ->capture_default_str();
+  command
+      .add_option("--contract", flags.contract,
+                  "arithmetic: assay/1, or f32 without quantised activations (cpu)")
+      ->check(CLI::IsMember({"assay/1", "f32"}))
+      ->capture_default_str();
+  command
+      .add_flag("--ftz", flags.flush_denormals,
+                "run with denormals flushed to zero: no bit may change (a test)")
+      ->group("");
 }
 
-Result<assay::run::Session> open_session(const ModelFlags& flags, uint32_t batch, uint32_t sequences) {
+Result<assay::run::Session> open_session(const ModelFlags& flags, uint32_t batch,
+                                         uint32_t sequences) {
   const auto path = resolve_model(flags.model);
   if (!path) return path.error();
   assay::run::SessionOptions options;
@@ -79,8 +98,10 @@ Result<assay::run::Session> open_session(const ModelFlags& flags, uint32_t batch
   options.executor.threads = flags.threads;
   options.executor.batch = batch;
   options.executor.sequences = sequences;
-  options.executor.cache = flags.cache == "f32" ? assay::op::CacheType::f32 : assay::op::CacheType::f16;
-  options.executor.contract = flags.contract == "f32" ? assay::op::Contract::f32 : assay::op::Contract::assay1;
+  options.executor.cache =
+      flags.cache == "f32" ? assay::op::CacheType::f32 : assay::op::CacheType::f16;
+  options.executor.contract =
+      flags.contract == "f32" ? assay::op::Contract::f32 : assay::op::Contract::assay1;
   options.executor.flush_denormals = flags.flush_denormals;
   if (const char* isa = std::getenv("ASSAY_ISA"); isa && *isa) options.executor.isa = isa;
   Progress bar("load");
@@ -90,8 +111,9 @@ Result<assay::run::Session> open_session(const ModelFlags& flags, uint32_t batch
 
 std::string describe(const assay::op::Executor& executor) {
   const std::string isa = executor.isa();
-  return fmt::format("{} ({}{} thread{}), contract {}", executor.device(), isa.empty() ? "" : isa + ", ",
-                     executor.threads(), executor.threads() == 1 ? "" : "s", executor.contract());
+  return fmt::format("{} ({}{} thread{}), contract {}", executor.device(),
+                     isa.empty() ? "" : isa + ", ", executor.threads(),
+                     executor.threads() == 1 ? "" : "s", executor.contract());
 }
 
 Result<std::vector<int32_t>> parse_ids(const std::string& text) {
@@ -103,7 +125,8 @@ Result<std::vector<int32_t>> parse_ids(const std::string& text) {
     if (at == end) break;
     int32_t id = 0;
     const auto parsed = std::from_chars(at, end, id);
-    if (parsed.ec != std::errc() || id < 0) return Error{fmt::format("'{}' is not a list of token ids such as 1,2,3", text)};
+    if (parsed.ec != std::errc() || id < 0)
+      return Error{fmt::format("'{}' is not a list of token ids such as 1,2,3", text)};
     ids.push_back(id);
     at = parsed.ptr;
   }
@@ -117,7 +140,8 @@ Result<std::string> read_text(const std::string& path) {
   return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
-Progress::Progress(std::string label) : label_(std::move(label)), terminal_(isatty(STDERR_FILENO)) {}
+Progress::Progress(std::string label)
+    : label_(std::move(label)), terminal_(isatty(STDERR_FILENO)) {}
 
 void Progress::show(uint64_t done, uint64_t total) {
   if (!terminal_ || total == 0) return;
@@ -125,7 +149,8 @@ void Progress::show(uint64_t done, uint64_t total) {
   if (percent == last_) return;
   last_ = percent;
   shown_ = true;
-  fmt::print(stderr, "\r{} [{:<40}] {:3} %", label_, std::string(size_t(percent) * 40 / 100, '='), percent);
+  fmt::print(stderr, "\r{} [{:<40}] {:3} %", label_, std::string(size_t(percent) * 40 / 100, '='),
+             percent);
   std::fflush(stderr);
 }
 

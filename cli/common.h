@@ -30,7 +30,8 @@ struct ModelFlags {
 void add_model_flags(CLI::App& command, ModelFlags& flags);
 
 /// Opens the flags' model: resolves the name, reads ASSAY_ISA, shows a progress bar on a terminal.
-assay::Result<assay::run::Session> open_session(const ModelFlags& flags, uint32_t batch, uint32_t sequences = 1);
+assay::Result<assay::run::Session> open_session(const ModelFlags& flags, uint32_t batch,
+                                                uint32_t sequences = 1);
 
 /// "cpu (avx2, 2 threads), contract assay/1"
 std::string describe(const assay::op::Executor& executor);

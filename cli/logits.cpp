@@ -60,7 +60,12 @@ Result<Run> compute(const Flags& flags) {
   const auto ends = read_cuts(flags.cut, tokens->size());
   if (!ends) return ends.error();
   const auto& executor = session->executor();
-  Run run{*tokens, {}, session->program().vocabulary, session->file().path(), executor.device(), executor.isa(),
+  Run run{*tokens,
+          {},
+          session->program().vocabulary,
+          session->file().path(),
+          executor.device(),
+          executor.isa(),
           executor.contract()};
   size_t start = 0;
   for (size_t end : *ends) {
@@ -68,7 +73,8 @@ Result<Run> compute(const Flags& flags) {
     for (size_t at = start; at < end;) {
       const size_t count = std::min<size_t>(end - at, 64 / flags.batch_copies);
       std::vector<assay::run::Session::Part> parts;
-      for (uint32_t s = 0; s < flags.batch_copies; ++s) parts.push_back({s, std::span(*tokens).subspan(at, count)});
+      for (uint32_t s = 0; s < flags.batch_copies; ++s)
+        parts.push_back({s, std::span(*tokens).subspan(at, count)});
       const auto logits = session->step(parts, assay::run::Session::Wanted::all);
       if (!logits) return logits.error();
       const auto own = logits->last(count * run.vocabulary);  // those of the last copy
@@ -87,7 +93,8 @@ assay::Status save(const std::string& path, const Run& run) {
   const std::vector<assay::trace::SafeTensor> tensors = {
       {"tokens", "I32", {run.tokens.size()}, bytes(run.tokens)},
       {"logits", "F32", {run.tokens.size(), run.vocabulary}, bytes(run.logits)}};
-  return assay::trace::write_safetensors(path, tensors, {{"engine", "assay"}, {"contract", run.contract}, {"device", run.device}});
+  return assay::trace::write_safetensors(
+      path, tensors, {{"engine", "assay"}, {"contract", run.contract}, {"device", run.device}});
 }
 
 void print(const Flags& flags, const Run& run) {
@@ -99,17 +106,25 @@ void print(const Flags& flags, const Run& run) {
   const auto of_last = assay::trace::statistics(last);
   const auto best = assay::trace::top(last, flags.top);
   if (flags.json) {
-    nlohmann::ordered_json json = {{"schema", "assay.logits/1"}, {"model", run.path}, {"device", run.device},
-                                   {"isa", run.isa}, {"contract", run.contract}, {"tokens", run.tokens},
-                                   {"vocabulary", run.vocabulary}, {"logits_sha256", hex}, {"nan", all.nan}};
+    nlohmann::ordered_json json = {{"schema", "assay.logits/1"},
+                                   {"model", run.path},
+                                   {"device", run.device},
+                                   {"isa", run.isa},
+                                   {"contract", run.contract},
+                                   {"tokens", run.tokens},
+                                   {"vocabulary", run.vocabulary},
+                                   {"logits_sha256", hex},
+                                   {"nan", all.nan}};
     for (const auto& r : best) json["top"].push_back({{"id", r.id}, {"logit", r.logit}});
     json["last"] = {{"max", of_last.max}, {"min", of_last.min}, {"mean", of_last.mean}};
     fmt::print("{}\n", json.dump(2));
     return;
   }
   fmt::print("hash    {}\n", hex);
-  fmt::print("tokens  {}, logits {} x {}, NaN {}\n", run.tokens.size(), run.tokens.size(), run.vocabulary, all.nan);
-  fmt::print("last    max {:.4f}, min {:.4f}, mean {:.4f}\n", of_last.max, of_last.min, of_last.mean);
+  fmt::print("tokens  {}, logits {} x {}, NaN {}\n", run.tokens.size(), run.tokens.size(),
+             run.vocabulary, all.nan);
+  fmt::print("last    max {:.4f}, min {:.4f}, mean {:.4f}\n", of_last.max, of_last.min,
+             of_last.mean);
   for (const auto& r : best) fmt::print("top     {:>7}  {:.4f}\n", r.id, r.logit);
 }
 
@@ -117,7 +132,8 @@ int logits(const Flags& flags) {
   if (flags.tokens.empty() == flags.prompt.empty()) return report({"give either --tokens or -p"});
   const auto run = compute(flags);
   if (!run) return report(run.error());
-  fmt::print(stderr, "device: {}{}, contract {}\n", run->device, run->isa.empty() ? "" : " (" + run->isa + ")", run->contract);
+  fmt::print(stderr, "device: {}{}, contract {}\n", run->device,
+             run->isa.empty() ? "" : " (" + run->isa + ")", run->contract);
   print(flags, *run);
   if (flags.output.empty()) return 0;
   const auto saved = save(flags.output, *run);
@@ -128,16 +144,23 @@ int logits(const Flags& flags) {
 
 void add_logits(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* command = app.add_subcommand("logits", "Logits of every position: hash, best tokens, file");
+  CLI::App* command =
+      app.add_subcommand("logits", "Logits of every position: hash, best tokens, file");
   add_model_flags(*command, flags->model);
   command->add_option("--tokens", flags->tokens, "token ids, comma-separated");
   command->add_option("-p,--prompt", flags->prompt, "text");
-  command->add_option("--cut", flags->cut, "run the prompt in pieces that end before these positions");
-  command->add_option("--sequences", flags->batch_copies, "run this many copies in one batch; prints the last")
-      ->check(CLI::Range(1, 64))->capture_default_str();
+  command->add_option("--cut", flags->cut,
+                      "run the prompt in pieces that end before these positions");
+  command
+      ->add_option("--sequences", flags->batch_copies,
+                   "run this many copies in one batch; prints the last")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
   command->add_option("--top", flags->top, "best tokens to print")->capture_default_str();
-  command->add_option("-o,--output", flags->output, "safetensors with tokens (n) i32 and logits (n, vocabulary) f32");
-  command->add_flag("--no-parse-special", flags->no_parse_special, "take the spelling of special tokens as plain text");
+  command->add_option("-o,--output", flags->output,
+                      "safetensors with tokens (n) i32 and logits (n, vocabulary) f32");
+  command->add_flag("--no-parse-special", flags->no_parse_special,
+                    "take the spelling of special tokens as plain text");
   command->add_flag("--no-bos", flags->no_bos, "no beginning-of-sequence token");
   command->add_flag("--json", flags->json, "schema assay.logits/1");
   command->callback([flags, &exit_code] { exit_code = logits(*flags); });

@@ -9,7 +9,8 @@
 #include "tokenize.h"
 
 int main(int argc, char** argv) {
-  CLI::App app{"assay runs GGUF language models and proves that every number it computes is right.", "assay"};
+  CLI::App app{"assay runs GGUF language models and proves that every number it computes is right.",
+               "assay"};
   app.set_version_flag("--version", "assay " ASSAY_VERSION ", contract assay/1");
   app.require_subcommand(1);
   int exit_code = 0;

@@ -39,8 +39,8 @@ struct Outcome {
   nlohmann::ordered_json stats;
 };
 
-/// Where the text goes: through the detokeniser and the stop strings to stdout, or token ids where there is no
-/// tokenizer.
+/// Where the text goes: through the detokeniser and the stop strings to stdout, or token ids where
+/// there is no tokenizer.
 class Output {
  public:
   Output(const assay::text::Tokenizer* tokenizer, const Flags& flags)
@@ -78,18 +78,24 @@ class Output {
 };
 
 /// Runs the prompt with a progress bar; the last token's logits.
-Result<std::span<const float>> run_prompt(Session& session, const Flags& flags, const Outcome& out, LayerStats* stats) {
+Result<std::span<const float>> run_prompt(Session& session, const Flags& flags, const Outcome& out,
+                                          LayerStats* stats) {
   Progress bar("prompt");
   uint64_t done = 0;
   assay::op::Sink sink;
   if (stats) sink = [&](const auto& operation, auto output) { stats->see(operation, output); };
-  return session.feed(0, out.prompt, Session::Wanted::last,
-                      [&](auto) { bar.show(done = std::min<uint64_t>(done + flags.batch, out.prompt.size()), out.prompt.size()); },
-                      sink);
+  return session.feed(
+      0, out.prompt, Session::Wanted::last,
+      [&](auto) {
+        bar.show(done = std::min<uint64_t>(done + flags.batch, out.prompt.size()),
+                 out.prompt.size());
+      },
+      sink);
 }
 
 /// Draws tokens until the end of generation, a stop string, the limit, a full context or Ctrl-C.
-Result<Outcome> generate(Session& session, const assay::text::Tokenizer* tokenizer, const Flags& flags, Outcome out) {
+Result<Outcome> generate(Session& session, const assay::text::Tokenizer* tokenizer,
+                         const Flags& flags, Outcome out) {
   std::optional<LayerStats> stats;
   if (flags.stats) {
     const auto layers = parse_ids(flags.layers);
@@ -115,7 +121,9 @@ Result<Outcome> generate(Session& session, const assay::text::Tokenizer* tokeniz
   for (int64_t i = 0; flags.predict < 0 || i < flags.predict; ++i) {
     hash.update(*logits);
     const int32_t token = sampler.sample(*logits, session.position(0));
-    if (token < 0) return Error{"every logit is NaN or minus infinity: nothing can be drawn", assay::Exit::negative};
+    if (token < 0)
+      return Error{"every logit is NaN or minus infinity: nothing can be drawn",
+                   assay::Exit::negative};
     if (tokenizer && tokenizer->ends_generation(token)) {
       out.finish_reason = "stop";
       break;
@@ -132,14 +140,16 @@ Result<Outcome> generate(Session& session, const assay::text::Tokenizer* tokeniz
     }
     if (flags.predict >= 0 && i + 1 == flags.predict) break;
     if (session.position(0) == session.context()) {
-      fmt::print(stderr, "\nassay: context full: {} positions (-c sets the limit)\n", session.context());
+      fmt::print(stderr, "\nassay: context full: {} positions (-c sets the limit)\n",
+                 session.context());
       break;
     }
     logits = session.feed(0, {&token, 1}, Session::Wanted::last);
     if (!logits) return logits.error();
   }
   out.text = output.finish();
-  out.generation_rate = out.tokens.size() > 1 ? double(out.tokens.size() - 1) / (seconds() - prompt_end) : 0;
+  out.generation_rate =
+      out.tokens.size() > 1 ? double(out.tokens.size() - 1) / (seconds() - prompt_end) : 0;
   out.logits_hash = hash.hex();
   return out;
 }
@@ -153,12 +163,20 @@ void print_json(const Session& session, const Flags& flags, const Outcome& out) 
        {{"path", session.file().path()},
         {"sha256", assay::sha256_hex(session.file().bytes())},
         {"architecture", architecture && *architecture ? std::string(**architecture) : ""}}},
-      {"device", executor.device()}, {"isa", executor.isa()}, {"contract", executor.contract()},
-      {"threads", executor.threads()}, {"seed", flags.sampler.seed}, {"prompt_tokens", out.prompt},
-      {"tokens", out.tokens}, {"text", out.text}, {"finish_reason", out.finish_reason},
+      {"device", executor.device()},
+      {"isa", executor.isa()},
+      {"contract", executor.contract()},
+      {"threads", executor.threads()},
+      {"seed", flags.sampler.seed},
+      {"prompt_tokens", out.prompt},
+      {"tokens", out.tokens},
+      {"text", out.text},
+      {"finish_reason", out.finish_reason},
       {"logits_sha256", out.logits_hash},
       {"timings",
-       {{"load_s", out.load}, {"first_token_s", out.first_token}, {"prompt_tokens_per_s", out.prompt_rate},
+       {{"load_s", out.load},
+        {"first_token_s", out.first_token},
+        {"prompt_tokens_per_s", out.prompt_rate},
         {"generation_tokens_per_s", out.generation_rate}}},
       {"peak_bytes", peak_bytes()}};
   if (flags.stats) json["stats"] = out.stats;
@@ -193,15 +211,19 @@ int run(Flags flags) {
     if (!text) return report(text.error());
     out.prompt = tokenizer->encode(*text, {!flags.no_parse_special, !flags.no_bos});
   }
-  if (out.prompt.empty()) return report({"the prompt is empty: give -p TEXT, -f FILE, --tokens IDS, or text on stdin"});
+  if (out.prompt.empty())
+    return report({"the prompt is empty: give -p TEXT, -f FILE, --tokens IDS, or text on stdin"});
   out.load = seconds() - start;
   fmt::print(stderr, "device: {}; seed {}\n", describe(session->executor()), flags.sampler.seed);
   catch_interrupt();
   auto done = generate(*session, tokenizer ? &*tokenizer : nullptr, flags, std::move(out));
   if (!done) return report(done.error());
   if (flags.json) print_json(*session, flags, *done);
-  fmt::print(stderr, "load {:.2f} s; prompt {} tokens, {:.1f} t/s, first token after {:.2f} s; generated {} tokens, {:.1f} t/s; "
-             "peak {:.0f} MB\n", done->load, done->prompt.size(), done->prompt_rate, done->first_token,
+  fmt::print(stderr,
+             "load {:.2f} s; prompt {} tokens, {:.1f} t/s, first token after {:.2f} s; generated "
+             "{} tokens, {:.1f} t/s; "
+             "peak {:.0f} MB\n",
+             done->load, done->prompt.size(), done->prompt_rate, done->first_token,
              done->tokens.size(), done->generation_rate, double(peak_bytes()) / 1e6);
   return done->finish_reason == "interrupted" ? int(assay::Exit::interrupted) : 0;
 }
@@ -210,30 +232,52 @@ int run(Flags flags) {
 
 void add_run(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* command = app.add_subcommand("run", "Continue a text: generated text to stdout, all else to stderr");
+  CLI::App* command =
+      app.add_subcommand("run", "Continue a text: generated text to stdout, all else to stderr");
   add_model_flags(*command, flags->model);
-  command->add_option("-p,--prompt", flags->prompt, "text to continue, taken raw (default: standard input)");
+  command->add_option("-p,--prompt", flags->prompt,
+                      "text to continue, taken raw (default: standard input)");
   command->add_option("-f,--file", flags->file, "file with the text ('-': standard input)");
   command->add_option("--tokens", flags->tokens, "token ids instead of text, comma-separated");
-  command->add_option("-n,--predict", flags->predict, "most tokens to generate (-1: until the context is full)")
-      ->check(CLI::Range(int64_t(-1), int64_t(1) << 40))->capture_default_str();
-  command->add_option("-b,--batch", flags->batch, "most prompt tokens in one step")->check(CLI::Range(1, 65536))->capture_default_str();
+  command
+      ->add_option("-n,--predict", flags->predict,
+                   "most tokens to generate (-1: until the context is full)")
+      ->check(CLI::Range(int64_t(-1), int64_t(1) << 40))
+      ->capture_default_str();
+  command->add_option("-b,--batch", flags->batch, "most prompt tokens in one step")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
   auto& s = flags->sampler;
-  command->add_option("--temp", s.temperature, "temperature; 0: always the best token")->capture_default_str();
+  command->add_option("--temp", s.temperature, "temperature; 0: always the best token")
+      ->capture_default_str();
   command->add_option("--top-k", s.top_k, "keep the k best; 0: all")->capture_default_str();
-  command->add_option("--top-p", s.top_p, "keep the best that sum to p; 1: all")->capture_default_str();
-  command->add_option("--min-p", s.min_p, "keep those above p times the best; 0: all")->capture_default_str();
-  command->add_option("--repeat-penalty", s.repeat_penalty, "divides the logits of recent tokens; 1: off")
-      ->check(CLI::PositiveNumber)->capture_default_str();
-  command->add_option("--frequency-penalty", s.frequency_penalty, "subtracted for each time a token is recent")->capture_default_str();
-  command->add_option("--presence-penalty", s.presence_penalty, "subtracted once for a recent token")->capture_default_str();
-  command->add_option("--repeat-last-n", s.repeat_last_n, "tokens that are recent; -1: all")->capture_default_str();
+  command->add_option("--top-p", s.top_p, "keep the best that sum to p; 1: all")
+      ->capture_default_str();
+  command->add_option("--min-p", s.min_p, "keep those above p times the best; 0: all")
+      ->capture_default_str();
+  command
+      ->add_option("--repeat-penalty", s.repeat_penalty,
+                   "divides the logits of recent tokens; 1: off")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--frequency-penalty", s.frequency_penalty,
+                   "subtracted for each time a token is recent")
+      ->capture_default_str();
+  command
+      ->add_option("--presence-penalty", s.presence_penalty, "subtracted once for a recent token")
+      ->capture_default_str();
+  command->add_option("--repeat-last-n", s.repeat_last_n, "tokens that are recent; -1: all")
+      ->capture_default_str();
   command->add_option("--seed", flags->seed, "seed of the draw (default: random, printed)");
   command->add_option("--stop", flags->stops, "end at this text (may be given several times)");
-  command->add_flag("--no-parse-special", flags->no_parse_special, "take the spelling of special tokens as plain text");
+  command->add_flag("--no-parse-special", flags->no_parse_special,
+                    "take the spelling of special tokens as plain text");
   command->add_flag("--no-bos", flags->no_bos, "no beginning-of-sequence token");
-  command->add_flag("--stats", flags->stats, "after the prompt: RMS, max|x|, min, max, mean, NaN of each layer; top logits");
-  command->add_option("--layers", flags->layers, "layers of --stats, comma-separated (default: all)");
+  command->add_flag("--stats", flags->stats,
+                    "after the prompt: RMS, max|x|, min, max, mean, NaN of each layer; top logits");
+  command->add_option("--layers", flags->layers,
+                      "layers of --stats, comma-separated (default: all)");
   command->add_flag("--json", flags->json, "schema assay.run/1, at the end");
   command->callback([flags, &exit_code] { exit_code = run(*flags); });
 }

@@ -1,4 +1,5 @@
-// A value or one clear sentence. For what a file, a user or a machine can get wrong; programming errors assert.
+// A value or one clear sentence. For what a file, a user or a machine can get wrong; programming
+// errors assert.
 #pragma once
 
 #include <string>
@@ -9,10 +10,10 @@ namespace assay {
 
 /// Exit codes promised by the command line.
 enum class Exit : int {
-  done = 0,         ///< done, or agree
-  negative = 1,     ///< a negative verdict: FAIL, diverged, bits differ
-  cannot = 2,       ///< usage, bad file, unsupported, unequal inputs
-  device = 3,       ///< device or memory
+  done = 0,      ///< done, or agree
+  negative = 1,  ///< a negative verdict: FAIL, diverged, bits differ
+  cannot = 2,    ///< usage, bad file, unsupported, unequal inputs
+  device = 3,    ///< device or memory
   interrupted = 130
 };
 
@@ -41,6 +42,8 @@ class [[nodiscard]] Result {
 
 /// Success without a value, or an Error.
 using Status = Result<std::monostate>;
-inline Status ok() { return Status(std::monostate{}); }
+inline Status ok() {
+  return Status(std::monostate{});
+}
 
 }  // namespace assay

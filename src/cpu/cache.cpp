@@ -6,18 +6,25 @@ namespace assay::cpu {
 
 namespace {
 
-uint32_t round_up(uint32_t n, uint32_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+uint32_t round_up(uint32_t n, uint32_t multiple) {
+  return (n + multiple - 1) / multiple * multiple;
+}
 
 void put(uint8_t* base, bool f16, uint64_t index, float value) {
-  if (f16) reinterpret_cast<uint16_t*>(base)[index] = k_f32_to_f16(value);
-  else reinterpret_cast<float*>(base)[index] = value;
+  if (f16)
+    reinterpret_cast<uint16_t*>(base)[index] = k_f32_to_f16(value);
+  else
+    reinterpret_cast<float*>(base)[index] = value;
 }
 
 float get(const uint8_t* base, bool f16, uint64_t index) {
-  return f16 ? k_f16_to_f32(reinterpret_cast<const uint16_t*>(base)[index]) : reinterpret_cast<const float*>(base)[index];
+  return f16 ? k_f16_to_f32(reinterpret_cast<const uint16_t*>(base)[index])
+             : reinterpret_cast<const float*>(base)[index];
 }
 
-uint64_t element_bytes(const op::ExecutorOptions& options) { return options.cache == op::CacheType::f16 ? 2 : 4; }
+uint64_t element_bytes(const op::ExecutorOptions& options) {
+  return options.cache == op::CacheType::f16 ? 2 : 4;
+}
 
 }  // namespace
 
@@ -29,8 +36,10 @@ Cache::Cache(const op::Program& program, const op::ExecutorOptions& options)
       value_stride_(round_up(program.attention.value_dim, 16)) {
   const uint64_t heads = uint64_t(program.layers) * sequences_ * attention_.kv_heads;
   // calloc of large sizes gives untouched zero pages.
-  keys_.reset(static_cast<uint8_t*>(std::calloc(heads * positions_, attention_.key_dim * element_bytes(options))));
-  values_.reset(static_cast<uint8_t*>(std::calloc(heads * positions_, value_stride_ * element_bytes(options))));
+  keys_.reset(static_cast<uint8_t*>(
+      std::calloc(heads * positions_, attention_.key_dim * element_bytes(options))));
+  values_.reset(static_cast<uint8_t*>(
+      std::calloc(heads * positions_, value_stride_ * element_bytes(options))));
 }
 
 uint64_t Cache::bytes(const op::Program& program, const op::ExecutorOptions& options) {
@@ -40,32 +49,40 @@ uint64_t Cache::bytes(const op::Program& program, const op::ExecutorOptions& opt
 }
 
 const uint8_t* Cache::keys(uint32_t layer, uint32_t sequence, uint32_t kv_head) const {
-  return keys_.get() + head_index(layer, sequence, kv_head) * positions_ * attention_.key_dim * (f16_ ? 2 : 4);
+  return keys_.get() +
+         head_index(layer, sequence, kv_head) * positions_ * attention_.key_dim * (f16_ ? 2 : 4);
 }
 
 const uint8_t* Cache::values(uint32_t layer, uint32_t sequence, uint32_t kv_head) const {
-  return values_.get() + head_index(layer, sequence, kv_head) * positions_ * value_stride_ * (f16_ ? 2 : 4);
+  return values_.get() +
+         head_index(layer, sequence, kv_head) * positions_ * value_stride_ * (f16_ ? 2 : 4);
 }
 
-void Cache::store(uint32_t layer, uint32_t sequence, uint32_t position, const float* keys, const float* values) {
+void Cache::store(uint32_t layer, uint32_t sequence, uint32_t position, const float* keys,
+                  const float* values) {
   const uint32_t key_dim = attention_.key_dim, value_dim = attention_.value_dim;
   for (uint32_t head = 0; head < attention_.kv_heads; ++head) {
     auto* k = const_cast<uint8_t*>(this->keys(layer, sequence, head));
     auto* v = const_cast<uint8_t*>(this->values(layer, sequence, head));
-    const uint64_t chunk = uint64_t(position / key_chunk) * key_dim * key_chunk + position % key_chunk;
-    for (uint32_t d = 0; d < key_dim; ++d) put(k, f16_, chunk + uint64_t(d) * key_chunk, keys[head * key_dim + d]);
+    const uint64_t chunk =
+        uint64_t(position / key_chunk) * key_dim * key_chunk + position % key_chunk;
+    for (uint32_t d = 0; d < key_dim; ++d)
+      put(k, f16_, chunk + uint64_t(d) * key_chunk, keys[head * key_dim + d]);
     for (uint32_t d = 0; d < value_dim; ++d)
       put(v, f16_, uint64_t(position) * value_stride_ + d, values[head * value_dim + d]);
   }
 }
 
-void Cache::read(uint32_t layer, uint32_t sequence, uint32_t position, float* keys, float* values) const {
+void Cache::read(uint32_t layer, uint32_t sequence, uint32_t position, float* keys,
+                 float* values) const {
   const uint32_t key_dim = attention_.key_dim, value_dim = attention_.value_dim;
   for (uint32_t head = 0; head < attention_.kv_heads; ++head) {
     const uint8_t* k = this->keys(layer, sequence, head);
     const uint8_t* v = this->values(layer, sequence, head);
-    const uint64_t chunk = uint64_t(position / key_chunk) * key_dim * key_chunk + position % key_chunk;
-    for (uint32_t d = 0; d < key_dim; ++d) keys[head * key_dim + d] = get(k, f16_, chunk + uint64_t(d) * key_chunk);
+    const uint64_t chunk =
+        uint64_t(position / key_chunk) * key_dim * key_chunk + position % key_chunk;
+    for (uint32_t d = 0; d < key_dim; ++d)
+      keys[head * key_dim + d] = get(k, f16_, chunk + uint64_t(d) * key_chunk);
     for (uint32_t d = 0; d < value_dim; ++d)
       values[head * value_dim + d] = get(v, f16_, uint64_t(position) * value_stride_ + d);
   }

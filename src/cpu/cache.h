@@ -1,5 +1,6 @@
-// The KV cache of every layer and sequence. Keys in chunks of 64 positions as (kv_heads, key_dim, 64), so that a
-// register's lanes are keys; values as (kv_heads, positions, value_stride). Pages are touched only when written.
+// The KV cache of every layer and sequence. Keys in chunks of 64 positions as (kv_heads, key_dim,
+// 64), so that a register's lanes are keys; values as (kv_heads, positions, value_stride). Pages
+// are touched only when written.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,8 @@ class Cache {
   bool allocated() const { return keys_ && values_; }
 
   /// Stores one position's keys (kv_heads·key_dim) and values (kv_heads·value_dim) of a layer.
-  void store(uint32_t layer, uint32_t sequence, uint32_t position, const float* keys, const float* values);
+  void store(uint32_t layer, uint32_t sequence, uint32_t position, const float* keys,
+             const float* values);
   /// What was stored, as f32. For traces.
   void read(uint32_t layer, uint32_t sequence, uint32_t position, float* keys, float* values) const;
 

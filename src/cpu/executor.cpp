@@ -20,7 +20,8 @@ namespace assay::cpu {
 
 namespace {
 
-/// The quantised form of a value's rows, made once a step and shared by the matmuls that read the value.
+/// The quantised form of a value's rows, made once a step and shared by the matmuls that read the
+/// value.
 struct QuantisedRows {
   std::vector<int8_t> codes;
   std::vector<float> scale, scaled_sum;
@@ -41,11 +42,14 @@ struct QuantisedRows {
   }
 };
 
-bool is_block_format(uint32_t type) { return quant::info(type).block_size > 1; }
+bool is_block_format(uint32_t type) {
+  return quant::info(type).block_size > 1;
+}
 
 class CpuExecutor final : public op::Executor {
  public:
-  CpuExecutor(const op::Program& program, const op::ExecutorOptions& options, const Kernels& kernels)
+  CpuExecutor(const op::Program& program, const op::ExecutorOptions& options,
+              const Kernels& kernels)
       : program_(program),
         options_(options),
         kernels_(kernels),
@@ -60,7 +64,8 @@ class CpuExecutor final : public op::Executor {
 
   Status prepare();
   std::span<const float> run(const op::Step& step, const op::Sink& sink) override;
-  void truncate(uint32_t, uint32_t) override {}  // a position is read only after it is written again
+  void truncate(uint32_t, uint32_t) override {
+  }  // a position is read only after it is written again
   std::string device() const override { return "cpu"; }
   std::string isa() const override { return kernels_.isa; }
   std::string contract() const override {
@@ -92,7 +97,8 @@ class CpuExecutor final : public op::Executor {
   template <class Function>
   void share(uint64_t count, uint32_t thread, Function function) const {
     const uint64_t threads = pool_.threads();
-    for (uint64_t i = count * thread / threads; i < count * (thread + 1) / threads; ++i) function(i);
+    for (uint64_t i = count * thread / threads; i < count * (thread + 1) / threads; ++i)
+      function(i);
   }
   /// Calls function(first, last) for pieces of [0, count) claimed from the operation's counter.
   template <class Function>
@@ -109,17 +115,18 @@ class CpuExecutor final : public op::Executor {
   const Kernels& kernels_;
   Pool pool_;
   Cache cache_;
-  std::vector<Panels> panels_;                  // by weight; empty where no matmul reads it
+  std::vector<Panels> panels_;  // by weight; empty where no matmul reads it
   std::vector<std::vector<float>> buffers_;
   std::vector<std::atomic<uint64_t>> counters_;  // next unclaimed item of each operation
   std::vector<bool> barrier_before_, quantise_before_;
   QuantisedRows quantised_;
-  std::vector<float> rope_;                     // (tokens, dimensions): cos, sin
+  std::vector<float> rope_;  // (tokens, dimensions): cos, sin
   std::vector<float> scratch_;
 };
 
-/// A barrier stands before an operation that reads what was written since the last one, or whose output's buffer was
-/// touched since; activations are quantised before the first matmul that reads a value.
+/// A barrier stands before an operation that reads what was written since the last one, or whose
+/// output's buffer was touched since; activations are quantised before the first matmul that reads
+/// a value.
 void CpuExecutor::find_barriers() {
   const size_t count = program_.operations.size();
   barrier_before_.assign(count, false);
@@ -145,14 +152,16 @@ void CpuExecutor::find_barriers() {
       cache_written = false;
     }
     for (uint32_t input : operation.inputs) touched[buffer(input)] = true;
-    if (operation.output != op::none) touched[buffer(operation.output)] = written[buffer(operation.output)] = true;
+    if (operation.output != op::none)
+      touched[buffer(operation.output)] = written[buffer(operation.output)] = true;
     cache_written = cache_written || operation.kind == op::Kind::kv_store;
   }
 }
 
 Status CpuExecutor::prepare() {
   if (!cache_.allocated())
-    return Error{fmt::format("not enough memory for the KV cache: {} bytes", Cache::bytes(program_, options_)),
+    return Error{fmt::format("not enough memory for the KV cache: {} bytes",
+                             Cache::bytes(program_, options_)),
                  Exit::device};
   uint64_t total = 0, done = 0;
   std::vector<uint32_t> wanted;
@@ -168,7 +177,8 @@ Status CpuExecutor::prepare() {
     panels = allocate_panels(source);
     if (!panels.data)
       return Error{fmt::format("not enough memory for {} packed weights of {} bytes", source.name,
-                               panels.count() * panels.panel_bytes), Exit::device};
+                               panels.count() * panels.panel_bytes),
+                   Exit::device};
     std::atomic<uint64_t> next{0};
     pool_.run([&](uint32_t) {
       for (uint64_t i = next.fetch_add(4); i < panels.count(); i = next.fetch_add(4))
@@ -191,12 +201,14 @@ void CpuExecutor::reserve(const op::Step& step) {
   uint64_t widest = 0;
   for (const op::Operation& operation : program_.operations)
     if (quantises(operation))
-      widest = std::max(widest, rows_of(operation.inputs[0], step) * program_.values[operation.inputs[0]].width);
+      widest = std::max(
+          widest, rows_of(operation.inputs[0], step) * program_.values[operation.inputs[0]].width);
   if (quantised_.codes.size() < widest) quantised_.resize(1, widest);
   const uint32_t dimensions = program_.rope.dimensions;
   rope_.resize(tokens * dimensions);
   for (uint64_t t = 0; t < tokens; ++t)
-    op::rope_row(program_.rope, step.positions[t], std::span(rope_).subspan(t * dimensions, dimensions));
+    op::rope_row(program_.rope, step.positions[t],
+                 std::span(rope_).subspan(t * dimensions, dimensions));
   for (auto& counter : counters_) counter.store(0, std::memory_order_relaxed);
 }
 
@@ -222,9 +234,11 @@ std::span<const float> CpuExecutor::run(const op::Step& step, const op::Sink& si
   return {data(output), rows_of(output, step) * program_.values[output].width};
 }
 
-void CpuExecutor::offer(const op::Operation& operation, const op::Step& step, const op::Sink& sink) {
+void CpuExecutor::offer(const op::Operation& operation, const op::Step& step,
+                        const op::Sink& sink) {
   if (operation.output != op::none) {
-    sink(operation, {data(operation.output), rows_of(operation.output, step) * program_.values[operation.output].width});
+    sink(operation, {data(operation.output),
+                     rows_of(operation.output, step) * program_.values[operation.output].width});
     return;
   }
   const uint64_t key_width = program_.values[operation.inputs[0]].width;
@@ -232,12 +246,14 @@ void CpuExecutor::offer(const op::Operation& operation, const op::Step& step, co
   const uint64_t tokens = step.tokens.size();
   std::vector<float> stored(tokens * (key_width + value_width));
   for (uint64_t t = 0; t < tokens; ++t)
-    cache_.read(operation.layer, step.sequences[t], step.positions[t], stored.data() + t * key_width,
+    cache_.read(operation.layer, step.sequences[t], step.positions[t],
+                stored.data() + t * key_width,
                 stored.data() + tokens * key_width + t * value_width);
   sink(operation, stored);
 }
 
-void CpuExecutor::quantise_input(const op::Operation& operation, const op::Step& step, uint32_t thread) {
+void CpuExecutor::quantise_input(const op::Operation& operation, const op::Step& step,
+                                 uint32_t thread) {
   const uint32_t input = operation.inputs[0];
   const uint64_t columns = program_.values[input].width;
   const uint64_t rows = rows_of(input, step);
@@ -262,9 +278,10 @@ void CpuExecutor::matmul(size_t index, const op::Step& step) {
   const uint32_t input = operation.inputs[0];
   const uint64_t count = rows_of(input, step);
   const uint64_t columns = panels.columns;
-  const float* bias = operation.bias == op::none
-                          ? nullptr
-                          : reinterpret_cast<const float*>(program_.weights[operation.bias].data.data());
+  const float* bias =
+      operation.bias == op::none
+          ? nullptr
+          : reinterpret_cast<const float*>(program_.weights[operation.bias].data.data());
   float* y = data(operation.output);
   // Pieces small enough to even out two threads, large enough that claiming costs nothing.
   const uint64_t piece = std::clamp<uint64_t>(panels.count() / (8 * pool_.threads()), 1, 16);
@@ -272,7 +289,8 @@ void CpuExecutor::matmul(size_t index, const op::Step& step) {
   std::vector<const float*> plain;
   if (quantises(operation)) {
     for (uint64_t r = 0; r < count; ++r)
-      rows.push_back({quantised_.codes.data() + r * columns, quantised_.scale.data() + r * columns / quantum,
+      rows.push_back({quantised_.codes.data() + r * columns,
+                      quantised_.scale.data() + r * columns / quantum,
                       quantised_.scaled_sum.data() + r * columns / quantum,
                       quantised_.half_sums.data() + r * columns / 16});
   } else {
@@ -280,11 +298,11 @@ void CpuExecutor::matmul(size_t index, const op::Step& step) {
   }
   claim(index, panels.count(), piece, [&](uint64_t first, uint64_t last) {
     if (!rows.empty())
-      kernels_.matmul(panels.type, panels.data.get(), panels.panel_bytes, panels.rows, columns, first, last, rows.data(),
-                      uint32_t(count), bias, y, panels.rows);
+      kernels_.matmul(panels.type, panels.data.get(), panels.panel_bytes, panels.rows, columns,
+                      first, last, rows.data(), uint32_t(count), bias, y, panels.rows);
     else if (!plain.empty())
-      kernels_.matmul_f32(panels.type, panels.data.get(), panels.panel_bytes, panels.rows, columns, first, last,
-                          plain.data(), uint32_t(count), bias, y, panels.rows);
+      kernels_.matmul_f32(panels.type, panels.data.get(), panels.panel_bytes, panels.rows, columns,
+                          first, last, plain.data(), uint32_t(count), bias, y, panels.rows);
   });
 }
 
@@ -293,7 +311,8 @@ void CpuExecutor::attention(size_t index, const op::Step& step, uint32_t thread)
   const op::Attention& a = program_.attention;
   const uint32_t group = a.heads / a.kv_heads;
   claim(index, step.tokens.size() * a.heads, 1, [&](uint64_t first, uint64_t) {
-    // Heads of one KV head and neighbouring tokens are claimed one after another, so its keys stay in cache.
+    // Heads of one KV head and neighbouring tokens are claimed one after another, so its keys stay
+    // in cache.
     const uint64_t kv_head = first / (step.tokens.size() * group);
     const uint64_t rest = first % (step.tokens.size() * group);
     const uint64_t token = rest / group;
@@ -328,29 +347,33 @@ void CpuExecutor::execute(size_t index, const op::Step& step, uint32_t thread) {
       return;
     }
     case op::Kind::rms_norm: {
-      const auto* weight = reinterpret_cast<const float*>(program_.weights[operation.weight].data.data());
+      const auto* weight =
+          reinterpret_cast<const float*>(program_.weights[operation.weight].data.data());
       share(rows_of(out, step), thread, [&](uint64_t t) {
         kernels_.rms_norm(data(operation.inputs[0], t), weight, width, operation.eps, data(out, t));
       });
       return;
     }
-    case op::Kind::matmul: return matmul(index, step);
+    case op::Kind::matmul:
+      return matmul(index, step);
     case op::Kind::rope: {
       const uint32_t dim = program_.attention.key_dim;
       share(tokens * operation.heads, thread, [&](uint64_t i) {
         const uint64_t t = i / operation.heads, at = i % operation.heads * dim;
-        kernels_.rope(data(operation.inputs[0], t) + at, rope_.data() + t * program_.rope.dimensions, dim,
-                      program_.rope.dimensions, program_.rope.adjacent, data(out, t) + at);
+        kernels_.rope(data(operation.inputs[0], t) + at,
+                      rope_.data() + t * program_.rope.dimensions, dim, program_.rope.dimensions,
+                      program_.rope.adjacent, data(out, t) + at);
       });
       return;
     }
     case op::Kind::kv_store:
       share(tokens, thread, [&](uint64_t t) {
-        cache_.store(operation.layer, step.sequences[t], step.positions[t], data(operation.inputs[0], t),
-                     data(operation.inputs[1], t));
+        cache_.store(operation.layer, step.sequences[t], step.positions[t],
+                     data(operation.inputs[0], t), data(operation.inputs[1], t));
       });
       return;
-    case op::Kind::attention: return attention(index, step, thread);
+    case op::Kind::attention:
+      return attention(index, step, thread);
     case op::Kind::swiglu:
     case op::Kind::add: {
       const auto kernel = operation.kind == op::Kind::add ? kernels_.add : kernels_.swiglu;
@@ -358,12 +381,14 @@ void CpuExecutor::execute(size_t index, const op::Step& step, uint32_t thread) {
       const uint64_t first = pieces * thread / pool_.threads() * 256;
       const uint64_t last = std::min(tokens * width, pieces * (thread + 1) / pool_.threads() * 256);
       if (first < last)
-        kernel(data(operation.inputs[0]) + first, data(operation.inputs[1]) + first, last - first, data(out) + first);
+        kernel(data(operation.inputs[0]) + first, data(operation.inputs[1]) + first, last - first,
+               data(out) + first);
       return;
     }
     case op::Kind::select_rows:
       share(step.selected.size(), thread, [&](uint64_t i) {
-        std::memcpy(data(out, i), data(operation.inputs[0], step.selected[i]), width * sizeof(float));
+        std::memcpy(data(out, i), data(operation.inputs[0], step.selected[i]),
+                    width * sizeof(float));
       });
       return;
   }
@@ -384,26 +409,32 @@ MemoryPlan plan_memory(const op::Program& program, const op::ExecutorOptions& op
     counted[operation.weight] = true;
     const op::Weight& weight = program.weights[operation.weight];
     quant::visit(weight.type, [&]<class F>() {
-      plan.weights += (weight.rows + panel_rows - 1) / panel_rows * PanelLayout<F>::panel_bytes(weight.columns);
+      plan.weights +=
+          (weight.rows + panel_rows - 1) / panel_rows * PanelLayout<F>::panel_bytes(weight.columns);
     });
   }
   plan.cache = Cache::bytes(program, options);
-  for (uint32_t width : program.buffer_width) plan.work += uint64_t(width) * sizeof(float) * options.batch;
+  for (uint32_t width : program.buffer_width)
+    plan.work += uint64_t(width) * sizeof(float) * options.batch;
   return plan;
 }
 
-Result<std::unique_ptr<op::Executor>> make_executor(const op::Program& program, const op::ExecutorOptions& given) {
+Result<std::unique_ptr<op::Executor>> make_executor(const op::Program& program,
+                                                    const op::ExecutorOptions& given) {
   op::ExecutorOptions options = given;
   if (options.threads == 0) options.threads = std::max(1u, std::thread::hardware_concurrency());
   const Kernels* kernels = options.isa.empty() ? best_kernels() : find_kernels(options.isa.c_str());
   if (!kernels)
-    return Error{options.isa.empty() ? "this machine's CPU is older than assay's minimum, x86-64-v3 (AVX2, FMA, F16C)"
-                                     : "the instruction set '" + options.isa + "' is not to be had on this machine",
-                 Exit::device};
+    return Error{
+        options.isa.empty()
+            ? "this machine's CPU is older than assay's minimum, x86-64-v3 (AVX2, FMA, F16C)"
+            : "the instruction set '" + options.isa + "' is not to be had on this machine",
+        Exit::device};
   const MemoryPlan plan = plan_memory(program, options);
   const uint64_t needed = plan.weights + plan.cache + plan.work, have = physical_memory();
   if (have && needed > have)
-    return Error{fmt::format("not enough memory: weights {:.1f} MB + KV cache {:.1f} MB for {} positions + work space "
+    return Error{fmt::format("not enough memory: weights {:.1f} MB + KV cache {:.1f} MB for {} "
+                             "positions + work space "
                              "{:.1f} MB = {:.1f} MB, the machine has {:.1f} MB",
                              double(plan.weights) / 1e6, double(plan.cache) / 1e6, options.context,
                              double(plan.work) / 1e6, double(needed) / 1e6, double(have) / 1e6),

@@ -1,4 +1,5 @@
-// The fast CPU executor: contract assay/1 (or f32), weights packed in panels, instruction set chosen at run time.
+// The fast CPU executor: contract assay/1 (or f32), weights packed in panels, instruction set
+// chosen at run time.
 #pragma once
 
 #include <memory>
@@ -8,9 +9,10 @@
 
 namespace assay::cpu {
 
-/// The program must outlive the executor. Errors (exit 3): an instruction set that this machine lacks, a machine
-/// below the minimum, not enough memory.
-Result<std::unique_ptr<op::Executor>> make_executor(const op::Program& program, const op::ExecutorOptions& options);
+/// The program must outlive the executor. Errors (exit 3): an instruction set that this machine
+/// lacks, a machine below the minimum, not enough memory.
+Result<std::unique_ptr<op::Executor>> make_executor(const op::Program& program,
+                                                    const op::ExecutorOptions& options);
 
 /// Bytes the executor will allocate: packed weights, KV cache at the whole context, work space.
 struct MemoryPlan {

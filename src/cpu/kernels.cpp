@@ -13,8 +13,8 @@ extern const Kernels kernels_avx512;
 namespace {
 
 bool has_avx2() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
-         __builtin_cpu_supports("bmi2");
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi2");
 }
 
 bool has_avx512() {
@@ -33,7 +33,9 @@ const Kernels* find_kernels(const char* isa) {
   return nullptr;
 }
 
-const Kernels* best_kernels() { return has_avx512() ? &kernels_avx512 : has_avx2() ? &kernels_avx2 : nullptr; }
+const Kernels* best_kernels() {
+  return has_avx512() ? &kernels_avx512 : has_avx2() ? &kernels_avx2 : nullptr;
+}
 
 #else
 
@@ -41,7 +43,9 @@ const Kernels* find_kernels(const char* isa) {
   return std::string_view(isa) == "portable" ? &kernels_portable : nullptr;
 }
 
-const Kernels* best_kernels() { return &kernels_portable; }
+const Kernels* best_kernels() {
+  return &kernels_portable;
+}
 
 #endif
 

@@ -1,9 +1,9 @@
-// Attention of one head over chunks of 64 keys at absolute positions, each with its own max, sum and output,
-// combined in order. Included once for each instruction set.
+// Attention of one head over chunks of 64 keys at absolute positions, each with its own max, sum
+// and output, combined in order. Included once for each instruction set.
 //   s_j = RN((Σ_d fma in order of d)·scale)        p_j = e^(s_j − m), m the chunk's max
 //   l = Σ p_j in 32 strided lanes and the xor tree  o = Σ_j fma(p_j, v_j) in order of j
-//   combine: M' = max(M, m), a = e^(M − M'), b = e^(m − M'), L' = fma(L, a, RN(l·b)), O' = fma(O, a, RN(o·b))
-//   y = O / L
+//   combine: M' = max(M, m), a = e^(M − M'), b = e^(m − M'), L' = fma(L, a, RN(l·b)), O' = fma(O,
+//   a, RN(o·b)) y = O / L
 #pragma once
 
 #include <cstdint>
@@ -35,12 +35,14 @@ ChunkSoftmax chunk_softmax(const AttentionHead& head, const Cache* keys, uint32_
   if (registers == 4) {
     for (uint32_t d = 0; d < head.key_dim; ++d) {
       const auto q = S::set(head.query[d]);
-      for (int r = 0; r < 4; ++r) s[r] = S::fma(q, load_cache<S>(keys + key_chunk * d + 16 * r), s[r]);
+      for (int r = 0; r < 4; ++r)
+        s[r] = S::fma(q, load_cache<S>(keys + key_chunk * d + 16 * r), s[r]);
     }
   } else {
     for (uint32_t d = 0; d < head.key_dim; ++d) {
       const auto q = S::set(head.query[d]);
-      for (uint32_t r = 0; r < registers; ++r) s[r] = S::fma(q, load_cache<S>(keys + key_chunk * d + 16 * r), s[r]);
+      for (uint32_t r = 0; r < registers; ++r)
+        s[r] = S::fma(q, load_cache<S>(keys + key_chunk * d + 16 * r), s[r]);
     }
   }
   const auto scale = S::set(head.scale);
@@ -61,7 +63,8 @@ ChunkSoftmax chunk_softmax(const AttentionHead& head, const Cache* keys, uint32_
 
 /// o (value_stride) = Σ_j p_j·v_j in order of j. Values (valid, value_stride).
 template <class S, class Cache>
-void chunk_output(const AttentionHead& head, const Cache* values, uint32_t valid, const float* p, float* o) {
+void chunk_output(const AttentionHead& head, const Cache* values, uint32_t valid, const float* p,
+                  float* o) {
   uint32_t d = 0;
   for (; d + 64 <= head.value_stride; d += 64) {
     typename S::F32 sum[4] = {S::zero(), S::zero(), S::zero(), S::zero()};
@@ -90,8 +93,10 @@ void attention(const AttentionHead& head) {
   float running_max = 0, running_sum = 0;
   for (uint32_t start = 0; start < head.key_count; start += key_chunk) {
     const uint32_t valid = head.key_count - start < key_chunk ? head.key_count - start : key_chunk;
-    const ChunkSoftmax chunk = chunk_softmax<S, Cache>(head, keys + uint64_t(start) * head.key_dim, valid, p);
-    chunk_output<S, Cache>(head, values + uint64_t(start) * head.value_stride, valid, p, start == 0 ? total : part);
+    const ChunkSoftmax chunk =
+        chunk_softmax<S, Cache>(head, keys + uint64_t(start) * head.key_dim, valid, p);
+    chunk_output<S, Cache>(head, values + uint64_t(start) * head.value_stride, valid, p,
+                           start == 0 ? total : part);
     if (start == 0) {
       running_max = chunk.max;
       running_sum = chunk.sum;

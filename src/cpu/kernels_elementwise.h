@@ -1,4 +1,5 @@
-// Norm, RoPE, SwiGLU, add, activation quantisation over sixteen lanes S. Included once for each instruction set.
+// Norm, RoPE, SwiGLU, add, activation quantisation over sixteen lanes S. Included once for each
+// instruction set.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +32,8 @@ typename S::F32 exp_lanes(typename S::F32 x) {
   return S::zero_where_less(y, x, k_exp_low);
 }
 
-/// Applies `function(lanes…) → lanes` to n elements of one or two inputs; a tail goes through a padded copy.
+/// Applies `function(lanes…) → lanes` to n elements of one or two inputs; a tail goes through a
+/// padded copy.
 template <class S, class Function>
 void map(const float* a, const float* b, uint64_t n, float* y, Function function) {
   uint64_t i = 0;
@@ -86,13 +88,15 @@ void rms_norm(const float* x, const float* weight, uint64_t n, float eps, float*
   const float mean = k_div(sum_of_squares<S>(x, n), float(n));
   const float r = k_div(1.0f, k_sqrt(mean + eps));
   const auto scale = S::set(r);
-  map<S>(x, weight, n, y, [&](auto u, auto w) { return S::floor_tiny(S::mul(S::mul(u, scale), w), k_floor_limit); });
+  map<S>(x, weight, n, y,
+         [&](auto u, auto w) { return S::floor_tiny(S::mul(S::mul(u, scale), w), k_floor_limit); });
 }
 
-/// y0 = x0·cos − x1·sin, y1 = x0·sin + x1·cos, each fma over a rounded product. Sources of a few dozen
-/// operations a head: plain code.
+/// y0 = x0·cos − x1·sin, y1 = x0·sin + x1·cos, each fma over a rounded product. Sources of a few
+/// dozen operations a head: plain code.
 template <class S>
-void rope(const float* x, const float* table, uint32_t head_dim, uint32_t dimensions, bool adjacent, float* y) {
+void rope(const float* x, const float* table, uint32_t head_dim, uint32_t dimensions, bool adjacent,
+          float* y) {
   for (uint32_t i = 0; i < dimensions / 2; ++i) {
     const uint32_t first = adjacent ? 2 * i : i, second = adjacent ? 2 * i + 1 : i + dimensions / 2;
     const float c = table[2 * i], s = table[2 * i + 1], x0 = x[first], x1 = x[second];
@@ -102,7 +106,8 @@ void rope(const float* x, const float* table, uint32_t head_dim, uint32_t dimens
   for (uint32_t i = dimensions; i < head_dim; ++i) y[i] = k_floor_tiny(x[i]);
 }
 
-/// Rule 1: d = max|x|/127, code = rne(x·(127/max|x|)); zeros below 2^-72; d = NaN where a value is not finite.
+/// Rule 1: d = max|x|/127, code = rne(x·(127/max|x|)); zeros below 2^-72; d = NaN where a value is
+/// not finite.
 template <class S>
 void quantise(const float* x, uint64_t columns, const QuantisedRow& out) {
   for (uint64_t q = 0; q < columns / quantum; ++q) {

@@ -1,5 +1,5 @@
-// Weights × activations over panels of 16 rows: lanes are rows, each walks its own chain of sums in the order of
-// the contract. Included once for each instruction set.
+// Weights × activations over panels of 16 rows: lanes are rows, each walks its own chain of sums in
+// the order of the contract. Included once for each instruction set.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,8 @@ struct GroupScales {
       }
     } else {
       scale = S::load_f16(reinterpret_cast<const uint16_t*>(scales));
-      if constexpr (F::has_minimum) minimum = S::load_f16(reinterpret_cast<const uint16_t*>(scales) + panel_rows);
+      if constexpr (F::has_minimum)
+        minimum = S::load_f16(reinterpret_cast<const uint16_t*>(scales) + panel_rows);
     }
   }
 };
@@ -60,44 +61,51 @@ void store_rows(typename S::F32 total, const float* bias, uint64_t row, uint64_t
   for (uint64_t i = 0; i < valid; ++i) y[row + i] = bias ? lanes[i] + bias[row + i] : lanes[i];
 }
 
-/// total = Σ chunks, chunk v = Σ groups in order: t = RN(dot·scale), v = fma(t, d, v), v = fma(minimum, d·Σ, v).
+/// total = Σ chunks, chunk v = Σ groups in order: t = RN(dot·scale), v = fma(t, d, v), v =
+/// fma(minimum, d·Σ, v).
 template <class S, class F, int count>
-void panel_quantised(const uint8_t* panel, uint64_t columns, const QuantisedRow* x, typename S::F32* total) {
+void panel_quantised(const uint8_t* panel, uint64_t columns, const QuantisedRow* x,
+                     typename S::F32* total) {
   using Layout = PanelLayout<F>;
   typename S::F32 v[count];
   for (int c = 0; c < count; ++c) total[c] = v[c] = S::zero();
-  each_group<F>(panel, columns, [&](uint64_t k, const uint8_t* codes, const uint8_t* scales, const uint8_t* block) {
-    const int8_t* xs[count];
-    for (int c = 0; c < count; ++c) xs[c] = x[c].codes + k;
-    typename S::I32 dot[count];
-    if constexpr (Layout::nibbles) {
-      static_assert(F::group_size == 32 && F::code_offset == 0);
-      S::template dot_nibbles<count>(codes, xs, dot);
-    } else {
-      int32_t sums[count];
-      for (int c = 0; c < count; ++c) {
-        sums[c] = x[c].half_sums[k / 16];
-        if constexpr (F::group_size == 32) sums[c] += x[c].half_sums[k / 16 + 1];
-      }
-      S::template dot_bytes<count, F::group_size / 4, F::code_bits, F::code_offset>(codes, xs, sums, dot);
-    }
-    const GroupScales<S, F> group(scales, block);
-    for (int c = 0; c < count; ++c) {
-      v[c] = S::fma(S::mul(S::to_float(dot[c]), group.scale), S::set(x[c].scale[k / quantum]), v[c]);
-      if constexpr (F::has_minimum) v[c] = S::fma(group.minimum, S::set(x[c].scaled_sum[k / quantum]), v[c]);
-    }
-    const uint64_t end = k + F::group_size;
-    if (end % sum_chunk == 0 || end == columns)
-      for (int c = 0; c < count; ++c) {
-        total[c] = S::add(total[c], v[c]);
-        v[c] = S::zero();
-      }
-  });
+  each_group<F>(panel, columns,
+                [&](uint64_t k, const uint8_t* codes, const uint8_t* scales, const uint8_t* block) {
+                  const int8_t* xs[count];
+                  for (int c = 0; c < count; ++c) xs[c] = x[c].codes + k;
+                  typename S::I32 dot[count];
+                  if constexpr (Layout::nibbles) {
+                    static_assert(F::group_size == 32 && F::code_offset == 0);
+                    S::template dot_nibbles<count>(codes, xs, dot);
+                  } else {
+                    int32_t sums[count];
+                    for (int c = 0; c < count; ++c) {
+                      sums[c] = x[c].half_sums[k / 16];
+                      if constexpr (F::group_size == 32) sums[c] += x[c].half_sums[k / 16 + 1];
+                    }
+                    S::template dot_bytes<count, F::group_size / 4, F::code_bits, F::code_offset>(
+                        codes, xs, sums, dot);
+                  }
+                  const GroupScales<S, F> group(scales, block);
+                  for (int c = 0; c < count; ++c) {
+                    v[c] = S::fma(S::mul(S::to_float(dot[c]), group.scale),
+                                  S::set(x[c].scale[k / quantum]), v[c]);
+                    if constexpr (F::has_minimum)
+                      v[c] = S::fma(group.minimum, S::set(x[c].scaled_sum[k / quantum]), v[c]);
+                  }
+                  const uint64_t end = k + F::group_size;
+                  if (end % sum_chunk == 0 || end == columns)
+                    for (int c = 0; c < count; ++c) {
+                      total[c] = S::add(total[c], v[c]);
+                      v[c] = S::zero();
+                    }
+                });
 }
 
 /// total = Σ chunks, chunk v = fma(w[k], x[k], v) in order of k; w decoded as quant::decode does.
 template <class S, class F, int count>
-void panel_f32(const uint8_t* panel, uint64_t columns, const float* const* x, typename S::F32* total) {
+void panel_f32(const uint8_t* panel, uint64_t columns, const float* const* x,
+               typename S::F32* total) {
   typename S::F32 v[count];
   for (int c = 0; c < count; ++c) total[c] = v[c] = S::zero();
   const auto step = [&](uint64_t k, typename S::F32 w) {
@@ -110,27 +118,34 @@ void panel_f32(const uint8_t* panel, uint64_t columns, const float* const* x, ty
   };
   if constexpr (quant::is_float_format<F>) {
     for (uint64_t k = 0; k < columns; ++k, panel += PanelLayout<F>::group_bytes) {
-      if constexpr (F::block_bytes == 2) step(k, S::load_f16(reinterpret_cast<const uint16_t*>(panel)));
-      else step(k, S::load(reinterpret_cast<const float*>(panel)));
+      if constexpr (F::block_bytes == 2)
+        step(k, S::load_f16(reinterpret_cast<const uint16_t*>(panel)));
+      else
+        step(k, S::load(reinterpret_cast<const float*>(panel)));
     }
   } else {
     using Layout = PanelLayout<F>;
-    each_group<F>(panel, columns, [&](uint64_t k, const uint8_t* codes, const uint8_t* scales, const uint8_t* block) {
-      const GroupScales<S, F> group(scales, block);
-      constexpr uint32_t low = Layout::nibbles ? 16 : F::group_size;
-      constexpr int mask = Layout::nibbles ? 15 : 255;
-      for (uint32_t j = 0; j < F::group_size; ++j) {
-        const int shift = int(8 * (j % 4) + (j >= low ? 4 : 0));
-        typename S::F32 code = S::code_lanes(codes + 64 * ((j % low) / 4), shift, mask);
-        if constexpr (F::code_offset != 0) code = S::sub(code, S::set(float(F::code_offset)));
-        if constexpr (F::has_minimum) step(k + j, S::fma(group.scale, code, group.minimum));
-        else step(k + j, S::mul(group.scale, code));
-      }
-    });
+    each_group<F>(
+        panel, columns,
+        [&](uint64_t k, const uint8_t* codes, const uint8_t* scales, const uint8_t* block) {
+          const GroupScales<S, F> group(scales, block);
+          constexpr uint32_t low = Layout::nibbles ? 16 : F::group_size;
+          constexpr int mask = Layout::nibbles ? 15 : 255;
+          for (uint32_t j = 0; j < F::group_size; ++j) {
+            const int shift = int(8 * (j % 4) + (j >= low ? 4 : 0));
+            typename S::F32 code = S::code_lanes(codes + 64 * ((j % low) / 4), shift, mask);
+            if constexpr (F::code_offset != 0) code = S::sub(code, S::set(float(F::code_offset)));
+            if constexpr (F::has_minimum)
+              step(k + j, S::fma(group.scale, code, group.minimum));
+            else
+              step(k + j, S::mul(group.scale, code));
+          }
+        });
   }
 }
 
-/// Tiles of `width` columns, then the rest one tile of each smaller size, over panels [first, last).
+/// Tiles of `width` columns, then the rest one tile of each smaller size, over panels [first,
+/// last).
 template <int width, class Tile>
 void column_tiles(uint32_t count, uint64_t first, uint64_t last, Tile tile) {
   // Activations of at most this many columns stay in cache while the panels pass.
@@ -149,9 +164,9 @@ void column_tiles(uint32_t count, uint64_t first, uint64_t last, Tile tile) {
 }
 
 template <class S, int width>
-void matmul(uint32_t format, const uint8_t* panels, uint64_t panel_bytes, uint64_t rows, uint64_t columns,
-            uint64_t first, uint64_t last, const QuantisedRow* x, uint32_t count, const float* bias, float* y,
-            uint64_t y_stride) {
+void matmul(uint32_t format, const uint8_t* panels, uint64_t panel_bytes, uint64_t rows,
+            uint64_t columns, uint64_t first, uint64_t last, const QuantisedRow* x, uint32_t count,
+            const float* bias, float* y, uint64_t y_stride) {
   quant::visit(format, [&]<class F>() {
     if constexpr (!quant::is_float_format<F>)
       column_tiles<width>(count, first, last, [&]<int tile>(uint64_t panel, uint32_t c) {
@@ -164,14 +179,15 @@ void matmul(uint32_t format, const uint8_t* panels, uint64_t panel_bytes, uint64
 }
 
 template <class S, int width>
-void matmul_f32(uint32_t format, const uint8_t* panels, uint64_t panel_bytes, uint64_t rows, uint64_t columns,
-                uint64_t first, uint64_t last, const float* const* x, uint32_t count, const float* bias, float* y,
-                uint64_t y_stride) {
+void matmul_f32(uint32_t format, const uint8_t* panels, uint64_t panel_bytes, uint64_t rows,
+                uint64_t columns, uint64_t first, uint64_t last, const float* const* x,
+                uint32_t count, const float* bias, float* y, uint64_t y_stride) {
   quant::visit(format, [&]<class F>() {
     column_tiles<width>(count, first, last, [&]<int tile>(uint64_t panel, uint32_t c) {
       typename S::F32 total[tile];
       panel_f32<S, F, tile>(panels + panel * panel_bytes, columns, x + c, total);
-      for (int i = 0; i < tile; ++i) store_rows<S>(total[i], bias, panel * panel_rows, rows, y + (c + i) * y_stride);
+      for (int i = 0; i < tile; ++i)
+        store_rows<S>(total[i], bias, panel * panel_rows, rows, y + (c + i) * y_stride);
     });
   });
 }

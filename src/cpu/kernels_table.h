@@ -11,9 +11,9 @@ namespace {
 /// `width`: columns of activations a matmul tile holds in registers.
 template <class S, int width>
 constexpr Kernels make_kernels() {
-  return {S::name,     quantise<S>, matmul<S, width>, matmul_f32<S, 4>,        rms_norm<S>,
-          rope<S>,     swiglu<S>,   add<S>,           attention<S, uint16_t>,  attention<S, float>,
-          to_f16<S>,   S::int8_peak};
+  return {S::name,   quantise<S>, matmul<S, width>, matmul_f32<S, 4>,       rms_norm<S>,
+          rope<S>,   swiglu<S>,   add<S>,           attention<S, uint16_t>, attention<S, float>,
+          to_f16<S>, S::int8_peak};
 }
 
 }  // namespace

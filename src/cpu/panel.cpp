@@ -7,7 +7,8 @@ namespace assay::cpu {
 
 namespace {
 
-/// Writes group `group` of the block at `block` (null: a row beyond the matrix) as row `row` of a panel's group.
+/// Writes group `group` of the block at `block` (null: a row beyond the matrix) as row `row` of a
+/// panel's group.
 template <class F>
 void pack_group(const uint8_t* block, uint32_t group, uint32_t row, uint8_t* out) {
   using Layout = PanelLayout<F>;
@@ -23,7 +24,8 @@ void pack_group(const uint8_t* block, uint32_t group, uint32_t row, uint8_t* out
   uint8_t* scales = out + Layout::code_bytes;
   if constexpr (Layout::super_blocks) {
     scales[row] = block ? uint8_t(F::scale_code(block, group)) : 0;
-    if constexpr (F::has_minimum) scales[panel_rows + row] = block ? uint8_t(F::minimum_code(block, group)) : 0;
+    if constexpr (F::has_minimum)
+      scales[panel_rows + row] = block ? uint8_t(F::minimum_code(block, group)) : 0;
   } else {
     const uint16_t scale = block ? F::scale_bits(block) : uint16_t(0);
     std::memcpy(scales + 2 * row, &scale, 2);
@@ -44,8 +46,10 @@ void pack_panel(const op::Weight& weight, uint64_t panel, uint8_t* out) {
     for (uint64_t b = 0; b < blocks; ++b) {
       const uint8_t* block = source ? source + b * F::block_bytes : nullptr;
       if constexpr (quant::is_float_format<F>) {
-        if (block) std::memcpy(target + row * F::block_bytes, block, F::block_bytes);
-        else std::memset(target + row * F::block_bytes, 0, F::block_bytes);
+        if (block)
+          std::memcpy(target + row * F::block_bytes, block, F::block_bytes);
+        else
+          std::memset(target + row * F::block_bytes, 0, F::block_bytes);
         target += PanelLayout<F>::group_bytes;
       } else {
         using Layout = PanelLayout<F>;
@@ -58,7 +62,8 @@ void pack_panel(const op::Weight& weight, uint64_t panel, uint8_t* out) {
           }
           target += Layout::block_bytes;
         }
-        for (uint32_t group = 0; group < Layout::groups_per_block; ++group, target += Layout::group_bytes)
+        for (uint32_t group = 0; group < Layout::groups_per_block;
+             ++group, target += Layout::group_bytes)
           pack_group<F>(block, group, row, target);
       }
     }
@@ -72,9 +77,12 @@ Panels allocate_panels(const op::Weight& weight) {
   panels.type = weight.type;
   panels.rows = weight.rows;
   panels.columns = weight.columns;
-  quant::visit(weight.type, [&]<class F>() { panels.panel_bytes = PanelLayout<F>::panel_bytes(weight.columns); });
+  quant::visit(weight.type, [&]<class F>() {
+    panels.panel_bytes = PanelLayout<F>::panel_bytes(weight.columns);
+  });
   const uint64_t bytes = (panels.count() * panels.panel_bytes + 63) / 64 * 64;
-  panels.data = {static_cast<uint8_t*>(std::aligned_alloc(64, bytes)), [](uint8_t* p) { std::free(p); }};
+  panels.data = {static_cast<uint8_t*>(std::aligned_alloc(64, bytes)),
+                 [](uint8_t* p) { std::free(p); }};
   return panels;
 }
 

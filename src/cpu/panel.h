@@ -1,9 +1,11 @@
-// Weights packed for the CPU: panels of 16 rows, so that a register's lanes are rows and every row walks its
-// own chain of sums in the contract's order. A panel holds, for each group of k (docs/formats.md):
+// Weights packed for the CPU: panels of 16 rows, so that a register's lanes are rows and every row
+// walks its own chain of sums in the contract's order. A panel holds, for each group of k
+// (docs/formats.md):
 //   codes: lines of 64 bytes, byte 4·row + b of line l is code k = 4·l + b of that row;
 //          formats of at most four bits put code 16 + 4·l + b in the high nibble
 //   scales: 16 × f16, then 16 × f16 minimum where the format has one (block = group), or
-//           16 × int8 scale codes, then 16 × u8 minimum codes, with 16 × f16 d (and dmin) before each super-block
+//           16 × int8 scale codes, then 16 × u8 minimum codes, with 16 × f16 d (and dmin) before
+//           each super-block
 // Float formats: for each k, 16 values. Rows beyond the matrix are zeros.
 #pragma once
 
@@ -24,10 +26,11 @@ struct PanelLayout {
   static constexpr bool is_float = quant::is_float_format<F>;
   static constexpr bool nibbles = !is_float && F::code_bits <= 4;
   static constexpr bool super_blocks = !is_float && F::block_size != F::group_size;
-  static constexpr uint32_t code_bytes = is_float ? panel_rows * F::block_bytes
-                                                  : panel_rows * F::group_size / (nibbles ? 2 : 1);
+  static constexpr uint32_t code_bytes =
+      is_float ? panel_rows * F::block_bytes : panel_rows * F::group_size / (nibbles ? 2 : 1);
   static constexpr uint32_t arrays = F::has_minimum ? 2 : 1;
-  static constexpr uint32_t scale_bytes = is_float ? 0 : arrays * panel_rows * (super_blocks ? 1 : 2);
+  static constexpr uint32_t scale_bytes =
+      is_float ? 0 : arrays * panel_rows * (super_blocks ? 1 : 2);
   static constexpr uint32_t group_bytes = code_bytes + scale_bytes;
   static constexpr uint32_t block_bytes = super_blocks ? arrays * panel_rows * 2 : 0;  // d, dmin
   static constexpr uint32_t groups_per_block = is_float ? 1 : F::block_size / F::group_size;
@@ -38,7 +41,7 @@ struct PanelLayout {
 };
 
 template <class F>
-  requires quant::is_float_format<F>
+requires quant::is_float_format<F>
 struct PanelLayout<F> {
   static constexpr uint32_t group_bytes = panel_rows * F::block_bytes;
   static constexpr uint64_t panel_bytes(uint64_t columns) { return columns * group_bytes; }

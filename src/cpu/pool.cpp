@@ -32,7 +32,9 @@ class DenormalMode {
   explicit DenormalMode(bool flush) : saved_(_mm_getcsr()) {
     if (flush) _mm_setcsr(saved_ | 0x8040u);
   }
-  ~DenormalMode() { _mm_setcsr(saved_); }
+  ~DenormalMode() {
+    _mm_setcsr(saved_);
+  }
 
  private:
   uint32_t saved_;
@@ -43,7 +45,8 @@ class DenormalMode {
 
 }  // namespace
 
-Pool::Pool(uint32_t threads, bool flush_denormals) : threads_(threads), flush_denormals_(flush_denormals) {
+Pool::Pool(uint32_t threads, bool flush_denormals)
+    : threads_(threads), flush_denormals_(flush_denormals) {
   for (uint32_t i = 1; i < threads_; ++i) workers_.emplace_back([this, i] { work(i); });
 }
 

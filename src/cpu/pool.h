@@ -1,5 +1,5 @@
-// Threads that run one function together and meet at barriers. A wait spins for some microseconds and then
-// sleeps, so that a busy neighbour costs little.
+// Threads that run one function together and meet at barriers. A wait spins for some microseconds
+// and then sleeps, so that a busy neighbour costs little.
 #pragma once
 
 #include <atomic>
@@ -12,8 +12,8 @@ namespace assay::cpu {
 
 class Pool {
  public:
-  /// `threads` in all, the caller's among them. With `flush_denormals` each runs with FTZ and DAZ set (a test of
-  /// One Answer: no bit may change).
+  /// `threads` in all, the caller's among them. With `flush_denormals` each runs with FTZ and DAZ
+  /// set (a test of One Answer: no bit may change).
   Pool(uint32_t threads, bool flush_denormals);
   ~Pool();
   Pool(const Pool&) = delete;
@@ -33,7 +33,7 @@ class Pool {
   const std::function<void(uint32_t)>* function_ = nullptr;
   std::atomic<uint32_t> generation_{0};  // raised when there is work (or the end)
   std::atomic<uint32_t> arrived_{0};
-  std::atomic<uint32_t> phase_{0};       // raised when all have arrived at a barrier
+  std::atomic<uint32_t> phase_{0};  // raised when all have arrived at a barrier
   std::atomic<bool> stop_{false};
   std::vector<std::thread> workers_;
 };

@@ -1,5 +1,5 @@
-// Sixteen lanes as two AVX2 registers. Every type is in an unnamed namespace: code compiled for one instruction
-// set must never be merged by the linker with code compiled for another.
+// Sixteen lanes as two AVX2 registers. Every type is in an unnamed namespace: code compiled for one
+// instruction set must never be merged by the linker with code compiled for another.
 #pragma once
 
 #include <immintrin.h>
@@ -30,15 +30,19 @@ struct Avx2 {
             _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(p + 8)))};
   }
   static void store_f16(uint16_t* p, F32 x) {
-    _mm_storeu_si128((__m128i*)p, _mm256_cvtps_ph(x.a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
-    _mm_storeu_si128((__m128i*)(p + 8), _mm256_cvtps_ph(x.b, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    _mm_storeu_si128((__m128i*)p,
+                     _mm256_cvtps_ph(x.a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    _mm_storeu_si128((__m128i*)(p + 8),
+                     _mm256_cvtps_ph(x.b, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
   }
   static F32 add(F32 x, F32 y) { return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)}; }
   static F32 sub(F32 x, F32 y) { return {_mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b)}; }
   static F32 mul(F32 x, F32 y) { return {_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)}; }
   static F32 div(F32 x, F32 y) { return {_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)}; }
   static F32 max(F32 x, F32 y) { return {_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)}; }
-  static F32 fma(F32 x, F32 y, F32 z) { return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)}; }
+  static F32 fma(F32 x, F32 y, F32 z) {
+    return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
+  }
   static F32 negate(F32 x) {
     const __m256 sign = _mm256_set1_ps(-0.0f);
     return {_mm256_xor_ps(x.a, sign), _mm256_xor_ps(x.b, sign)};
@@ -82,7 +86,8 @@ struct Avx2 {
     return to_float({_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)p)),
                      _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)(p + 8)))});
   }
-  /// Sixteen 32-bit words shifted right and masked, as floats: one code of each row of a panel's line.
+  /// Sixteen 32-bit words shifted right and masked, as floats: one code of each row of a panel's
+  /// line.
   static F32 code_lanes(const uint8_t* line, int shift, int mask) {
     const __m256i keep = _mm256_set1_epi32(mask);
     const __m128i count = _mm_cvtsi32_si128(shift);
@@ -95,7 +100,8 @@ struct Avx2 {
   static uint32_t max_magnitude_bits(F32 x, F32 y) {
     const __m256i mask = _mm256_set1_epi32(0x7fffffff);
     const auto bits = [&](__m256 v) { return _mm256_and_si256(_mm256_castps_si256(v), mask); };
-    const __m256i m = _mm256_max_epu32(_mm256_max_epu32(bits(x.a), bits(x.b)), _mm256_max_epu32(bits(y.a), bits(y.b)));
+    const __m256i m = _mm256_max_epu32(_mm256_max_epu32(bits(x.a), bits(x.b)),
+                                       _mm256_max_epu32(bits(y.a), bits(y.b)));
     __m128i r = _mm_max_epu32(_mm256_castsi256_si128(m), _mm256_extracti128_si256(m, 1));
     r = _mm_max_epu32(r, _mm_shuffle_epi32(r, 0x4e));
     r = _mm_max_epu32(r, _mm_shuffle_epi32(r, 0xb1));
@@ -107,7 +113,8 @@ struct Avx2 {
     const __m256i a = _mm256_cvtps_epi32(_mm256_mul_ps(x.a, scale));
     const __m256i b = _mm256_cvtps_epi32(_mm256_mul_ps(x.b, scale));
     const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8);
-    _mm_storeu_si128((__m128i*)p, _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
+    _mm_storeu_si128((__m128i*)p, _mm_packs_epi16(_mm256_castsi256_si128(words),
+                                                  _mm256_extracti128_si256(words, 1)));
     const __m256i pairs = _mm256_add_epi32(a, b);
     __m128i r = _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
     r = _mm_add_epi32(r, _mm_shuffle_epi32(r, 0x4e));
@@ -148,8 +155,9 @@ struct Avx2 {
     return _mm256_set1_epi32(four);
   }
 
-  /// dot[c][row] = Σ_k code[row][k]·x[c][k] over one group of 32: nibble codes (256 bytes of panel).
-  /// Sixteen-bit sums cannot saturate: 8 steps of two products are at most 16·15·127 = 30480.
+  /// dot[c][row] = Σ_k code[row][k]·x[c][k] over one group of 32: nibble codes (256 bytes of
+  /// panel). Sixteen-bit sums cannot saturate: 8 steps of two products are at most 16·15·127 =
+  /// 30480.
   template <int columns>
   static void dot_nibbles(const uint8_t* codes, const int8_t* const* x, I32* dot) {
     const __m256i low_mask = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
@@ -172,13 +180,16 @@ struct Avx2 {
         b[c] = _mm256_add_epi16(b[c], _mm256_maddubs_epi16(hb, v));
       }
     }
-    for (int c = 0; c < columns; ++c) dot[c] = {_mm256_madd_epi16(a[c], ones), _mm256_madd_epi16(b[c], ones)};
+    for (int c = 0; c < columns; ++c)
+      dot[c] = {_mm256_madd_epi16(a[c], ones), _mm256_madd_epi16(b[c], ones)};
   }
 
-  /// The same over `lines`·4 byte codes of at most `bits` bits, plus start[c] in every lane. Up to six bits two
-  /// steps fit sixteen bits (4·63·127 = 32004); wider codes go by sign and magnitude (2·128·127 = 32512).
+  /// The same over `lines`·4 byte codes of at most `bits` bits, plus start[c] in every lane. Up to
+  /// six bits two steps fit sixteen bits (4·63·127 = 32004); wider codes go by sign and magnitude
+  /// (2·128·127 = 32512).
   template <int columns, int lines, int bits, int offset>
-  static void dot_bytes(const uint8_t* codes, const int8_t* const* x, const int32_t* sums, I32* dot) {
+  static void dot_bytes(const uint8_t* codes, const int8_t* const* x, const int32_t* sums,
+                        I32* dot) {
     const __m256i ones = _mm256_set1_epi16(1);
     if constexpr (bits <= 6) {
       for (int c = 0; c < columns; ++c) dot[c].a = dot[c].b = _mm256_set1_epi32(-offset * sums[c]);
@@ -188,8 +199,10 @@ struct Avx2 {
         const __m256i za = _mm256_loadu_si256(p + 2), zb = _mm256_loadu_si256(p + 3);
         for (int c = 0; c < columns; ++c) {
           const __m256i v = broadcast4(x[c] + 4 * line), u = broadcast4(x[c] + 4 * line + 4);
-          const __m256i sa = _mm256_add_epi16(_mm256_maddubs_epi16(wa, v), _mm256_maddubs_epi16(za, u));
-          const __m256i sb = _mm256_add_epi16(_mm256_maddubs_epi16(wb, v), _mm256_maddubs_epi16(zb, u));
+          const __m256i sa =
+              _mm256_add_epi16(_mm256_maddubs_epi16(wa, v), _mm256_maddubs_epi16(za, u));
+          const __m256i sb =
+              _mm256_add_epi16(_mm256_maddubs_epi16(wb, v), _mm256_maddubs_epi16(zb, u));
           dot[c].a = _mm256_add_epi32(dot[c].a, _mm256_madd_epi16(sa, ones));
           dot[c].b = _mm256_add_epi32(dot[c].b, _mm256_madd_epi16(sb, ones));
         }

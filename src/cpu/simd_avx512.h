@@ -17,9 +17,12 @@ struct Avx512 {
   static F32 set(float x) { return _mm512_set1_ps(x); }
   static F32 load(const float* p) { return _mm512_loadu_ps(p); }
   static void store(float* p, F32 x) { _mm512_storeu_ps(p, x); }
-  static F32 load_f16(const uint16_t* p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p)); }
+  static F32 load_f16(const uint16_t* p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
+  }
   static void store_f16(uint16_t* p, F32 x) {
-    _mm256_storeu_si256((__m256i*)p, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    _mm256_storeu_si256((__m256i*)p,
+                        _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
   }
   static F32 add(F32 x, F32 y) { return _mm512_add_ps(x, y); }
   static F32 sub(F32 x, F32 y) { return _mm512_sub_ps(x, y); }
@@ -29,7 +32,8 @@ struct Avx512 {
   static F32 fma(F32 x, F32 y, F32 z) { return _mm512_fmadd_ps(x, y, z); }
   static F32 negate(F32 x) { return _mm512_xor_ps(x, _mm512_set1_ps(-0.0f)); }
   static F32 floor_tiny(F32 x, float limit) {
-    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(_mm512_abs_ps(x), _mm512_set1_ps(limit), _CMP_NLT_UQ), x);
+    return _mm512_maskz_mov_ps(
+        _mm512_cmp_ps_mask(_mm512_abs_ps(x), _mm512_set1_ps(limit), _CMP_NLT_UQ), x);
   }
   static F32 zero_where_less(F32 value, F32 x, float bound) {
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, _mm512_set1_ps(bound), _CMP_NLT_UQ), value);
@@ -45,16 +49,21 @@ struct Avx512 {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(n, _mm512_set1_epi32(127)), 23));
   }
   static F32 to_float(I32 x) { return _mm512_cvtepi32_ps(x); }
-  static F32 load_i8(const uint8_t* p) { return to_float(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p))); }
-  static F32 load_u8(const uint8_t* p) { return to_float(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)p))); }
+  static F32 load_i8(const uint8_t* p) {
+    return to_float(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)));
+  }
+  static F32 load_u8(const uint8_t* p) {
+    return to_float(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)p)));
+  }
   static F32 code_lanes(const uint8_t* line, int shift, int mask) {
     const __m512i words = _mm512_srl_epi32(_mm512_loadu_si512(line), _mm_cvtsi32_si128(shift));
     return to_float(_mm512_and_si512(words, _mm512_set1_epi32(mask)));
   }
   static uint32_t max_magnitude_bits(F32 x, F32 y) {
     const __m512i mask = _mm512_set1_epi32(0x7fffffff);
-    return _mm512_reduce_max_epu32(_mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(x), mask),
-                                                    _mm512_and_si512(_mm512_castps_si512(y), mask)));
+    return _mm512_reduce_max_epu32(
+        _mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(x), mask),
+                         _mm512_and_si512(_mm512_castps_si512(y), mask)));
   }
   static int32_t quantise(F32 x, float inverse, int8_t* p) {
     const __m512i codes = _mm512_cvtps_epi32(_mm512_mul_ps(x, _mm512_set1_ps(inverse)));
@@ -104,11 +113,13 @@ struct Avx512 {
   }
 
   template <int columns, int lines, int bits, int offset>
-  static void dot_bytes(const uint8_t* codes, const int8_t* const* x, const int32_t* sums, I32* dot) {
+  static void dot_bytes(const uint8_t* codes, const int8_t* const* x, const int32_t* sums,
+                        I32* dot) {
     for (int c = 0; c < columns; ++c) dot[c] = _mm512_set1_epi32(-offset * sums[c]);
     for (int line = 0; line < lines; ++line) {
       const __m512i w = _mm512_loadu_si512(codes + 64 * line);
-      for (int c = 0; c < columns; ++c) dot[c] = _mm512_dpbusd_epi32(dot[c], w, broadcast4(x[c] + 4 * line));
+      for (int c = 0; c < columns; ++c)
+        dot[c] = _mm512_dpbusd_epi32(dot[c], w, broadcast4(x[c] + 4 * line));
     }
   }
 };

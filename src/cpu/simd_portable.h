@@ -1,5 +1,5 @@
-// Sixteen lanes as an array: the plain fallback for any machine, and the form the others are tested against.
-// The same words as simd_avx2.h.
+// Sixteen lanes as an array: the plain fallback for any machine, and the form the others are tested
+// against. The same words as simd_avx2.h.
 #pragma once
 
 #include <cmath>
@@ -26,28 +26,45 @@ struct Portable {
     return r;
   }
   static F32 zero() { return set(0.0f); }
-  static F32 set(float x) { return each<F32>([&](int) { return x; }); }
-  static F32 load(const float* p) { return each<F32>([&](int i) { return p[i]; }); }
+  static F32 set(float x) {
+    return each<F32>([&](int) { return x; });
+  }
+  static F32 load(const float* p) {
+    return each<F32>([&](int i) { return p[i]; });
+  }
   static void store(float* p, F32 x) {
     for (int i = 0; i < 16; ++i) p[i] = x.lane[i];
   }
-  static F32 load_f16(const uint16_t* p) { return each<F32>([&](int i) { return k_f16_to_f32(p[i]); }); }
+  static F32 load_f16(const uint16_t* p) {
+    return each<F32>([&](int i) { return k_f16_to_f32(p[i]); });
+  }
   static void store_f16(uint16_t* p, F32 x) {
     for (int i = 0; i < 16; ++i) p[i] = k_f32_to_f16(x.lane[i]);
   }
-  static F32 add(F32 x, F32 y) { return each<F32>([&](int i) { return x.lane[i] + y.lane[i]; }); }
-  static F32 sub(F32 x, F32 y) { return each<F32>([&](int i) { return x.lane[i] - y.lane[i]; }); }
-  static F32 mul(F32 x, F32 y) { return each<F32>([&](int i) { return x.lane[i] * y.lane[i]; }); }
-  static F32 div(F32 x, F32 y) { return each<F32>([&](int i) { return x.lane[i] / y.lane[i]; }); }
+  static F32 add(F32 x, F32 y) {
+    return each<F32>([&](int i) { return x.lane[i] + y.lane[i]; });
+  }
+  static F32 sub(F32 x, F32 y) {
+    return each<F32>([&](int i) { return x.lane[i] - y.lane[i]; });
+  }
+  static F32 mul(F32 x, F32 y) {
+    return each<F32>([&](int i) { return x.lane[i] * y.lane[i]; });
+  }
+  static F32 div(F32 x, F32 y) {
+    return each<F32>([&](int i) { return x.lane[i] / y.lane[i]; });
+  }
   static F32 max(F32 x, F32 y) {
     return each<F32>([&](int i) { return x.lane[i] > y.lane[i] ? x.lane[i] : y.lane[i]; });
   }
   static F32 fma(F32 x, F32 y, F32 z) {
     return each<F32>([&](int i) { return k_fma(x.lane[i], y.lane[i], z.lane[i]); });
   }
-  static F32 negate(F32 x) { return each<F32>([&](int i) { return -x.lane[i]; }); }
+  static F32 negate(F32 x) {
+    return each<F32>([&](int i) { return -x.lane[i]; });
+  }
   static F32 floor_tiny(F32 x, float limit) {
-    return each<F32>([&](int i) { return x.lane[i] > -limit && x.lane[i] < limit ? 0.0f : x.lane[i]; });
+    return each<F32>(
+        [&](int i) { return x.lane[i] > -limit && x.lane[i] < limit ? 0.0f : x.lane[i]; });
   }
   static F32 zero_where_less(F32 value, F32 x, float bound) {
     return each<F32>([&](int i) { return x.lane[i] < bound ? 0.0f : value.lane[i]; });
@@ -57,23 +74,35 @@ struct Portable {
   }
   /// Lanes outside int32 (or NaN) give 0: their results are replaced or NaN anyway.
   static I32 truncate(F32 x) {
-    return each<I32>([&](int i) { return std::fabs(x.lane[i]) < 0x1p31f ? int32_t(x.lane[i]) : 0; });
+    return each<I32>(
+        [&](int i) { return std::fabs(x.lane[i]) < 0x1p31f ? int32_t(x.lane[i]) : 0; });
   }
-  static I32 half(I32 x) { return each<I32>([&](int i) { return x.lane[i] >> 1; }); }
-  static I32 sub(I32 x, I32 y) { return each<I32>([&](int i) { return x.lane[i] - y.lane[i]; }); }
+  static I32 half(I32 x) {
+    return each<I32>([&](int i) { return x.lane[i] >> 1; });
+  }
+  static I32 sub(I32 x, I32 y) {
+    return each<I32>([&](int i) { return x.lane[i] - y.lane[i]; });
+  }
   static F32 power_of_two(I32 n) {
     return each<F32>([&](int i) { return k_float(uint32_t(n.lane[i] + 127) << 23); });
   }
-  static F32 to_float(I32 x) { return each<F32>([&](int i) { return float(x.lane[i]); }); }
-  static F32 load_i8(const uint8_t* p) { return each<F32>([&](int i) { return float(int8_t(p[i])); }); }
-  static F32 load_u8(const uint8_t* p) { return each<F32>([&](int i) { return float(p[i]); }); }
+  static F32 to_float(I32 x) {
+    return each<F32>([&](int i) { return float(x.lane[i]); });
+  }
+  static F32 load_i8(const uint8_t* p) {
+    return each<F32>([&](int i) { return float(int8_t(p[i])); });
+  }
+  static F32 load_u8(const uint8_t* p) {
+    return each<F32>([&](int i) { return float(p[i]); });
+  }
   static F32 code_lanes(const uint8_t* line, int shift, int mask) {
     return each<F32>([&](int i) { return float((line[4 * i + shift / 8] >> (shift % 8)) & mask); });
   }
   static uint32_t max_magnitude_bits(F32 x, F32 y) {
     uint32_t largest = 0;
     for (const F32* v : {&x, &y})
-      for (float lane : v->lane) largest = largest > (k_bits(lane) & 0x7fffffffu) ? largest : k_bits(lane) & 0x7fffffffu;
+      for (float lane : v->lane)
+        largest = largest > (k_bits(lane) & 0x7fffffffu) ? largest : k_bits(lane) & 0x7fffffffu;
     return largest;
   }
   static int32_t quantise(F32 x, float inverse, int8_t* p) {
@@ -122,7 +151,8 @@ struct Portable {
   }
 
   template <int columns, int lines, int bits, int offset>
-  static void dot_bytes(const uint8_t* codes, const int8_t* const* x, const int32_t* sums, I32* dot) {
+  static void dot_bytes(const uint8_t* codes, const int8_t* const* x, const int32_t* sums,
+                        I32* dot) {
     for (int c = 0; c < columns; ++c)
       dot[c] = each<I32>([&](int row) {
         int32_t sum = -offset * sums[c];

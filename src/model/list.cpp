@@ -29,13 +29,15 @@ std::vector<std::string> architectures() {
 Result<op::Program> build(const gguf::File& file) {
   const auto name = file.string_value("general.architecture");
   if (!name) return name.error();
-  if (!*name) return Error{"'" + file.path() + "' does not name its architecture (general.architecture)"};
+  if (!*name)
+    return Error{"'" + file.path() + "' does not name its architecture (general.architecture)"};
   std::string supported;
   for (const Architecture& architecture : list) {
     if (architecture.name == **name) return architecture.build(file);
     supported += (supported.empty() ? "" : ", ") + std::string(architecture.name);
   }
-  return Error{"architecture '" + std::string(**name) + "' is not supported; supported: " + supported};
+  return Error{"architecture '" + std::string(**name) +
+               "' is not supported; supported: " + supported};
 }
 
 }  // namespace assay::model

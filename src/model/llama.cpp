@@ -26,15 +26,22 @@ constexpr uint32_t limit = 1u << 20;  // far above any model's width, far below 
 void read_rope(Reader& read, const gguf::File& file, Numbers& n) {
   op::RopeParameters& rope = n.rope;
   rope.dimensions = read.integer_or("rope.dimension_count", 2, n.key_dim, n.key_dim);
-  if (rope.dimensions % 2) read.fail(fmt::format("llama.rope.dimension_count {} is odd", rope.dimensions));
+  if (rope.dimensions % 2)
+    read.fail(fmt::format("llama.rope.dimension_count {} is odd", rope.dimensions));
   rope.base = read.real_or("rope.freq_base", 1.0, 1e12, 10000.0);
-  rope.factor = read.real_or("rope.scaling.factor", 1e-3, 1e6, read.real_or("rope.scale_linear", 1e-3, 1e6, 1.0));
-  const std::string scaling = read.text_or("rope.scaling.type", rope.factor == 1.0 ? "none" : "linear");
-  if (scaling == "linear") rope.scaling = op::RopeScaling::linear;
-  else if (scaling == "yarn") rope.scaling = op::RopeScaling::yarn;
+  rope.factor = read.real_or("rope.scaling.factor", 1e-3, 1e6,
+                             read.real_or("rope.scale_linear", 1e-3, 1e6, 1.0));
+  const std::string scaling =
+      read.text_or("rope.scaling.type", rope.factor == 1.0 ? "none" : "linear");
+  if (scaling == "linear")
+    rope.scaling = op::RopeScaling::linear;
+  else if (scaling == "yarn")
+    rope.scaling = op::RopeScaling::yarn;
   else if (scaling != "none")
-    read.fail(fmt::format("llama.rope.scaling.type '{}' is not supported; supported: none, linear, yarn", scaling));
-  rope.original_context = read.integer_or("rope.scaling.original_context_length", 1, 1u << 31, n.context);
+    read.fail(fmt::format(
+        "llama.rope.scaling.type '{}' is not supported; supported: none, linear, yarn", scaling));
+  rope.original_context =
+      read.integer_or("rope.scaling.original_context_length", 1, 1u << 31, n.context);
   rope.attention_factor = read.real_or("rope.scaling.attn_factor", 1e-3, 1e3, 1.0);
   rope.beta_fast = read.real_or("rope.scaling.yarn_beta_fast", 1e-3, 1e6, 32.0);
   rope.beta_slow = read.real_or("rope.scaling.yarn_beta_slow", 1e-3, 1e6, 1.0);
@@ -45,7 +52,8 @@ void read_rope(Reader& read, const gguf::File& file, Numbers& n) {
   n.rope_factors.resize(factors.columns);
   quant::decode_row(factors.type, factors.data, n.rope_factors);
   for (float factor : n.rope_factors)
-    if (!(factor > 1e-6f && factor < 1e6f)) read.fail("rope_freqs.weight holds a factor outside 1e-6 to 1e6");
+    if (!(factor > 1e-6f && factor < 1e6f))
+      read.fail("rope_freqs.weight holds a factor outside 1e-6 to 1e6");
   rope.factors = n.rope_factors;
 }
 
@@ -60,29 +68,37 @@ Numbers read_numbers(Reader& read, const gguf::File& file) {
   n.eps = float(read.real("attention.layer_norm_rms_epsilon", 1e-30, 1.0));
   if (read.failed()) return n;
   if (n.heads % n.kv_heads)
-    read.fail(fmt::format("llama.attention.head_count {} is not a multiple of head_count_kv {}", n.heads, n.kv_heads));
+    read.fail(fmt::format("llama.attention.head_count {} is not a multiple of head_count_kv {}",
+                          n.heads, n.kv_heads));
   n.key_dim = read.integer_or("attention.key_length", 1, 65536, n.width / n.heads);
   n.value_dim = read.integer_or("attention.value_length", 1, 65536, n.width / n.heads);
   if (n.width % n.heads && !file.find("llama.attention.key_length"))
-    read.fail(fmt::format("llama.embedding_length {} is not a multiple of head_count {}", n.width, n.heads));
+    read.fail(fmt::format("llama.embedding_length {} is not a multiple of head_count {}", n.width,
+                          n.heads));
   if (n.key_dim == 0 || n.value_dim == 0) read.fail("the head dimension is zero");
   if (read.failed()) return n;
-  n.attention_scale = float(read.real_or("attention.scale", 1e-6, 1e6, 1.0 / std::sqrt(double(n.key_dim))));
+  n.attention_scale =
+      float(read.real_or("attention.scale", 1e-6, 1e6, 1.0 / std::sqrt(double(n.key_dim))));
   read_rope(read, file, n);
-  for (const char* name : {"expert_count", "expert_used_count", "attention.sliding_window", "logit_scale",
-                           "residual_scale", "embedding_scale", "attention.clamp_kqv",
-                           "attn_logit_softcapping", "final_logit_softcapping", "use_parallel_residual"})
+  for (const char* name :
+       {"expert_count", "expert_used_count", "attention.sliding_window", "logit_scale",
+        "residual_scale", "embedding_scale", "attention.clamp_kqv", "attn_logit_softcapping",
+        "final_logit_softcapping", "use_parallel_residual"})
     read.refuse(name);
   const gguf::Tensor* embedding = file.find_tensor("token_embd.weight");
   const uint64_t rows = embedding ? embedding->dims[1] : 0;
   if (rows == 0 || rows > (1u << 24))
-    read.fail(embedding ? fmt::format("token_embd.weight has {} rows", rows) : "tensor 'token_embd.weight' is missing");
+    read.fail(embedding ? fmt::format("token_embd.weight has {} rows", rows)
+                        : "tensor 'token_embd.weight' is missing");
   n.vocabulary = uint32_t(rows);
   if (read.integer_or("vocab_size", 1, 1u << 24, n.vocabulary) != n.vocabulary)
-    read.fail(fmt::format("llama.vocab_size differs from the {} rows of token_embd.weight", n.vocabulary));
+    read.fail(fmt::format("llama.vocab_size differs from the {} rows of token_embd.weight",
+                          n.vocabulary));
   if (const gguf::Value* tokens = file.find("tokenizer.ggml.tokens"))
-    if (const auto* array = std::get_if<gguf::Array>(&tokens->data); array && array->count > n.vocabulary)
-      read.fail(fmt::format("the tokenizer has {} tokens, token_embd.weight only {} rows", array->count, n.vocabulary));
+    if (const auto* array = std::get_if<gguf::Array>(&tokens->data);
+        array && array->count > n.vocabulary)
+      read.fail(fmt::format("the tokenizer has {} tokens, token_embd.weight only {} rows",
+                            array->count, n.vocabulary));
   return n;
 }
 
@@ -92,9 +108,10 @@ struct Builder {
   Reader& read;
   const Numbers& n;
 
-  uint32_t matmul(const std::string& output, uint32_t input, const std::string& tensor, uint32_t rows,
-                  uint32_t layer, bool selected = false) {
-    op::Operation operation{op::Kind::matmul, output, {input}, op::none, op::none, op::none, layer, 0, 0};
+  uint32_t matmul(const std::string& output, uint32_t input, const std::string& tensor,
+                  uint32_t rows, uint32_t layer, bool selected = false) {
+    op::Operation operation{op::Kind::matmul, output, {input}, op::none, op::none,
+                            op::none,         layer,  0,       0};
     const uint32_t columns = program.values[input].width;
     const op::Weight weight = read.matrix(tensor + ".weight", rows, columns);
     op::Weight bias;
@@ -106,19 +123,27 @@ struct Builder {
     return program.add_operation(operation);
   }
 
-  uint32_t norm(const std::string& output, uint32_t input, const std::string& tensor, uint32_t layer,
-                bool selected = false) {
+  uint32_t norm(const std::string& output, uint32_t input, const std::string& tensor,
+                uint32_t layer, bool selected = false) {
     const op::Weight weight = read.vector(tensor, n.width);
     if (read.failed()) return input;
     const uint32_t index = program.add_weight(weight);
-    return program.add_operation({op::Kind::rms_norm, output, {input}, program.add_value(output, n.width, selected),
-                                  index, op::none, layer, n.eps, 0});
+    return program.add_operation({op::Kind::rms_norm,
+                                  output,
+                                  {input},
+                                  program.add_value(output, n.width, selected),
+                                  index,
+                                  op::none,
+                                  layer,
+                                  n.eps,
+                                  0});
   }
 
-  uint32_t plain(op::Kind kind, const std::string& output, std::vector<uint32_t> inputs, uint32_t width,
-                 uint32_t layer, uint32_t heads = 0, bool selected = false) {
-    return program.add_operation({kind, output, std::move(inputs), program.add_value(output, width, selected),
-                                  op::none, op::none, layer, 0, heads});
+  uint32_t plain(op::Kind kind, const std::string& output, std::vector<uint32_t> inputs,
+                 uint32_t width, uint32_t layer, uint32_t heads = 0, bool selected = false) {
+    return program.add_operation({kind, output, std::move(inputs),
+                                  program.add_value(output, width, selected), op::none, op::none,
+                                  layer, 0, heads});
   }
 
   /// One block: x += attention(norm(x)); x += ffn(norm(x)).
@@ -131,10 +156,14 @@ struct Builder {
     const uint32_t k = matmul(blk + "k", normed, blk + "attn_k", key_width, layer);
     const uint32_t v = matmul(blk + "v", normed, blk + "attn_v", value_width, layer);
     if (read.failed()) return x;
-    const uint32_t q_rope = plain(op::Kind::rope, blk + "q_rope", {q}, n.heads * n.key_dim, layer, n.heads);
-    const uint32_t k_rope = plain(op::Kind::rope, blk + "k_rope", {k}, key_width, layer, n.kv_heads);
-    program.add_operation({op::Kind::kv_store, blk + "kv", {k_rope, v}, op::none, op::none, op::none, layer, 0, 0});
-    const uint32_t kqv = plain(op::Kind::attention, blk + "kqv", {q_rope}, n.heads * n.value_dim, layer, n.heads);
+    const uint32_t q_rope =
+        plain(op::Kind::rope, blk + "q_rope", {q}, n.heads * n.key_dim, layer, n.heads);
+    const uint32_t k_rope =
+        plain(op::Kind::rope, blk + "k_rope", {k}, key_width, layer, n.kv_heads);
+    program.add_operation(
+        {op::Kind::kv_store, blk + "kv", {k_rope, v}, op::none, op::none, op::none, layer, 0, 0});
+    const uint32_t kqv =
+        plain(op::Kind::attention, blk + "kqv", {q_rope}, n.heads * n.value_dim, layer, n.heads);
     const uint32_t out = matmul(blk + "attn_out", kqv, blk + "attn_output", n.width, layer);
     if (read.failed()) return x;
     const uint32_t middle = plain(op::Kind::add, blk + "attn_residual", {x, out}, n.width, layer);
@@ -161,19 +190,28 @@ Result<op::Program> build_llama(const gguf::File& file) {
   program.width = n.width;
   program.layers = n.layers;
   program.trained_context = n.context;
-  program.rope = op::make_rope(n.rope, true);  // GGUF files of this architecture hold Q and K for adjacent pairs
+  program.rope = op::make_rope(
+      n.rope, true);  // GGUF files of this architecture hold Q and K for adjacent pairs
   program.attention = {n.heads, n.kv_heads, n.key_dim, n.value_dim, n.attention_scale};
 
   Builder build{program, read, n};
   const op::Weight embedding = read.matrix("token_embd.weight", n.vocabulary, n.width);
   if (read.failed()) return read.error();
-  uint32_t x = program.add_operation({op::Kind::embed, "embd", {}, program.add_value("embd", n.width),
-                                      program.add_weight(embedding), op::none, op::none, 0, 0});
+  uint32_t x = program.add_operation({op::Kind::embed,
+                                      "embd",
+                                      {},
+                                      program.add_value("embd", n.width),
+                                      program.add_weight(embedding),
+                                      op::none,
+                                      op::none,
+                                      0,
+                                      0});
   for (uint32_t layer = 0; layer < n.layers && !read.failed(); ++layer) x = build.block(x, layer);
   if (read.failed()) return read.error();
   x = build.plain(op::Kind::select_rows, "out_selected", {x}, n.width, op::none, 0, true);
   x = build.norm("out_norm", x, "output_norm.weight", op::none, true);
-  const char* head = read.has_tensor("output.weight") ? "output" : "token_embd";  // absent: tied to the embedding
+  const char* head =
+      read.has_tensor("output.weight") ? "output" : "token_embd";  // absent: tied to the embedding
   build.matmul("logits", x, head, n.vocabulary, op::none, true);
   read.refuse_unused_tensors();
   if (read.failed()) return read.error();

@@ -1,4 +1,5 @@
-// Llama 1 to 3.x, Mistral, TinyLlama, SmolLM2: pre-norm blocks of grouped-query attention with RoPE and SwiGLU.
+// Llama 1 to 3.x, Mistral, TinyLlama, SmolLM2: pre-norm blocks of grouped-query attention with RoPE
+// and SwiGLU.
 #pragma once
 
 #include "model/model.h"

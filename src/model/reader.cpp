@@ -71,7 +71,9 @@ void Reader::refuse(std::string_view name) {
         return false;
       },
       value->data);
-  if (!zero) fail(fmt::format("{} is set, and assay's '{}' does not implement it", key(name), architecture_));
+  if (!zero)
+    fail(
+        fmt::format("{} is set, and assay's '{}' does not implement it", key(name), architecture_));
 }
 
 op::Weight Reader::matrix(const std::string& name, uint64_t rows, uint64_t columns) {
@@ -107,8 +109,9 @@ op::Weight Reader::vector(const std::string& name, uint64_t columns) {
 void Reader::refuse_unused_tensors() {
   for (const gguf::Tensor& tensor : file_.tensors())
     if (!used_.contains(std::string(tensor.name)))
-      fail(fmt::format("tensor '{}' is none that assay's '{}' uses: the file's model is another variant",
-                       tensor.name, architecture_));
+      fail(fmt::format(
+          "tensor '{}' is none that assay's '{}' uses: the file's model is another variant",
+          tensor.name, architecture_));
 }
 
 }  // namespace assay::model

@@ -1,5 +1,5 @@
-// Reads hyper-parameters and tensors of one file and keeps the first error, so that an architecture reads like
-// its list of numbers and tensors.
+// Reads hyper-parameters and tensors of one file and keeps the first error, so that an architecture
+// reads like its list of numbers and tensors.
 #pragma once
 
 #include <cstdint>

@@ -16,20 +16,24 @@ enum class CacheType { f16, f32 };
 enum class Contract { assay1, f32 };  ///< f32: activations are not quantised (CPU only)
 
 struct ExecutorOptions {
-  uint32_t threads = 0;                 ///< 0: the machine's cores
-  uint32_t context = 0;                 ///< positions a sequence can hold
-  uint32_t sequences = 1;               ///< caches
-  uint32_t batch = 512;                 ///< most tokens in one step
+  uint32_t threads = 0;    ///< 0: the machine's cores
+  uint32_t context = 0;    ///< positions a sequence can hold
+  uint32_t sequences = 1;  ///< caches
+  uint32_t batch = 512;    ///< most tokens in one step
   CacheType cache = CacheType::f16;
   Contract contract = Contract::assay1;
-  std::string isa;                      ///< "" picks the best; else avx2, avx512, portable
-  bool flush_denormals = false;         ///< runs with FTZ and DAZ set: a test of One Answer, no bit may change
-  std::function<void(uint64_t done, uint64_t total)> progress;   ///< weight bytes prepared; may be empty
-  std::function<void(std::span<const uint8_t>)> release;  ///< called with weight bytes no longer read; may be empty
+  std::string isa;  ///< "" picks the best; else avx2, avx512, portable
+  bool flush_denormals =
+      false;  ///< runs with FTZ and DAZ set: a test of One Answer, no bit may change
+  std::function<void(uint64_t done, uint64_t total)>
+      progress;  ///< weight bytes prepared; may be empty
+  std::function<void(std::span<const uint8_t>)>
+      release;  ///< called with weight bytes no longer read; may be empty
 };
 
-/// Sees each operation's result as the executor finished it. `output` is (rows, width) f32; for kv_store it is
-/// the new keys, then the new values, as the cache holds them (converted to f32), each (tokens, kv_heads·dim).
+/// Sees each operation's result as the executor finished it. `output` is (rows, width) f32; for
+/// kv_store it is the new keys, then the new values, as the cache holds them (converted to f32),
+/// each (tokens, kv_heads·dim).
 using Sink = std::function<void(const Operation&, std::span<const float> output)>;
 
 class Executor {

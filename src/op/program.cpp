@@ -7,8 +7,9 @@
 namespace assay::op {
 
 std::string_view name_of(Kind kind) {
-  static constexpr std::array<std::string_view, 9> names = {
-      "embed", "rms_norm", "matmul", "rope", "kv_store", "attention", "swiglu", "add", "select_rows"};
+  static constexpr std::array<std::string_view, 9> names = {"embed",  "rms_norm", "matmul",
+                                                            "rope",   "kv_store", "attention",
+                                                            "swiglu", "add",      "select_rows"};
   return names[size_t(kind)];
 }
 
@@ -33,17 +34,19 @@ bool shapes_fit(const Program& program, const Operation& operation) {
   const Weight* weight = operation.weight == none ? nullptr : &program.weights[operation.weight];
   const Attention& attention = program.attention;
   switch (operation.kind) {
-    case Kind::embed: return operation.inputs.empty() && weight && weight->columns == out;
+    case Kind::embed:
+      return operation.inputs.empty() && weight && weight->columns == out;
     case Kind::rms_norm:
-      return operation.inputs.size() == 1 && weight && weight->rows == 1 && weight->columns == out &&
-             width(0) == out && operation.eps > 0;
+      return operation.inputs.size() == 1 && weight && weight->rows == 1 &&
+             weight->columns == out && width(0) == out && operation.eps > 0;
     case Kind::matmul:
       return operation.inputs.size() == 1 && weight && weight->columns == width(0) &&
              weight->rows == out &&
              (operation.bias == none || program.weights[operation.bias].columns == out);
     case Kind::rope:
       return operation.inputs.size() == 1 && width(0) == out && operation.heads > 0 &&
-             out == operation.heads * attention.key_dim && program.rope.dimensions <= attention.key_dim;
+             out == operation.heads * attention.key_dim &&
+             program.rope.dimensions <= attention.key_dim;
     case Kind::kv_store:
       return operation.inputs.size() == 2 && operation.layer < program.layers &&
              width(0) == attention.kv_heads * attention.key_dim &&
@@ -54,8 +57,10 @@ bool shapes_fit(const Program& program, const Operation& operation) {
              out == attention.heads * attention.value_dim &&
              attention.heads % attention.kv_heads == 0;
     case Kind::swiglu:
-    case Kind::add: return operation.inputs.size() == 2 && width(0) == out && width(1) == out;
-    case Kind::select_rows: return operation.inputs.size() == 1 && width(0) == out;
+    case Kind::add:
+      return operation.inputs.size() == 2 && width(0) == out && width(1) == out;
+    case Kind::select_rows:
+      return operation.inputs.size() == 1 && width(0) == out;
   }
   return false;
 }
@@ -64,7 +69,8 @@ bool shapes_fit(const Program& program, const Operation& operation) {
 
 uint32_t Program::add_operation(Operation operation) {
   if (!shapes_fit(*this, operation))
-    throw std::logic_error("operation '" + operation.name + "' does not fit its inputs, weight or output");
+    throw std::logic_error("operation '" + operation.name +
+                           "' does not fit its inputs, weight or output");
   operations.push_back(std::move(operation));
   return operations.back().output;
 }

@@ -13,7 +13,8 @@ constexpr double ln2 = 0x1.62e42fefa39efp-1;
 constexpr double pi = 0x1.921fb54442d18p+1;
 
 double natural_log(double x) {
-  // ln x by Newton on e^y = x from our own `power`, so that no libm is asked; x is within 1e-6 … 1e12 here.
+  // ln x by Newton on e^y = x from our own `power`, so that no libm is asked; x is within 1e-6 …
+  // 1e12 here.
   double y = 0.0;
   for (double rest = x; rest >= 2.0; rest *= 0.5) y += ln2;
   constexpr double e = 0x1.5bf0a8b145769p+1;
@@ -40,7 +41,9 @@ Rope make_rope(const RopeParameters& p, bool adjacent) {
   const bool yarn = p.scaling == RopeScaling::yarn && p.factor != 1.0;
   double low = 0.0, high = 0.0;
   if (yarn) {
-    const auto whole = [](double x) { return double(int64_t(x)) - (x < double(int64_t(x)) ? 1.0 : 0.0); };
+    const auto whole = [](double x) {
+      return double(int64_t(x)) - (x < double(int64_t(x)) ? 1.0 : 0.0);
+    };
     const double start = whole(pair_of(p.beta_fast, p));
     const double end = -whole(-pair_of(p.beta_slow, p));
     low = std::max(0.0, start);
@@ -53,7 +56,8 @@ Rope make_rope(const RopeParameters& p, bool adjacent) {
     if (p.scaling == RopeScaling::linear) frequency /= p.factor;
     if (yarn) {
       const double ramp = (double(i) - low) / std::max(0.001, high - low);
-      const double keep = 1.0 - std::min(1.0, std::max(0.0, ramp));  // 1: extrapolate, 0: interpolate
+      const double keep =
+          1.0 - std::min(1.0, std::max(0.0, ramp));  // 1: extrapolate, 0: interpolate
       frequency = frequency / p.factor * (1.0 - keep) + frequency * keep;
     }
     rope.frequency[i] = frequency;

@@ -1,5 +1,7 @@
-// Rotary position embedding: frequencies from a model's numbers, and the table of cos and sin for a step.
-//   angle(p, i) = p·frequency[i];  y₀ = (x₀·cos − x₁·sin)·magnitude,  y₁ = (x₀·sin + x₁·cos)·magnitude
+// Rotary position embedding: frequencies from a model's numbers, and the table of cos and sin for a
+// step.
+//   angle(p, i) = p·frequency[i];  y₀ = (x₀·cos − x₁·sin)·magnitude,  y₁ = (x₀·sin +
+//   x₁·cos)·magnitude
 #pragma once
 
 #include <cstdint>
@@ -17,18 +19,20 @@ struct RopeParameters {
   uint32_t dimensions = 0;
   double base = 10000.0;
   RopeScaling scaling = RopeScaling::unscaled;
-  double factor = 1.0;                  ///< context grows by this; 1: not at all
-  uint32_t original_context = 0;        ///< yarn: positions before the growth
+  double factor = 1.0;                       ///< context grows by this; 1: not at all
+  uint32_t original_context = 0;             ///< yarn: positions before the growth
   double beta_fast = 32.0, beta_slow = 1.0;  ///< yarn: rotations that bound the ramp
-  double attention_factor = 1.0;        ///< yarn: multiplies the magnitude
-  std::span<const float> factors;       ///< rope_freqs: divides frequency i by factors[i]; empty: none
+  double attention_factor = 1.0;             ///< yarn: multiplies the magnitude
+  std::span<const float> factors;  ///< rope_freqs: divides frequency i by factors[i]; empty: none
 };
 
-/// frequency[i] = base^(−2i/d), divided by factors[i]; linear: divided by `factor`; yarn: between the two by the
-/// ramp over i, magnitude attention_factor·(1 + 0.1·ln factor). Source: Su et al. 2021 (RoPE), Peng et al. 2023 (YaRN).
+/// frequency[i] = base^(−2i/d), divided by factors[i]; linear: divided by `factor`; yarn: between
+/// the two by the ramp over i, magnitude attention_factor·(1 + 0.1·ln factor). Source: Su et al.
+/// 2021 (RoPE), Peng et al. 2023 (YaRN).
 Rope make_rope(const RopeParameters& parameters, bool adjacent);
 
-/// cos and sin times magnitude for position p, rounded once to f32: out[2i] = cos, out[2i+1] = sin, |·| < 2^-72 as +0.
+/// cos and sin times magnitude for position p, rounded once to f32: out[2i] = cos, out[2i+1] = sin,
+/// |·| < 2^-72 as +0.
 void rope_row(const Rope& rope, uint32_t position, std::span<float> out);
 
 }  // namespace assay::op

@@ -6,8 +6,8 @@
 namespace assay::op {
 
 SinCos sin_cos(double x) {
-  // x = n·π/2 + r, |r| <= π/4; π/2 in three parts of 33, 33 and 53 bits, so n·part is exact for n < 2^20 and
-  // each fma leaves one rounding.
+  // x = n·π/2 + r, |r| <= π/4; π/2 in three parts of 33, 33 and 53 bits, so n·part is exact for n <
+  // 2^20 and each fma leaves one rounding.
   constexpr double half_pi_high = 0x1.921fb544p+0;
   constexpr double half_pi_middle = 0x1.0b4611a4p-34;
   constexpr double half_pi_low = 0x1.3198a2e037073p-69;
@@ -19,32 +19,36 @@ SinCos sin_cos(double x) {
   r = __builtin_fma(-n, half_pi_low, r);
   const double z = r * r;
   // Taylor series; the first term left out is below 1e-18 at |r| = π/4.
-  double s = -1.0 / 121645100408832000.0;                // −1/19!
-  s = __builtin_fma(s, z, 1.0 / 355687428096000.0);      // 1/17!
-  s = __builtin_fma(s, z, -1.0 / 1307674368000.0);       // −1/15!
-  s = __builtin_fma(s, z, 1.0 / 6227020800.0);           // 1/13!
-  s = __builtin_fma(s, z, -1.0 / 39916800.0);            // −1/11!
-  s = __builtin_fma(s, z, 1.0 / 362880.0);               // 1/9!
-  s = __builtin_fma(s, z, -1.0 / 5040.0);                // −1/7!
-  s = __builtin_fma(s, z, 1.0 / 120.0);                  // 1/5!
-  s = __builtin_fma(s, z, -1.0 / 6.0);                   // −1/3!
+  double s = -1.0 / 121645100408832000.0;            // −1/19!
+  s = __builtin_fma(s, z, 1.0 / 355687428096000.0);  // 1/17!
+  s = __builtin_fma(s, z, -1.0 / 1307674368000.0);   // −1/15!
+  s = __builtin_fma(s, z, 1.0 / 6227020800.0);       // 1/13!
+  s = __builtin_fma(s, z, -1.0 / 39916800.0);        // −1/11!
+  s = __builtin_fma(s, z, 1.0 / 362880.0);           // 1/9!
+  s = __builtin_fma(s, z, -1.0 / 5040.0);            // −1/7!
+  s = __builtin_fma(s, z, 1.0 / 120.0);              // 1/5!
+  s = __builtin_fma(s, z, -1.0 / 6.0);               // −1/3!
   s = __builtin_fma(s * z, r, r);
-  double c = 1.0 / 2432902008176640000.0;                // 1/20!
-  c = __builtin_fma(c, z, -1.0 / 6402373705728000.0);    // −1/18!
-  c = __builtin_fma(c, z, 1.0 / 20922789888000.0);       // 1/16!
-  c = __builtin_fma(c, z, -1.0 / 87178291200.0);         // −1/14!
-  c = __builtin_fma(c, z, 1.0 / 479001600.0);            // 1/12!
-  c = __builtin_fma(c, z, -1.0 / 3628800.0);             // −1/10!
-  c = __builtin_fma(c, z, 1.0 / 40320.0);                // 1/8!
-  c = __builtin_fma(c, z, -1.0 / 720.0);                 // −1/6!
-  c = __builtin_fma(c, z, 1.0 / 24.0);                   // 1/4!
-  c = __builtin_fma(c, z, -0.5);                         // −1/2!
+  double c = 1.0 / 2432902008176640000.0;              // 1/20!
+  c = __builtin_fma(c, z, -1.0 / 6402373705728000.0);  // −1/18!
+  c = __builtin_fma(c, z, 1.0 / 20922789888000.0);     // 1/16!
+  c = __builtin_fma(c, z, -1.0 / 87178291200.0);       // −1/14!
+  c = __builtin_fma(c, z, 1.0 / 479001600.0);          // 1/12!
+  c = __builtin_fma(c, z, -1.0 / 3628800.0);           // −1/10!
+  c = __builtin_fma(c, z, 1.0 / 40320.0);              // 1/8!
+  c = __builtin_fma(c, z, -1.0 / 720.0);               // −1/6!
+  c = __builtin_fma(c, z, 1.0 / 24.0);                 // 1/4!
+  c = __builtin_fma(c, z, -0.5);                       // −1/2!
   c = __builtin_fma(c, z, 1.0);
   switch (int64_t(n) & 3) {
-    case 0: return {s, c};
-    case 1: return {c, -s};
-    case 2: return {-s, -c};
-    default: return {-c, s};
+    case 0:
+      return {s, c};
+    case 1:
+      return {c, -s};
+    case 2:
+      return {-s, -c};
+    default:
+      return {-c, s};
   }
 }
 
@@ -59,7 +63,8 @@ double log2_of(double x) {
     mantissa *= 0.5;
     ++exponent;
   }
-  // ln m = 2·atanh(t) = 2(t + t³/3 + t⁵/5 + …), t = (m−1)/(m+1), |t| <= 0.1716: 12 terms leave 1e-19.
+  // ln m = 2·atanh(t) = 2(t + t³/3 + t⁵/5 + …), t = (m−1)/(m+1), |t| <= 0.1716: 12 terms leave
+  // 1e-19.
   const double t = (mantissa - 1.0) / (mantissa + 1.0);
   const double z = t * t;
   double sum = 1.0 / 23.0;
@@ -80,6 +85,8 @@ double exp2_of(double x) {
 
 }  // namespace
 
-double power(double base, double exponent) { return exp2_of(exponent * log2_of(base)); }
+double power(double base, double exponent) {
+  return exp2_of(exponent * log2_of(base));
+}
 
 }  // namespace assay::op

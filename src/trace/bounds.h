@@ -2,8 +2,8 @@
 // of f32 at 1). An element passes where |got − want| <= limit·u·scale + 2^-72; the scale stands
 // with each limit. The 2^-72 is the contract's own: results of smaller magnitude become zero.
 // Source of the rules: Higham, Accuracy and Stability of Numerical Algorithms, 3.1 and 3.5; for √n
-// instead of n, Higham and Mary 2019: roundings are as good as independent, so n of them add up to
-// about √n·u, and 4√n is missed by none of 1e6 sums.
+// instead of n, Higham and Mary 2019: where roundings are independent and of mean zero, n of them
+// add up to more than 4√n·u with a chance below 2·e^−8 (Hoeffding).
 #pragma once
 
 #include <cstdint>
@@ -40,8 +40,7 @@ double rope_limit(uint32_t position);
 /// them makes a few roundings a block: 8 + 4√(K/32). Where the format has a minimum the chain adds
 /// scale·Σ code·x̂ and minimum·Σ x̂ apart, so |W| is |scale·code| + |minimum|
 /// (reference::Terms::parts). The decoded |w| would be wrong: one activation that outweighs its row
-/// and a weight whose parts cancel give any number of u (default model, blk.28.down, token 0: 31
-/// u).
+/// and a weight whose parts cancel give any number of u (default model, blk.28.down, token 0: 31).
 double quantised_matmul_limit(uint64_t columns);
 
 /// Of (|W||x|)_row: 8 + 4√K, and never more than γ_K = K·u/(1 − K·u), which no order of K fma can
@@ -57,11 +56,11 @@ struct Limit {
 ///   Σ_j p[j]·|V[j,i] − y[i]|·e[j]  +  sums·Σ_j p[j]·|V[j,i]|
 /// e[j] is the relative error of the weight e^s[j] before it is divided by the sum, in u. To first
 /// order a weight that is wrong by e[j] moves y = ΣpV by p[j]·(V[j] − y)·e[j]: a factor common to
-/// all weights cancels. e[j] has
-///   score: the dot of key_dim fma, float_matmul_limit(key_dim) of scale·Σ|q·K|, and the product
-///   with scale, |s[j]|; max s − s[j]: the differences s − m_c, m_c − M', M − M' …, whose lengths
-///   add up to it, each with one rounding; 4 an exponential: one for p[j] and at most one for each
-///   later chunk; all of it (1/u) where s[j] is 49 or more below the maximum: exp is 0 below −50.
+/// all weights cancels. e[j] is the sum of
+///   - the score: float_matmul_limit(key_dim) of scale·Σ|q·K| for the dot, |s[j]| for its scaling;
+///   - max s − s[j]: the differences s − m_c, m_c − M', M − M' … add up to it, each rounded once;
+///   - 4 for each exponential: one for p[j] and at most one for each later chunk;
+/// or 1/u, the whole weight, where s[j] is 49 or more below the maximum: exp is 0 below −50.
 /// `sums`: V in order inside a chunk (float_matmul_limit of 64 keys at most), four roundings a
 /// chunk where chunks combine (two for O, two for L), and 8 for the lanes and the tree of L and the
 /// last division.

@@ -63,7 +63,8 @@ TEST(Trigonometry, PowerStaysInsideTheStatedErrorOverRandomArguments) {
 }
 
 TEST(Trigonometry, PowerOfRopeBasesIsGoodToTheLastFewBits) {
-  // base^(−2i/d) lies within 2^-20 … 1 and the logarithm is far from 0: a few units of 2^-53 ≈ 1.1e-16
+  // base^(−2i/d) lies within 2^-20 … 1 and the logarithm is far from 0: a few units of 2^-53
+  // ≈ 1.1e-16
   for (double base : {10000.0, 100000.0, 500000.0, 1e6})
     for (int i = 0; i < 64; ++i) expect_power(base, -2.0 * i / 128.0, 4e-15);
   EXPECT_EQ(power(10000.0, 0.0), 1.0);

@@ -1,4 +1,5 @@
-// Against llama.cpp's own logits on the default model: 8 prompts, the 20 best logits of each position.
+// Against llama.cpp's own logits on the default model: 8 prompts, the 20 best logits of each
+// position.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -72,7 +73,8 @@ class LlamaCpp : public ::testing::Test {
       }
     }
     total.mean /= total.positions;
-    std::printf("%s: KL over %d positions: mean %.2e, worst %.2e\n", device.c_str(), total.positions, total.mean, total.worst);
+    std::printf("%s: KL over %d positions: mean %.2e, worst %.2e\n", device.c_str(),
+                total.positions, total.mean, total.worst);
     return total;
   }
 
@@ -85,12 +87,13 @@ TEST_F(LlamaCpp, TokenIdsAreEqual) {
   const auto tokenizer = text::Tokenizer::open(*file);
   ASSERT_TRUE(tokenizer);
   for (const json& one : cases_)
-    EXPECT_EQ(tokenizer->encode(one["prompt"].get<std::string>()), one["tokens"].get<std::vector<int32_t>>())
+    EXPECT_EQ(tokenizer->encode(one["prompt"].get<std::string>()),
+              one["tokens"].get<std::vector<int32_t>>())
         << one["prompt"];
 }
 
-// Limits from the plan: what llama.cpp's int8 activations cost against exact arithmetic on this model is about
-// 4.5e-3 in the mean (docs/numbers.md); a wrong operation is far above.
+// Limits from the plan: what llama.cpp's int8 activations cost against exact arithmetic on this
+// model is about 4.5e-3 in the mean (docs/numbers.md); a wrong operation is far above.
 TEST_F(LlamaCpp, ReferenceDivergenceIsSmall) {
   const Divergence kl = compare("reference");
   EXPECT_LE(kl.mean, 6e-3);
@@ -102,15 +105,16 @@ TEST_F(LlamaCpp, CpuDivergenceIsSmall) {
   EXPECT_LE(kl.mean, 1e-2);
 }
 
-// Two correct engines part where two logits nearly tie: the split is reported with llama.cpp's gap there, and must
-// not happen where the gap is above 1.
+// Two correct engines part where two logits nearly tie: the split is reported with llama.cpp's gap
+// there, and must not happen where the gap is above 1.
 TEST_F(LlamaCpp, GreedySplitsOnlyAtSmallGaps) {
   auto session = testing::open_default();
   for (const json& one : cases_) {
     const auto greedy = one["greedy"].get<std::vector<int32_t>>();
     const auto gaps = one["greedy_gaps"].get<std::vector<double>>();
     session.truncate(0, 0);
-    auto logits = session.feed(0, one["tokens"].get<std::vector<int32_t>>(), run::Session::Wanted::last);
+    auto logits =
+        session.feed(0, one["tokens"].get<std::vector<int32_t>>(), run::Session::Wanted::last);
     size_t same = 0;
     for (; same < greedy.size(); ++same) {
       ASSERT_TRUE(logits);
@@ -120,7 +124,8 @@ TEST_F(LlamaCpp, GreedySplitsOnlyAtSmallGaps) {
     if (same == greedy.size()) {
       std::printf("%s: all %zu greedy tokens equal\n", one["prompt"].dump().c_str(), same);
     } else {
-      std::printf("%s: splits after %zu of %zu tokens, gap %.3f\n", one["prompt"].dump().c_str(), same, greedy.size(), gaps[same]);
+      std::printf("%s: splits after %zu of %zu tokens, gap %.3f\n", one["prompt"].dump().c_str(),
+                  same, greedy.size(), gaps[same]);
       EXPECT_LE(gaps[same], 1.0);
     }
   }

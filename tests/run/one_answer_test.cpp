@@ -1,4 +1,5 @@
-// One Answer on the default model: the same bits for any thread count, cut, instruction set, batch, denormal mode.
+// One Answer on the default model: the same bits for any thread count, cut, instruction set, batch,
+// denormal mode.
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -29,7 +30,8 @@ std::string hash_with(op::ExecutorOptions executor, std::vector<size_t> ends = {
   return hash(testing::all_logits(session, prompt(), std::move(ends)));
 }
 
-/// tests/golden/smollm2_logits.sha256: the hash of contract assay/1, renewed only with a new version of it.
+/// tests/golden/smollm2_logits.sha256: the hash of contract assay/1, renewed only with a new
+/// version of it.
 std::string golden() {
   std::ifstream file(std::string(ASSAY_SOURCE_DIR) + "/tests/golden/smollm2_logits.sha256");
   std::string contract, hash;
@@ -95,9 +97,10 @@ TEST_F(OneAnswer, TracedOrNot) {
   auto session = testing::open_default();
   std::vector<float> logits;
   uint64_t seen = 0;
-  const auto last = session.feed(0, prompt(), run::Session::Wanted::all,
-                                 [&](auto part) { logits.insert(logits.end(), part.begin(), part.end()); },
-                                 [&](const op::Operation&, std::span<const float>) { ++seen; });
+  const auto last = session.feed(
+      0, prompt(), run::Session::Wanted::all,
+      [&](auto part) { logits.insert(logits.end(), part.begin(), part.end()); },
+      [&](const op::Operation&, std::span<const float>) { ++seen; });
   ASSERT_TRUE(last);
   EXPECT_EQ(seen, session.program().operations.size());
   EXPECT_EQ(hash(logits), golden());
@@ -113,7 +116,8 @@ TEST_F(OneAnswer, BatchOfSequences) {
   const std::span all(tokens);
   // Sequence 0 is ahead by 3 tokens, 1 runs the whole prompt, 2 another text.
   ASSERT_TRUE(session.feed(0, all.first(3), run::Session::Wanted::last));
-  const std::vector<run::Session::Part> parts = {{0, all.subspan(3)}, {1, all}, {2, all.subspan(10, 20)}};
+  const std::vector<run::Session::Part> parts = {
+      {0, all.subspan(3)}, {1, all}, {2, all.subspan(10, 20)}};
   const auto logits = session.step(parts, run::Session::Wanted::all);
   ASSERT_TRUE(logits);
   const size_t ahead = tokens.size() - 3;

@@ -237,6 +237,14 @@ TEST(Sampler, NanAndMinusInfinityAreNeverChosen) {
   }
 }
 
+TEST(Sampler, InfiniteLogitsShareAllTheProbability) {
+  const auto found = Sampler(plain()).candidates(std::vector<float>{infinity, 1.0f, infinity});
+  ASSERT_EQ(found.size(), 3u);
+  EXPECT_EQ(found[0].probability, 0.5);
+  EXPECT_EQ(found[1].probability, 0.5);
+  EXPECT_EQ(found[2].probability, 0.0);
+}
+
 TEST(Sampler, DrawsTheCandidateWhoseRangeHoldsTheUniform) {
   SamplerOptions options = plain();
   options.seed = 3;

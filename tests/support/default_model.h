@@ -17,19 +17,22 @@ inline std::filesystem::path default_model() {
   const char* cache = std::getenv("ASSAY_CACHE");
   const char* xdg = std::getenv("XDG_CACHE_HOME");
   const char* home = std::getenv("HOME");
-  const std::filesystem::path folder = cache && *cache ? std::filesystem::path(cache)
-                                       : xdg && *xdg   ? std::filesystem::path(xdg) / "assay"
-                                                       : std::filesystem::path(home ? home : ".") / ".cache" / "assay";
+  const std::filesystem::path folder =
+      cache && *cache ? std::filesystem::path(cache)
+      : xdg && *xdg   ? std::filesystem::path(xdg) / "assay"
+                      : std::filesystem::path(home ? home : ".") / ".cache" / "assay";
   return folder / "models" / "SmolLM2-135M-Instruct" / "SmolLM2-135M-Instruct.Q4_1.gguf";
 }
 
 inline std::filesystem::path shared_data() {
   const char* set = std::getenv("ASSAY_SHARED_DATA");
-  return set && *set ? std::filesystem::path(set) : std::filesystem::path(ASSAY_SOURCE_DIR) / ".." / "shared" / "data";
+  return set && *set ? std::filesystem::path(set)
+                     : std::filesystem::path(ASSAY_SOURCE_DIR) / ".." / "shared" / "data";
 }
 
 /// A session on the default model; fails the test where it does not open.
-inline run::Session open_default(const std::string& device = "cpu", op::ExecutorOptions executor = {}, uint32_t context = 512) {
+inline run::Session open_default(const std::string& device = "cpu",
+                                 op::ExecutorOptions executor = {}, uint32_t context = 512) {
   run::SessionOptions options;
   options.device = device;
   options.context = context;
@@ -41,13 +44,16 @@ inline run::Session open_default(const std::string& device = "cpu", op::Executor
 }
 
 /// Logits of every token, (tokens, vocabulary), run in pieces that end at `ends` (the last: all).
-inline std::vector<float> all_logits(run::Session& session, std::span<const int32_t> tokens, std::vector<size_t> ends = {}) {
+inline std::vector<float> all_logits(run::Session& session, std::span<const int32_t> tokens,
+                                     std::vector<size_t> ends = {}) {
   std::vector<float> logits;
   ends.push_back(tokens.size());
   size_t start = 0;
   for (size_t end : ends) {
     const auto last = session.feed(0, tokens.subspan(start, end - start), run::Session::Wanted::all,
-                                   [&](std::span<const float> part) { logits.insert(logits.end(), part.begin(), part.end()); });
+                                   [&](std::span<const float> part) {
+                                     logits.insert(logits.end(), part.begin(), part.end());
+                                   });
     if (!last) throw std::runtime_error(last.error().message);
     start = end;
   }
@@ -56,5 +62,6 @@ inline std::vector<float> all_logits(run::Session& session, std::span<const int3
 
 }  // namespace assay::testing
 
-#define ASSAY_NEEDS_MODEL() \
-  if (!std::filesystem::exists(assay::testing::default_model())) GTEST_SKIP() << "the default model is not there"
+#define ASSAY_NEEDS_MODEL()                                      \
+  if (!std::filesystem::exists(assay::testing::default_model())) \
+  GTEST_SKIP() << "the default model is not there"

@@ -81,8 +81,9 @@ TEST(Replay, CountsEveryElement) {
   }
 }
 
-/// The mirror of the bounds: with random data, a sound f32 executor comes to at least a thousandth
-/// of each. Chunks of keys and of columns are more than one each.
+/// The mirror of the bounds: with random data, a sound f32 executor comes to at least a hundredth
+/// of each, ten times more than the design asks. Chunks of keys and of columns are more than one
+/// each.
 void expect_bounds_not_loose(uint32_t type) {
   Shape shape;
   shape.type = type;
@@ -93,15 +94,15 @@ void expect_bounds_not_loose(uint32_t type) {
   EXPECT_EQ(worst.size(), 9u);  // every kind
   for (const OperationError& error : worst) {
     EXPECT_EQ(error.failures, 0u) << describe(error);
-    EXPECT_GE(error.max_u, error.limit_u / 1000) << describe(error);
+    EXPECT_GE(error.max_u, error.limit_u / 100) << describe(error);
     ::testing::Test::RecordProperty(std::string(op::name_of(error.kind)), describe(error));
   }
 }
 
-TEST(Replay, NoBoundIsAThousandTimesTooLooseForBlockWeights) {
+TEST(Replay, NoBoundIsAHundredTimesTooLooseForBlockWeights) {
   expect_bounds_not_loose(8);
 }
-TEST(Replay, NoBoundIsAThousandTimesTooLooseForFloatWeights) {
+TEST(Replay, NoBoundIsAHundredTimesTooLooseForFloatWeights) {
   expect_bounds_not_loose(0);
 }
 
