@@ -20,7 +20,7 @@ class LlamaCpp : public ::testing::Test {
   void SetUp() override {
     ASSAY_NEEDS_MODEL();
     std::ifstream file(testing::shared_data() / "llama_cpp_smollm2.json");
-    if (!file) GTEST_SKIP() << "the shared data is not there";
+    if (!file) GTEST_SKIP() << "the shared data is not there: " << testing::shared_data();
     cases_ = json::parse(file)["cases"];
     ASSERT_EQ(cases_.size(), 8u);
   }
@@ -67,9 +67,10 @@ class LlamaCpp : public ::testing::Test {
         total.mean += kl;
         total.worst = !(kl <= total.worst) ? kl : total.worst;  // a NaN stays
         ++total.positions;
-        if (position["logits"][0].get<double>() - position["logits"][1].get<double>() > 1.0)
+        if (position["logits"][0].get<double>() - position["logits"][1].get<double>() > 1.0) {
           EXPECT_EQ(trace::top({ours, vocabulary}, 1)[0].id, position["ids"][0].get<int>())
               << one["prompt"] << " position " << t;
+        }
       }
     }
     total.mean /= total.positions;

@@ -4,6 +4,7 @@
 
 #include <fstream>
 #include <random>
+#include <set>
 
 #include "cpu/kernels.h"
 #include "support/default_model.h"
@@ -85,7 +86,7 @@ TEST_P(OneAnswerIsa, GivesTheGolden) {
   EXPECT_EQ(hash_with(options), golden());
 }
 INSTANTIATE_TEST_SUITE_P(Isa, OneAnswerIsa, ::testing::Values("portable", "avx2", "avx512"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& isa) { return std::string(isa.param); });
 
 TEST_F(OneAnswer, DenormalsFlushedOrNot) {
   op::ExecutorOptions options;

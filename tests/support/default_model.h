@@ -64,4 +64,4 @@ inline std::vector<float> all_logits(run::Session& session, std::span<const int3
 
 #define ASSAY_NEEDS_MODEL()                                      \
   if (!std::filesystem::exists(assay::testing::default_model())) \
-  GTEST_SKIP() << "the default model is not there"
+  GTEST_SKIP() << "the default model is not there: " << assay::testing::default_model()

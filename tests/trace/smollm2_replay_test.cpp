@@ -4,25 +4,12 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <filesystem>
-
 #include "run/session.h"
+#include "support/default_model.h"
 #include "trace/replay.h"
 
 namespace assay::trace {
 namespace {
-
-std::string model_path() {
-  const char* cache = std::getenv("ASSAY_CACHE");
-  const char* xdg = std::getenv("XDG_CACHE_HOME");
-  const char* home = std::getenv("HOME");
-  const std::filesystem::path folder =
-      cache ? std::filesystem::path(cache)
-      : xdg ? std::filesystem::path(xdg) / "assay"
-            : std::filesystem::path(home ? home : "") / ".cache/assay";
-  return folder / "models/SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf";
-}
 
 // "<|im_start|>user\nWhat is the largest planet?<|im_end|>\n<|im_start|>assistant\n"
 const std::vector<int32_t> chat = {1,  4093, 198, 1780, 314, 260,  3995, 3925,
@@ -49,7 +36,7 @@ Run replay_model(op::CacheType cache, op::Contract contract) {
   options.executor.sequences = 2;
   options.executor.cache = cache;
   options.executor.contract = contract;
-  auto session = run::Session::open(model_path(), options);
+  auto session = run::Session::open(testing::default_model().string(), options);
   if (!session) {
     ADD_FAILURE() << session.error().message;
     return {};
@@ -96,15 +83,63 @@ void expect_inside(const Run& run) {
 }
 
 TEST(SmolLM2Replay, EveryOperationOfEveryLayerIsInsideItsBound) {
-  if (!std::filesystem::exists(model_path()))
-    GTEST_SKIP() << "the default model is not in the cache";
+  ASSAY_NEEDS_MODEL();
   expect_inside(replay_model(op::CacheType::f16, op::Contract::assay1));
 }
 
 TEST(SmolLM2Replay, ContractF32WithAnF32CacheIsInsideItsBoundToo) {
-  if (!std::filesystem::exists(model_path()))
-    GTEST_SKIP() << "the default model is not in the cache";
+  ASSAY_NEEDS_MODEL();
   expect_inside(replay_model(op::CacheType::f32, op::Contract::f32));
+}
+
+// The parts that the log behind this project suspected one after another, each by name, with the
+// model's own weights and activations. `parts` are the ends of the operations' names.
+void expect_part_inside(const std::vector<std::string>& parts, size_t expected_operations) {
+  auto session = testing::open_default("cpu", {}, 64);
+  Replay replay(session.program(), {});
+  const std::vector<int32_t> tokens = {504, 3575, 282, 4649, 314};  // "The capital of France is"
+  const std::vector<uint32_t> positions = {0, 1, 2, 3, 4}, sequences(5, 0), selected = positions;
+  replay.begin_step({tokens, positions, sequences, selected});
+  ASSERT_TRUE(session.feed(0, tokens, run::Session::Wanted::all, {}, std::ref(replay)));
+  size_t found = 0;
+  for (const OperationError& error : replay.results()) {
+    const std::string last = error.name.substr(error.name.rfind('.') + 1);
+    if (std::find(parts.begin(), parts.end(), last) == parts.end()) continue;
+    ++found;
+    EXPECT_GT(error.elements, 0u) << error.name;
+    EXPECT_EQ(error.failures, 0u) << error.name << ": " << error.max_u << " u of " << error.limit_u;
+  }
+  EXPECT_EQ(found, expected_operations);
+}
+
+class LogParts : public ::testing::Test {
+ protected:
+  void SetUp() override { ASSAY_NEEDS_MODEL(); }
+};
+
+TEST_F(LogParts, TokenEmbedding) {
+  expect_part_inside({"embd"}, 1);
+}
+TEST_F(LogParts, RmsNorm) {
+  expect_part_inside({"attn_norm", "ffn_norm", "out_norm"}, 61);
+}
+TEST_F(LogParts, QkvProjection) {
+  expect_part_inside({"q", "k", "v"}, 90);
+}
+TEST_F(LogParts, Rope) {
+  expect_part_inside({"q_rope", "k_rope"}, 60);
+}
+TEST_F(LogParts, AttentionAndSoftmax) {
+  expect_part_inside({"kv", "kqv", "attn_out"}, 90);
+}
+TEST_F(LogParts, SwiGlu) {
+  expect_part_inside({"gate", "up", "act", "down"}, 120);
+}
+TEST_F(LogParts, ResidualAdds) {
+  expect_part_inside({"attn_residual", "out"}, 60);
+}
+TEST_F(LogParts, LmHead) {
+  expect_part_inside({"logits"}, 1);
 }
 
 }  // namespace
