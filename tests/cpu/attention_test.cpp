@@ -49,8 +49,8 @@ TEST(AttentionSoftmax, WeightsSumToOne) {
     const double limit = (std::sqrt(63.0 + 8.0 + 3.0 * ((keys + 63) / 64)) + 1) * 0x1p-24 * 4;
     for (const cpu::Kernels* kernels : all_kernels())
       for (float y : cache.attend(*kernels, query, 0.125f))
-        EXPECT_TRUE(std::fabs(double(y) - 1) <= limit) << kernels->isa << " keys " << keys << " "
-                                                       << y;
+        EXPECT_TRUE(std::fabs(double(y) - 1) <= limit)
+            << kernels->isa << " keys " << keys << " " << y;
   }
 }
 
@@ -69,8 +69,7 @@ TEST(AttentionSoftmax, OfEqualScoresIsTheMean) {
   for (uint32_t j = 0; j < count; ++j) values.push_back(float(j % 16));
   const HeadCache<float> cache(count, 16, 1, Random(10).floats(count * 16), values);
   for (const cpu::Kernels* kernels : all_kernels())
-    EXPECT_EQ(cache.attend(*kernels, std::vector<float>(16, 0.0f), 0.25f)[0], 7.5f)
-        << kernels->isa;
+    EXPECT_EQ(cache.attend(*kernels, std::vector<float>(16, 0.0f), 0.25f)[0], 7.5f) << kernels->isa;
 }
 
 TEST(AttentionSoftmax, AHugeScoreTakesAllWithoutOverflow) {

@@ -54,8 +54,8 @@ TEST(Cache, EveryPositionOfEveryLayerAndSequenceReadsBack) {
         cache.read(layer, sequence, position, got.data(), got.data() + key_width);
         if (type == op::CacheType::f16)
           for (float& value : x) value = k_f16_to_f32(k_f32_to_f16(value));
-        ASSERT_EQ(difference(got, x), "") << "layer " << layer << " sequence " << sequence
-                                          << " position " << position;
+        ASSERT_EQ(difference(got, x), "")
+            << "layer " << layer << " sequence " << sequence << " position " << position;
       });
     }
 }
@@ -74,8 +74,7 @@ TEST(Cache, LaysHeadsOutAsAttentionReadsThem) {
       const auto* values = reinterpret_cast<const float*>(cache.values(1, 1, head));
       for (uint32_t d = 0; d < 5; ++d)
         EXPECT_EQ(keys[(position / 64 * 5 + d) * 64 + position % 64], x[head * 5 + d]);
-      for (uint32_t d = 0; d < 17; ++d)
-        EXPECT_EQ(values[position * 32 + d], x[10 + head * 17 + d]);
+      for (uint32_t d = 0; d < 17; ++d) EXPECT_EQ(values[position * 32 + d], x[10 + head * 17 + d]);
     }
   }
 }

@@ -20,9 +20,9 @@
 
 namespace assay::tests {
 
-inline constexpr uint32_t block_formats[] = {8, 3, 12, 14};       // Q8_0 Q4_1 Q4_K Q6_K
+inline constexpr uint32_t block_formats[] = {8, 3, 12, 14};      // Q8_0 Q4_1 Q4_K Q6_K
 inline constexpr uint32_t all_formats[] = {0, 1, 8, 3, 12, 14};  // F32 F16 before them
-inline constexpr float tiny = 0x1p-72f;                           // the contract's floor
+inline constexpr float tiny = 0x1p-72f;                          // the contract's floor
 
 /// The kernels that this machine can run.
 inline std::vector<const cpu::Kernels*> all_kernels() {
@@ -151,7 +151,7 @@ inline contract::Row quantise(const cpu::Kernels& kernels, const std::vector<flo
 template <class Element>
 struct HeadCache {
   uint32_t key_dim, value_dim, stride, count;
-  std::vector<Element> keys, values;        // (chunks, key_dim, 64), (chunks·64, stride)
+  std::vector<Element> keys, values;            // (chunks, key_dim, 64), (chunks·64, stride)
   std::vector<float> plain_keys, plain_values;  // (count, dim): as the cache holds them
 
   HeadCache(uint32_t key_count, uint32_t kd, uint32_t vd, const std::vector<float>& k,
@@ -175,20 +175,24 @@ struct HeadCache {
   std::vector<float> attend(const cpu::Kernels& kernels, const std::vector<float>& query,
                             float scale) const {
     std::vector<float> scratch(2 * stride), output(value_dim);
-    const cpu::AttentionHead head{query.data(), keys.data(), values.data(), count,
-                                  key_dim,      value_dim,   stride,        scale,
+    const cpu::AttentionHead head{query.data(),   keys.data(),  values.data(), count,
+                                  key_dim,        value_dim,    stride,        scale,
                                   scratch.data(), output.data()};
     (sizeof(Element) == 2 ? kernels.attention_f16 : kernels.attention_f32)(head);
     return output;
   }
 
   static Element element(float x) {
-    if constexpr (sizeof(Element) == 2) return k_f32_to_f16(x);
-    else return x;
+    if constexpr (sizeof(Element) == 2)
+      return k_f32_to_f16(x);
+    else
+      return x;
   }
   static float number(Element x) {
-    if constexpr (sizeof(Element) == 2) return k_f16_to_f32(x);
-    else return x;
+    if constexpr (sizeof(Element) == 2)
+      return k_f16_to_f32(x);
+    else
+      return x;
   }
 };
 
@@ -208,8 +212,12 @@ inline std::string difference(std::span<const float> got, std::span<const float>
 class FlushDenormals {
  public:
 #if defined(__x86_64__)
-  FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040u); }
-  ~FlushDenormals() { _mm_setcsr(saved_); }
+  FlushDenormals() : saved_(_mm_getcsr()) {
+    _mm_setcsr(saved_ | 0x8040u);
+  }
+  ~FlushDenormals() {
+    _mm_setcsr(saved_);
+  }
 
  private:
   uint32_t saved_;

@@ -105,7 +105,7 @@ TEST(SwiGlu, HasTheContractsBitsAtEveryLengthAndGate) {
     auto gate = random.floats(n), up = random.floats(n);
     for (float& g : gate)
       if (random.below(3) == 0) g = 100 * random.uniform();
-    const float corners[] = {0.0f,  -0.0f,     50.0f,     -50.0f,  88.8f, -88.8f,
+    const float corners[] = {0.0f,  -0.0f,    50.0f,     -50.0f,   88.8f, -88.8f,
                              -1e4f, INFINITY, -INFINITY, 0x1p-80f, NAN};
     for (float corner : corners) gate[random.below(uint32_t(n))] = corner;
     std::vector<float> want(n), y(n);

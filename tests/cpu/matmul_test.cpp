@@ -55,17 +55,17 @@ void check_corners(uint32_t type, uint64_t columns, bool f32) {
   for (const cpu::Kernels* kernels : all_kernels())
     for (uint64_t rows : row_counts)
       for (uint32_t tokens : token_counts) {
-        SCOPED_TRACE(testing::Message() << kernels->isa << " format " << type << " rows " << rows
-                                        << " columns " << columns << " tokens " << tokens
-                                        << " seed " << seed);
+        SCOPED_TRACE(testing::Message()
+                     << kernels->isa << " format " << type << " rows " << rows << " columns "
+                     << columns << " tokens " << tokens << " seed " << seed);
         std::vector<contract::Row> quantised(c.quantised.begin(), c.quantised.begin() + tokens);
         const std::vector<std::vector<float>> x(c.x.begin(), c.x.begin() + tokens);
         const auto y = f32 ? multiply_f32(*kernels, c.matrix.top(rows), x)
                            : multiply(*kernels, c.matrix.top(rows), quantised);
         for (uint32_t t = 0; t < tokens; ++t)
-          ASSERT_EQ(difference(std::span(y).subspan(t * rows, rows),
-                               std::span(want[t]).subspan(0, rows)),
-                    "")
+          ASSERT_EQ(
+              difference(std::span(y).subspan(t * rows, rows), std::span(want[t]).subspan(0, rows)),
+              "")
               << "token " << t;
       }
 }
@@ -99,8 +99,8 @@ TEST(Matmul, PanelRangesGiveTheSameBitsAndWriteNothingElse) {
     const auto rows_of_x = views(c.quantised);
     const std::vector<const float*> plain = {c.x[0].data(), c.x[1].data(), c.x[2].data()};
     for (const cpu::Kernels* kernels : all_kernels())
-      for (const auto& [first, last] : {std::pair<uint64_t, uint64_t>{0, 32}, {3, 4}, {31, 32},
-                                        {7, 31}, {5, 5}}) {
+      for (const auto& [first, last] :
+           {std::pair<uint64_t, uint64_t>{0, 32}, {3, 4}, {31, 32}, {7, 31}, {5, 5}}) {
         SCOPED_TRACE(testing::Message() << kernels->isa << " format " << type << " panels " << first
                                         << " to " << last << " seed " << 77 + type);
         std::vector<float> y(tokens * stride, sentinel);

@@ -57,14 +57,14 @@ TEST(Panels, EveryWeightReadsBackAsDecodeGivesIt) {
         ASSERT_EQ(reinterpret_cast<uintptr_t>(panels.data.get()) % 64, 0u);
         quant::visit(type, [&]<class F>() {
           for (uint64_t r = 0; r < panels.count() * lanes; ++r) {
-            const auto want = r < rows ? contract::decoded(matrix.weight, r)
-                                       : std::vector<float>();
+            const auto want = r < rows ? contract::decoded(matrix.weight, r) : std::vector<float>();
             for (uint64_t k = 0; k < columns; ++k) {
               const float got = unpacked<F>(panels.panel(r / lanes), uint32_t(r % lanes), k);
               if (r < rows)
                 ASSERT_EQ(k_bits(got), k_bits(want[k]))
                     << "format " << type << " row " << r << " column " << k;
-              else ASSERT_EQ(got, 0.0f) << "padding of format " << type << " row " << r;
+              else
+                ASSERT_EQ(got, 0.0f) << "padding of format " << type << " row " << r;
             }
           }
         });

@@ -132,13 +132,18 @@ TEST(Saturation, TheLargestCodesTimesTheLargestActivationsAreExact) {
       for (size_t i = 0; i < matrix.bytes.size(); ++i) {
         const size_t in_block = i % block_bytes;
         const bool half = type == 14 ? in_block >= 208 : in_block < (type == 8 ? 2u : 4u);
-        if (half) matrix.bytes[i] = in_block % 2 ? 0x3c : 0x00;  // 1.0
-        else matrix.bytes[i] = fill;
+        if (half)
+          matrix.bytes[i] = in_block % 2 ? 0x3c : 0x00;  // 1.0
+        else
+          matrix.bytes[i] = fill;
       }
       for (int pattern = 0; pattern < 4; ++pattern) {
         std::vector<float> x(256);
         for (size_t i = 0; i < 256; ++i)
-          x[i] = pattern == 0 ? 127.0f : pattern == 1 ? -127.0f : (i / (pattern - 1)) % 2 ? 127 : -127;
+          x[i] = pattern == 0              ? 127.0f
+                 : pattern == 1            ? -127.0f
+                 : (i / (pattern - 1)) % 2 ? 127
+                                           : -127;
         std::vector<contract::Row> rows = {contract::quantise(x)};  // d = 1: codes are x
         std::vector<float> w = contract::decoded(matrix.weight, 0);
         int64_t exact = 0;  // all terms are integers below 2^24 / 256 (Q6_K: 128·32·127·16 < 2^24)
@@ -223,8 +228,8 @@ TEST(FlushDenormals, CancellationAtTheFloorLeavesNormalNumbers) {
   for (size_t r = 0; r < 16; ++r)
     for (size_t b = 0; b < 2; ++b) {
       uint8_t* block = &bytes[(2 * r + b) * 34];
-      block[0] = 1;                      // d = 2^-24
-      block[1] = b ? 0x80 : 0;           // −d in the second block
+      block[0] = 1;                       // d = 2^-24
+      block[1] = b ? 0x80 : 0;            // −d in the second block
       block[2 + 1] = uint8_t(2 * r + 1);  // one weight meets the activation of code ±1
     }
   const Matrix matrix(quant::Q8_0::id, 16, 64, std::move(bytes));

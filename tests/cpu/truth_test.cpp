@@ -15,8 +15,8 @@ class Worst {
   explicit Worst(std::string name) : name_(std::move(name)) {}
   ~Worst() {
     EXPECT_GE(share_, 1e-3) << name_ << ": the bound is a thousand times too loose";
-    testing::Test::RecordProperty(name_, std::to_string(share_) + " of the limit, " +
-                                             std::to_string(worst_u_) + " u");
+    testing::Test::RecordProperty(
+        name_, std::to_string(share_) + " of the limit, " + std::to_string(worst_u_) + " u");
   }
   Worst(const Worst&) = delete;
 
@@ -42,7 +42,9 @@ std::string at(const cpu::Kernels& kernels, uint32_t seed, uint64_t n, uint64_t 
 }
 
 /// γ_n = n·u/(1 − n·u), in u: what n roundings can do at most (Higham 3.1).
-double gamma_u(double n) { return n / (1 - n * u); }
+double gamma_u(double n) {
+  return n / (1 - n * u);
+}
 
 /// 4√n in place of n for sums of independent roundings (Higham and Mary 2019), 8 for the rest.
 double float_dot_limit(uint64_t n) {
@@ -284,13 +286,19 @@ void attention_against_truth(const char* name) {
       }
     }
     // One key: y = V·1/1, exact. Else within a thousandth.
-    if (keys == 1) EXPECT_EQ(worst, 0);
-    else EXPECT_GE(worst, 1e-3) << name << " keys " << keys << ": the bound is too loose";
+    if (keys == 1)
+      EXPECT_EQ(worst, 0);
+    else
+      EXPECT_GE(worst, 1e-3) << name << " keys " << keys << ": the bound is too loose";
   }
 }
 
-TEST(Truth, AttentionWithAnF16Cache) { attention_against_truth<uint16_t>("f16"); }
-TEST(Truth, AttentionWithAnF32Cache) { attention_against_truth<float>("f32"); }
+TEST(Truth, AttentionWithAnF16Cache) {
+  attention_against_truth<uint16_t>("f16");
+}
+TEST(Truth, AttentionWithAnF32Cache) {
+  attention_against_truth<float>("f32");
+}
 
 }  // namespace
 }  // namespace assay::tests

@@ -1,0 +1,179 @@
+// A small llama of random weights as a program, in any format, and how the tests run it.
+#pragma once
+
+#include <deque>
+
+#include "cpu/executor.h"
+#include "data.h"
+#include "op/rope.h"
+
+namespace assay::tests {
+
+inline constexpr uint32_t mixed = 99;  ///< every matrix in another format
+inline constexpr uint32_t vocabulary = 67;
+
+/// Random blocks whose weights have a root mean square of about `size`.
+inline Matrix model_matrix(uint32_t type, uint64_t rows, uint64_t columns, float size,
+                           Random& random) {
+  Matrix matrix = random_matrix(type, rows, columns, random);
+  const uint32_t step = quant::info(type).block_bytes;
+  for (size_t at = 0; at < matrix.bytes.size(); at += step) {
+    const auto put = [&](size_t place, float value) {
+      const uint16_t half = k_f32_to_f16(value);
+      std::memcpy(&matrix.bytes[at + place], &half, 2);
+    };
+    const float v = size * (1 + random.uniform() / 4);
+    const float uniform = size * 1.7f * random.uniform();  // root mean square 1.7/√3
+    if (type == 0) std::memcpy(&matrix.bytes[at], &uniform, 4);
+    if (type == 1) put(0, uniform);
+    if (type == 8) put(0, v / 74);                              // codes: 74 = 256/√12
+    if (type == 3) put(0, v / 4.6f), put(2, -7.5f * v / 4.6f);  // codes 0 … 15
+    if (type == 12) put(0, v / 147), put(2, 7.5f * v / 147);    // times scale codes 0 … 63
+    if (type == 14) put(208, v / 1365);                         // times −128 … 127
+  }
+  return matrix;
+}
+
+/// Two layers, 4 heads on 2 KV heads, biases on Q, K and V.
+struct TinyProgram {
+  op::Program program;
+
+  explicit TinyProgram(uint32_t type, uint32_t seed = 1) : type_(type), random_(seed) {
+    const bool wide = type == 12 || type == 14 || type == mixed;  // blocks of 256
+    width_ = wide ? 256 : 64;
+    dim_ = width_ / 4;
+    const uint32_t ffn = wide ? 512 : 96;
+    program.vocabulary = vocabulary, program.width = width_, program.layers = 2;
+    program.attention = {4, 2, dim_, dim_, 1 / std::sqrt(float(dim_))};
+    op::RopeParameters rope;
+    rope.dimensions = dim_;
+    program.rope = op::make_rope(rope, true);
+    const uint32_t table = weight("token_embd", vocabulary, width_, 1.0f);
+    uint32_t x = add(op::Kind::embed, "embd", {}, width_, op::none, table);
+    for (uint32_t layer = 0; layer < 2; ++layer) x = block(x, layer, ffn);
+    x = add(op::Kind::select_rows, "out_selected", {x}, width_, op::none, op::none, 0, true);
+    x = norm("out_norm", x, op::none, true);
+    matmul("logits", x, vocabulary, op::none, false, true);
+    program.assign_buffers();
+  }
+  TinyProgram(const TinyProgram&) = delete;
+
+ private:
+  uint32_t weight(const std::string& name, uint64_t rows, uint64_t columns, float size) {
+    const uint32_t type = type_ == mixed ? all_formats[matrices_.size() % 6] : type_;
+    matrices_.push_back(model_matrix(type, rows, columns, size, random_));
+    matrices_.back().weight.name = name;
+    return program.add_weight(matrices_.back().weight);
+  }
+  uint32_t vector(const std::string& name, uint64_t n, float size, float middle) {
+    std::vector<uint8_t> bytes(4 * n);
+    for (uint64_t i = 0; i < n; ++i) {
+      const float value = middle + size * random_.uniform();
+      std::memcpy(&bytes[4 * i], &value, 4);
+    }
+    vectors_.emplace_back(0, 1, n, std::move(bytes));
+    vectors_.back().weight.name = name;
+    return program.add_weight(vectors_.back().weight);
+  }
+  uint32_t add(op::Kind kind, const std::string& name, std::vector<uint32_t> inputs, uint32_t width,
+               uint32_t layer, uint32_t weight = op::none, uint32_t heads = 0,
+               bool selected = false, uint32_t bias = op::none) {
+    op::Operation operation{kind, name, std::move(inputs), op::none, weight, bias, layer, 0, heads};
+    if (kind == op::Kind::rms_norm) operation.eps = 1e-5f;
+    if (kind != op::Kind::kv_store) operation.output = program.add_value(name, width, selected);
+    return program.add_operation(operation);
+  }
+  uint32_t matmul(const std::string& name, uint32_t x, uint32_t rows, uint32_t layer, bool bias,
+                  bool selected = false) {
+    const uint32_t columns = program.values[x].width;
+    const uint32_t w = weight(name + ".weight", rows, columns, 1 / std::sqrt(float(columns)));
+    const uint32_t b = bias ? vector(name + ".bias", rows, 0.1f, 0) : op::none;
+    return add(op::Kind::matmul, name, {x}, rows, layer, w, 0, selected, b);
+  }
+  uint32_t norm(const std::string& name, uint32_t x, uint32_t layer, bool selected = false) {
+    return add(op::Kind::rms_norm, name, {x}, width_, layer,
+               vector(name + ".weight", width_, 0.3f, 1), 0, selected);
+  }
+  uint32_t block(uint32_t x, uint32_t layer, uint32_t ffn) {
+    using op::Kind;
+    const std::string b = "blk." + std::to_string(layer) + ".";
+    const uint32_t normed = norm(b + "attn_norm", x, layer);
+    const uint32_t q = matmul(b + "q", normed, 4 * dim_, layer, true);
+    const uint32_t k = matmul(b + "k", normed, 2 * dim_, layer, true);
+    const uint32_t v = matmul(b + "v", normed, 2 * dim_, layer, true);
+    const uint32_t q_rope = add(Kind::rope, b + "q_rope", {q}, 4 * dim_, layer, op::none, 4);
+    const uint32_t k_rope = add(Kind::rope, b + "k_rope", {k}, 2 * dim_, layer, op::none, 2);
+    add(Kind::kv_store, b + "kv", {k_rope, v}, 0, layer);
+    const uint32_t kqv = add(Kind::attention, b + "kqv", {q_rope}, 4 * dim_, layer, op::none, 4);
+    const uint32_t out = matmul(b + "attn_out", kqv, width_, layer, false);
+    const uint32_t middle = add(Kind::add, b + "attn_residual", {x, out}, width_, layer);
+    const uint32_t ffn_in = norm(b + "ffn_norm", middle, layer);
+    const uint32_t gate = matmul(b + "gate", ffn_in, ffn, layer, false);
+    const uint32_t up = matmul(b + "up", ffn_in, ffn, layer, false);
+    const uint32_t act = add(Kind::swiglu, b + "act", {gate, up}, ffn, layer);
+    const uint32_t down = matmul(b + "down", act, width_, layer, false);
+    return add(Kind::add, b + "out", {middle, down}, width_, layer);
+  }
+
+  uint32_t type_, width_, dim_;
+  Random random_;
+  std::deque<Matrix> matrices_, vectors_;  // a deque: the weights' views stay valid
+};
+
+/// One step's tokens; every row is selected unless said otherwise.
+struct Tokens {
+  std::vector<int32_t> ids;
+  std::vector<uint32_t> positions, sequences, selected;
+
+  void add(int32_t id, uint32_t position, uint32_t sequence, bool wanted = true) {
+    if (wanted) selected.push_back(uint32_t(ids.size()));
+    ids.push_back(id);
+    positions.push_back(position);
+    sequences.push_back(sequence);
+  }
+  op::Step step() const { return {ids, positions, sequences, selected}; }
+};
+
+/// Token `i` of a sequence: any fixed function.
+inline int32_t token(uint32_t i, uint32_t sequence = 0) {
+  return int32_t((i * i * 7 + i * 13 + sequence * 29 + 5) % vocabulary);
+}
+
+inline op::ExecutorOptions options_with(uint32_t threads, const std::string& isa = "") {
+  op::ExecutorOptions options;
+  options.threads = threads;
+  options.context = 160;
+  options.sequences = 3;
+  options.isa = isa;
+  return options;
+}
+
+inline std::unique_ptr<op::Executor> made(const op::Program& program,
+                                          const op::ExecutorOptions& options) {
+  auto executor = cpu::make_executor(program, options);
+  if (!executor) throw std::runtime_error(executor.error().message);
+  return std::move(*executor);
+}
+
+inline std::vector<float> logits_of(op::Executor& executor, const Tokens& tokens,
+                                    const op::Sink& sink = {}) {
+  const auto logits = executor.run(tokens.step(), sink);
+  return {logits.begin(), logits.end()};
+}
+
+/// Logits (count, vocabulary) of one sequence run in pieces of the given lengths.
+inline std::vector<float> run_cut(op::Executor& executor, const std::vector<uint32_t>& pieces,
+                                  uint32_t sequence = 0) {
+  std::vector<float> all;
+  uint32_t position = 0;
+  for (uint32_t piece : pieces) {
+    Tokens tokens;
+    for (uint32_t i = 0; i < piece; ++i, ++position)
+      tokens.add(token(position, sequence), position, sequence);
+    const auto logits = logits_of(executor, tokens);
+    all.insert(all.end(), logits.begin(), logits.end());
+  }
+  return all;
+}
+
+}  // namespace assay::tests

@@ -1,0 +1,187 @@
+// Each file that is no llama we can run is refused, by one sentence that says what and why.
+#include "small_file.h"
+
+namespace assay::tests {
+namespace {
+
+TEST(Refusal, TheUnchangedFileIsAccepted) {
+  const Built built{SmallFile()};
+  EXPECT_TRUE(built.program) << built.error;
+}
+
+TEST(Refusal, AnUnknownArchitectureNamesTheSupportedOnes) {
+  SmallFile small;
+  small.keys["general.architecture"] = std::string("mamba");
+  expect_refused(small, {"mamba", "not supported", "supported: llama"});
+  small.keys.erase("general.architecture");
+  expect_refused(small, {"small.gguf", "general.architecture"});
+  small.keys["general.architecture"] = 7u;
+  expect_refused(small, {"general.architecture"});
+  EXPECT_EQ(model::architectures().front(), "llama");
+}
+
+TEST(Refusal, EveryNumberThatMustBeThere) {
+  for (const char* key :
+       {"block_count", "embedding_length", "feed_forward_length", "context_length",
+        "attention.head_count", "attention.layer_norm_rms_epsilon"}) {
+    const std::string name = std::string("llama.") + key;
+    SmallFile missing, zero, text;
+    missing.keys.erase(name);
+    expect_refused(missing, {name, "missing"});
+    if (std::string(key) == "attention.layer_norm_rms_epsilon")
+      zero.keys[name] = 0.0f;
+    else
+      zero.keys[name] = 0u;
+    expect_refused(zero, {name});
+    text.keys[name] = std::string("many");
+    expect_refused(text, {name});
+  }
+}
+
+TEST(Refusal, NumbersOutOfBounds) {
+  const std::map<std::string, uint32_t> large = {{"block_count", 5000},
+                                                 {"embedding_length", 1u << 21},
+                                                 {"feed_forward_length", 1u << 21},
+                                                 {"attention.head_count", 70000},
+                                                 {"context_length", 3u << 30}};
+  for (const auto& [key, value] : large) {
+    SmallFile small;
+    small.set(key, value);
+    expect_refused(small, {"llama." + key, std::to_string(value)});
+  }
+  for (float eps : {-1e-5f, 2.0f, float(NAN), float(INFINITY)}) {
+    SmallFile small;
+    small.set("attention.layer_norm_rms_epsilon", eps);
+    expect_refused(small, {"layer_norm_rms_epsilon"});
+  }
+  for (float base : {-1.0f, 0.5f, 1e20f, float(NAN)}) {
+    SmallFile small;
+    small.set("rope.freq_base", base);
+    expect_refused(small, {"llama.rope.freq_base"});
+  }
+}
+
+TEST(Refusal, HeadsThatDoNotDivide) {
+  SmallFile kv;
+  kv.set("attention.head_count_kv", 3u);
+  expect_refused(kv, {"head_count 4", "head_count_kv 3"});
+  SmallFile width;
+  width.set("attention.head_count", 6u);
+  width.set("attention.head_count_kv", 2u);
+  expect_refused(width, {"embedding_length 64", "head_count 6"});
+  SmallFile more;
+  more.set("attention.head_count_kv", 8u);
+  expect_refused(more, {"head_count 4", "head_count_kv 8"});
+}
+
+TEST(Refusal, AMissingTensorByNameAndShape) {
+  const SmallFile whole;
+  for (const auto& [name, tensor] : whole.tensors) {
+    SmallFile small;
+    small.tensors.erase(name);
+    const std::string shape = std::to_string(tensor.dims[0]);
+    if (name == "token_embd.weight")
+      expect_refused(small, {name, "missing"});
+    else
+      expect_refused(small, {name, "missing", "wanted " + shape});
+  }
+}
+
+TEST(Refusal, AWrongShapeByNameWantedAndFound) {
+  const SmallFile whole;
+  for (const auto& [name, tensor] : whole.tensors) {
+    if (name == "token_embd.weight") continue;
+    SmallFile longer, deeper;
+    longer.tensors[name].dims.back() += 32;
+    std::string wanted = std::to_string(tensor.dims[0]),
+                found = std::to_string(longer.tensors[name].dims[0]);
+    if (tensor.dims.size() == 2) {
+      wanted += " x " + std::to_string(tensor.dims[1]);
+      found += " x " + std::to_string(longer.tensors[name].dims[1]);
+    }
+    expect_refused(longer, {name, "wanted " + wanted, "has shape " + found});
+    deeper.tensors[name].dims.resize(2, 1);
+    deeper.tensors[name].dims.push_back(2);
+    expect_refused(deeper, {name, "wanted", " x 2"});
+  }
+  SmallFile embedding;
+  embedding.tensors["token_embd.weight"].dims = {96, 40};
+  expect_refused(embedding, {"token_embd.weight", "96 x 40", "wanted 64 x 40"});
+}
+
+TEST(Refusal, AnUnsupportedTensorTypeByNameWithTheSupportedOnes) {
+  SmallFile small;
+  small.tensors["blk.1.ffn_up.weight"].type = 2;
+  expect_refused(
+      small, {"blk.1.ffn_up.weight", "Q4_0", "not supported", "F32, F16, Q8_0, Q4_1, Q4_K, Q6_K"});
+  SmallFile norm;
+  norm.tensors["blk.0.attn_norm.weight"].type = 1;
+  expect_refused(norm, {"blk.0.attn_norm.weight", "F16", "wanted F32"});
+}
+
+TEST(Refusal, RopeThatCannotBe) {
+  SmallFile odd, large, unknown;
+  odd.set("rope.dimension_count", 7u);
+  expect_refused(odd, {"rope.dimension_count", "7", "odd"});
+  large.set("rope.dimension_count", 18u);  // the head has 16
+  expect_refused(large, {"rope.dimension_count", "18", "16"});
+  unknown.set("rope.scaling.type", std::string("longrope"));
+  expect_refused(unknown, {"rope.scaling.type", "longrope", "none, linear, yarn"});
+  SmallFile factor;
+  factor.set("rope.scaling.type", std::string("linear"));
+  factor.set("rope.scaling.factor", -2.0f);
+  expect_refused(factor, {"rope.scaling.factor"});
+}
+
+/// Rotating pairs needs two lanes: a head of odd width has a last lane without a partner.
+TEST(Refusal, AnOddHeadWithoutItsOwnRopeDimension) {
+  SmallFile small;
+  small.set("attention.key_length", 15u);
+  expect_refused(small, {"15", "odd"});
+}
+
+TEST(Refusal, WhatAVariantNeedsAndLlamaLacks) {
+  for (const char* key : {"expert_count", "expert_used_count", "attention.sliding_window"}) {
+    SmallFile small, zero;
+    small.set(key, 8u);
+    expect_refused(small, {std::string("llama.") + key, "llama"});
+    zero.set(key, 0u);  // "not used"
+    EXPECT_TRUE(Built(zero).program) << key;
+  }
+  for (const char* key :
+       {"logit_scale", "residual_scale", "embedding_scale", "attention.clamp_kqv"}) {
+    SmallFile small, zero;
+    small.set(key, 0.5f);
+    expect_refused(small, {std::string("llama.") + key});
+    zero.set(key, 0.0f);
+    EXPECT_TRUE(Built(zero).program) << key;
+  }
+  SmallFile parallel, sequential;
+  parallel.set("use_parallel_residual", true);
+  expect_refused(parallel, {"use_parallel_residual"});
+  sequential.set("use_parallel_residual", false);
+  EXPECT_TRUE(Built(sequential).program);
+}
+
+TEST(Refusal, ATensorThatNothingUses) {
+  for (const char* name :
+       {"blk.0.attn_q_norm.weight", "blk.2.attn_norm.weight", "rope_factors_long.weight"}) {
+    SmallFile small;
+    small.tensors[name] = {0, {64}};
+    expect_refused(small, {name});
+  }
+}
+
+TEST(Refusal, TokensBeyondTheEmbeddingsRows) {
+  SmallFile small;
+  for (int i = 0; i < 40; ++i) small.tokens.push_back(std::to_string(i));
+  EXPECT_TRUE(Built(small).program);
+  small.tokens.push_back("one more");
+  expect_refused(small, {"41 tokens", "40 rows"});
+  SmallFile size;
+  size.set("vocab_size", 41u);
+  expect_refused(size, {"vocab_size", "40"});
+}
+
+}  // namespace
+}  // namespace assay::tests
