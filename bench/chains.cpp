@@ -10,6 +10,7 @@
 #include <cstring>
 #include <ctime>
 #include <fstream>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -156,7 +157,7 @@ bool shipped_agrees(const char* isa, const Case& test) {
   return std::memcmp(y.data(), test.expected[0].data(), y.size() * sizeof(float)) == 0;
 }
 
-/// Seconds of each round of each variant, the variants in turns.
+/// Seconds of each round of each variant, the variants in random order.
 struct Times {
   std::array<std::vector<double>, variants.size()> seconds;
   bool bits_equal = true;
@@ -165,14 +166,19 @@ struct Times {
 Times measure(const InstructionSet& isa, const Case& test, size_t width, int rounds) {
   const Shape& shape = test.shape;
   const uint64_t count = widths[width] == 1 ? 1 : batch;
-  // Rounds of at least about 30 million multiply-and-adds, some tenths of a millisecond.
-  const int calls = int(30'000'000 / (shape.rows * shape.columns * count)) + 1;
+  // At least 60 million multiply-and-adds a round: about a millisecond.
+  const int calls = int(60'000'000 / (shape.rows * shape.columns * count)) + 1;
   std::vector<float> y(count * shape.rows);
   Times times;
-  for (int round = 0; round < rounds; ++round)
-    for (size_t i = 0; i < variants.size(); ++i) {
-      // Every other round backwards: no variant always follows the same one.
-      const size_t variant = round % 2 ? variants.size() - 1 - i : i;
+  std::array<size_t, variants.size()> order;
+  std::iota(order.begin(), order.end(), size_t(0));
+  Random random{2};
+  for (int round = 0; round < rounds; ++round) {
+    // In a new random order each round: with a fixed one the same variant would always find more of
+    // its weights in the last cache.
+    for (size_t i = order.size() - 1; i > 0; --i)
+      std::swap(order[i], order[random.next() % (i + 1)]);
+    for (const size_t variant : order) {
       double start = 0;
       for (int call = -1; call < calls; ++call) {  // call -1 is not timed: it brings data to cache
         if (call == 0) start = thread_seconds();
@@ -184,6 +190,7 @@ Times measure(const InstructionSet& isa, const Case& test, size_t width, int rou
       times.bits_equal =
           times.bits_equal && std::memcmp(y.data(), expected.data(), y.size() * sizeof(float)) == 0;
     }
+  }
   return times;
 }
 

@@ -144,32 +144,36 @@ void panel_f32(const uint8_t* panel, uint64_t columns, const float* const* x,
   }
 }
 
-/// Tiles of `width` columns, then the rest one tile of each smaller size, over panels [first,
-/// last).
-template <int width, class Tile>
+/// Columns of activations that a tile holds in registers: on AVX-512 as fast as six
+/// (docs/benchmarks.md).
+inline constexpr uint32_t tile_columns = 4;
+
+/// Tiles of four columns, then two, then one, over panels [first, last).
+template <class Tile>
 void column_tiles(uint32_t count, uint64_t first, uint64_t last, Tile tile) {
   // Activations of at most this many columns stay in cache while the panels pass.
-  constexpr uint32_t block = 16 * width;
+  constexpr uint32_t block = 16 * tile_columns;
   for (uint32_t start = 0; start < count; start += block) {
     const uint32_t end = start + block < count ? start + block : count;
     for (uint64_t panel = first; panel < last; ++panel) {
       uint32_t c = start;
-      for (; c + width <= end; c += width) tile.template operator()<width>(panel, c);
-      if constexpr (width > 4)
-        if (c + 4 <= end) tile.template operator()<4>(panel, c), c += 4;
-      if (c + 2 <= end) tile.template operator()<2>(panel, c), c += 2;
+      for (; c + 4 <= end; c += 4) tile.template operator()<4>(panel, c);
+      if (c + 2 <= end) {
+        tile.template operator()<2>(panel, c);
+        c += 2;
+      }
       if (c < end) tile.template operator()<1>(panel, c);
     }
   }
 }
 
-template <class S, int width>
+template <class S>
 void matmul(uint32_t format, const uint8_t* panels, uint64_t panel_bytes, uint64_t rows,
             uint64_t columns, uint64_t first, uint64_t last, const QuantisedRow* x, uint32_t count,
             const float* bias, float* y, uint64_t y_stride) {
   quant::visit(format, [&]<class F>() {
     if constexpr (!quant::is_float_format<F>)
-      column_tiles<width>(count, first, last, [&]<int tile>(uint64_t panel, uint32_t c) {
+      column_tiles(count, first, last, [&]<int tile>(uint64_t panel, uint32_t c) {
         typename S::F32 total[tile];
         panel_quantised<S, F, tile>(panels + panel * panel_bytes, columns, x + c, total);
         for (int i = 0; i < tile; ++i)
@@ -178,12 +182,12 @@ void matmul(uint32_t format, const uint8_t* panels, uint64_t panel_bytes, uint64
   });
 }
 
-template <class S, int width>
+template <class S>
 void matmul_f32(uint32_t format, const uint8_t* panels, uint64_t panel_bytes, uint64_t rows,
                 uint64_t columns, uint64_t first, uint64_t last, const float* const* x,
                 uint32_t count, const float* bias, float* y, uint64_t y_stride) {
   quant::visit(format, [&]<class F>() {
-    column_tiles<width>(count, first, last, [&]<int tile>(uint64_t panel, uint32_t c) {
+    column_tiles(count, first, last, [&]<int tile>(uint64_t panel, uint32_t c) {
       typename S::F32 total[tile];
       panel_f32<S, F, tile>(panels + panel * panel_bytes, columns, x + c, total);
       for (int i = 0; i < tile; ++i)

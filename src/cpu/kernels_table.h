@@ -8,11 +8,10 @@
 namespace assay::cpu {
 namespace {
 
-/// `width`: columns of activations a matmul tile holds in registers.
-template <class S, int width>
+template <class S>
 constexpr Kernels make_kernels() {
-  return {S::name,   quantise<S>, matmul<S, width>, matmul_f32<S, 4>,       rms_norm<S>,
-          rope<S>,   swiglu<S>,   add<S>,           attention<S, uint16_t>, attention<S, float>,
+  return {S::name,   quantise<S>, matmul<S>, matmul_f32<S>,          rms_norm<S>,
+          rope<S>,   swiglu<S>,   add<S>,    attention<S, uint16_t>, attention<S, float>,
           to_f16<S>, S::int8_peak};
 }
 
