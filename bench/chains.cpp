@@ -1,7 +1,7 @@
 // assay-chains: two candidate orders of sums for Q4_K, A and A2 (formulas in chains_contract.h).
 //   assay-chains                 speed of both, one thread, AVX2 and AVX-512, shapes of TinyLlama
 //   assay-chains --error MODEL   error of both on a model's weights and activations
-// Both chains run in the same tiles over the same packed weights, in turns; every timed result is
+// Both chains run in the same tiles over the same packed weights, by turns; every timed result is
 // compared with the plain code's bits.
 #include <fmt/format.h>
 
@@ -194,8 +194,8 @@ Times measure(const InstructionSet& isa, const Case& test, size_t width, int rou
   return times;
 }
 
-/// Over rounds, time(A) / time(A2) - 1 in percent: median, and the quartiles. The two are
-/// neighbours in time, so that a machine's mood cancels.
+/// Over rounds, time(A) / time(A2) - 1 in percent: median, and the quartiles. Both are
+/// of one round, so that a machine's mood cancels.
 std::string gain(const std::vector<double>& a, const std::vector<double>& a2) {
   std::vector<double> ratio;
   for (size_t i = 0; i < a.size(); ++i) ratio.push_back(100 * (a[i] / a2[i] - 1));
@@ -231,7 +231,7 @@ int speed(int rounds) {
 #endif
   fmt::print(
       "{}; 1 thread; Gop/s, 2 operations a multiply-and-add; best of {} rounds, variants in "
-      "turns.\ngain %: time(A)/time(A2) - 1, median of the rounds (quartiles). aligned: the "
+      "random order.\ngain %: time(A)/time(A2) - 1, median of the rounds (quartiles). aligned: the "
       "same bytes, scales before codes.\n\n",
       cpu_name(), rounds);
   fmt::print(

@@ -1,7 +1,7 @@
 // Both chains over packed panels (cpu/panel.h), for the instruction set `Simd` of the namespace
 // that includes this file; chains_simd.h includes it once for each. `Pairs`: the minimum codes of
-// two neighbouring groups side by side, 16 rows × 2 × 16 bits. No lambdas: GCC gives those of a
-// template the file's instruction set, not the region's.
+// two neighbouring groups side by side, 16 rows × 2 × 16 bits. No lambdas: they would be
+// compiled for the file's instruction set, not the region's.
 
 /// total[c] = row · x[c] for the 16 rows of a panel.
 template <Chain chain, Layout layout, int columns>

@@ -87,6 +87,10 @@ class CpuExecutor final : public op::Executor {
     return operation.kind == op::Kind::matmul && options_.contract == op::Contract::assay1 &&
            is_block_format(program_.weights[operation.weight].type);
   }
+  const float* bias_of(const op::Operation& operation) const {
+    if (operation.bias == op::none) return nullptr;
+    return reinterpret_cast<const float*>(program_.weights[operation.bias].data.data());
+  }
   uint64_t rows_of(uint32_t value, const op::Step& step) const {
     return program_.values[value].selected ? step.selected.size() : step.tokens.size();
   }
@@ -278,10 +282,7 @@ void CpuExecutor::matmul(size_t index, const op::Step& step) {
   const uint32_t input = operation.inputs[0];
   const uint64_t count = rows_of(input, step);
   const uint64_t columns = panels.columns;
-  const float* bias =
-      operation.bias == op::none
-          ? nullptr
-          : reinterpret_cast<const float*>(program_.weights[operation.bias].data.data());
+  const float* bias = bias_of(operation);
   float* y = data(operation.output);
   // Pieces small enough to even out two threads, large enough that claiming costs nothing.
   const uint64_t piece = std::clamp<uint64_t>(panels.count() / (8 * pool_.threads()), 1, 16);
@@ -383,6 +384,17 @@ void CpuExecutor::execute(size_t index, const op::Step& step, uint32_t thread) {
       if (first < last)
         kernel(data(operation.inputs[0]) + first, data(operation.inputs[1]) + first, last - first,
                data(out) + first);
+      return;
+    }
+    case op::Kind::scale: {
+      const float* bias = bias_of(operation);
+      share(rows_of(out, step), thread, [&](uint64_t t) {
+        const float* x = data(operation.inputs[0], t);
+        for (uint64_t i = 0; i < width; ++i) {
+          const float product = x[i] * operation.factor;
+          data(out, t)[i] = bias ? product + bias[i] : product;
+        }
+      });
       return;
     }
     case op::Kind::select_rows:

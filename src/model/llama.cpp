@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <vector>
 
 #include "model/reader.h"
@@ -52,9 +52,17 @@ void read_rope(Reader& read, const gguf::File& file, Numbers& n) {
   n.rope_factors.resize(factors.columns);
   quant::decode_row(factors.type, factors.data, n.rope_factors);
   for (float factor : n.rope_factors)
-    if (!(factor > 1e-6f && factor < 1e6f))
-      read.fail("rope_freqs.weight holds a factor outside 1e-6 to 1e6");
+    if (!(std::fabs(factor) > 1e-4f && std::fabs(factor) < 1e6f))
+      read.fail("rope_freqs.weight holds a factor outside 1e-4 to 1e6");
   rope.factors = n.rope_factors;
+}
+
+/// Radians a position of the fastest pair.
+double largest_frequency(const op::RopeParameters& parameters) {
+  double largest = 0;
+  for (double frequency : op::make_rope(parameters, true).frequency)
+    largest = std::max(largest, std::fabs(frequency));
+  return largest;
 }
 
 Numbers read_numbers(Reader& read, const gguf::File& file) {
@@ -80,10 +88,13 @@ Numbers read_numbers(Reader& read, const gguf::File& file) {
   n.attention_scale =
       float(read.real_or("attention.scale", 1e-6, 1e6, 1.0 / std::sqrt(double(n.key_dim))));
   read_rope(read, file, n);
+  if (read.failed()) return n;
+  if (double(n.context) * largest_frequency(n.rope) > 0x1p24)
+    read.fail("llama.context_length and RoPE's frequencies make angles beyond 2^24");
+  // Soft caps are other architectures' and mean nothing here, as in llama.cpp.
   for (const char* name :
        {"expert_count", "expert_used_count", "attention.sliding_window", "logit_scale",
-        "residual_scale", "embedding_scale", "attention.clamp_kqv", "attn_logit_softcapping",
-        "final_logit_softcapping", "use_parallel_residual"})
+        "residual_scale", "embedding_scale", "attention.clamp_kqv", "use_parallel_residual"})
     read.refuse(name);
   const gguf::Tensor* embedding = file.find_tensor("token_embd.weight");
   const uint64_t rows = embedding ? embedding->dims[1] : 0;
@@ -108,19 +119,46 @@ struct Builder {
   Reader& read;
   const Numbers& n;
 
+  /// W·x + b. Where the file has a scalar NAME.scale s it is (W·x)·s + b, and (W·x + b)·s for the
+  /// feed-forward part: two operations, the first with "_unscaled" after its name.
   uint32_t matmul(const std::string& output, uint32_t input, const std::string& tensor,
                   uint32_t rows, uint32_t layer, bool selected = false) {
-    op::Operation operation{op::Kind::matmul, output, {input}, op::none, op::none,
-                            op::none,         layer,  0,       0};
-    const uint32_t columns = program.values[input].width;
-    const op::Weight weight = read.matrix(tensor + ".weight", rows, columns);
-    op::Weight bias;
-    if (read.has_tensor(tensor + ".bias")) bias = read.vector(tensor + ".bias", rows);
+    const bool scaled = read.has_tensor(tensor + ".scale");
+    const bool bias_last = scaled && tensor.find(".ffn_") == std::string::npos;
+    const std::string name = scaled ? output + "_unscaled" : output;
+    op::Operation operation{op::Kind::matmul, name,  {input}, op::none, op::none,
+                            op::none,         layer, 0,       0};
+    const op::Weight weight = read.matrix(tensor + ".weight", rows, program.values[input].width);
+    uint32_t bias = op::none;
+    if (read.has_tensor(tensor + ".bias"))
+      bias = program.add_weight(read.vector(tensor + ".bias", rows));
+    if (read.has_tensor(tensor + ".input_scale"))
+      read.vector(tensor + ".input_scale", 1);  // NVFP4's: not used
+    float factor = 1;
+    if (scaled) factor = scalar(tensor + ".scale");
     if (read.failed()) return input;
     operation.weight = program.add_weight(weight);
-    if (!bias.name.empty()) operation.bias = program.add_weight(bias);
-    operation.output = program.add_value(output, rows, selected);
-    return program.add_operation(operation);
+    if (!bias_last) operation.bias = bias;
+    operation.output = program.add_value(name, rows, selected);
+    const uint32_t product = program.add_operation(operation);
+    if (!scaled) return product;
+    return program.add_operation({op::Kind::scale,
+                                  output,
+                                  {product},
+                                  program.add_value(output, rows, selected),
+                                  op::none,
+                                  bias_last ? bias : op::none,
+                                  layer,
+                                  0,
+                                  0,
+                                  factor});
+  }
+
+  float scalar(const std::string& tensor) {
+    const op::Weight weight = read.vector(tensor, 1);
+    float value = 1;
+    if (!read.failed()) quant::decode_row(weight.type, weight.data, {&value, 1});
+    return value;
   }
 
   uint32_t norm(const std::string& output, uint32_t input, const std::string& tensor,

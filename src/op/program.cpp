@@ -7,9 +7,9 @@
 namespace assay::op {
 
 std::string_view name_of(Kind kind) {
-  static constexpr std::array<std::string_view, 9> names = {"embed",  "rms_norm", "matmul",
-                                                            "rope",   "kv_store", "attention",
-                                                            "swiglu", "add",      "select_rows"};
+  static constexpr std::array<std::string_view, 10> names = {
+      "embed",     "rms_norm", "matmul", "rope",  "kv_store",
+      "attention", "swiglu",   "add",    "scale", "select_rows"};
   return names[size_t(kind)];
 }
 
@@ -59,6 +59,9 @@ bool shapes_fit(const Program& program, const Operation& operation) {
     case Kind::swiglu:
     case Kind::add:
       return operation.inputs.size() == 2 && width(0) == out && width(1) == out;
+    case Kind::scale:
+      return operation.inputs.size() == 1 && width(0) == out &&
+             (operation.bias == none || program.weights[operation.bias].columns == out);
     case Kind::select_rows:
       return operation.inputs.size() == 1 && width(0) == out;
   }

@@ -23,6 +23,7 @@ enum class Kind {
               ///< / group
   swiglu,      ///< y[i] = silu(gate[i])·up[i]
   add,         ///< y[i] = a[i] + b[i]
+  scale,       ///< y[i] = x[i]·factor (+ b[i])
   select_rows  ///< y = the rows whose logits are wanted
 };
 std::string_view name_of(Kind kind);
@@ -72,11 +73,12 @@ struct Operation {
   std::vector<uint32_t> inputs;  ///< indices of values
   uint32_t output = none;        ///< index of a value; none for kv_store
   uint32_t weight = none;        ///< index of a weight: embed, rms_norm, matmul
-  uint32_t bias = none;          ///< index of an F32 weight: matmul
+  uint32_t bias = none;          ///< index of an F32 weight: matmul, scale
   uint32_t layer =
       none;       ///< the cache's layer: kv_store, attention; for the rest the block it stands in
   float eps = 0;  ///< rms_norm
   uint32_t heads = 0;  ///< rope: heads in a row
+  float factor = 1;    ///< scale
 };
 
 struct Program {

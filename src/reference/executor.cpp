@@ -135,23 +135,23 @@ class Judge final : public op::Executor {
   // The operations whose row t depends on row t of the inputs (and the cache) alone.
   Table by_row(const op::Operation& operation, const op::Step& step) const {
     const Table& x = input(operation, 0);
-    const std::vector<double> norm = operation.kind == op::Kind::rms_norm
-                                         ? decode_row(program_.weights[operation.weight], 0)
-                                         : std::vector<double>();
+    const uint32_t vector = operation.kind == op::Kind::scale ? operation.bias : operation.weight;
+    const std::vector<double> b =
+        vector == op::none ? std::vector<double>() : decode_row(program_.weights[vector], 0);
     Table y(x.rows, program_.values[operation.output].width);
     for (uint64_t t = 0; t < x.rows; ++t) {
-      const std::vector<double> row = one_row(operation, step, t, norm);
+      const std::vector<double> row = one_row(operation, step, t, b);
       std::copy(row.begin(), row.end(), y.row(t).begin());
     }
     return y;
   }
 
   std::vector<double> one_row(const op::Operation& operation, const op::Step& step, uint64_t t,
-                              std::span<const double> norm) const {
+                              std::span<const double> b) const {
     const std::span<const double> x = input(operation, 0).row(t);
     switch (operation.kind) {
       case op::Kind::rms_norm:
-        return rms_norm(x, norm, double(operation.eps));
+        return rms_norm(x, b, double(operation.eps));
       case op::Kind::rope:
         return rope(x, program_.rope, operation.heads, step.positions[t]);
       case op::Kind::attention:
@@ -161,6 +161,8 @@ class Judge final : public op::Executor {
         return swiglu(x, input(operation, 1).row(t));
       case op::Kind::add:
         return add(x, input(operation, 1).row(t));
+      case op::Kind::scale:
+        return scale(x, double(operation.factor), b);
       default:
         assert(false);
         return {};

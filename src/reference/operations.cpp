@@ -233,4 +233,11 @@ std::vector<double> add(std::span<const double> a, std::span<const double> b) {
   return y;
 }
 
+// y[i] = x[i]·factor + b[i]
+std::vector<double> scale(std::span<const double> x, double factor, std::span<const double> b) {
+  std::vector<double> y(x.size());
+  for (size_t i = 0; i < x.size(); ++i) y[i] = x[i] * factor + (b.empty() ? 0.0 : b[i]);
+  return y;
+}
+
 }  // namespace assay::reference

@@ -95,4 +95,7 @@ std::vector<double> swiglu(std::span<const double> gate, std::span<const double>
 /// y[i] = a[i] + b[i]
 std::vector<double> add(std::span<const double> a, std::span<const double> b);
 
+/// y[i] = x[i]·factor + b[i]; b empty: no bias
+std::vector<double> scale(std::span<const double> x, double factor, std::span<const double> b);
+
 }  // namespace assay::reference

@@ -22,6 +22,9 @@ inline constexpr double copy_limit = 0.0;
 /// RN(a + b): half an ulp, of |y|.
 inline constexpr double add_limit = 1.0;
 
+/// RN(RN(x·factor) + b), of |x·factor| + |b|: one a rounding.
+inline constexpr double scale_limit = 2.0;
+
 /// RN(k_silu(g)·u), of |y|: e^−g 4 (its relative error is under 2^-22), 1 + e^−g 1, quotient 1,
 /// product 1, one spare.
 inline constexpr double swiglu_limit = 8.0;

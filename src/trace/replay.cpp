@@ -106,6 +106,8 @@ void Replay::check(const op::Operation& operation, const Table& got, Tally tally
       return check_swiglu(operation, got, tally);
     case op::Kind::add:
       return check_add(operation, got, tally);
+    case op::Kind::scale:
+      return check_scale(operation, got, tally);
     case op::Kind::select_rows:
       return check_select_rows(operation, got, tally);
   }
@@ -230,6 +232,20 @@ void Replay::check_add(const op::Operation& operation, const Table& got, Tally& 
   for (uint64_t t = 0; t < got.rows; ++t)
     check_row(t, got.row(t), reference::add(input(operation, 0).row(t), input(operation, 1).row(t)),
               add_limit, tally);
+}
+
+void Replay::check_scale(const op::Operation& operation, const Table& got, Tally& tally) {
+  const std::vector<double> b = operation.bias == op::none
+                                    ? std::vector<double>(got.width, 0.0)
+                                    : reference::decode_row(program_.weights[operation.bias], 0);
+  const double factor = double(operation.factor);
+  for (uint64_t t = 0; t < got.rows; ++t) {
+    const auto x = input(operation, 0).row(t);
+    const auto want = reference::scale(x, factor, b);
+    for (size_t i = 0; i < want.size(); ++i)
+      tally.element(t, i, float(got.row(t)[i]), want[i], std::fabs(x[i] * factor) + std::fabs(b[i]),
+                    scale_limit);
+  }
 }
 
 void Replay::check_select_rows(const op::Operation& operation, const Table& got, Tally& tally) {

@@ -70,6 +70,7 @@ class Replay {
   void check_attention(const op::Operation& operation, const reference::Table& got, Tally& tally);
   void check_swiglu(const op::Operation& operation, const reference::Table& got, Tally& tally);
   void check_add(const op::Operation& operation, const reference::Table& got, Tally& tally);
+  void check_scale(const op::Operation& operation, const reference::Table& got, Tally& tally);
   void check_select_rows(const op::Operation& operation, const reference::Table& got, Tally& tally);
 
   const op::Program& program_;

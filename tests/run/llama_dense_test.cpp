@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cpu/executor.h"
-#include "model/small_file.h"
+#include "model/model.h"
 #include "op/rope.h"
 
 namespace assay::tests {
@@ -37,46 +37,6 @@ std::vector<T> safetensor(const std::string& path, const std::string& name) {
   return values;
 }
 
-std::vector<float> values_of(const gguf::Tensor& tensor) {
-  std::vector<float> values(tensor.elements());
-  std::memcpy(values.data(), tensor.data.data(), tensor.data.size());
-  return values;
-}
-
-/// The file as one that assay's llama reads. Three things of it no real llama has:
-/// - a scalar NAME.scale beside each matrix: attention has (W·x)·s + b, the FFN (W·x + b)·s, so it
-///   is folded into W, and into b for the FFN; NAME.input_scale is for NVFP4 only and not used
-/// - soft caps of 50 and 30, which llama.cpp does not apply to this architecture
-/// - rope_freqs of both signs, which the caller puts into the program itself
-SmallFile without_oddities(const gguf::File& file) {
-  SmallFile small;
-  small.keys.clear();
-  small.tensors.clear();
-  for (const gguf::Metadata& entry : file.metadata()) {
-    const std::string key(entry.key);
-    if (key.find("softcapping") != std::string::npos) continue;
-    if (key.rfind("llama.", 0) != 0 && key != "general.architecture") continue;
-    if (const auto* number = std::get_if<uint64_t>(&entry.value.data))
-      small.keys[key] = uint32_t(*number);
-    if (const auto* real = std::get_if<double>(&entry.value.data)) small.keys[key] = float(*real);
-    if (const auto* truth = std::get_if<bool>(&entry.value.data)) small.keys[key] = *truth;
-    if (const auto* text = std::get_if<std::string_view>(&entry.value.data))
-      small.keys[key] = std::string(*text);
-  }
-  for (const gguf::Tensor& tensor : file.tensors()) {
-    const std::string name(tensor.name), stem = name.substr(0, name.rfind('.'));
-    const std::string part = name.substr(stem.size());
-    if (part == ".scale" || part == ".input_scale" || stem == "rope_freqs") continue;
-    std::vector<float> values = values_of(tensor);
-    const gguf::Tensor* scale = file.find_tensor(stem + ".scale");
-    if (scale && (part == ".weight" || stem.find(".ffn_") != std::string::npos))
-      for (float& value : values) value *= values_of(*scale)[0];
-    const std::vector<uint64_t> dims(tensor.dims.begin(), tensor.dims.begin() + tensor.n_dims);
-    small.tensors[name] = {tensor.type, dims, std::move(values)};
-  }
-  return small;
-}
-
 /// KL(p‖q) in nats of two rows of logits.
 double divergence(std::span<const float> p, std::span<const float> q) {
   double sum_p = 0, sum_q = 0, kl = 0;
@@ -92,15 +52,9 @@ struct Dense {
   std::vector<int32_t> tokens = safetensor<int32_t>(logits_path(), "tokens");
   std::vector<float> want = safetensor<float>(logits_path(), "logits");  // (tokens, 128)
   gguf::File file = std::move(*gguf::File::open(data_path("llama-dense.gguf")));
-  Built built{without_oddities(file)};
-  op::RopeParameters rope;
-  std::vector<float> factors = values_of(*file.find_tensor("rope_freqs.weight"));
+  Result<op::Program> built = model::build(file);
+  op::Program* program = built ? &*built : nullptr;
 
-  Dense() {
-    rope.dimensions = 128;
-    rope.factors = factors;
-    built.program->rope = op::make_rope(rope, true);
-  }
   static std::string logits_path() { return data_path("llama-dense.logits.safetensors"); }
   static bool here() { return bool(std::ifstream(logits_path())); }
 };
@@ -120,7 +74,7 @@ Distance run(const Dense& dense) {
   options.threads = 2;
   options.context = 32;
   options.cache = op::CacheType::f32;
-  const auto executor = cpu::make_executor(*dense.built.program, options);
+  const auto executor = cpu::make_executor(*dense.program, options);
   const uint32_t count = uint32_t(dense.tokens.size());
   std::vector<uint32_t> positions, sequences(count, 0);
   for (uint32_t i = 0; i < count; ++i) positions.push_back(i);
@@ -144,7 +98,7 @@ Distance run(const Dense& dense) {
 TEST(LlamaDense, GivesTheLogitsOfLlamaCpp) {
   if (!Dense::here()) GTEST_SKIP() << Dense::logits_path() << " is not here";
   Dense dense;
-  ASSERT_TRUE(dense.built.program) << dense.built.error;
+  ASSERT_TRUE(dense.program) << dense.built.error().message;
   const Distance distance = run(dense);
   RecordProperty("share_of_limit", std::to_string(distance.share));
   EXPECT_TRUE(distance.share <= 1) << distance.share;
@@ -160,19 +114,20 @@ TEST(LlamaDense, SmallFaultsDoNotPass) {
     change(dense);
     return run(dense).share;
   };
-  EXPECT_GT(share_with([](Dense& d) { d.built.program->rope.adjacent = false; }), 5);
+  EXPECT_GT(share_with([](Dense& d) { d.program->rope.adjacent = false; }), 5);
   EXPECT_GT(share_with([](Dense& d) {
-              d.rope.factors = {};
-              d.built.program->rope = op::make_rope(d.rope, true);
+              op::RopeParameters plain;  // rope_freqs not applied
+              plain.dimensions = 128;
+              d.program->rope = op::make_rope(plain, true);
             }),
             5);
   EXPECT_GT(share_with([](Dense& d) {
-              for (op::Operation& operation : d.built.program->operations)
-                if (operation.name == "blk.1.gate") operation.bias = op::none;
+              for (op::Operation& operation : d.program->operations)
+                if (operation.name == "blk.1.gate_unscaled") operation.bias = op::none;
             }),
             5);
   EXPECT_GT(share_with([](Dense& d) {
-              for (op::Operation& operation : d.built.program->operations)
+              for (op::Operation& operation : d.program->operations)
                 if (operation.kind == op::Kind::rms_norm) operation.eps *= 100;
             }),
             5);
