@@ -298,5 +298,12 @@ TEST(Add, HandExample) {
   EXPECT_EQ(add(Values{1, -2}, Values{0.5, 2}), (Values{1.5, 0}));
 }
 
+// 3·(−2) + 1 = −5, 4·(−2) + 0.5 = −7.5; without a bias −6 and −8
+TEST(Scale, IsAProductAndABias) {
+  const Values x = {3, 4}, b = {1, 0.5};
+  EXPECT_EQ(scale(x, -2, b), (Values{-5, -7.5}));
+  EXPECT_EQ(scale(x, -2, {}), (Values{-6, -8}));
+}
+
 }  // namespace
 }  // namespace assay::reference

@@ -11,6 +11,7 @@
 #include "cpu/executor.h"
 #include "model/model.h"
 #include "op/rope.h"
+#include "trace/replay.h"
 
 namespace assay::tests {
 namespace {
@@ -103,6 +104,31 @@ TEST(LlamaDense, GivesTheLogitsOfLlamaCpp) {
   RecordProperty("share_of_limit", std::to_string(distance.share));
   EXPECT_TRUE(distance.share <= 1) << distance.share;
   EXPECT_TRUE(distance.divergence <= 1e-6) << distance.divergence;
+}
+
+// Every operation, the scalar scales and biases of both kinds among them, inside its bound.
+TEST(LlamaDense, EveryOperationIsInsideItsBound) {
+  if (!Dense::here()) GTEST_SKIP() << Dense::logits_path() << " is not here";
+  Dense dense;
+  ASSERT_TRUE(dense.program);
+  op::ExecutorOptions options;
+  options.threads = 2;
+  options.context = 32;
+  const auto executor = cpu::make_executor(*dense.program, options);
+  const uint32_t count = uint32_t(dense.tokens.size());
+  std::vector<uint32_t> positions(count), sequences(count, 0);
+  for (uint32_t i = 0; i < count; ++i) positions[i] = i;
+  trace::Replay replay(*dense.program, options);
+  const op::Step step{dense.tokens, positions, sequences, positions};
+  replay.begin_step(step);
+  (*executor)->run(step, std::ref(replay));
+  size_t scales = 0;
+  for (const trace::OperationError& error : replay.results()) {
+    EXPECT_GT(error.elements, 0u) << error.name;
+    EXPECT_EQ(error.failures, 0u) << error.name << ": " << error.max_u << " u of " << error.limit_u;
+    scales += error.kind == op::Kind::scale;
+  }
+  EXPECT_EQ(scales, 2u * 7u);
 }
 
 /// The mirror: what the comparison is there to catch is far outside (a KL of 1e-6 sees none of the
