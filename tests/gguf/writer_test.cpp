@@ -60,6 +60,23 @@ void expect_example(const File& file, uint64_t alignment) {
   EXPECT_EQ(file.find_tensor("blocks")->dims, (std::array<uint64_t, 4>{64, 3, 1, 1}));
 }
 
+// A head of 24 + 39 + 33 = 96 bytes ends on a multiple of 32, and so does tensor "a" after it: no
+// gap.
+TEST(GgufWriter, PadsNothingWhereNothingIsMissing) {
+  Writer writer(32);
+  writer.add_string("k", "012345678901234567");                 // 8 + 1 + 4 + 8 + 18 = 39
+  writer.add_tensor("a", 0, {8}, [] { return counting(32); });  // 8 + 1 + 4 + 8 + 4 + 8 = 33
+  const std::vector<uint8_t> one = writer.bytes();
+  EXPECT_EQ(one.size(), 24u + 39u + 33u + 32u);
+  writer.add_tensor("bcdefg", 0, {1, 1}, [] { return counting(4); });
+  const std::vector<uint8_t> two = writer.bytes();
+  const auto file = File::parse(two, "memory");
+  ASSERT_TRUE(file) << file.error().message;
+  EXPECT_TRUE(std::ranges::equal(file->find_tensor("a")->data, counting(32)));
+  EXPECT_TRUE(std::ranges::equal(file->find_tensor("bcdefg")->data, counting(4)));
+  EXPECT_EQ(file->find_tensor("bcdefg")->data.data() - file->find_tensor("a")->data.data(), 32);
+}
+
 TEST(GgufWriter, RoundTripThroughBytes) {
   for (const uint32_t alignment : {8u, 32u, 256u}) {
     const auto bytes = example(alignment).bytes();
