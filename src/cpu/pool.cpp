@@ -1,5 +1,7 @@
 #include "cpu/pool.h"
 
+#include <algorithm>
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -16,12 +18,21 @@ void relax() {
 #endif
 }
 
-/// Waits until `value` is no longer `old`: spins about 20 µs, then sleeps.
+/// Waits until `value` is no longer `old`: spins, then sleeps. Waking from sleep costs some 50 µs
+/// on a virtual machine, so a thread spins up to about 200 µs as long as its spins succeed; each
+/// time it had to sleep after all (a neighbour holds the other's core) it halves its patience, down
+/// to some 5 µs.
 void wait_change(std::atomic<uint32_t>& value, uint32_t old) {
-  for (int i = 0; i < 1000; ++i) {
-    if (value.load(std::memory_order_acquire) != old) return;
+  constexpr int most = 10000, least = 250;  // pauses of about 20 ns
+  static thread_local int patience = most;
+  for (int i = 0; i < patience; ++i) {
+    if (value.load(std::memory_order_acquire) != old) {
+      patience = std::min(most, patience + patience / 16);
+      return;
+    }
     relax();
   }
+  patience = std::max(least, patience / 2);
   while (value.load(std::memory_order_acquire) == old) value.wait(old, std::memory_order_acquire);
 }
 
