@@ -59,7 +59,9 @@ class Output {
   std::string finish() {
     emit(stops_.add(detokenizer_.finish()).text);
     emit(stops_.finish());
-    if (!quiet_) fmt::print("\n");
+    // A terminal gets a line end of its own; a pipe gets the generated text and nothing else.
+    if (!quiet_ && isatty(STDOUT_FILENO)) fmt::print("\n");
+    std::fflush(stdout);
     return text_;
   }
 

@@ -42,11 +42,13 @@ def ctest(preset, *options):
 # The budgets add up to less than TOTAL_BUDGET, with what `install` may take (see main).
 PARTS = [
     Part("model", "step", [PYTHON, "scripts/fetch_model.py"], 120),
-    Part("release build", "step", build("release"), 600),
-    Part("release tests", "ctest", ctest("release"), 840, "release build"),
+    Part("release build", "step", build("release"), 780),
+    Part("release tests", "ctest", ctest("release"), 540, "release build"),
     Part("asan build", "step", build("asan"), 300),
     Part("asan tests", "ctest", ctest("asan", "-L", "^(gguf|text|quant)$"), 420, "asan build"),
     Part("format", "check", [PYTHON, "scripts/format.py", "--check"], 15),
+    Part("command line", "unittest",
+         [PYTHON, "-m", "unittest", "discover", "-s", "tests/cli", "-p", "*_test.py"], 120, "release build"),
     Part("python tests", "unittest",
          [PYTHON, "-m", "unittest", "discover", "-s", "tests/scripts", "-p", "*_test.py"], 45),
 ]

@@ -49,6 +49,9 @@ TEST(Refusal, NumbersOutOfBounds) {
     small.set(key, value);
     expect_refused(small, {"llama." + key, std::to_string(value)});
   }
+  SmallFile pair;  // a rotation needs two lanes: the bound below
+  pair.set("rope.dimension_count", 1u);
+  expect_refused(pair, {"llama.rope.dimension_count is 1, outside 2 to"});
   for (float eps : {-1e-5f, 2.0f, float(NAN), float(INFINITY)}) {
     SmallFile small;
     small.set("attention.layer_norm_rms_epsilon", eps);
