@@ -279,12 +279,15 @@ void add_bench(CLI::App& app, int& exit_code) {
   add_model_flags(*command, flags->model);
   command->add_option("--prompt", flags->prompts, "prompt lengths; 0: none")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->capture_default_str();
   command->add_option("--generation", flags->generations, "tokens to generate; 0: none")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->capture_default_str();
   command->add_option("--depth", flags->depths, "tokens in the cache before")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->capture_default_str();
   command->add_option("--batch", flags->batch, "sequences at once")
       ->check(CLI::Range(1, 64))

@@ -79,9 +79,9 @@ void add_model_flags(CLI::App& command, ModelFlags& flags) {
       ->capture_default_str();
   command
       .add_option("--contract", flags.contract,
-                  "arithmetic: assay/1, or f32 without quantised activations (cpu)")
-      ->check(CLI::IsMember({"assay/1", "f32"}))
-      ->capture_default_str();
+                  "arithmetic: assay/1 (default of cpu), f32 (activations not quantised), exact "
+                  "(default of reference)")
+      ->check(CLI::IsMember({"assay/1", "f32", "exact"}));
   command
       .add_flag("--ftz", flags.flush_denormals,
                 "run with denormals flushed to zero: no bit may change (a test)")
@@ -100,8 +100,11 @@ Result<assay::run::Session> open_session(const ModelFlags& flags, uint32_t batch
   options.executor.sequences = sequences;
   options.executor.cache =
       flags.cache == "f32" ? assay::op::CacheType::f32 : assay::op::CacheType::f16;
-  options.executor.contract =
-      flags.contract == "f32" ? assay::op::Contract::f32 : assay::op::Contract::assay1;
+  const bool exact =
+      flags.contract == "exact" || (flags.contract.empty() && flags.device == "reference");
+  options.executor.contract = exact                     ? assay::op::Contract::exact
+                              : flags.contract == "f32" ? assay::op::Contract::f32
+                                                        : assay::op::Contract::assay1;
   options.executor.flush_denormals = flags.flush_denormals;
   if (const char* isa = std::getenv("ASSAY_ISA"); isa && *isa) options.executor.isa = isa;
   Progress bar("load");

@@ -22,7 +22,7 @@ struct ModelFlags {
   std::string model;
   std::string device = "cpu";
   std::string cache = "f16";
-  std::string contract = "assay/1";
+  std::string contract;
   uint32_t threads = 0;
   uint32_t context = 0;
   bool flush_denormals = false;

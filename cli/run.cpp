@@ -272,7 +272,8 @@ void add_run(CLI::App& app, int& exit_code) {
   command->add_option("--repeat-last-n", s.repeat_last_n, "tokens that are recent; -1: all")
       ->capture_default_str();
   command->add_option("--seed", flags->seed, "seed of the draw (default: random, printed)");
-  command->add_option("--stop", flags->stops, "end at this text (may be given several times)");
+  command->add_option("--stop", flags->stops, "end at this text (may be given several times)")
+      ->allow_extra_args(false);
   command->add_flag("--no-parse-special", flags->no_parse_special,
                     "take the spelling of special tokens as plain text");
   command->add_flag("--no-bos", flags->no_bos, "no beginning-of-sequence token");

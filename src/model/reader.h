@@ -27,7 +27,8 @@ class Reader {
   double real_or(std::string_view name, double low, double high, double fallback);
   double real(std::string_view name, double low, double high);
   std::string text_or(std::string_view name, std::string_view fallback);
-  /// An error where the key is there and neither zero nor false: its meaning is not implemented.
+  /// An error where the key is there and neither zero nor false: assay does not compute what it
+  /// asks for.
   void refuse(std::string_view name);
 
   bool has_tensor(const std::string& name) const { return file_.find_tensor(name) != nullptr; }

@@ -13,7 +13,11 @@
 namespace assay::op {
 
 enum class CacheType { f16, f32 };
-enum class Contract { assay1, f32 };  ///< f32: activations are not quantised (CPU only)
+enum class Contract {
+  assay1,
+  f32,   ///< activations are not quantised
+  exact  ///< nothing is rounded but the weights: the reference's
+};
 
 struct ExecutorOptions {
   uint32_t threads = 0;    ///< 0: the machine's cores

@@ -159,6 +159,14 @@ class DefaultModel(unittest.TestCase):
         self.assertNotEqual(json.loads(assay("logits", "-p", FRANCE, "--json", "--kv", "f32").stdout)["logits_sha256"],
                             want["logits_sha256"])
 
+    def test_contracts_are_the_devices_own(self):
+        tokens = ["logits", "--tokens", "504,3575", "--json"]
+        self.assertEqual(json.loads(assay(*tokens, "--device", "reference").stdout)["contract"], "exact")
+        judged = json.loads(assay(*tokens, "--device", "reference", "--contract", "assay/1").stdout)
+        self.assertEqual((judged["device"], judged["contract"]), ("reference", "assay/1 f64"))
+        self.assertEqual(json.loads(assay(*tokens, "--contract", "f32").stdout)["contract"], "f32")
+        self.refused(*tokens, "--contract", "exact", contains="the contract 'exact' is the reference's")
+
     def test_logits_file_is_safetensors(self):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "logits.safetensors"

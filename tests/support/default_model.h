@@ -37,6 +37,7 @@ inline run::Session open_default(const std::string& device = "cpu",
   options.device = device;
   options.context = context;
   options.executor = std::move(executor);
+  if (device == "reference") options.executor.contract = op::Contract::exact;
   if (options.executor.threads == 0) options.executor.threads = 2;
   auto session = run::Session::open(default_model().string(), options);
   if (!session) throw std::runtime_error(session.error().message);
