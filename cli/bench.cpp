@@ -237,22 +237,24 @@ int bench(const Flags& flags) {
     for (uint32_t n : flags.generations)
       if (n) cases.push_back({"generation", n, depth, {}, {}, {}});
   }
+  if (cases.empty()) return report({"nothing to measure: every --prompt and --generation is 0"});
   const Machine machine = measure_machine(session->executor());
   Progress bar("bench");
   uint64_t done = 0;
   for (uint32_t r = 0; r < flags.repetitions + 1; ++r)  // the first is a warm-up
     for (Case& one : cases) {
       const auto rate = measure(*session, flags, one);
-      if (!rate) return report(rate.error());
+      if (!rate) return bar.erase(), report(rate.error());
       if (r > 0) one.ours.all.push_back(*rate);
       if (r > 0 && !flags.peer.empty()) {
         const auto other =
             measure_peer(flags, session->file().path(), session->executor().threads(), one);
-        if (!other) return report(other.error());
+        if (!other) return bar.erase(), report(other.error());
         one.peer.all.push_back(*other);
       }
       bar.show(++done, (flags.repetitions + 1) * cases.size());
     }
+  bar.erase();
   if (!flags.json) {
     print_table(cases, *session, machine);
     return 0;
@@ -278,22 +280,27 @@ void add_bench(CLI::App& app, int& exit_code) {
       "bench", "Measure prompt and generation speed; every repetition must give the same bits");
   add_model_flags(*command, flags->model);
   command->add_option("--prompt", flags->prompts, "prompt lengths; 0: none")
+      ->type_name("N,N")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
   command->add_option("--generation", flags->generations, "tokens to generate; 0: none")
+      ->type_name("N,N")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
   command->add_option("--depth", flags->depths, "tokens in the cache before")
+      ->type_name("N,N")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
   command->add_option("--batch", flags->batch, "sequences at once")
-      ->check(CLI::Range(1, 64))
+      ->type_name("N")
+      ->check(between(1, 64))
       ->capture_default_str();
   command->add_option("-r,--repetitions", flags->repetitions, "repetitions")
-      ->check(CLI::Range(1, 1000))
+      ->type_name("N")
+      ->check(between(1, 1000))
       ->capture_default_str();
   command->add_option("--peer", flags->peer,
                       "path of llama.cpp's llama-bench: run in turns with ours");

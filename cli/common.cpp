@@ -5,14 +5,18 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
+
+#include "text/utf8.h"
 
 using assay::Error;
 using assay::Exit;
@@ -64,16 +68,21 @@ int report(const Error& error) {
 }
 
 void add_model_flags(CLI::App& command, ModelFlags& flags) {
-  command.add_option("model,-m,--model", flags.model,
-                     "GGUF file, or the name of a known model (default: SmolLM2-135M-Instruct)");
+  command
+      .add_option("model,-m,--model", flags.model,
+                  "GGUF file, or the name of a known model (default: SmolLM2-135M-Instruct)")
+      ->type_name("MODEL");
   command.add_option("--device", flags.device, "cpu or reference (the f64 judge)")
+      ->type_name("NAME")
       ->capture_default_str();
   command.add_option("-t,--threads", flags.threads, "threads (default: all cores)")
-      ->check(CLI::Range(0, 1024));
+      ->type_name("N")
+      ->check(between(0, 1024));
   command
       .add_option("-c,--ctx-size", flags.context,
                   "positions to make room for (default: what the model was trained for)")
-      ->check(CLI::Range(uint32_t(0), uint32_t(1) << 28));
+      ->type_name("N")
+      ->check(between(0, 1 << 28));
   command.add_option("--kv", flags.cache, "type of the KV cache")
       ->check(CLI::IsMember({"f16", "f32"}))
       ->capture_default_str();
@@ -138,9 +147,53 @@ Result<std::vector<int32_t>> parse_ids(const std::string& text) {
 
 Result<std::string> read_text(const std::string& path) {
   if (path == "-") return std::string(std::istreambuf_iterator<char>(std::cin), {});
+  std::error_code ignored;
   std::ifstream file(path, std::ios::binary);
-  if (!file) return Error{fmt::format("cannot read '{}'", path)};
+  if (!file || std::filesystem::is_directory(path, ignored))
+    return Error{fmt::format("cannot read '{}'", path)};
   return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+CLI::Validator between(double low, double high) {
+  return {[=](std::string& text) -> std::string {
+            double value = 0;
+            const bool number = CLI::detail::lexical_cast(text, value);
+            if (number && value >= low && value <= high) return {};
+            return fmt::format("'{}' is not a number from {} to {}", text, low, high);
+          },
+          ""};
+}
+
+std::string escaped(std::string_view text) {
+  std::string line;
+  while (!text.empty()) {
+    const auto character = assay::text::first_character(text);
+    const auto byte = uint8_t(text[0]);
+    if (byte == '\n') {
+      line += "\\n";
+    } else if (byte == '\t') {
+      line += "\\t";
+    } else if (byte == '\\' || byte == '\'') {
+      line += {'\\', text[0]};
+    } else if (character.sequence == assay::text::Sequence::whole && byte >= 0x20 && byte != 0x7F) {
+      line += text.substr(0, character.length);
+    } else {
+      for (const char c : text.substr(0, character.length))
+        line += fmt::format("\\x{:02x}", uint8_t(c));
+    }
+    text.remove_prefix(character.length);
+  }
+  return line;
+}
+
+assay::Status flush_output() {
+  static int first = 0;  // later flushes find an empty buffer and no cause
+  errno = 0;
+  const bool failed = std::fflush(stdout) != 0 || std::ferror(stdout);
+  if (failed && first == 0) first = errno ? errno : EIO;
+  errno = first;
+  if (first == 0) return assay::ok();
+  return Error{fmt::format("cannot write to standard output: {}", std::strerror(first))};
 }
 
 Progress::Progress(std::string label)
@@ -157,8 +210,11 @@ void Progress::show(uint64_t done, uint64_t total) {
   std::fflush(stderr);
 }
 
-Progress::~Progress() {
-  if (shown_) fmt::print(stderr, "\r{:<60}\r", "");
+void Progress::erase() {
+  if (!shown_) return;
+  shown_ = false;
+  fmt::print(stderr, "\r{:<60}\r", "");
+  std::fflush(stderr);
 }
 
 std::atomic<bool> interrupted{false};

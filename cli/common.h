@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -39,6 +40,16 @@ std::string describe(const assay::op::Executor& executor);
 /// "1,2,3" as token ids.
 assay::Result<std::vector<int32_t>> parse_ids(const std::string& text);
 
+/// A flag's number between two bounds; NaN is refused.
+CLI::Validator between(double low, double high);
+
+/// Text of a model or a user on one line of a terminal: control characters and bytes that are not
+/// UTF-8 as \n, \t, \xNN.
+std::string escaped(std::string_view text);
+
+/// Sends what was printed to standard output on its way. Errors: a full disk, a closed pipe.
+assay::Status flush_output();
+
 /// A whole file, or standard input for "-".
 assay::Result<std::string> read_text(const std::string& path);
 
@@ -47,7 +58,8 @@ class Progress {
  public:
   explicit Progress(std::string label);
   void show(uint64_t done, uint64_t total);
-  ~Progress();
+  void erase();
+  ~Progress() { erase(); }
 
  private:
   std::string label_;

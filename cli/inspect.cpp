@@ -431,8 +431,10 @@ void add_inspect(CLI::App& app, int& exit_code) {
   const auto options = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("inspect", "Show a model's metadata, tensors, sizes and memory plan");
-  command->add_option("-m,--model,MODEL", options->model,
-                      "Path of a GGUF file, or the name of a known model");
+  command
+      ->add_option("-m,--model,MODEL", options->model,
+                   "GGUF file, or the name of a known model (default: SmolLM2-135M-Instruct)")
+      ->type_name("MODEL");
   command->add_flag("--json", options->json, "Print one JSON object");
   command->add_flag("--weights", options->weights,
                     "Also RMS, largest value, NaN count and SHA-256 of each tensor");

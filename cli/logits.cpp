@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -27,7 +28,7 @@ struct Run {
   std::vector<int32_t> tokens;
   std::vector<float> logits;  // (tokens, vocabulary)
   uint32_t vocabulary;
-  std::string path, device, isa, contract;
+  std::string path, device, isa, contract, description;
 };
 
 Result<std::vector<int32_t>> read_tokens(const assay::gguf::File& file, const Flags& flags) {
@@ -42,6 +43,8 @@ Result<std::vector<size_t>> read_cuts(const std::string& text, size_t count) {
   const auto ids = parse_ids(text);
   if (!ids) return Error{fmt::format("--cut: {}", ids.error().message)};
   std::vector<size_t> ends;
+  if (!ids->empty() && count == 1)
+    return Error{fmt::format("--cut {}: one token cannot be cut", text)};
   for (int32_t at : *ids) {
     if (size_t(at) >= count || at == 0 || (!ends.empty() && size_t(at) <= ends.back()))
       return Error{fmt::format("--cut {}: cuts rise and lie between 1 and {}", text, count - 1)};
@@ -66,7 +69,8 @@ Result<Run> compute(const Flags& flags) {
           session->file().path(),
           executor.device(),
           executor.isa(),
-          executor.contract()};
+          executor.contract(),
+          describe(executor)};
   size_t start = 0;
   for (size_t end : *ends) {
     // Steps of at most the batch; with --sequences several copies of the prompt share each step.
@@ -114,10 +118,11 @@ void print(const Flags& flags, const Run& run) {
                                    {"tokens", run.tokens},
                                    {"vocabulary", run.vocabulary},
                                    {"logits_sha256", hex},
-                                   {"nan", all.nan}};
+                                   {"nan", all.nan},
+                                   {"top", nlohmann::ordered_json::array()}};
     for (const auto& r : best) json["top"].push_back({{"id", r.id}, {"logit", r.logit}});
     json["last"] = {{"max", of_last.max}, {"min", of_last.min}, {"mean", of_last.mean}};
-    fmt::print("{}\n", json.dump(2));
+    fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
     return;
   }
   fmt::print("hash    {}\n", hex);
@@ -130,10 +135,14 @@ void print(const Flags& flags, const Run& run) {
 
 int logits(const Flags& flags) {
   if (flags.tokens.empty() == flags.prompt.empty()) return report({"give either --tokens or -p"});
+  // The file is written beside and renamed: a device or a pipe would be replaced by it.
+  std::error_code ignored;
+  if (!flags.output.empty() && std::filesystem::exists(flags.output, ignored) &&
+      !std::filesystem::is_regular_file(flags.output, ignored))
+    return report({fmt::format("cannot write '{}': it is not a regular file", flags.output)});
   const auto run = compute(flags);
   if (!run) return report(run.error());
-  fmt::print(stderr, "device: {}{}, contract {}\n", run->device,
-             run->isa.empty() ? "" : " (" + run->isa + ")", run->contract);
+  fmt::print(stderr, "device: {}\n", run->description);
   print(flags, *run);
   if (flags.output.empty()) return 0;
   const auto saved = save(flags.output, *run);
@@ -154,9 +163,13 @@ void add_logits(CLI::App& app, int& exit_code) {
   command
       ->add_option("--sequences", flags->batch_copies,
                    "run this many copies in one batch; prints the last")
-      ->check(CLI::Range(1, 64))
+      ->type_name("N")
+      ->check(between(1, 64))
       ->capture_default_str();
-  command->add_option("--top", flags->top, "best tokens to print")->capture_default_str();
+  command->add_option("--top", flags->top, "best tokens to print")
+      ->type_name("N")
+      ->check(between(0, 1 << 28))
+      ->capture_default_str();
   command->add_option("-o,--output", flags->output,
                       "safetensors with tokens (n) i32 and logits (n, vocabulary) f32");
   command->add_flag("--no-parse-special", flags->no_parse_special,

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "common.h"
+
 void LayerStats::see(const assay::op::Operation& operation, std::span<const float> output) {
   const std::string name = fmt::format("blk.{}.out", operation.layer);
   if (operation.name != name) return;
@@ -23,11 +25,11 @@ void LayerStats::print(std::span<const float> logits,
              s.nan);
   for (const auto& best : assay::trace::top(logits, 5))
     fmt::print(stderr, "  {:>7}  {:>9.4f}  {}\n", best.id, best.logit,
-               tokenizer ? fmt::format("'{}'", tokenizer->piece(best.id)) : "");
+               tokenizer ? fmt::format("'{}'", escaped(tokenizer->piece(best.id))) : "");
 }
 
 nlohmann::ordered_json LayerStats::json(std::span<const float> logits) const {
-  nlohmann::ordered_json json;
+  nlohmann::ordered_json json = {{"layers", nlohmann::ordered_json::array()}};
   for (const auto& [layer, values] : outputs_) {
     const auto s = assay::trace::statistics(values);
     json["layers"].push_back({{"layer", layer},

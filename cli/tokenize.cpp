@@ -3,18 +3,12 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
-#include <iostream>
-#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "common.h"
 #include "gguf/file.h"
 #include "text/tokenizer.h"
-#include "text/utf8.h"
 
 namespace {
 
@@ -27,43 +21,9 @@ struct Options {
   bool json = false, ids_only = false, no_parse_special = false, no_bos = false;
 };
 
-assay::Result<std::string> read_text(const Options& options) {
+assay::Result<std::string> text_of(const Options& options) {
   if (options.from_prompt) return options.prompt;
-  if (options.file.empty()) {
-    return std::string(std::istreambuf_iterator<char>(std::cin), {});
-  }
-  std::ifstream stream(options.file, std::ios::binary);
-  std::ostringstream text;
-  if (stream.peek() != EOF) text << stream.rdbuf();  // an empty file is an empty text
-  if (!stream.is_open() || stream.bad() || std::filesystem::is_directory(options.file)) {
-    return assay::Error{fmt::format("can't read '{}'", options.file)};
-  }
-  return text.str();
-}
-
-/// One line whatever the piece holds: control characters and bytes that are not UTF-8 as \n, \t,
-/// \xNN.
-std::string escaped(std::string_view piece) {
-  std::string line;
-  while (!piece.empty()) {
-    const auto character = assay::text::first_character(piece);
-    const auto byte = static_cast<uint8_t>(piece[0]);
-    if (byte == '\n') {
-      line += "\\n";
-    } else if (byte == '\t') {
-      line += "\\t";
-    } else if (byte == '\\' || byte == '\'') {
-      line += {'\\', piece[0]};
-    } else if (character.sequence == assay::text::Sequence::whole && byte >= 0x20 && byte != 0x7F) {
-      line += piece.substr(0, character.length);
-    } else {
-      for (const char c : piece.substr(0, character.length)) {
-        line += fmt::format("\\x{:02x}", static_cast<uint8_t>(c));
-      }
-    }
-    piece.remove_prefix(character.length);
-  }
-  return line;
+  return read_text(options.file.empty() ? "-" : options.file);
 }
 
 std::string with_replacements(std::string_view piece) {
@@ -81,7 +41,7 @@ void print_json(const std::string& path, const Tokenizer& tokenizer, bool add_bo
                                            {"parse_special", parse_special},
                                            {"pieces", pieces},
                                            {"tokens", tokens}};
-  std::cout << document.dump() << '\n';
+  fmt::print("{}\n", document.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 void print_text(const Options& options, const Tokenizer& tokenizer,
@@ -95,7 +55,7 @@ void print_text(const Options& options, const Tokenizer& tokenizer,
     }
   }
   if (options.ids_only) output += '\n';
-  std::cout << output;
+  fmt::print("{}", output);
 }
 
 int tokenize(const Options& options) {
@@ -105,7 +65,7 @@ int tokenize(const Options& options) {
   if (!file) return report(file.error());
   const auto tokenizer = Tokenizer::open(*file);
   if (!tokenizer) return report(tokenizer.error());
-  const auto text = read_text(options);
+  const auto text = text_of(options);
   if (!text) return report(text.error());
 
   const assay::text::EncodeOptions encode{.parse_special = !options.no_parse_special,
@@ -133,9 +93,14 @@ int tokenize(const Options& options) {
 void add_tokenize(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("tokenize", "Show the tokens of a text");
-  command->add_option("model", options->model, "Path or short name; without it the default model");
+  command
+      ->add_option("model,-m,--model", options->model,
+                   "GGUF file, or the name of a known model (default: SmolLM2-135M-Instruct)")
+      ->type_name("MODEL");
   CLI::Option* prompt = command->add_option("-p,--prompt", options->prompt, "The text");
-  command->add_option("-f,--file", options->file, "Read the text from a file (else from stdin)")
+  command
+      ->add_option("-f,--file", options->file,
+                   "Read the text from a file (default: standard input)")
       ->excludes(prompt);
   CLI::Option* json = command->add_flag("--json", options->json, "One JSON object");
   command->add_flag("--ids", options->ids_only, "Only the ids, separated by commas")
