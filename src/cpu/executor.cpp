@@ -26,19 +26,18 @@ struct QuantisedRows {
   std::vector<int8_t> codes;
   std::vector<float> scale, scaled_sum;
   std::vector<int32_t> half_sums;
-  std::vector<QuantisedRow> rows;
 
-  void resize(uint64_t count, uint64_t columns) {
-    if (codes.size() < count * columns) {
-      codes.resize(count * columns);
-      scale.resize(count * columns / quantum);
-      scaled_sum.resize(count * columns / quantum);
-      half_sums.resize(count * columns / 16);
-    }
-    rows.resize(count);
-    for (uint64_t r = 0; r < count; ++r)
-      rows[r] = {codes.data() + r * columns, scale.data() + r * columns / quantum,
-                 scaled_sum.data() + r * columns / quantum, half_sums.data() + r * columns / 16};
+  void reserve(uint64_t count) {
+    if (codes.size() >= count) return;
+    codes.resize(count);
+    scale.resize(count / quantum);
+    scaled_sum.resize(count / quantum);
+    half_sums.resize(count / 16);
+  }
+  /// What begins at activation `index`, a multiple of 32.
+  QuantisedRow at(uint64_t index) {
+    return {codes.data() + index, scale.data() + index / quantum,
+            scaled_sum.data() + index / quantum, half_sums.data() + index / 16};
   }
 };
 
@@ -207,7 +206,7 @@ void CpuExecutor::reserve(const op::Step& step) {
     if (quantises(operation))
       widest = std::max(
           widest, rows_of(operation.inputs[0], step) * program_.values[operation.inputs[0]].width);
-  if (quantised_.codes.size() < widest) quantised_.resize(1, widest);
+  quantised_.reserve(widest);
   const uint32_t dimensions = program_.rope.dimensions;
   rope_.resize(tokens * dimensions);
   for (uint64_t t = 0; t < tokens; ++t)
@@ -263,10 +262,8 @@ void CpuExecutor::quantise_input(const op::Operation& operation, const op::Step&
   const uint64_t rows = rows_of(input, step);
   const uint64_t quanta = columns / quantum;
   const auto quantise = [&](uint64_t row, uint64_t first, uint64_t last) {
-    const uint64_t at = row * quanta + first;
-    const QuantisedRow out{quantised_.codes.data() + at * quantum, quantised_.scale.data() + at,
-                           quantised_.scaled_sum.data() + at, quantised_.half_sums.data() + 2 * at};
-    kernels_.quantise(data(input, row) + first * quantum, (last - first) * quantum, out);
+    kernels_.quantise(data(input, row) + first * quantum, (last - first) * quantum,
+                      quantised_.at((row * quanta + first) * quantum));
   };
   if (rows == 1) {
     const uint64_t threads = pool_.threads();
@@ -289,11 +286,7 @@ void CpuExecutor::matmul(size_t index, const op::Step& step) {
   std::vector<QuantisedRow> rows;
   std::vector<const float*> plain;
   if (quantises(operation)) {
-    for (uint64_t r = 0; r < count; ++r)
-      rows.push_back({quantised_.codes.data() + r * columns,
-                      quantised_.scale.data() + r * columns / quantum,
-                      quantised_.scaled_sum.data() + r * columns / quantum,
-                      quantised_.half_sums.data() + r * columns / 16});
+    for (uint64_t r = 0; r < count; ++r) rows.push_back(quantised_.at(r * columns));
   } else {
     for (uint64_t r = 0; r < count; ++r) plain.push_back(data(input, r));
   }
