@@ -14,7 +14,7 @@ export CMAKE_PREFIX_PATH ?= $(shell brew --prefix 2>/dev/null)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run build model install test test-all dev format format-check tidy mutate bench clean
+.PHONY: help run build model install test test-all dev format format-check tidy mutate fuzz bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -36,7 +36,7 @@ test: ## build and run every test, with a budget per part
 	@start=$$(date +%s) && scripts/install.sh test && python3 scripts/test.py --started $$start
 
 test-all: ## the same with the slow sweeps and the mutations
-	@start=$$(date +%s) && scripts/install.sh test && \
+	@start=$$(date +%s) && scripts/install.sh test && scripts/install.sh fuzz && \
 	  ASSAY_SLOW=1 python3 scripts/test.py --all --started $$start
 
 dev: ## sanitizers, warnings as errors, format, include table, fast tests
@@ -62,6 +62,10 @@ tidy: ## clang-tidy over src/ and cli/ (needs clang-tidy)
 mutate: ## apply each line of tests/mutations/list.txt; a named test must fail (ONLY=src/gguf for a part)
 	@scripts/install.sh test
 	@python3 scripts/mutate.py $(if $(ONLY),--only $(ONLY))
+
+fuzz: ## fuzz the parsers of hostile input with clang's libFuzzer (FUZZ_SECONDS=60 a target)
+	@scripts/install.sh fuzz
+	@python3 scripts/fuzz.py --seconds $(or $(FUZZ_SECONDS),60)
 
 bench: build model ## speed of prompt and generation on this machine
 	@build/release/assay bench

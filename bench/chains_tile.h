@@ -19,7 +19,7 @@ static void tile(const uint8_t* panel, uint64_t blocks, const Row* x, Simd::F32*
       const int8_t* codes[columns];
       for (int c = 0; c < columns; ++c) codes[c] = x[c].quantised.codes + 32 * j;
       Simd::I32 dot[columns];
-      Simd::dot_nibbles<columns>(group, codes, dot);
+      Simd::dot_nibbles<columns, 4, 0>(group, codes, nullptr, dot);
       const Simd::F32 scale =
           Simd::mul(Simd::load_f16(d), Simd::load_u8(panel + at.scales + g * at.scales_step));
       Simd::F32 minimum;

@@ -219,11 +219,12 @@ void Progress::erase() {
 
 std::atomic<bool> interrupted{false};
 
-void catch_interrupt() {
-  std::signal(SIGINT, [](int) {
-    interrupted = true;
-    std::signal(SIGINT, SIG_DFL);
-  });
+void catch_interrupt(bool end_reads) {
+  struct sigaction action {};
+  action.sa_handler = [](int) { interrupted = true; };
+  // A second Ctrl-C finds the default handler and ends the program.
+  action.sa_flags = int(SA_RESETHAND) | (end_reads ? 0 : SA_RESTART);
+  sigaction(SIGINT, &action, nullptr);
 }
 
 double seconds() {

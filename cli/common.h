@@ -67,9 +67,10 @@ class Progress {
   int last_ = -1;
 };
 
-/// Set by Ctrl-C once `catch_interrupt` was called; a second Ctrl-C ends the program.
+/// Set by Ctrl-C once `catch_interrupt` was called; a second Ctrl-C ends the program. `end_reads`:
+/// a read that waits ends then, too.
 extern std::atomic<bool> interrupted;
-void catch_interrupt();
+void catch_interrupt(bool end_reads = false);
 
 /// Seconds on a monotonic clock.
 double seconds();

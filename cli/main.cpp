@@ -11,6 +11,7 @@
 #include <system_error>
 
 #include "bench.h"
+#include "chat.h"
 #include "common.h"
 #include "inspect.h"
 #include "logits.h"
@@ -45,6 +46,7 @@ int main(int argc, char** argv) {
   app.get_formatter()->column_width(34);
   int exit_code = 0;
   add_run(app, exit_code);
+  add_chat(app, exit_code);
   add_inspect(app, exit_code);
   add_tokenize(app, exit_code);
   add_logits(app, exit_code);

@@ -4,16 +4,15 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <random>
 
 #include "base/sha256.h"
 #include "common.h"
-#include "run/sampler.h"
-#include "run/stop_strings.h"
+#include "generate.h"
+#include "sampling.h"
 #include "stats.h"
+#include "text/chat_prompt.h"
 #include "text/tokenizer.h"
 
 using assay::Error;
@@ -29,59 +28,16 @@ struct Flags {
   std::vector<std::string> stops;
   int64_t predict = 512;
   uint32_t batch = 512;
-  assay::run::SamplerOptions sampler;
-  std::string seed = "-1";
-  bool json = false, stats = false, no_parse_special = false, no_bos = false;
+  SamplingFlags sampling;
+  std::string system;
+  bool json = false, stats = false, no_parse_special = false, no_bos = false, chat = false;
 };
 
 struct Outcome {
-  std::vector<int32_t> prompt, tokens;
-  std::string text, finish_reason = "length";
-  bool context_full = false;
-  std::string logits_hash;  // of the logits each token was drawn from, in order
-  double load = 0, first_token = 0, prompt_rate = 0, generation_rate = 0;
+  std::vector<int32_t> prompt;
+  Generated generated;
+  double load = 0, first_token = 0, prompt_rate = 0;
   nlohmann::ordered_json stats;
-};
-
-/// Where the text goes: through the detokeniser and the stop strings to stdout, or token ids where
-/// there is no tokenizer.
-class Output {
- public:
-  Output(const assay::text::Tokenizer* tokenizer, const Flags& flags)
-      : tokenizer_(tokenizer), stops_(flags.stops), quiet_(flags.json) {}
-
-  /// True where a stop string ended the text.
-  bool add(int32_t token) {
-    if (!tokenizer_) {
-      emit(fmt::format("{}{}", text_.empty() ? "" : ",", token));
-      return false;
-    }
-    const auto out = stops_.add(detokenizer_.add(tokenizer_->piece(token)));
-    emit(out.text);
-    return out.stopped;
-  }
-  std::string finish() {
-    emit(stops_.add(detokenizer_.finish()).text);
-    emit(stops_.finish());
-    // A terminal gets a line end of its own; a pipe gets the generated text and nothing else.
-    if (!quiet_ && isatty(STDOUT_FILENO)) fmt::print("\n");
-    return text_;
-  }
-  /// False once stdout has refused the text: nobody is left to generate for.
-  bool writable() const { return writable_; }
-
- private:
-  void emit(const std::string& text) {
-    text_ += text;
-    if (quiet_ || text.empty() || !writable_) return;
-    fmt::print("{}", text);
-    writable_ = bool(flush_output());
-  }
-  const assay::text::Tokenizer* tokenizer_;
-  assay::text::Detokenizer detokenizer_;
-  assay::run::StopStrings stops_;
-  std::string text_;
-  bool quiet_, writable_ = true;
 };
 
 struct Interrupted {};
@@ -104,57 +60,23 @@ Result<std::span<const float>> run_prompt(Session& session, const Flags& flags, 
       sink);
 }
 
-/// Draws tokens until the end of generation, a stop string, the limit, a full context or Ctrl-C.
-assay::Status generate(Session& session, const assay::text::Tokenizer* tokenizer,
-                       const Flags& flags, std::optional<LayerStats> stats, Outcome& out) {
+assay::Status run_and_generate(Session& session, const assay::text::Tokenizer* tokenizer,
+                               const Flags& flags, std::optional<LayerStats> stats, Outcome& out) {
   const double start = seconds();
-  auto logits = run_prompt(session, flags, out, stats ? &*stats : nullptr);
+  const auto logits = run_prompt(session, flags, out, stats ? &*stats : nullptr);
   if (!logits) return logits.error();
-  const double prompt_end = seconds();
-  out.first_token = prompt_end - start;
+  out.first_token = seconds() - start;
   out.prompt_rate = double(out.prompt.size()) / out.first_token;
   if (stats) {
     out.stats = stats->json(*logits);
     if (!flags.json) stats->print(*logits, tokenizer);
   }
-
-  assay::run::Sampler sampler(flags.sampler);
+  assay::run::Sampler sampler(flags.sampling.options);
   for (int32_t token : out.prompt) sampler.accept(token);
-  assay::trace::LogitsHash hash;
-  Output output(tokenizer, flags);
-  for (int64_t i = 0; flags.predict < 0 || i < flags.predict; ++i) {
-    hash.update(*logits);
-    const int32_t token = sampler.sample(*logits, session.position(0));
-    if (token < 0)
-      return Error{"every logit is NaN or minus infinity: nothing can be drawn",
-                   assay::Exit::negative};
-    if (tokenizer && tokenizer->ends_generation(token)) {
-      out.finish_reason = "stop";
-      break;
-    }
-    out.tokens.push_back(token);
-    sampler.accept(token);
-    if (output.add(token)) {
-      out.finish_reason = "stop";
-      break;
-    }
-    if (!output.writable()) break;  // main tells why
-    if (interrupted) {
-      out.finish_reason = "interrupted";
-      break;
-    }
-    if (flags.predict >= 0 && i + 1 == flags.predict) break;
-    if (session.position(0) == session.context()) {
-      out.context_full = true;
-      break;
-    }
-    logits = session.feed(0, {&token, 1}, Session::Wanted::last);
-    if (!logits) return logits.error();
-  }
-  out.text = output.finish();
-  out.generation_rate =
-      out.tokens.size() > 1 ? double(out.tokens.size() - 1) / (seconds() - prompt_end) : 0;
-  out.logits_hash = hash.hex();
+  Output output(tokenizer, flags.stops, flags.json);
+  auto generated = generate(session, tokenizer, sampler, *logits, flags.predict, output);
+  if (!generated) return generated.error();
+  out.generated = std::move(*generated);
   return assay::ok();
 }
 
@@ -184,17 +106,17 @@ void print_json(const Session& session, const Flags& flags, const Outcome& out) 
       {"isa", executor.isa()},
       {"contract", executor.contract()},
       {"threads", executor.threads()},
-      {"seed", flags.sampler.seed},
+      {"seed", flags.sampling.options.seed},
       {"prompt_tokens", out.prompt},
-      {"tokens", out.tokens},
-      {"text", out.text},
-      {"finish_reason", out.finish_reason},
-      {"logits_sha256", out.logits_hash},
+      {"tokens", out.generated.tokens},
+      {"text", out.generated.text},
+      {"finish_reason", out.generated.finish_reason},
+      {"logits_sha256", out.generated.logits_hash},
       {"timings",
        {{"load_s", out.load},
         {"first_token_s", out.first_token},
         {"prompt_tokens_per_s", out.prompt_rate},
-        {"generation_tokens_per_s", out.generation_rate}}},
+        {"generation_tokens_per_s", out.generated.rate()}}},
       {"peak_bytes", peak_bytes()}};
   if (flags.stats) json["stats"] = out.stats;
   fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
@@ -206,6 +128,24 @@ Result<std::string> read_prompt(const Flags& flags) {
   if (flags.prompt) return *flags.prompt;
   if (!flags.file.empty()) return read_text(flags.file);
   return isatty(STDIN_FILENO) ? std::string() : read_text("-");
+}
+
+/// The prompt's tokens: the text as it stands, or as a user's message in the file's chat template.
+Result<std::vector<int32_t>> encode_prompt(const Flags& flags, const Session& session,
+                                           const assay::text::Tokenizer& tokenizer,
+                                           const std::string& text) {
+  if (!flags.chat)
+    return tokenizer.encode(text,
+                            {.parse_special = !flags.no_parse_special,
+                             .add_bos = !flags.no_bos,
+                             .add_eos = false});
+  const auto chat = assay::text::ChatTemplate::open(session.file());
+  if (!chat) return chat.error();
+  auto messages = nlohmann::ordered_json::array();
+  if (!flags.system.empty())
+    messages.push_back({{"role", "system"}, {"content", flags.system}});
+  messages.push_back({{"role", "user"}, {"content", text}});
+  return assay::text::encode_chat(tokenizer, *chat, messages);
 }
 
 /// The layers of --stats, checked against the model's.
@@ -224,23 +164,24 @@ Result<std::optional<LayerStats>> make_stats(const Flags& flags, const Session& 
 }
 
 void print_summary(const Session& session, const Outcome& done) {
-  if (done.context_full)
+  if (done.generated.context_full)
     fmt::print(stderr, "assay: context full: {} positions (-c sets the limit)\n",
                session.context());
   const auto tokens = [](size_t n) { return fmt::format("{} token{}", n, n == 1 ? "" : "s"); };
   fmt::print(stderr,
              "load {:.2f} s; prompt {}, {:.1f} t/s, first token after {:.2f} s; generated {}",
              done.load, tokens(done.prompt.size()), done.prompt_rate, done.first_token,
-             tokens(done.tokens.size()));
-  if (done.tokens.size() > 1) fmt::print(stderr, ", {:.1f} t/s", done.generation_rate);
+             tokens(done.generated.tokens.size()));
+  if (done.generated.tokens.size() > 1)
+    fmt::print(stderr, ", {:.1f} t/s", done.generated.rate());
   fmt::print(stderr, "; peak {:.0f} MB\n", double(peak_bytes()) / 1e6);
 }
 
 int run(Flags flags) {
   if (int(flags.prompt.has_value()) + int(!flags.file.empty()) + int(flags.tokens.has_value()) > 1)
     return report({"give one of -p, -f and --tokens"});
-  flags.sampler.seed = flags.seed == "-1" ? uint64_t(std::random_device{}())
-                                          : std::strtoull(flags.seed.c_str(), nullptr, 10);
+  if (flags.chat && flags.tokens) return report({"--chat takes text: give -p or -f, not --tokens"});
+  flags.sampling.resolve_seed();
   const auto ids = parse_ids(flags.tokens.value_or(""));
   if (!ids) return report(ids.error());
   const auto text = read_prompt(flags);
@@ -253,41 +194,31 @@ int run(Flags flags) {
   Outcome out;
   auto tokenizer = assay::text::Tokenizer::open(session->file());
   if (!tokenizer && !flags.tokens) return report(tokenizer.error());
-  if (flags.tokens)
-    out.prompt = *ids;
-  else
-    out.prompt = tokenizer->encode(*text, {!flags.no_parse_special, !flags.no_bos});
+  const auto prompt = flags.tokens ? ids : encode_prompt(flags, *session, *tokenizer, *text);
+  if (!prompt) return report(prompt.error());
+  out.prompt = *prompt;
   if (out.prompt.empty())
     return report({"the prompt is empty: give -p TEXT, -f FILE, --tokens IDS, or text on stdin"});
   if (!tokenizer) fmt::print(stderr, "assay: {}; printing token ids\n", tokenizer.error().message);
   out.load = seconds() - start;
-  fmt::print(stderr, "device: {}; seed {}\n", describe(session->executor()), flags.sampler.seed);
+  fmt::print(stderr, "device: {}; seed {}\n", describe(session->executor()), flags.sampling.options.seed);
   catch_interrupt();
   try {
     const auto done =
-        generate(*session, tokenizer ? &*tokenizer : nullptr, flags, std::move(*stats), out);
+        run_and_generate(*session, tokenizer ? &*tokenizer : nullptr, flags, std::move(*stats), out);
     if (!done) return report(done.error());
   } catch (const Interrupted&) {
-    out.finish_reason = "interrupted";
-    out.logits_hash = assay::trace::LogitsHash().hex();
+    out.generated.finish_reason = "interrupted";
+    out.generated.logits_hash = assay::trace::LogitsHash().hex();
   }
   if (flags.json) print_json(*session, flags, out);
   print_summary(*session, out);
-  return out.finish_reason == "interrupted" ? int(assay::Exit::interrupted) : 0;
+  return out.generated.finish_reason == "interrupted" ? int(assay::Exit::interrupted) : 0;
 }
 
 }  // namespace
 
 void add_run(CLI::App& app, int& exit_code) {
-  const CLI::Validator seed_text(
-      [](std::string& text) -> std::string {
-        uint64_t seed = 0;
-        const char* end = text.data() + text.size();
-        const auto parsed = std::from_chars(text.data(), end, seed);
-        if (text == "-1" || (parsed.ec == std::errc() && parsed.ptr == end)) return {};
-        return fmt::format("'{}' is neither a whole number from 0 to 2^64 - 1 nor -1", text);
-      },
-      "");
   auto flags = std::make_shared<Flags>();
   CLI::App* command =
       app.add_subcommand("run", "Continue a text: generated text to stdout, all else to stderr");
@@ -306,50 +237,12 @@ void add_run(CLI::App& app, int& exit_code) {
       ->type_name("N")
       ->check(between(1, 65536))
       ->capture_default_str();
-  auto& s = flags->sampler;
-  command->add_option("--temp", s.temperature, "temperature; 0: always the best token")
-      ->type_name("X")
-      ->check(between(0, 1e3))
-      ->capture_default_str();
-  command->add_option("--top-k", s.top_k, "keep the k best; 0: all")
-      ->type_name("N")
-      ->check(between(0, 1e9))
-      ->capture_default_str();
-  command->add_option("--top-p", s.top_p, "keep the best that sum to p; 1: all")
-      ->type_name("P")
-      ->check(between(0, 1))
-      ->capture_default_str();
-  command->add_option("--min-p", s.min_p, "keep those above p times the best; 0: all")
-      ->type_name("P")
-      ->check(between(0, 1))
-      ->capture_default_str();
-  command
-      ->add_option("--repeat-penalty", s.repeat_penalty,
-                   "divides the logits of recent tokens; 1: off")
-      ->type_name("X")
-      ->check(between(1e-3, 1e3))
-      ->capture_default_str();
-  command
-      ->add_option("--frequency-penalty", s.frequency_penalty,
-                   "subtracted for each time a token is recent")
-      ->type_name("X")
-      ->check(between(-1e3, 1e3))
-      ->capture_default_str();
-  command
-      ->add_option("--presence-penalty", s.presence_penalty, "subtracted once for a recent token")
-      ->type_name("X")
-      ->check(between(-1e3, 1e3))
-      ->capture_default_str();
-  command->add_option("--repeat-last-n", s.repeat_last_n, "tokens that are recent; -1: all")
-      ->type_name("N")
-      ->check(between(-1, 1e9))
-      ->capture_default_str();
-  command->add_option("--seed", flags->seed, "seed of the draw; -1: random, printed")
-      ->type_name("N")
-      ->check(seed_text)
-      ->capture_default_str();
+  add_sampling_flags(*command, flags->sampling);
   command->add_option("--stop", flags->stops, "end at this text (may be given several times)")
       ->allow_extra_args(false);
+  CLI::Option* chat = command->add_flag(
+      "--chat", flags->chat, "the text is a user's message: put it into the chat template");
+  command->add_option("--system", flags->system, "system message of --chat")->needs(chat);
   command->add_flag("--no-parse-special", flags->no_parse_special,
                     "take the spelling of special tokens as plain text");
   command->add_flag("--no-bos", flags->no_bos, "no beginning-of-sequence token");

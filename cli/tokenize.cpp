@@ -44,6 +44,26 @@ void print_json(const std::string& path, const Tokenizer& tokenizer, bool add_bo
   fmt::print("{}\n", document.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
+/// What a reader of the tokens should know, on stderr.
+void print_notes(const Tokenizer& tokenizer, const assay::text::EncodeOptions& encode,
+                 std::string_view text, const std::vector<Token>& tokens) {
+  if (!tokenizer.names_pre_tokenizer()) {
+    fmt::print(
+        stderr,
+        "assay: the file names no pre-tokenizer (tokenizer.ggml.pre): taking 'default', which "
+        "may give other tokens than the model was trained with\n");
+  }
+  if (tokenizer.model() != "gpt2") return;  // others give every character some token
+  uint64_t bytes = 0;
+  for (const Token token : tokens) bytes += tokenizer.piece(token).size();
+  if (encode.add_bos && tokenizer.adds_bos()) bytes -= tokenizer.piece(tokenizer.bos()).size();
+  if (encode.add_eos && tokenizer.adds_eos()) bytes -= tokenizer.piece(tokenizer.eos()).size();
+  if (bytes < text.size()) {
+    fmt::print(stderr, "assay: {} of {} bytes have no token in this vocabulary and were left out\n",
+               text.size() - bytes, text.size());
+  }
+}
+
 void print_text(const Options& options, const Tokenizer& tokenizer,
                 const std::vector<Token>& tokens) {
   std::string output;
@@ -69,17 +89,11 @@ int tokenize(const Options& options) {
   if (!text) return report(text.error());
 
   const assay::text::EncodeOptions encode{.parse_special = !options.no_parse_special,
-                                          .add_bos = !options.no_bos};
+                                          .add_bos = !options.no_bos,
+                                          .add_eos = !options.no_bos};
   const std::vector<Token> tokens = tokenizer->encode(*text, encode);
   const bool bos_added = encode.add_bos && tokenizer->adds_bos();
-  uint64_t bytes = 0;
-  for (uint64_t i = bos_added ? 1 : 0; i < tokens.size(); ++i) {
-    bytes += tokenizer->piece(tokens[i]).size();
-  }
-  if (bytes < text->size()) {
-    fmt::print(stderr, "assay: {} of {} bytes have no token in this vocabulary and were left out\n",
-               text->size() - bytes, text->size());
-  }
+  print_notes(*tokenizer, encode, *text, tokens);
   if (options.json) {
     print_json(*path, *tokenizer, bos_added, encode.parse_special, tokens);
   } else {
@@ -108,7 +122,7 @@ void add_tokenize(CLI::App& app, int& exit_code) {
   command->add_flag("--no-parse-special", options->no_parse_special,
                     "Take the spelling of a control token as ordinary text");
   command->add_flag("--no-bos", options->no_bos,
-                    "No beginning-of-sequence token, even where the file asks for it");
+                    "No beginning- or end-of-sequence token, even where the file asks for it");
   command->callback([options, prompt, &exit_code] {
     options->from_prompt = prompt->count() > 0;
     exit_code = tokenize(*options);

@@ -1,13 +1,20 @@
 #!/usr/bin/env bash
 # Installs what the build needs and is missing: apt on Debian and Ubuntu, Homebrew on macOS.
-# `install.sh test` also makes .venv with the pinned Python packages of the tests.
+# `install.sh test` also makes .venv with the pinned Python packages of the tests; `install.sh fuzz` adds clang's libFuzzer.
 # A call with nothing to do costs well under a second. ASSAY_SKIP_INSTALL=1 leaves the system alone.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-apt_packages="cmake ninja-build pkg-config libcli11-dev nlohmann-json3-dev libfmt-dev libpcre2-dev
+apt_packages="cmake ninja-build pkg-config libcli11-dev nlohmann-json3-dev libfmt-dev libpcre2-dev libedit-dev
   libssl-dev libgtest-dev libgmock-dev python3 python3-venv python3-pip ca-certificates"
 brew_packages="cmake ninja pkgconf cli11 nlohmann-json fmt pcre2 openssl@3 googletest python"
+# Apple's clang has no libFuzzer; Homebrew's llvm does.
+if [ "${1:-}" = fuzz ]; then
+  apt_packages="$apt_packages clang"
+  # Debian keeps the sanitizers' libraries apart.
+  if apt-cache show libclang-rt-14-dev >/dev/null 2>&1; then apt_packages="$apt_packages libclang-rt-14-dev"; fi
+  brew_packages="$brew_packages llvm"
+fi
 
 say() { echo "install: $*" >&2; }
 fail() { say "$*"; exit 1; }

@@ -39,24 +39,29 @@ def ctest(preset, *options):
             "-j", JOBS, *options]
 
 
+def unittest(folder):
+    """Verbose: only then are the reasons of skips printed, which count_unittest reads."""
+    return [PYTHON, "-m", "unittest", "discover", "-v", "-s", folder, "-p", "*_test.py"]
+
+
 # The budgets add up to less than TOTAL_BUDGET, with what `install` may take (see main).
 PARTS = [
     Part("model", "step", [PYTHON, "scripts/fetch_model.py"], 120),
     Part("release build", "step", build("release"), 780),
     Part("release tests", "ctest", ctest("release"), 540, "release build"),
     Part("asan build", "step", build("asan"), 300),
-    Part("asan tests", "ctest", ctest("asan", "-L", "^(gguf|text|quant)$"), 420, "asan build"),
+    Part("asan tests", "ctest", ctest("asan", "-L", "^(gguf|text|quant|jinja|fuzz|hostile)$"), 420, "asan build"),
     Part("format", "check", [PYTHON, "scripts/format.py", "--check"], 15),
-    Part("command line", "unittest",
-         [PYTHON, "-m", "unittest", "discover", "-s", "tests/cli", "-p", "*_test.py"], 120, "release build"),
-    Part("python tests", "unittest",
-         [PYTHON, "-m", "unittest", "discover", "-s", "tests/scripts", "-p", "*_test.py"], 45),
+    Part("command line", "unittest", unittest("tests/cli"), 120, "release build"),
+    Part("hostile files", "unittest", unittest("tests/hostile"), 60, "release build"),
+    Part("python tests", "unittest", unittest("tests/scripts"), 45),
 ]
 INSTALL_BUDGET = 300
 # `make test-all` adds these; it has no total.
 SLOW_PARTS = [
     Part("tsan build", "step", build("tsan"), 600),
     Part("tsan tests", "ctest", ctest("tsan", "-L", "^cpu$"), 3600, "tsan build"),
+    Part("fuzzing", "step", [PYTHON, "scripts/fuzz.py", "--seconds", "60"], 900),
     Part("mutations", "step", [PYTHON, "scripts/mutate.py"], 5400),
 ]
 
@@ -71,8 +76,8 @@ class Counts:
 
 def wants_missing_files(text):
     """True where a skip says that shared data or the model is not there; slow sweeps skip by choice."""
-    return "ASSAY_SLOW" not in text and re.search(r"shared[ /_]?data|ASSAY_SHARED_DATA|\bmodel\b|\.gguf\b|ASSAY_CACHE", text,
-                     re.IGNORECASE) is not None
+    words = r"shared[ /_]?data|ASSAY_SHARED_DATA|\bmodel\b|\.gguf\b|ASSAY_CACHE"
+    return "ASSAY_SLOW" not in text and re.search(words, text, re.IGNORECASE) is not None
 
 
 def count_ctest(junit, strict):
@@ -98,8 +103,8 @@ def count_ctest(junit, strict):
     return counts
 
 
-def count_unittest(text, code):
-    """Counts of what `python -m unittest` printed."""
+def count_unittest(text, code, strict):
+    """Counts of what `python -m unittest -v` printed."""
     ran = re.search(r"^Ran (\d+) tests?", text, re.MULTILINE)
     if not ran:
         return Counts(failed=1, notes=["failed: unittest did not run"])
@@ -109,7 +114,15 @@ def count_unittest(text, code):
     failed = sum(numbers.values())
     if code != 0 and failed == 0:
         failed = 1
-    return Counts(max(0, int(ran.group(1)) - failed - skipped), failed, skipped)
+    counts = Counts(max(0, int(ran.group(1)) - failed - skipped), failed, skipped)
+    # "test_name (module.Class) ... skipped 'reason'"; the name's docstring may stand on a line between.
+    for reason in re.findall(r"\.\.\. skipped (.*)$", text, re.MULTILINE):
+        if strict and wants_missing_files(reason):
+            counts.failed, counts.skipped = counts.failed + 1, max(0, counts.skipped - 1)
+            counts.notes.append(f"failed: a test was skipped, though CI has the data: {reason}")
+        else:
+            counts.notes.append(f"skipped: {reason}")
+    return counts
 
 
 def run_part(part, limit, strict):
@@ -128,7 +141,7 @@ def run_part(part, limit, strict):
         return Counts(failed=1, notes=[f"failed: {part.name} was stopped after {limit:.0f} s"])
     if capture:
         print(done.stdout, flush=True)
-        return count_unittest(done.stdout, done.returncode)
+        return count_unittest(done.stdout, done.returncode, strict)
     if part.kind == "ctest":
         if not junit.exists():
             return Counts(failed=1, notes=[f"failed: {part.name} left no results"])

@@ -80,6 +80,11 @@ void block(quant::F16, Random& random, double rms, uint8_t* at) {
   put_f16(at, float((2 * random.uniform() - 1) * std::sqrt(3.0) * rms));
 }
 
+void block(quant::BF16, Random& random, double rms, uint8_t* at) {
+  const uint32_t bits = k_bits(float((2 * random.uniform() - 1) * std::sqrt(3.0) * rms));
+  at[0] = uint8_t(bits >> 16), at[1] = uint8_t(bits >> 24);
+}
+
 void block(quant::Q8_0, Random& random, double rms, uint8_t* at) {
   put_f16(at, short_scale(random, rms / 73.9));  // 256 codes; their mean is −0.5, of RMS 73.9
   random.fill(at + 2, 32);
@@ -120,6 +125,50 @@ void block(quant::Q6_K, Random& random, double rms, uint8_t* at) {
   put_f16(at + 208, short_scale(random, rms / (18.5 * 84.2)));
 }
 
+/// Any other block format: all bytes uniform, its f16 fields at `scale_at` and `minimum_at`.
+/// `spread` is the RMS that blocks of scale 1 then have, with `middle`·scale as the minimum;
+/// without a minimum the sign of the scale is random, as the codes' mean is half a step from 0.
+struct Layout {
+  uint32_t scale_at, minimum_at;
+  double spread, middle;
+};
+
+void block(const Layout& layout, uint32_t bytes, Random& random, double rms, uint8_t* at) {
+  random.fill(at, bytes);
+  const float d = short_scale(random, rms / layout.spread);
+  const bool negative = layout.middle == 0 && (random.next() & 1);
+  put_f16(at + layout.scale_at, negative ? -d : d);
+  if (layout.middle != 0) put_f16(at + layout.minimum_at, float(layout.middle) * d);
+}
+
+// Codes as above; scale and minimum codes are uniform over all they can be.
+constexpr Layout layout_of(quant::Q4_0) {
+  return {0, 0, 4.64, 0};  // 16 codes about 8
+}
+constexpr Layout layout_of(quant::Q5_0) {
+  return {0, 0, 9.25, 0};  // 32 codes about 16
+}
+constexpr Layout layout_of(quant::Q5_1) {
+  return {0, 2, 9.23, -15.5};
+}
+constexpr Layout layout_of(quant::IQ4_NL) {
+  return {0, 0, 67.4, 0};  // the RMS of its sixteen values
+}
+constexpr Layout layout_of(quant::Q2_K) {
+  return {80, 82, 13.9, 1.5};  // sc, m in 0 … 15: √(77.5·(3.5 + 1.5²) − 2·11.25²)
+}
+constexpr Layout layout_of(quant::Q3_K) {
+  return {108, 0, 43.3, 0};  // sc of −32 … 31 has 18.5, codes about 4 have 2.35
+}
+constexpr Layout layout_of(quant::Q5_K) {
+  return {0, 2, 527, 15.5};  // sc, m in 0 … 63: √(1333.5·(325.5 + 15.5²) − 2·488.25²)
+}
+
+template <class F>
+void block(F format, Random& random, double rms, uint8_t* at) {
+  block(layout_of(format), F::block_bytes, random, rms, at);
+}
+
 std::vector<uint8_t> weights(uint32_t type, Random random, uint64_t count, double rms) {
   std::vector<uint8_t> bytes;
   quant::visit(type, [&]<class F>() {
@@ -145,8 +194,12 @@ struct Type {
   uint32_t file_type;    ///< general.file_type
 };
 constexpr Type types[] = {{"q4_k_m", quant::Q4_K::id, 15}, {"q4_k", quant::Q4_K::id, 14},
-                          {"q6_k", quant::Q6_K::id, 18},   {"q8_0", quant::Q8_0::id, 7},
-                          {"q4_1", quant::Q4_1::id, 3},    {"f16", quant::F16::id, 1},
+                          {"q2_k", quant::Q2_K::id, 10},   {"q3_k", quant::Q3_K::id, 11},
+                          {"q5_k", quant::Q5_K::id, 16},   {"q6_k", quant::Q6_K::id, 18},
+                          {"q8_0", quant::Q8_0::id, 7},    {"q4_0", quant::Q4_0::id, 2},
+                          {"q4_1", quant::Q4_1::id, 3},    {"q5_0", quant::Q5_0::id, 8},
+                          {"q5_1", quant::Q5_1::id, 9},    {"iq4_nl", quant::IQ4_NL::id, 25},
+                          {"bf16", quant::BF16::id, 32},   {"f16", quant::F16::id, 1},
                           {"f32", quant::F32::id, 0}};
 
 const Type& type_of(const Shape& shape) {
@@ -245,8 +298,8 @@ int main(int argc, char** argv) {
   count("--context", shape.context, 1u << 24, "context length written into the file");
   std::vector<std::string> names;
   for (const Type& type : types) names.emplace_back(type.name);
-  app.add_option("--type", shape.type, "type of the matrices")
-      ->check(CLI::IsMember(names))
+  app.add_option("--type,--format", shape.type, "format of the matrices")
+      ->transform(CLI::IsMember(names, CLI::ignore_case))
       ->capture_default_str();
   app.add_option("--seed", shape.seed, "seed of the weights")->capture_default_str();
   app.add_option("-o,--output", shape.output, "file to write")->required();

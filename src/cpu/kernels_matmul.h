@@ -62,7 +62,7 @@ void store_rows(typename S::F32 total, const float* bias, uint64_t row, uint64_t
 }
 
 /// total = Σ chunks, chunk v = Σ groups in order: t = RN(dot·scale), v = fma(t, d, v), v =
-/// fma(minimum, d·Σ, v).
+/// fma(minimum, RN(d·Σ), v). Groups are of 32 activations, or of 16 that share a d with the next.
 template <class S, class F, int count>
 void panel_quantised(const uint8_t* panel, uint64_t columns, const QuantisedRow* x,
                      typename S::F32* total) {
@@ -74,24 +74,27 @@ void panel_quantised(const uint8_t* panel, uint64_t columns, const QuantisedRow*
                   const int8_t* xs[count];
                   for (int c = 0; c < count; ++c) xs[c] = x[c].codes + k;
                   typename S::I32 dot[count];
-                  if constexpr (Layout::nibbles) {
-                    static_assert(F::group_size == 32 && F::code_offset == 0);
-                    S::template dot_nibbles<count>(codes, xs, dot);
-                  } else {
-                    int32_t sums[count];
-                    for (int c = 0; c < count; ++c) {
-                      sums[c] = x[c].half_sums[k / 16];
-                      if constexpr (F::group_size == 32) sums[c] += x[c].half_sums[k / 16 + 1];
-                    }
+                  int32_t sums[count];  // Σ of the group's activation codes
+                  for (int c = 0; c < count; ++c) {
+                    sums[c] = x[c].half_sums[k / 16];
+                    if constexpr (F::group_size == 32) sums[c] += x[c].half_sums[k / 16 + 1];
+                  }
+                  if constexpr (Layout::nibbles)
+                    S::template dot_nibbles<count, F::group_size / 8, F::code_offset>(codes, xs,
+                                                                                      sums, dot);
+                  else
                     S::template dot_bytes<count, F::group_size / 4, F::code_bits, F::code_offset>(
                         codes, xs, sums, dot);
-                  }
                   const GroupScales<S, F> group(scales, block);
                   for (int c = 0; c < count; ++c) {
                     v[c] = S::fma(S::mul(S::to_float(dot[c]), group.scale),
                                   S::set(x[c].scale[k / quantum]), v[c]);
-                    if constexpr (F::has_minimum)
-                      v[c] = S::fma(group.minimum, S::set(x[c].scaled_sum[k / quantum]), v[c]);
+                    if constexpr (F::has_minimum) {
+                      const float scaled_sum = F::group_size == quantum
+                                                   ? x[c].scaled_sum[k / quantum]
+                                                   : x[c].scale[k / quantum] * float(sums[c]);
+                      v[c] = S::fma(group.minimum, S::set(scaled_sum), v[c]);
+                    }
                   }
                   const uint64_t end = k + F::group_size;
                   if (end % sum_chunk == 0 || end == columns)
@@ -118,8 +121,10 @@ void panel_f32(const uint8_t* panel, uint64_t columns, const float* const* x,
   };
   if constexpr (quant::is_float_format<F>) {
     for (uint64_t k = 0; k < columns; ++k, panel += PanelLayout<F>::group_bytes) {
-      if constexpr (F::block_bytes == 2)
+      if constexpr (F::id == quant::F16::id)
         step(k, S::load_f16(reinterpret_cast<const uint16_t*>(panel)));
+      else if constexpr (F::id == quant::BF16::id)
+        step(k, S::load_bf16(reinterpret_cast<const uint16_t*>(panel)));
       else
         step(k, S::load(reinterpret_cast<const float*>(panel)));
     }
@@ -129,7 +134,7 @@ void panel_f32(const uint8_t* panel, uint64_t columns, const float* const* x,
         panel, columns,
         [&](uint64_t k, const uint8_t* codes, const uint8_t* scales, const uint8_t* block) {
           const GroupScales<S, F> group(scales, block);
-          constexpr uint32_t low = Layout::nibbles ? 16 : F::group_size;
+          constexpr uint32_t low = Layout::nibbles ? F::group_size / 2 : F::group_size;
           constexpr int mask = Layout::nibbles ? 15 : 255;
           for (uint32_t j = 0; j < F::group_size; ++j) {
             const int shift = int(8 * (j % 4) + (j >= low ? 4 : 0));

@@ -2,7 +2,7 @@
 // walks its own chain of sums in the contract's order. A panel holds, for each group of k
 // (docs/formats.md):
 //   codes: lines of 64 bytes, byte 4·row + b of line l is code k = 4·l + b of that row;
-//          formats of at most four bits put code 16 + 4·l + b in the high nibble
+//          formats of at most four bits put code group/2 + 4·l + b in the high nibble
 //   scales: 16 × f16, then 16 × f16 minimum where the format has one (block = group), or
 //           16 × int8 scale codes, then 16 × u8 minimum codes, with 16 × f16 d (and dmin) before
 //           each super-block

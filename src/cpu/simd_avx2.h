@@ -29,6 +29,13 @@ struct Avx2 {
     return {_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p)),
             _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(p + 8)))};
   }
+  static F32 load_bf16(const uint16_t* p) {
+    const auto widen = [](const uint16_t* q) {
+      const __m256i words = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)q));
+      return _mm256_castsi256_ps(_mm256_slli_epi32(words, 16));
+    };
+    return {widen(p), widen(p + 8)};
+  }
   static void store_f16(uint16_t* p, F32 x) {
     _mm_storeu_si128((__m128i*)p,
                      _mm256_cvtps_ph(x.a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
@@ -155,15 +162,17 @@ struct Avx2 {
     return _mm256_set1_epi32(four);
   }
 
-  /// dot[c][row] = Σ_k code[row][k]·x[c][k] over one group of 32: nibble codes (256 bytes of
-  /// panel). Sixteen-bit sums cannot saturate: 8 steps of two products are at most 16·15·127 =
-  /// 30480.
-  template <int columns>
-  static void dot_nibbles(const uint8_t* codes, const int8_t* const* x, I32* dot) {
+  /// dot[c][row] = Σ_k (code[row][k] − offset)·x[c][k] over one group of 8·lines nibble codes;
+  /// sums[c] = Σ_k x[c][k] (not read where the offset is 0). Sixteen-bit sums cannot saturate: for
+  /// four lines, 8 steps of two products are at most 16·15·127 = 30480.
+  template <int columns, int lines, int offset>
+  static void dot_nibbles(const uint8_t* codes, const int8_t* const* x, const int32_t* sums,
+                          I32* dot) {
+    static_assert(lines <= 4);
     const __m256i low_mask = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
     __m256i a[columns], b[columns];
     for (int c = 0; c < columns; ++c) a[c] = b[c] = _mm256_setzero_si256();
-    for (int line = 0; line < 4; ++line) {
+    for (int line = 0; line < lines; ++line) {
       const __m256i wa = _mm256_loadu_si256((const __m256i*)(codes + 64 * line));
       const __m256i wb = _mm256_loadu_si256((const __m256i*)(codes + 64 * line + 32));
       const __m256i la = _mm256_and_si256(wa, low_mask), lb = _mm256_and_si256(wb, low_mask);
@@ -175,18 +184,22 @@ struct Avx2 {
       const __m256i ha = _mm256_and_si256(_mm256_srli_epi16(wa, 4), low_mask);
       const __m256i hb = _mm256_and_si256(_mm256_srli_epi16(wb, 4), low_mask);
       for (int c = 0; c < columns; ++c) {
-        const __m256i v = broadcast4(x[c] + 16 + 4 * line);
+        const __m256i v = broadcast4(x[c] + 4 * lines + 4 * line);
         a[c] = _mm256_add_epi16(a[c], _mm256_maddubs_epi16(ha, v));
         b[c] = _mm256_add_epi16(b[c], _mm256_maddubs_epi16(hb, v));
       }
     }
-    for (int c = 0; c < columns; ++c)
+    for (int c = 0; c < columns; ++c) {
       dot[c] = {_mm256_madd_epi16(a[c], ones), _mm256_madd_epi16(b[c], ones)};
+      if constexpr (offset != 0) {
+        const __m256i shift = _mm256_set1_epi32(offset * sums[c]);
+        dot[c] = sub(dot[c], {shift, shift});
+      }
+    }
   }
 
-  /// The same over `lines`·4 byte codes of at most `bits` bits, plus start[c] in every lane. Up to
-  /// six bits two steps fit sixteen bits (4·63·127 = 32004); wider codes go by sign and magnitude
-  /// (2·128·127 = 32512).
+  /// The same over `lines`·4 byte codes of at most `bits` bits. Up to six bits two steps fit
+  /// sixteen bits (4·63·127 = 32004); wider codes go by sign and magnitude (2·128·127 = 32512).
   template <int columns, int lines, int bits, int offset>
   static void dot_bytes(const uint8_t* codes, const int8_t* const* x, const int32_t* sums,
                         I32* dot) {

@@ -20,6 +20,10 @@ struct Avx512 {
   static F32 load_f16(const uint16_t* p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
   }
+  static F32 load_bf16(const uint16_t* p) {
+    const __m512i words = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(words, 16));
+  }
   static void store_f16(uint16_t* p, F32 x) {
     _mm256_storeu_si256((__m256i*)p,
                         _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
@@ -97,17 +101,19 @@ struct Avx512 {
     return _mm512_set1_epi32(four);
   }
 
-  template <int columns>
-  static void dot_nibbles(const uint8_t* codes, const int8_t* const* x, I32* dot) {
+  template <int columns, int lines, int offset>
+  static void dot_nibbles(const uint8_t* codes, const int8_t* const* x, const int32_t* sums,
+                          I32* dot) {
     const __m512i low_mask = _mm512_set1_epi8(15);
-    for (int c = 0; c < columns; ++c) dot[c] = _mm512_setzero_si512();
-    for (int line = 0; line < 4; ++line) {
+    for (int c = 0; c < columns; ++c)
+      dot[c] = _mm512_set1_epi32(offset == 0 ? 0 : -offset * sums[c]);
+    for (int line = 0; line < lines; ++line) {
       const __m512i w = _mm512_loadu_si512(codes + 64 * line);
       const __m512i low = _mm512_and_si512(w, low_mask);
       const __m512i high = _mm512_and_si512(_mm512_srli_epi16(w, 4), low_mask);
       for (int c = 0; c < columns; ++c) {
         dot[c] = _mm512_dpbusd_epi32(dot[c], low, broadcast4(x[c] + 4 * line));
-        dot[c] = _mm512_dpbusd_epi32(dot[c], high, broadcast4(x[c] + 16 + 4 * line));
+        dot[c] = _mm512_dpbusd_epi32(dot[c], high, broadcast4(x[c] + 4 * lines + 4 * line));
       }
     }
   }

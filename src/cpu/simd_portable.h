@@ -38,6 +38,9 @@ struct Portable {
   static F32 load_f16(const uint16_t* p) {
     return each<F32>([&](int i) { return k_f16_to_f32(p[i]); });
   }
+  static F32 load_bf16(const uint16_t* p) {
+    return each<F32>([&](int i) { return k_float(uint32_t(p[i]) << 16); });
+  }
   static void store_f16(uint16_t* p, F32 x) {
     for (int i = 0; i < 16; ++i) p[i] = k_f32_to_f16(x.lane[i]);
   }
@@ -137,14 +140,16 @@ struct Portable {
     return rounds * 16 * 2;
   }
 
-  template <int columns>
-  static void dot_nibbles(const uint8_t* codes, const int8_t* const* x, I32* dot) {
+  template <int columns, int lines, int offset>
+  static void dot_nibbles(const uint8_t* codes, const int8_t* const* x, const int32_t* sums,
+                          I32* dot) {
+    constexpr int half = 4 * lines;
     for (int c = 0; c < columns; ++c)
       dot[c] = each<I32>([&](int row) {
-        int32_t sum = 0;
-        for (int k = 0; k < 16; ++k) {
+        int32_t sum = offset == 0 ? 0 : -offset * sums[c];
+        for (int k = 0; k < half; ++k) {
           const uint8_t byte = codes[64 * (k / 4) + 4 * row + k % 4];
-          sum += (byte & 15) * x[c][k] + (byte >> 4) * x[c][16 + k];
+          sum += (byte & 15) * x[c][k] + (byte >> 4) * x[c][half + k];
         }
         return sum;
       });

@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "gguf/parse.h"
+#include "gguf/split.h"
 
 namespace assay::gguf {
 namespace {
@@ -53,7 +54,7 @@ void File::Unmap::operator()(const uint8_t* address) const {
   munmap(const_cast<uint8_t*>(address), size);
 }
 
-Result<File> File::open(const std::string& path) {
+Result<File> File::open_one(const std::string& path) {
   // Non-blocking, so that a named pipe is refused rather than waited for.
   const Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (descriptor.number < 0) return system_error(path, "open the file");
@@ -62,20 +63,70 @@ Result<File> File::open(const std::string& path) {
   void* address = mmap(nullptr, *size, PROT_READ, MAP_PRIVATE, descriptor.number, 0);
   if (address == MAP_FAILED) return system_error(path, fmt::format("map {} bytes", *size));
   const auto* bytes = static_cast<const uint8_t*>(address);
-  std::unique_ptr<const uint8_t, Unmap> mapping(bytes, Unmap{*size});
-  auto file = parse({bytes, *size}, path);
-  if (file) file->mapping_ = std::move(mapping);
+  Mapping mapping(bytes, Unmap{*size});
+  auto file = parse_one({bytes, *size}, path);
+  if (file) file->mappings_.push_back(std::move(mapping));
   return file;
 }
 
-Result<File> File::parse(std::span<const uint8_t> bytes, const std::string& path) {
+Result<File> File::parse_one(std::span<const uint8_t> bytes, const std::string& path) {
   auto contents = parse_contents(bytes, path);
   if (!contents) return contents.error();
   File file;
   file.path_ = path;
-  file.bytes_ = bytes;
+  file.parts_.push_back(bytes);
   file.contents_ = std::move(*contents);
   return file;
+}
+
+Result<File> File::open(const std::string& path) {
+  auto whole = open_one(path);
+  if (!whole) return whole.error();
+  const auto split = read_split(*whole);
+  if (!split) return split.error();
+  if (!*split) return whole;
+  const auto names = shard_paths(*whole, **split);
+  if (!names) return names.error();
+  for (uint64_t number = 1; number < (*split)->count; ++number) {
+    const std::string& name = (*names)[number];
+    if (Status there = check_present(name, number, **split); !there) return there.error();
+    auto shard = open_one(name);
+    if (!shard) return shard.error();
+    if (Status fits = check_shard(*whole, **split, *shard, number); !fits) return fits.error();
+    whole->append(std::move(*shard));
+  }
+  if (const Tensor* twice = index_tensors(whole->contents_)) {
+    return Error{
+        fmt::format("{}: the tensor {} is in more than one shard", path, quoted(twice->name))};
+  }
+  if (Status all = check_tensor_count(*whole, **split); !all) return all.error();
+  return whole;
+}
+
+Result<File> File::parse(std::span<const uint8_t> bytes, const std::string& path) {
+  auto file = parse_one(bytes, path);
+  if (!file) return file.error();
+  const auto split = read_split(*file);
+  if (!split) return split.error();
+  if (!*split) return file;
+  return Error{fmt::format("{}: this is shard {} of {}; the others are not here", path,
+                           (*split)->number + 1, (*split)->count)};
+}
+
+void File::append(File&& shard) {
+  const auto part = static_cast<uint32_t>(parts_.size());
+  for (Tensor tensor : shard.contents_.tensors) {
+    tensor.part = part;
+    contents_.tensors.push_back(tensor);
+  }
+  parts_.push_back(shard.parts_.front());
+  for (Mapping& mapping : shard.mappings_) mappings_.push_back(std::move(mapping));
+}
+
+uint64_t File::size() const {
+  uint64_t sum = 0;
+  for (const auto part : parts_) sum += part.size();
+  return sum;
 }
 
 const Value* File::find(std::string_view key) const {
@@ -125,14 +176,17 @@ Result<std::optional<std::string_view>> File::string_value(std::string_view key)
 
 void File::release(std::span<const uint8_t> range) const {
   // Only a mapping can be read back from the file; memory that someone else owns would be lost.
-  if (mapping_ == nullptr || range.empty()) return;
-  if (range.data() < bytes_.data() || range.data() + range.size() > bytes_.data() + bytes_.size())
-    return;
+  if (mappings_.empty() || range.empty()) return;
+  const auto holds = [&](std::span<const uint8_t> part) {
+    return range.data() >= part.data() && range.data() + range.size() <= part.data() + part.size();
+  };
+  const auto part = std::ranges::find_if(parts_, holds);
+  if (part == parts_.end()) return;
   const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  const uint64_t first = static_cast<uint64_t>(range.data() - bytes_.data());
+  const uint64_t first = static_cast<uint64_t>(range.data() - part->data());
   const uint64_t begin = (first + page - 1) / page * page;  // the mapping itself begins on a page
   const uint64_t end = (first + range.size()) / page * page;
-  if (begin < end) madvise(const_cast<uint8_t*>(bytes_.data()) + begin, end - begin, MADV_DONTNEED);
+  if (begin < end) madvise(const_cast<uint8_t*>(part->data()) + begin, end - begin, MADV_DONTNEED);
 }
 
 }  // namespace assay::gguf

@@ -1,5 +1,6 @@
 // A GGUF file (version 2 or 3, little-endian), memory-mapped and checked. A file is hostile input:
 // every count and length is checked against the bytes left before anything is allocated or read.
+// A model may be split over several files, NAME-00001-of-00003.gguf and so on: see split.h.
 // Source: the GGUF specification in ggml's docs/gguf.md.
 #pragma once
 
@@ -67,7 +68,8 @@ struct Tensor {
   uint32_t type = 0;    ///< known to gguf/types.h; may be one that assay can't compute with
   uint32_t n_dims = 0;  ///< 1 .. 4
   std::array<uint64_t, 4> dims{1, 1, 1, 1};  ///< dims[0] is the row length (fastest)
-  uint64_t offset = 0;                       ///< from the file's start
+  uint32_t part = 0;                         ///< the index of its file in File::parts()
+  uint64_t offset = 0;                       ///< from that file's start
   std::span<const uint8_t> data;             ///< inside the file; at least 8-byte aligned in it
 
   uint64_t elements() const {
@@ -91,16 +93,20 @@ class File {
  public:
   /// Maps and checks the file. Errors: not GGUF (shows the first bytes), truncated (expected and
   /// actual bytes), big-endian, version, and each rule of "GGUF is hostile input", one sentence
-  /// each.
+  /// each. The first shard of a split model opens all of them; errors: another shard than the first
+  /// (says which to give), a shard that is missing or belongs to something else.
   static Result<File> open(const std::string& path);
   /// The same checks over bytes in memory, which must outlive the File. For tests and fuzzing.
+  /// Errors also: a shard of a split model, whose other shards only `open` can find.
   static Result<File> parse(std::span<const uint8_t> bytes, const std::string& path);
 
   const std::string& path() const { return path_; }
   uint32_t version() const { return contents_.version; }
-  uint64_t size() const { return bytes_.size(); }  ///< bytes of the file
+  uint64_t size() const;  ///< bytes of all parts
   uint64_t alignment() const { return contents_.alignment; }
-  std::span<const uint8_t> bytes() const { return bytes_; }
+  std::span<const uint8_t> bytes() const { return parts_.front(); }  ///< of the first part
+  /// The bytes of the file, or of each shard in order. A model's hash is that of these, joined.
+  const std::vector<std::span<const uint8_t>>& parts() const { return parts_; }
   const std::vector<Metadata>& metadata() const { return contents_.metadata; }  ///< in file order
   const std::vector<Tensor>& tensors() const { return contents_.tensors; }      ///< in file order
 
@@ -122,11 +128,16 @@ class File {
     uint64_t size;
     void operator()(const uint8_t* address) const;
   };
+  using Mapping = std::unique_ptr<const uint8_t, Unmap>;
   File() = default;
+  static Result<File> open_one(const std::string& path);
+  static Result<File> parse_one(std::span<const uint8_t> bytes, const std::string& path);
+  /// Takes over the bytes and the tensors of the next shard.
+  void append(File&& shard);
 
   std::string path_;
-  std::span<const uint8_t> bytes_;
-  std::unique_ptr<const uint8_t, Unmap> mapping_;  // empty where the bytes belong to someone else
+  std::vector<std::span<const uint8_t>> parts_;
+  std::vector<Mapping> mappings_;  // one a part; none where the bytes belong to someone else
   Contents contents_;
 };
 

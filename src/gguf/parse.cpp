@@ -74,14 +74,18 @@ Status parse_tensors(Reader& reader, uint64_t count, Contents& contents) {
     if (!tensor) return tensor.error();
     contents.tensors.push_back(*tensor);
   }
-  contents.name_order = order_by_name(contents.tensors, &Tensor::name);
-  if (const auto* twice = repeated(contents.tensors, contents.name_order, &Tensor::name)) {
+  if (const auto* twice = index_tensors(contents)) {
     return reader.error(fmt::format("the tensor name {} occurs twice", quoted(twice->name)));
   }
   return ok();
 }
 
 }  // namespace
+
+const Tensor* index_tensors(Contents& contents) {
+  contents.name_order = order_by_name(contents.tensors, &Tensor::name);
+  return repeated(contents.tensors, contents.name_order, &Tensor::name);
+}
 
 const Value* find_value(const Contents& contents, std::string_view key) {
   const auto name = [&](uint32_t i) { return contents.metadata[i].key; };
@@ -101,13 +105,14 @@ Result<Contents> parse_contents(std::span<const uint8_t> bytes, const std::strin
   if (!tensor_count) return tensor_count.error();
   const auto metadata_count = reader.number<uint64_t>("the number of metadata entries");
   if (!metadata_count) return metadata_count.error();
-  for (const auto& [count, size, what] :
-       {std::tuple{*metadata_count, smallest_metadata, "metadata entries"},
-        std::tuple{*tensor_count, smallest_tensor, "tensors"}}) {
+  for (const auto& [count, size, most, what] :
+       {std::tuple{*metadata_count, smallest_metadata, most_metadata, "metadata entries"},
+        std::tuple{*tensor_count, smallest_tensor, most_tensors, "tensors"}}) {
     Status enough = reader.need(count, size, fmt::format("{} {}", count, what));
     if (!enough) return enough.error();
-    // Indices are 32 bits wide; a file that needs more is hundreds of gigabytes of names.
-    if (count > UINT32_MAX) return reader.error(fmt::format("{} {} are too many", count, what));
+    if (count > most) {
+      return reader.error(fmt::format("{} {} are too many; the limit is {}", count, what, most));
+    }
   }
 
   if (Status read = parse_metadata(reader, *metadata_count, contents); !read) return read.error();

@@ -10,6 +10,11 @@ inline constexpr uint64_t longest_string = uint64_t{16} << 20;
 inline constexpr uint64_t longest_key = 65535;  // GGUF specification
 inline constexpr uint64_t longest_tensor_name =
     255;  // the specification says 64; some forks write more
+// Far above what any model has. A few bytes of a file become an entry of up to 100 in memory; these
+// limits keep what a hostile file can make us allocate to some megabytes.
+inline constexpr uint64_t most_metadata = uint64_t{1} << 17;
+inline constexpr uint64_t most_tensors = uint64_t{1} << 17;
+inline constexpr uint64_t most_strings = uint64_t{1} << 21;  // of one array
 
 /// The whole file.
 Result<Contents> parse_contents(std::span<const uint8_t> bytes, const std::string& path);
@@ -25,6 +30,9 @@ Result<Tensor> parse_tensor(Reader& reader, uint64_t alignment);
 
 /// Turns relative offsets into absolute ones, checks range and overlap, and sets `data`.
 Status place_tensors(const Reader& after_table, Contents& contents);
+
+/// Sorts `name_order`; the first tensor whose name occurs twice, nullptr where none does.
+const Tensor* index_tensors(Contents& contents);
 
 /// Tokens, scores and token types of equal length; special ids inside the vocabulary.
 Status check_tokenizer(const Reader& reader, const Contents& contents);

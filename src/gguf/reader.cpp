@@ -4,9 +4,9 @@
 
 namespace assay::gguf {
 
-std::string quoted(std::string_view text) {
+std::string printable(std::string_view text) {
   constexpr size_t longest = 64;
-  std::string out = "\"";
+  std::string out;
   for (const char c : text.substr(0, longest)) {
     if (c >= 0x20 && c < 0x7f) {
       out += c;
@@ -14,7 +14,11 @@ std::string quoted(std::string_view text) {
       out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
     }
   }
-  return out + (text.size() > longest ? "…\"" : "\"");
+  return out + (text.size() > longest ? "…" : "");
+}
+
+std::string quoted(std::string_view text) {
+  return "\"" + printable(text) + "\"";
 }
 
 Error Reader::error(std::string_view detail) const {

@@ -26,7 +26,9 @@ inline std::optional<uint64_t> checked_add(uint64_t a, uint64_t b) {
   return a + b;
 }
 
-/// The text in quotes for a message: bytes that aren't printable ASCII as \xNN, cut after 64 bytes.
+/// A file's text for a message: bytes that aren't printable ASCII as \xNN, cut after 64 bytes.
+std::string printable(std::string_view text);
+/// The same in quotes.
 std::string quoted(std::string_view text);
 
 struct Reader {

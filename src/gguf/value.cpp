@@ -107,6 +107,10 @@ Result<Array> parse_array(Reader& reader, std::string_view key) {
     return array;
   }
   if (Status enough = reader.need(*count, sizeof(uint64_t), what); !enough) return enough.error();
+  if (*count > most_strings) {
+    return reader.error(fmt::format("{} has {} strings, which are too many; the limit is {}",
+                                    quoted(key), *count, most_strings));
+  }
   array.strings.reserve(*count);  // 16 bytes for each 8 that were just seen to be there
   for (uint64_t i = 0; i < *count; ++i) {
     const auto text = reader.string(longest_string, what);

@@ -2,6 +2,7 @@
 #include <array>
 #include <string>
 
+#include "gguf/reader.h"
 #include "model/llama.h"
 #include "model/model.h"
 
@@ -36,7 +37,7 @@ Result<op::Program> build(const gguf::File& file) {
     if (architecture.name == **name) return architecture.build(file);
     supported += (supported.empty() ? "" : ", ") + std::string(architecture.name);
   }
-  return Error{"architecture '" + std::string(**name) +
+  return Error{"architecture '" + gguf::printable(**name) +
                "' is not supported; supported: " + supported};
 }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <vector>
 
+#include "gguf/reader.h"
 #include "model/reader.h"
 #include "op/rope.h"
 #include "quant/formats.h"
@@ -38,8 +39,9 @@ void read_rope(Reader& read, const gguf::File& file, Numbers& n) {
   else if (scaling == "yarn")
     rope.scaling = op::RopeScaling::yarn;
   else if (scaling != "none")
-    read.fail(fmt::format(
-        "llama.rope.scaling.type '{}' is not supported; supported: none, linear, yarn", scaling));
+    read.fail(
+        fmt::format("llama.rope.scaling.type '{}' is not supported; supported: none, linear, yarn",
+                    gguf::printable(scaling)));
   rope.original_context =
       read.integer_or("rope.scaling.original_context_length", 1, 1u << 31, n.context);
   rope.attention_factor = read.real_or("rope.scaling.attn_factor", 1e-3, 1e3, 1.0);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "gguf/reader.h"
 #include "quant/formats.h"
 
 namespace assay::model {
@@ -111,7 +112,7 @@ void Reader::refuse_unused_tensors() {
     if (!used_.contains(std::string(tensor.name)))
       fail(fmt::format(
           "tensor '{}' is none that assay's '{}' uses: the file's model is another variant",
-          tensor.name, architecture_));
+          gguf::printable(tensor.name), architecture_));
 }
 
 }  // namespace assay::model

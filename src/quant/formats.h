@@ -10,10 +10,18 @@
 #include <span>
 #include <string_view>
 
+#include "quant/bf16.h"
 #include "quant/f16.h"
 #include "quant/f32.h"
+#include "quant/iq4_nl.h"
+#include "quant/q2_k.h"
+#include "quant/q3_k.h"
+#include "quant/q4_0.h"
 #include "quant/q4_1.h"
 #include "quant/q4_k.h"
+#include "quant/q5_0.h"
+#include "quant/q5_1.h"
+#include "quant/q5_k.h"
 #include "quant/q6_k.h"
 #include "quant/q8_0.h"
 
@@ -21,7 +29,8 @@ namespace assay::quant {
 
 template <class... Formats>
 struct List {};
-using All = List<F32, F16, Q8_0, Q4_1, Q4_K, Q6_K>;
+using All =
+    List<F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL>;
 
 template <class Format>
 inline constexpr bool is_float_format = Format::block_size == 1;

@@ -6,6 +6,7 @@
 #include <bit>
 #include <queue>
 
+#include "gguf/reader.h"
 #include "text/byte_level.h"
 
 namespace assay::text {
@@ -69,7 +70,7 @@ Result<BytePairs> BytePairs::build(const Strings& spellings, const std::vector<b
     const auto [place, inserted] = result.symbols_.try_emplace(std::move(*bytes), token);
     if (!inserted) {
       return Error{fmt::format("tokens {} and {} have the same spelling '{}'", place->second, id,
-                               spellings[id])};
+                               gguf::printable(spellings[id]))};
     }
   }
   for (int byte = 0; byte < 256; ++byte) {
@@ -86,8 +87,9 @@ Status BytePairs::add_merges(std::span<const std::string_view> merges) {
     const uint64_t space = text.find(' ');
     if (space == std::string_view::npos || space == 0 || space + 1 == text.size() ||
         text.find(' ', space + 1) != std::string_view::npos) {
-      return Error{fmt::format(
-          "merge {} is '{}'; a merge is two symbols with one space between them", rank, text)};
+      return Error{
+          fmt::format("merge {} is '{}'; a merge is two symbols with one space between them", rank,
+                      gguf::printable(text))};
     }
     const auto left = bytes_of_letters(text.substr(0, space));
     const auto right = bytes_of_letters(text.substr(space + 1));

@@ -12,14 +12,26 @@
 
 namespace assay::text {
 
+/// Where a rule cuts.
+enum class Cut {
+  around,        ///< before and after each match
+  after_threes,  ///< in each match, after every three characters counted from its end, and there
+  before_threes  ///< in each match, before every three characters counted from its end
+};
+struct CutRule {
+  std::string_view pattern;
+  Cut kind = Cut::around;
+};
+
 struct PreTokenizerRules {
-  std::string_view name;                     ///< as in tokenizer.ggml.pre
-  std::span<const std::string_view> stages;  ///< each cuts what the one before it left
+  std::string_view name;            ///< as in tokenizer.ggml.pre
+  std::span<const CutRule> stages;  ///< each cuts what the one before it left
   bool whole_words =
       false;  ///< a pre-token that is a vocabulary entry is that token, whatever the merges say
   bool adds_bos = false;  ///< where the file has no tokenizer.ggml.add_bos_token
 };
 
+std::span<const PreTokenizerRules> pre_tokenizer_rules();
 /// nullptr where the name is not supported.
 const PreTokenizerRules* find_rules(std::string_view name);
 /// "smollm, gpt-2, …", with the aliases.

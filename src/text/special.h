@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
@@ -14,29 +15,40 @@ struct Fragment {
   int32_t token = -1;  ///< -1: ordinary text
 };
 
+struct SpecialToken {
+  int32_t token = -1;
+  bool always = false;       ///< found also where special tokens are not parsed (user-defined)
+  bool strips_left = false;  ///< ASCII white space before it belongs to it and is dropped
+  bool strips_right = false;
+};
+
 /// The spellings as a trie over bytes: the work is text × longest spelling, however many spellings
 /// there are.
 class SpecialTokens {
  public:
   SpecialTokens();
 
-  /// `always`: found also where special tokens are not parsed (user-defined tokens).
-  void add(std::string_view spelling, int32_t token, bool always);
+  /// The token that has this spelling already; -1 where it is new, or empty and left out.
+  int32_t add(std::string_view spelling, const SpecialToken& special);
 
   /// The leftmost spelling first, the longest where several begin at one byte. (llama.cpp looks for
   /// the longest of the vocabulary in the whole text first; the two differ only where spellings
-  /// overlap.)
-  std::vector<Fragment> split(std::string_view text, bool parse_special) const;
+  /// overlap.) `plain_at`, ascending: where a spelling that is not `always` found is ordinary text.
+  std::vector<Fragment> split(std::string_view text, bool parse_special,
+                              std::span<const uint64_t> plain_at = {}) const;
+
+  /// Every offset at which the spelling of a token begins that is not `always` found.
+  std::vector<uint64_t> starts(std::string_view text) const;
 
  private:
-  struct Node {
-    int32_t token = -1;
-    bool always = false;
+  struct Match {
+    uint64_t length = 0;
+    const SpecialToken* special = nullptr;
   };
-  Fragment longest(std::string_view text, bool parse_special) const;
+  Match longest(std::string_view text, bool parse_special) const;
   uint32_t child(uint32_t node, char byte) const;  // 0, the root, where there is none
 
-  std::vector<Node> nodes_;
+  std::vector<SpecialToken> nodes_;
   std::unordered_map<uint64_t, uint32_t> children_;  // parent << 8 | byte
   bool begins_[256] = {};                            // some spelling begins with this byte
 };

@@ -2,19 +2,44 @@
 
 #include <fmt/format.h>
 
+#include "gguf/reader.h"
 #include "text/bpe.h"
 #include "text/byte_level.h"
 #include "text/pre_tokenizer.h"
+#include "text/sentence_pieces.h"
 #include "text/special.h"
 #include "text/vocabulary.h"
 
 namespace assay::text {
 
+/// A pre-tokenizer cuts, byte pairs merge inside the cuts.
+struct BytePairModel {
+  PreTokenizer pre_tokenizer;
+  BytePairs pairs;
+  bool whole_words;
+
+  void encode(std::string_view text, std::vector<Token>& tokens) const {
+    for (const std::string_view word : pre_tokenizer.split(text)) {
+      const Token whole = whole_words ? pairs.whole(word) : -1;
+      if (whole >= 0) {
+        tokens.push_back(whole);
+      } else {
+        pairs.encode(word, tokens);
+      }
+    }
+  }
+};
+
+/// One of the two.
+struct Model {
+  std::unique_ptr<BytePairModel> pairs;
+  std::unique_ptr<SentencePieces> pieces;
+};
+
 struct Tokenizer::Data {
   Vocabulary vocabulary;
   std::string pre_tokenizer_name;
-  PreTokenizer pre_tokenizer;
-  BytePairs pairs;
+  Model model;
   SpecialTokens specials;
   Strings pieces;  // (tokens)
 
@@ -25,30 +50,47 @@ struct Tokenizer::Data {
 
 namespace {
 
-bool spelled_as_text(TokenType type) {
-  return type == TokenType::control || type == TokenType::user_defined ||
-         type == TokenType::unknown;
-}
-
-SpecialTokens collect_specials(const Vocabulary& vocabulary) {
+Result<SpecialTokens> collect_specials(const Vocabulary& vocabulary) {
   SpecialTokens specials;
-  for (uint64_t id = 0; id < vocabulary.spellings.size(); ++id) {
-    const TokenType type = vocabulary.types[id];
-    if (!spelled_as_text(type)) continue;
-    specials.add(vocabulary.spellings[id], static_cast<Token>(id), type == TokenType::user_defined);
+  for (Token id = 0; id < static_cast<Token>(vocabulary.spellings.size()); ++id) {
+    if (!vocabulary.special(id)) continue;
+    const SpecialToken special{id, vocabulary.types[id] == TokenType::user_defined,
+                               vocabulary.strips_left.contains(id),
+                               vocabulary.strips_right.contains(id)};
+    const Token before = specials.add(vocabulary.spellings[id], special);
+    if (before < 0) continue;
+    return Error{fmt::format("special tokens {} and {} have the same spelling '{}'", before, id,
+                             gguf::printable(vocabulary.spellings[id]))};
   }
   return specials;
 }
 
-Strings make_pieces(const Vocabulary& vocabulary) {
-  Strings pieces;
-  for (uint64_t id = 0; id < vocabulary.spellings.size(); ++id) {
-    const std::string_view spelling = vocabulary.spellings[id];
-    const auto bytes =
-        spelled_as_text(vocabulary.types[id]) ? std::nullopt : bytes_of_letters(spelling);
-    pieces.add(bytes ? std::string_view(*bytes) : spelling);
+std::string piece_of(const Vocabulary& vocabulary, Token token) {
+  const std::string_view spelling = vocabulary.spellings[token];
+  if (vocabulary.special(token)) return std::string(spelling);
+  if (vocabulary.model == TokenizerModel::byte_pairs) {
+    return bytes_of_letters(spelling).value_or(std::string(spelling));
   }
-  return pieces;
+  if (vocabulary.types[token] != TokenType::byte) return with_spaces(spelling);
+  return std::string(1, static_cast<char>(byte_of_spelling(spelling)));
+}
+
+Result<Model> make_model(const Vocabulary& vocabulary) {
+  if (vocabulary.model == TokenizerModel::sentence_pieces) {
+    auto pieces = SentencePieces::build(vocabulary);
+    if (!pieces) return pieces.error();
+    return Model{nullptr, std::make_unique<SentencePieces>(std::move(*pieces))};
+  }
+  // A control token comes from its spelling only, and only where special tokens are parsed: merges
+  // of ordinary text must not reach it.
+  std::vector<bool> usable;
+  for (const TokenType type : vocabulary.types) usable.push_back(type != TokenType::control);
+  auto pairs = BytePairs::build(vocabulary.spellings, usable, vocabulary.merges.strings);
+  if (!pairs) return pairs.error();
+  const PreTokenizerRules& rules = *vocabulary.rules;
+  return Model{std::make_unique<BytePairModel>(
+                   BytePairModel{PreTokenizer(rules), std::move(*pairs), rules.whole_words}),
+               nullptr};
 }
 
 }  // namespace
@@ -61,22 +103,22 @@ Tokenizer::~Tokenizer() = default;
 Result<Tokenizer> Tokenizer::open(const gguf::File& file) {
   auto vocabulary = read_vocabulary(file);
   if (!vocabulary) return vocabulary.error();
-
-  // A control token comes from its spelling only, and only where special tokens are parsed: merges
-  // of ordinary text must not reach it.
-  std::vector<bool> usable;
-  for (const TokenType type : vocabulary->types) usable.push_back(type != TokenType::control);
-  auto pairs = BytePairs::build(vocabulary->spellings, usable, vocabulary->merges.strings);
-  if (!pairs) return Error{fmt::format("{}: {}", file.path(), pairs.error().message)};
-
-  SpecialTokens specials = collect_specials(*vocabulary);
-  Strings pieces = make_pieces(*vocabulary);
-  PreTokenizer pre_tokenizer(*vocabulary->rules);
+  const auto refuse = [&](const Error& error) {
+    return Error{fmt::format("{}: {}", file.path(), error.message)};
+  };
+  auto model = make_model(*vocabulary);
+  if (!model) return refuse(model.error());
+  auto specials = collect_specials(*vocabulary);
+  if (!specials) return refuse(specials.error());
+  Strings pieces;
+  for (Token id = 0; id < static_cast<Token>(vocabulary->spellings.size()); ++id) {
+    pieces.add(piece_of(*vocabulary, id));
+  }
   vocabulary->merges = {};  // views into the file, which may be closed before the tokenizer
-  std::string name(vocabulary->rules->name);
+  std::string name(vocabulary->rules != nullptr ? vocabulary->rules->name : "");
   return Tokenizer(
-      std::make_unique<Data>(Data{std::move(*vocabulary), std::move(name), std::move(pre_tokenizer),
-                                  std::move(*pairs), std::move(specials), std::move(pieces)}));
+      std::make_unique<Data>(Data{std::move(*vocabulary), std::move(name), std::move(*model),
+                                  std::move(*specials), std::move(pieces)}));
 }
 
 uint64_t Tokenizer::vocabulary_size() const {
@@ -84,6 +126,12 @@ uint64_t Tokenizer::vocabulary_size() const {
 }
 bool Tokenizer::adds_bos() const {
   return data_->vocabulary.adds_bos;
+}
+bool Tokenizer::adds_eos() const {
+  return data_->vocabulary.adds_eos;
+}
+bool Tokenizer::adds_space_prefix() const {
+  return data_->vocabulary.adds_space_prefix;
 }
 Token Tokenizer::bos() const {
   return data_->vocabulary.bos;
@@ -95,31 +143,45 @@ bool Tokenizer::ends_generation(Token token) const {
   return data_->vocabulary.ends_generation.contains(token);
 }
 const std::string& Tokenizer::model() const {
-  return data_->vocabulary.model;
+  return data_->vocabulary.model_name;
 }
 const std::string& Tokenizer::pre_tokenizer() const {
   return data_->pre_tokenizer_name;
 }
 
+bool Tokenizer::names_pre_tokenizer() const {
+  return data_->vocabulary.names_rules;
+}
+
 std::vector<Token> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
   std::vector<Token> tokens;
   if (options.add_bos && adds_bos()) tokens.push_back(bos());
-  const bool whole_words = data_->vocabulary.rules->whole_words;
-  for (const Fragment& fragment : data_->specials.split(text, options.parse_special)) {
+  for (const Fragment& fragment :
+       data_->specials.split(text, options.parse_special, options.plain_at)) {
     if (fragment.token >= 0) {
       tokens.push_back(fragment.token);
-      continue;
-    }
-    for (const std::string_view word : data_->pre_tokenizer.split(fragment.text)) {
-      const Token whole = whole_words ? data_->pairs.whole(word) : -1;
-      if (whole >= 0) {
-        tokens.push_back(whole);
-      } else {
-        data_->pairs.encode(word, tokens);
-      }
+    } else if (data_->model.pairs) {
+      data_->model.pairs->encode(fragment.text, tokens);
+    } else {
+      // Ordinary text begins the input or follows a special token: two never stand side by side.
+      std::string prefixed(adds_space_prefix() ? 1 : 0, ' ');
+      data_->model.pieces->encode(prefixed.append(fragment.text), tokens);
     }
   }
+  if (options.add_eos && adds_eos()) tokens.push_back(eos());
   return tokens;
+}
+
+std::vector<uint64_t> Tokenizer::special_starts(std::string_view text) const {
+  return data_->specials.starts(text);
+}
+
+std::string Tokenizer::decode(std::span<const Token> tokens) const {
+  if (!tokens.empty() && adds_bos() && tokens.front() == bos()) tokens = tokens.subspan(1);
+  std::string text;
+  for (const Token token : tokens) text += piece(token);
+  if (adds_space_prefix() && text.starts_with(' ')) text.erase(0, 1);
+  return text;
 }
 
 std::string_view Tokenizer::piece(Token token) const {

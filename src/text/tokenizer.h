@@ -1,5 +1,6 @@
-// Text to token ids and back, from the data in a GGUF file: byte-level BPE with the pre-tokenizers
-// smollm, gpt-2, llama-bpe and qwen2.
+// Text to token ids and back, from the data in a GGUF file: byte-level BPE (`gpt2`) with the
+// pre-tokenizers of pre_tokenizer_rules.cpp, and SentencePiece's scores (`llama`). The rules:
+// docs/tokenizers.md.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +21,10 @@ struct EncodeOptions {
   bool parse_special =
       true;  ///< text that spells a special (control or user-defined) token becomes that token
   bool add_bos = true;  ///< put the beginning-of-sequence token first where the file asks for it
+  bool add_eos = true;  ///< and the end-of-sequence token last: for a text that goes on, false
+  /// Offsets in the text, ascending, where the spelling of a control token is ordinary text even so
+  /// (a user's message within a template).
+  std::span<const uint64_t> plain_at = {};
 };
 
 class Tokenizer {
@@ -33,14 +38,26 @@ class Tokenizer {
   ~Tokenizer();
 
   uint64_t vocabulary_size() const;
-  bool adds_bos() const;                    ///< the file's rule
-  Token bos() const;                        ///< -1 where the file has none
-  Token eos() const;                        ///< -1 where the file has none
-  bool ends_generation(Token token) const;  ///< eos, eot, eom and their kin
-  const std::string& model() const;         ///< "gpt2"
-  const std::string& pre_tokenizer() const;
+  bool adds_bos() const;                     ///< the file's rule
+  bool adds_eos() const;                     ///< the file's rule; most files: no
+  bool adds_space_prefix() const;            ///< `llama`: a space before the text, see decode
+  Token bos() const;                         ///< -1 where the file has none
+  Token eos() const;                         ///< -1 where the file has none
+  bool ends_generation(Token token) const;   ///< eos, eot, eom and their kin
+  const std::string& model() const;          ///< "gpt2" or "llama"
+  const std::string& pre_tokenizer() const;  ///< empty for "llama"
+  /// False where the file leaves the pre-tokenizer out and its rules are "default" for want of
+  /// better: its tokens may be others than the model was trained with.
+  bool names_pre_tokenizer() const;
 
   std::vector<Token> encode(std::string_view text, const EncodeOptions& options = {}) const;
+  /// The offsets in `text` at which spellings of control tokens begin, ascending: what
+  /// `plain_at` takes.
+  std::vector<uint64_t> special_starts(std::string_view text) const;
+  /// The pieces joined, from the start of a text: a first BOS is left out, and one space at the
+  /// start where encoding put it (adds_space_prefix). A text that goes on after a prompt keeps its
+  /// first space: join the pieces.
+  std::string decode(std::span<const Token> tokens) const;
   /// The token's bytes as they stand in text (special tokens: their own spelling). Empty for ids
   /// out of range.
   std::string_view piece(Token token) const;

@@ -2,7 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include "gguf/reader.h"
+#include "text/known_tokens.h"
 
 namespace assay::text {
 namespace {
@@ -41,6 +42,20 @@ Result<int32_t> read_id(const gguf::File& file, std::string_view name) {
   return *id ? static_cast<int32_t>(**id) : -1;
 }
 
+Status read_rules(const gguf::File& file, Vocabulary& vocabulary) {
+  const auto pre = file.string_value(key_of("pre"));
+  if (!pre) return pre.error();
+  // Old files name none; llama.cpp, too, takes the default rules then, with a warning.
+  vocabulary.names_rules = pre->has_value();
+  const std::string_view name = pre->value_or("default");
+  vocabulary.rules = find_rules(name);
+  if (vocabulary.rules == nullptr) {
+    return refuse(file, fmt::format("pre-tokenizer '{}' is not supported (supported: {})",
+                                    gguf::printable(name), supported_pre_tokenizers()));
+  }
+  return ok();
+}
+
 Status read_names(const gguf::File& file, Vocabulary& vocabulary) {
   const auto model = file.string_value(key_of("model"));
   if (!model) return model.error();
@@ -48,24 +63,38 @@ Status read_names(const gguf::File& file, Vocabulary& vocabulary) {
     return refuse(
         file, "there is no tokenizer in this file (tokenizer.ggml.model); give token ids instead");
   }
-  if (**model != "gpt2") {
-    return refuse(file,
-                  fmt::format("tokenizer model '{}' is not supported (supported: gpt2)", **model));
+  vocabulary.model_name = std::string(**model);
+  if (**model == "llama") {
+    vocabulary.model = TokenizerModel::sentence_pieces;
+    return ok();
   }
-  vocabulary.model = std::string(**model);
+  if (**model == "gpt2") return read_rules(file, vocabulary);
+  return refuse(file, fmt::format("tokenizer model '{}' is not supported (supported: gpt2, llama)",
+                                  gguf::printable(**model)));
+}
 
-  const auto pre = file.string_value(key_of("pre"));
-  if (!pre) return pre.error();
-  if (!*pre) {
-    return refuse(
-        file,
-        fmt::format("the file doesn't name its pre-tokenizer (tokenizer.ggml.pre); supported: {}",
-                    supported_pre_tokenizers()));
+Status read_merges(const gguf::File& file, Vocabulary& vocabulary) {
+  auto merges = read_strings(file, "merges");
+  if (!merges) return merges.error();
+  if (file.find(key_of("merges")) == nullptr) {
+    return refuse(file, "tokenizer.ggml.merges is absent; a gpt2 tokenizer can't do without");
   }
-  vocabulary.rules = find_rules(**pre);
-  if (vocabulary.rules == nullptr) {
-    return refuse(file, fmt::format("pre-tokenizer '{}' is not supported (supported: {})", **pre,
-                                    supported_pre_tokenizers()));
+  vocabulary.merges = std::move(*merges);
+  return ok();
+}
+
+Status read_scores(const gguf::File& file, Vocabulary& vocabulary) {
+  for (const auto* name : {"scores", "token_type"}) {
+    if (file.find(key_of(name)) != nullptr) continue;
+    return refuse(
+        file, fmt::format("tokenizer.ggml.{} is absent; a llama tokenizer can't do without", name));
+  }
+  const auto scores = read_array(file, "scores");
+  if (!scores) return scores.error();
+  vocabulary.scores.reserve(scores->count);
+  for (uint64_t i = 0; i < scores->count;
+       ++i) {  // as many floats as tokens: gguf::File has checked
+    vocabulary.scores.push_back(static_cast<float>(scores->real(i)));
   }
   return ok();
 }
@@ -89,49 +118,50 @@ Status read_tokens(const gguf::File& file, Vocabulary& vocabulary) {
     vocabulary.types[i] = known ? static_cast<TokenType>(type) : TokenType::undefined;
   }
 
-  auto merges = read_strings(file, "merges");
-  if (!merges) return merges.error();
-  if (file.find(key_of("merges")) == nullptr) {
-    return refuse(file, "tokenizer.ggml.merges is absent; a gpt2 tokenizer can't do without");
-  }
-  vocabulary.merges = std::move(*merges);
-  return ok();
+  return vocabulary.model == TokenizerModel::byte_pairs ? read_merges(file, vocabulary)
+                                                        : read_scores(file, vocabulary);
 }
 
-Status read_bos_and_eos(const gguf::File& file, Vocabulary& vocabulary) {
-  for (const auto& [name, id] :
-       {std::pair{"bos_token_id", &vocabulary.bos}, {"eos_token_id", &vocabulary.eos}}) {
+/// The file's own word, else the family's. Errors: the token that is to be added is not named.
+Result<bool> read_adds(const gguf::File& file, std::string_view which, int32_t token,
+                       bool otherwise) {
+  const auto adds = file.bool_value(key_of(fmt::format("add_{}_token", which)));
+  if (!adds) return adds.error();
+  if (adds->value_or(false) && token < 0) {
+    return refuse(file, fmt::format("{0}add_{1}_token is true, but there is no {0}{1}_token_id",
+                                    prefix, which));
+  }
+  return token >= 0 && adds->value_or(otherwise);
+}
+
+Status read_special_ids(const gguf::File& file, Vocabulary& vocabulary) {
+  const bool pieces = vocabulary.model == TokenizerModel::sentence_pieces;
+  const auto count = static_cast<int32_t>(vocabulary.spellings.size());
+  const int32_t zero = vocabulary.types[0] == TokenType::unknown ? 0 : -1;
+  struct Id {
+    std::string_view name;
+    int32_t* id;
+    int32_t otherwise;  // where the file is silent: SentencePiece's ids
+  };
+  for (const auto& [name, id, otherwise] :
+       {Id{"bos_token_id", &vocabulary.bos, 1}, Id{"eos_token_id", &vocabulary.eos, 2},
+        Id{"unknown_token_id", &vocabulary.unknown, zero}}) {
     const auto read = read_id(file, name);
     if (!read) return read.error();
-    *id = *read;
+    *id = *read >= 0 || !pieces || otherwise >= count ? *read : otherwise;
   }
-  // As llama.cpp: the file's own word, else what the pre-tokenizer's family does (llama-bpe: yes,
-  // others: no).
-  const auto add_bos = file.bool_value(key_of("add_bos_token"));
-  if (!add_bos) return add_bos.error();
-  if (add_bos->value_or(false) && vocabulary.bos < 0) {
-    return refuse(
-        file, "tokenizer.ggml.add_bos_token is true, but there is no tokenizer.ggml.bos_token_id");
-  }
-  vocabulary.adds_bos = vocabulary.bos >= 0 && add_bos->value_or(vocabulary.rules->adds_bos);
+  // As llama.cpp: BOS for sentence pieces, and for the pre-tokenizers of some families.
+  const auto adds_bos =
+      read_adds(file, "bos", vocabulary.bos, pieces || vocabulary.rules->adds_bos);
+  if (!adds_bos) return adds_bos.error();
+  const auto adds_eos = read_adds(file, "eos", vocabulary.eos, false);
+  if (!adds_eos) return adds_eos.error();
+  const auto space = file.bool_value(key_of("add_space_prefix"));
+  if (!space) return space.error();
+  vocabulary.adds_bos = *adds_bos;
+  vocabulary.adds_eos = *adds_eos;
+  vocabulary.adds_space_prefix = pieces && space->value_or(true);
   return ok();
-}
-
-// Spellings that end generation whatever the metadata says, because many files name only one of
-// them. The list is llama.cpp's; it counts the fill-in-the-middle separators too.
-constexpr std::string_view ending_spellings[] = {
-    "<|eot_id|>",    "<|im_end|>",   "<|end|>",         "<|return|>",
-    "<|call|>",      "<|flush|>",    "<|calls|>",       "<end_of_turn>",
-    "<|endoftext|>", "<|eom_id|>",   "<|end_of_text|>", "<end_of_utterance>",
-    "<|fim_pad|>",   "<|fim_repo|>", "<|repo_name|>",   "<|file_sep|>"};
-// Of these llama.cpp takes any token; but qwen2 has an ordinary token "</s>" that HTML text
-// reaches, so they count only where the file types them as special.
-constexpr std::string_view ending_where_special[] = {"</s>",   "<eos>", "<EOT>",
-                                                     "_<EOT>", "[EOT]", "[EOS]"};
-
-template <size_t N>
-bool among(const std::string_view (&list)[N], std::string_view spelling) {
-  return std::find(std::begin(list), std::end(list), spelling) != std::end(list);
 }
 
 Status find_ends(const gguf::File& file, Vocabulary& vocabulary) {
@@ -139,17 +169,13 @@ Status find_ends(const gguf::File& file, Vocabulary& vocabulary) {
   int32_t harmony_end = -1, harmony_marks = 0;
   for (int32_t id = 0; id < count; ++id) {
     const std::string_view spelling = vocabulary.spellings[id];
-    if (spelling.empty() || (spelling[0] != '<' && spelling[0] != '_' && spelling[0] != '['))
-      continue;
     TokenType& type = vocabulary.types[id];
     const bool special = type == TokenType::control || type == TokenType::user_defined;
-    if (among(ending_spellings, spelling)) {
-      vocabulary.ends_generation.insert(id);
-      type =
-          TokenType::control;  // converters sometimes write another type; text must not reach these
-    } else if (special && among(ending_where_special, spelling)) {
-      vocabulary.ends_generation.insert(id);
+    const auto known = known_token(spelling);
+    if (known && (special || !known->where_special)) {
+      // Converters sometimes write another type; text must not reach these.
       type = TokenType::control;
+      if (known->ends_generation) vocabulary.ends_generation.insert(id);
     }
     if (spelling == "<|end|>") harmony_end = id;
     if (spelling == "<|return|>" || spelling == "<|call|>") ++harmony_marks;
@@ -168,11 +194,35 @@ Status find_ends(const gguf::File& file, Vocabulary& vocabulary) {
   return ok();
 }
 
+/// Phi-3's special tokens swallow the white space after them. No key of a file says so: llama.cpp,
+/// too, goes by the model's name.
+Status find_strips(const gguf::File& file, Vocabulary& vocabulary) {
+  const auto name = file.string_value("general.name");
+  if (!name) return name.error();
+  std::string lower(name->value_or(""));
+  for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  const auto named = [&](std::string_view part) { return lower.find(part) != std::string::npos; };
+  const bool phi3 = named("phi-3") || named("phi3");
+  const std::string_view pre = vocabulary.rules != nullptr ? vocabulary.rules->name : "";
+  const std::string_view mask = pre.starts_with("jina-v2-") ? "<mask>"
+                                : named("modern-bert")      ? "[MASK]"
+                                                            : "";
+  if (!phi3 && mask.empty()) return ok();
+  for (int32_t id = 0; id < static_cast<int32_t>(vocabulary.spellings.size()); ++id) {
+    const std::string_view spelling = vocabulary.spellings[id];
+    if (!vocabulary.special(id)) continue;
+    const bool plain = spelling == "<unk>" || spelling == "<s>" || spelling == "<|endoftext|>";
+    if (phi3 && !plain) vocabulary.strips_right.insert(id);
+    if (spelling == mask) vocabulary.strips_left.insert(id);
+  }
+  return ok();
+}
+
 }  // namespace
 
 Result<Vocabulary> read_vocabulary(const gguf::File& file) {
   Vocabulary vocabulary;
-  for (const auto step : {read_names, read_tokens, read_bos_and_eos, find_ends}) {
+  for (const auto step : {read_names, read_tokens, read_special_ids, find_ends, find_strips}) {
     if (Status status = step(file, vocabulary); !status) return status.error();
   }
   return vocabulary;

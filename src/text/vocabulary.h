@@ -23,15 +23,29 @@ enum class TokenType : int32_t {
   byte = 6
 };
 
+enum class TokenizerModel { byte_pairs, sentence_pieces };
+
 struct Vocabulary {
-  std::string model;                         ///< "gpt2"
-  const PreTokenizerRules* rules = nullptr;  ///< never null in a vocabulary that was read
+  TokenizerModel model = TokenizerModel::byte_pairs;
+  std::string model_name;                    ///< "gpt2", "llama"
+  const PreTokenizerRules* rules = nullptr;  ///< of byte pairs only: never null there
+  bool names_rules = true;                   ///< false: `rules` are the default for want of a name
   Strings spellings;                         ///< (tokens)
   std::vector<TokenType> types;              ///< (tokens)
-  gguf::Array merges;                        ///< strings "LEFT RIGHT", in the order of their rank
-  int32_t bos = -1, eos = -1;                ///< -1: none
-  bool adds_bos = false;
+  std::vector<float> scores;                 ///< (tokens) for sentence pieces
+  gguf::Array merges;  ///< for byte pairs: strings "LEFT RIGHT", in the order of their rank
+  int32_t bos = -1, eos = -1, unknown = -1;  ///< -1: none
+  bool adds_bos = false, adds_eos = false;
+  bool adds_space_prefix = false;  ///< sentence pieces: a space before text that begins or follows
+                                   ///< a special token
   std::unordered_set<int32_t> ends_generation;
+  std::unordered_set<int32_t> strips_left, strips_right;  ///< see SpecialToken
+
+  bool special(int32_t token) const {
+    const TokenType type = types[static_cast<uint64_t>(token)];
+    return type == TokenType::control || type == TokenType::user_defined ||
+           type == TokenType::unknown;
+  }
 };
 
 /// `merges` points into the file. Errors: as Tokenizer::open.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "quant/formats.h"
+
 namespace assay::trace {
 
 double rms_norm_limit(uint64_t n) {
@@ -13,8 +15,17 @@ double rope_limit(uint32_t position) {
   return 4.0 + double(position) * 0x1p-28;
 }
 
-double quantised_matmul_limit(uint64_t columns) {
-  return 8.0 + 4.0 * std::sqrt(double(columns) / 32.0);
+double quantised_matmul_limit(uint64_t columns, uint32_t steps) {
+  const double factor = std::max(1.0, double(steps) / 2.0);
+  return 8.0 + 4.0 * std::sqrt(factor * double(columns) / 32.0);
+}
+
+uint32_t chain_steps(uint32_t weight_type) {
+  uint32_t steps = 0;
+  quant::visit(weight_type, [&]<class F>() {
+    if constexpr (!quant::is_float_format<F>) steps = 32 / F::group_size * (F::has_minimum ? 2 : 1);
+  });
+  return steps;
 }
 
 double float_matmul_limit(uint64_t columns, bool bias) {

@@ -44,7 +44,14 @@ double rope_limit(uint32_t position);
 /// scale·Σ code·x̂ and minimum·Σ x̂ apart, so |W| is |scale·code| + |minimum|
 /// (reference::Terms::parts). The decoded |w| would be wrong: one activation that outweighs its row
 /// and a weight whose parts cancel give any number of u (default model, blk.28.down, token 0: 31).
-double quantised_matmul_limit(uint64_t columns);
+/// A chunk of 256 with one large first group and nothing after it rounds a full sum at every step,
+/// so the limit must pass √steps: one or two steps a block do (4√16 of 19.3), Q2_K's four (4√32)
+/// get 8 + 4√(2·K/32).
+double quantised_matmul_limit(uint64_t columns, uint32_t steps = 2);
+
+/// The fma that the contract's chain makes for 32 columns: one a group, one more where it has a
+/// minimum.
+uint32_t chain_steps(uint32_t weight_type);
 
 /// Of (|W||x|)_row: 8 + 4√K, and never more than γ_K = K·u/(1 − K·u), which no order of K fma can
 /// pass; + 1 for a bias.

@@ -148,8 +148,8 @@ void Replay::check_matmul(const op::Operation& operation, const Table& got, Tall
     const std::vector<double> coded = reference::quantise(x.row(t));
     std::copy(coded.begin(), coded.end(), x.row(t).begin());
   }
-  const double limit =
-      quantised ? quantised_matmul_limit(x.width) : float_matmul_limit(x.width, bias != nullptr);
+  const double limit = quantised ? quantised_matmul_limit(x.width, chain_steps(weight.type))
+                                 : float_matmul_limit(x.width, bias != nullptr);
   const Table want = reference::matmul(weight, bias, x);
   const Table scale = reference::matmul_magnitude(
       weight, bias, x, quantised ? reference::Terms::parts : reference::Terms::weights);

@@ -1,8 +1,9 @@
 #include "trace/safetensors.h"
 
-#include <cstdio>
-#include <fstream>
 #include <nlohmann/json.hpp>
+#include <string_view>
+
+#include "base/atomic_file.h"
 
 namespace assay::trace {
 
@@ -21,19 +22,10 @@ Status write_safetensors(const std::string& path, std::span<const SafeTensor> te
   text.resize((text.size() + 7) / 8 * 8, ' ');
   uint8_t length[8];
   for (int i = 0; i < 8; ++i) length[i] = uint8_t(uint64_t(text.size()) >> (8 * i));
-  const std::string part = path + ".part";
-  std::ofstream file(part, std::ios::binary | std::ios::trunc);
-  file.write(reinterpret_cast<const char*>(length), 8);
-  file.write(text.data(), std::streamsize(text.size()));
+  std::vector<std::string_view> pieces = {{reinterpret_cast<const char*>(length), 8}, text};
   for (const SafeTensor& tensor : tensors)
-    file.write(reinterpret_cast<const char*>(tensor.bytes.data()),
-               std::streamsize(tensor.bytes.size()));
-  file.close();
-  if (!file || std::rename(part.c_str(), path.c_str()) != 0) {
-    std::remove(part.c_str());
-    return Error{"cannot write '" + path + "'"};
-  }
-  return ok();
+    pieces.emplace_back(reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size());
+  return write_atomically(path, pieces);
 }
 
 }  // namespace assay::trace

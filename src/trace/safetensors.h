@@ -19,7 +19,7 @@ struct SafeTensor {
   std::span<const uint8_t> bytes;  ///< little-endian; must outlive the write
 };
 
-/// Writes PATH.part, then renames to PATH.
+/// The file is the old or the new one, whatever happens between. Errors: as write_atomically.
 Status write_safetensors(const std::string& path, std::span<const SafeTensor> tensors,
                          const std::map<std::string, std::string>& metadata);
 

@@ -46,8 +46,8 @@ inline Row quantise(const std::vector<float>& x) {
   return row;
 }
 
-/// Rules 2 and A: t = RN(float(dot)·scale), v = fma(t, d, v), v = fma(minimum, RN(d·Σ), v); v = +0
-/// at each chunk of 256, chunks add in order.
+/// Rules 2 and A: t = RN(float(dot)·scale), v = fma(t, d, v), v = fma(minimum, RN(d·Σ), v), Σ of
+/// the group's codes; v = +0 at each chunk of 256, chunks add in order.
 inline float dot(const op::Weight& weight, uint64_t r, const Row& x) {
   float total = 0, v = 0;
   quant::visit(weight.type, [&]<class F>() {
@@ -60,8 +60,11 @@ inline float dot(const op::Weight& weight, uint64_t r, const Row& x) {
           sum += (int32_t(F::code(block, inside + i)) - F::code_offset) * x.codes[k + i];
         const float t = float(sum) * F::scale(block, group);
         v = std::fmaf(t, x.scale[k / 32], v);
-        if constexpr (F::has_minimum)
-          v = std::fmaf(F::minimum(block, group), x.scaled_sum[k / 32], v);
+        if constexpr (F::has_minimum) {
+          int32_t codes = 0;
+          for (uint32_t i = 0; i < F::group_size; ++i) codes += x.codes[k + i];
+          v = std::fmaf(F::minimum(block, group), x.scale[k / 32] * float(codes), v);
+        }
         if ((k + F::group_size) % 256 == 0 || k + F::group_size == weight.columns) {
           total = total + v;
           v = 0;

@@ -17,12 +17,11 @@
 #include "contract.h"
 #include "cpu/kernels.h"
 #include "cpu/panel.h"
+#include "formats.h"
 
 namespace assay::tests {
 
-inline constexpr uint32_t block_formats[] = {8, 3, 12, 14};      // Q8_0 Q4_1 Q4_K Q6_K
-inline constexpr uint32_t all_formats[] = {0, 1, 8, 3, 12, 14};  // F32 F16 before them
-inline constexpr float tiny = 0x1p-72f;                          // the contract's floor
+inline constexpr float tiny = 0x1p-72f;  // the contract's floor
 
 /// The kernels that this machine can run.
 inline std::vector<const cpu::Kernels*> all_kernels() {
@@ -83,15 +82,17 @@ inline Matrix random_matrix(uint32_t type, uint64_t rows, uint64_t columns, Rand
   const quant::Info info = quant::info(type);
   std::vector<uint8_t> bytes(rows * columns / info.block_size * info.block_bytes);
   const auto put_half = [&](size_t at, uint16_t half) { std::memcpy(&bytes[at], &half, 2); };
+  const std::vector<size_t> halves = half_offsets(type);
   for (size_t at = 0; at < bytes.size(); at += info.block_bytes) {
-    if (type == quant::F32::id) {
-      const float value = random.uniform();
-      std::memcpy(&bytes[at], &value, 4);
+    if (type == quant::F32::id || type == quant::BF16::id) {
+      const uint32_t bits = k_bits(random.uniform());
+      std::memcpy(&bytes[at], reinterpret_cast<const uint8_t*>(&bits) + 4 - info.block_bytes,
+                  info.block_bytes);
       continue;
     }
     for (size_t i = 0; i < info.block_bytes; ++i) bytes[at + i] = uint8_t(random.bits());
-    put_half(at + (type == quant::Q6_K::id ? 208 : 0), random.half());
-    if (type == quant::Q4_1::id || type == quant::Q4_K::id) put_half(at + 2, random.half());
+    if (type == quant::F16::id) put_half(at, random.half());
+    for (const size_t offset : halves) put_half(at + offset, random.half());
   }
   return {type, rows, columns, std::move(bytes)};
 }

@@ -76,7 +76,7 @@ TEST(Matmul, BlockFormatsHaveTheContractsBitsAtEveryShapeAndBatch) {
 }
 
 TEST(Matmul, FloatFormatsHaveTheContractsBitsAtEveryShapeAndBatch) {
-  for (uint32_t type : {0u, 1u})
+  for (uint32_t type : float_formats)
     for (uint64_t columns : column_counts(type)) check_corners(type, columns, true);
 }
 

@@ -26,9 +26,10 @@ float unpacked(const uint8_t* panel, uint32_t row, uint64_t k) {
     constexpr uint32_t groups = F::block_size / F::group_size;
     const uint8_t* block = panel + k / F::block_size * (block_bytes + groups * group_bytes);
     const uint8_t* group = block + block_bytes + k % F::block_size / F::group_size * group_bytes;
-    const uint32_t i = uint32_t(k % F::group_size), low = nibbles ? 16 : F::group_size;
+    const uint32_t i = uint32_t(k % F::group_size),
+                   low = nibbles ? F::group_size / 2 : F::group_size;
     const uint8_t byte = group[64 * (i % low / 4) + 4 * row + i % 4];
-    const int32_t code = nibbles ? (i < 16 ? byte & 15 : byte >> 4) : byte;
+    const int32_t code = nibbles ? (i < low ? byte & 15 : byte >> 4) : byte;
     const uint8_t* scales = group + code_bytes;
     float scale, minimum = 0;
     if constexpr (super) {

@@ -128,15 +128,10 @@ TEST(Saturation, TheLargestCodesTimesTheLargestActivationsAreExact) {
     for (uint8_t fill : {uint8_t(0xff), uint8_t(0x80), uint8_t(0x7f), uint8_t(0), uint8_t(0xf0)}) {
       Random random(1);
       Matrix matrix = random_matrix(type, 16, 256, random);
-      const uint32_t block_bytes = quant::info(type).block_bytes;
-      for (size_t i = 0; i < matrix.bytes.size(); ++i) {
-        const size_t in_block = i % block_bytes;
-        const bool half = type == 14 ? in_block >= 208 : in_block < (type == 8 ? 2u : 4u);
-        if (half)
-          matrix.bytes[i] = in_block % 2 ? 0x3c : 0x00;  // 1.0
-        else
-          matrix.bytes[i] = fill;
-      }
+      std::fill(matrix.bytes.begin(), matrix.bytes.end(), fill);
+      for (size_t at = 0; at < matrix.bytes.size(); at += quant::info(type).block_bytes)
+        for (const size_t offset : half_offsets(type))
+          matrix.bytes[at + offset] = 0x00, matrix.bytes[at + offset + 1] = 0x3c;  // 1.0
       for (int pattern = 0; pattern < 4; ++pattern) {
         std::vector<float> x(256);
         for (size_t i = 0; i < 256; ++i)
@@ -191,8 +186,8 @@ std::vector<float> run_all(const cpu::Kernels& kernels, float size) {
     keep(multiply(kernels, matrix.weight, rows));
     keep(multiply_f32(kernels, matrix.weight, x));
   }
-  const Matrix half = random_matrix(1, 17, 300, random);
-  keep(multiply_f32(kernels, half.weight, {sized(300)}));
+  for (uint32_t type : {quant::F16::id, quant::BF16::id})
+    keep(multiply_f32(kernels, random_matrix(type, 17, 300, random).weight, {sized(300)}));
   const auto k = sized(150 * 32), v = sized(150 * 32), q = sized(32);
   keep(HeadCache<uint16_t>(150, 32, 32, k, v).attend(kernels, q, 0.2f));
   keep(HeadCache<float>(150, 32, 32, k, v).attend(kernels, q, 0.2f));

@@ -17,6 +17,8 @@ inline Matrix model_matrix(uint32_t type, uint64_t rows, uint64_t columns, float
                            Random& random) {
   Matrix matrix = random_matrix(type, rows, columns, random);
   const uint32_t step = quant::info(type).block_bytes;
+  const std::vector<size_t> halves = half_offsets(type);
+  const Spread random_block = spread(type);
   for (size_t at = 0; at < matrix.bytes.size(); at += step) {
     const auto put = [&](size_t place, float value) {
       const uint16_t half = k_f32_to_f16(value);
@@ -24,12 +26,13 @@ inline Matrix model_matrix(uint32_t type, uint64_t rows, uint64_t columns, float
     };
     const float v = size * (1 + random.uniform() / 4);
     const float uniform = size * 1.7f * random.uniform();  // root mean square 1.7/√3
-    if (type == 0) std::memcpy(&matrix.bytes[at], &uniform, 4);
-    if (type == 1) put(0, uniform);
-    if (type == 8) put(0, v / 74);                              // codes: 74 = 256/√12
-    if (type == 3) put(0, v / 4.6f), put(2, -7.5f * v / 4.6f);  // codes 0 … 15
-    if (type == 12) put(0, v / 147), put(2, 7.5f * v / 147);    // times scale codes 0 … 63
-    if (type == 14) put(208, v / 1365);                         // times −128 … 127
+    const uint32_t bits = k_bits(uniform);
+    const uint16_t high = uint16_t(bits >> 16);
+    if (type == quant::F32::id) std::memcpy(&matrix.bytes[at], &bits, 4);
+    if (type == quant::BF16::id) std::memcpy(&matrix.bytes[at], &high, 2);
+    if (type == quant::F16::id) put(0, uniform);
+    if (!halves.empty()) put(halves[0], v / float(random_block.rms));
+    if (halves.size() > 1) put(halves[1], float(random_block.minimum / random_block.rms) * v);
   }
   return matrix;
 }
@@ -39,7 +42,7 @@ struct TinyProgram {
   op::Program program;
 
   explicit TinyProgram(uint32_t type, uint32_t seed = 1) : type_(type), random_(seed) {
-    const bool wide = type == 12 || type == 14 || type == mixed;  // blocks of 256
+    const bool wide = type == mixed || quant::info(type).block_size == 256;
     width_ = wide ? 256 : 64;
     dim_ = width_ / 4;
     const uint32_t ffn = wide ? 512 : 96;
@@ -60,7 +63,8 @@ struct TinyProgram {
 
  private:
   uint32_t weight(const std::string& name, uint64_t rows, uint64_t columns, float size) {
-    const uint32_t type = type_ == mixed ? all_formats[matrices_.size() % 6] : type_;
+    const uint32_t type =
+        type_ == mixed ? all_formats[matrices_.size() % all_formats.size()] : type_;
     matrices_.push_back(model_matrix(type, rows, columns, size, random_));
     matrices_.back().weight.name = name;
     return program.add_weight(matrices_.back().weight);

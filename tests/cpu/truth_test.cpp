@@ -148,7 +148,8 @@ TEST(Truth, Quantise) {
   }
 }
 
-/// 8 + 4√(K/32) of (|W||x̂|): exact integers in a group, then a few roundings a group.
+/// 8 + 4√(K/32) of (|W||x̂|), |W| = |scale·code| + |minimum|: exact integers in a group, then a few
+/// roundings a group. Q2_K, of groups of 16 with a minimum, makes twice as many: twice the K.
 TEST(Truth, QuantisedMatmul) {
   for (uint32_t type : block_formats) {
     const uint64_t block = quant::info(type).block_size;
@@ -166,20 +167,22 @@ TEST(Truth, QuantisedMatmul) {
             for (uint64_t k = 0; k < columns; ++k) {
               const uint8_t* bytes = matrix.weight.row(r).data() + k / block * F::block_bytes;
               const uint32_t i = uint32_t(k % block), group = i / F::group_size;
-              double w = double(F::scale(bytes, group)) *
-                         double(int32_t(F::code(bytes, i)) - F::code_offset);
-              if constexpr (F::has_minimum) w += double(F::minimum(bytes, group));
+              const double w = double(F::scale(bytes, group)) *
+                               double(int32_t(F::code(bytes, i)) - F::code_offset);
+              double minimum = 0;
+              if constexpr (F::has_minimum) minimum = double(F::minimum(bytes, group));
               for (size_t t = 0; t < 2; ++t) {
-                const double product = w * x[t].codes[k] * double(x[t].scale[k / 32]);
-                want[t * 257 + r] += product;
-                scale[t * 257 + r] += std::fabs(product);
+                const double activation = x[t].codes[k] * double(x[t].scale[k / 32]);
+                want[t * 257 + r] += (w + minimum) * activation;
+                scale[t * 257 + r] += (std::fabs(w) + std::fabs(minimum)) * std::fabs(activation);
               }
             }
         });
+      const double blocks = double(columns) / (type == quant::Q2_K::id ? 16 : 32);
       for (const cpu::Kernels* kernels : all_kernels()) {
         const auto y = multiply(*kernels, matrix.weight, x);
         for (size_t i = 0; i < y.size(); ++i)
-          worst.see(y[i], want[i], 8 + 4 * std::sqrt(double(columns) / 32), scale[i],
+          worst.see(y[i], want[i], 8 + 4 * std::sqrt(blocks), scale[i],
                     at(*kernels, uint32_t(columns) + type, columns, i));
       }
     }

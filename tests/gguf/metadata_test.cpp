@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "gguf/raw.h"
+#include "gguf/reader.h"
 
 namespace assay::gguf {
 namespace {
@@ -52,6 +53,7 @@ TEST(GgufMetadata, ArraysOfEveryWidthAreRead) {
                         array_entry("i64", i64_id, 1).number(INT64_MIN),
                         array_entry("f32", f32_id, 2).number(0.25f).number(-2.0f),
                         array_entry("f64", f64_id, 1).number(1e-300),
+                        array_entry("u64", u64_id, 2).u64(1).u64(INT64_MAX),
                         array_entry("bool", bool_id, 3).u8(0).u8(1).u8(0),
                         array_entry("none", u32_id, 0),
                         strings_entry("strings", {"a", "", "ccc"}),
@@ -67,6 +69,7 @@ TEST(GgufMetadata, ArraysOfEveryWidthAreRead) {
   EXPECT_EQ(array("f32").real(0), 0.25);
   EXPECT_EQ(array("f32").real(1), -2.0);
   EXPECT_EQ(array("f64").real(0), 1e-300);
+  EXPECT_EQ(array("u64").integer(1), INT64_MAX);
   EXPECT_EQ(array("bool").integer(1), 1);
   EXPECT_EQ(array("none").count, 0u);
   EXPECT_EQ(array("strings").strings, (std::vector<std::string_view>{"a", "", "ccc"}));
@@ -203,6 +206,42 @@ TEST(GgufMetadata, AValueCutShortIsRefused) {
 TEST(GgufMetadata, OddBytesInNamesDoNotReachTheMessage) {
   const Bytes odd = entry("a\x1b[31m\n\xff", bool_id).u8(7);
   EXPECT_TRUE(refused(RawFile{.metadata = {odd}}, "\"a\\x1b[31m\\x0a\\xff\""));
+}
+
+// 131072 entries of 14 bytes and 131072 tensors of 33 are the most; 2097152 strings of 8. One more
+// is refused although the bytes are there: in memory an entry takes several times its bytes.
+TEST(GgufMetadata, MoreEntriesThanTheLimitsAreRefused) {
+  RawFile entries{.metadata = {Bytes()}, .metadata_count = 131073};
+  entries.metadata[0].data.resize(131073 * 14);
+  EXPECT_TRUE(refused(entries, "131073 metadata entries are too many; the limit is 131072"));
+  entries.metadata_count = 131072;
+  EXPECT_TRUE(refused(entries, "empty key"));
+  RawFile tensors{.metadata = {Bytes()}, .tensor_count = 131073, .metadata_count = 0};
+  tensors.metadata[0].data.resize(131073 * 33);
+  EXPECT_TRUE(refused(tensors, "131073 tensors are too many; the limit is 131072"));
+  tensors.tensor_count = 131072;
+  EXPECT_TRUE(refused(tensors, "empty name"));
+}
+
+TEST(GgufMetadata, MoreStringsThanTheLimitAreRefused) {
+  for (const uint64_t count : {2097152u, 2097153u}) {
+    RawFile raw{.metadata = {array_entry("k", string_id, count)}};
+    raw.metadata[0].data.resize(raw.metadata[0].data.size() + count * 8);
+    if (count == 2097152)
+      EXPECT_TRUE(accepted(raw));
+    else
+      EXPECT_TRUE(
+          refused(raw, "\"k\" has 2097153 strings, which are too many; the limit is 2097152"));
+  }
+}
+
+// Escapes would reach the terminal, newlines make a second line, a megabyte hide the sentence.
+TEST(GgufMessages, TextOfAFileIsShownAsPrintableAscii) {
+  EXPECT_EQ(printable("llama \"2\""), "llama \"2\"");
+  EXPECT_EQ(printable(std::string_view("\x1b[2J\n\0\x7f\xff", 8)), "\\x1b[2J\\x0a\\x00\\x7f\\xff");
+  EXPECT_EQ(printable(std::string(64, 'x')), std::string(64, 'x'));
+  EXPECT_EQ(printable(std::string(65, 'x')), std::string(64, 'x') + "…");
+  EXPECT_EQ(quoted("a"), "\"a\"");
 }
 
 // Quadratic look-ups or duplicate checks over this many names would take minutes.

@@ -1,4 +1,5 @@
 // Each file that is no llama we can run is refused, by one sentence that says what and why.
+#include "quant/formats.h"
 #include "small_file.h"
 
 namespace assay::tests {
@@ -114,9 +115,9 @@ TEST(Refusal, AWrongShapeByNameWantedAndFound) {
 
 TEST(Refusal, AnUnsupportedTensorTypeByNameWithTheSupportedOnes) {
   SmallFile small;
-  small.tensors["blk.1.ffn_up.weight"].type = 2;
-  expect_refused(
-      small, {"blk.1.ffn_up.weight", "Q4_0", "not supported", "F32, F16, Q8_0, Q4_1, Q4_K, Q6_K"});
+  small.tensors["blk.1.ffn_up.weight"].type = 39;
+  expect_refused(small, {"blk.1.ffn_up.weight", "MXFP4", "not supported",
+                         std::string(quant::supported_names())});
   SmallFile norm;
   norm.tensors["blk.0.attn_norm.weight"].type = 1;
   expect_refused(norm, {"blk.0.attn_norm.weight", "F16", "wanted F32"});
@@ -173,6 +174,20 @@ TEST(Refusal, ATensorThatNothingUses) {
     small.tensors[name] = {0, {64}};
     expect_refused(small, {name});
   }
+}
+
+// A file's text reaches the terminal in these: no escapes, no second line, no megabytes.
+TEST(Refusal, TextOfTheFileIsShownAsPrintableAscii) {
+  const std::string wild = "\x1b[2J\n";
+  SmallFile tensor, architecture, scaling, lengthy;
+  tensor.tensors[wild] = {0, {64}};
+  expect_refused(tensor, {"\\x1b[2J\\x0a"});
+  architecture.keys["general.architecture"] = wild;
+  expect_refused(architecture, {"\\x1b[2J\\x0a"});
+  scaling.set("rope.scaling.type", wild);
+  expect_refused(scaling, {"\\x1b[2J\\x0a"});
+  lengthy.keys["general.architecture"] = std::string(1000000, 'x');
+  EXPECT_LT(Built(lengthy).error.size(), 200u);
 }
 
 TEST(Refusal, TokensBeyondTheEmbeddingsRows) {

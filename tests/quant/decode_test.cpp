@@ -124,6 +124,53 @@ TEST(Decode, HandComputedBlocks) {
   EXPECT_EQ(decode<Q6_K>(q6k.data(), 199), -3.0f * (45 - 32));
 }
 
+TEST(Decode, HandComputedBlocksOfFourBitsAndFive) {
+  // Q4_0: d = 2; byte 0 = 0xa3: weight 0 has code 3, weight 16 has code 10.
+  std::vector<uint8_t> q4(Q4_0::block_bytes, 0);
+  q4[1] = 0x40, q4[2] = 0xa3;
+  EXPECT_EQ(decode<Q4_0>(q4.data(), 0), 2.0f * (3 - 8));
+  EXPECT_EQ(decode<Q4_0>(q4.data(), 16), 2.0f * (10 - 8));
+  // IQ4_NL: the same block; the table's values 3 and 10 are −65 and 25.
+  EXPECT_EQ(decode<IQ4_NL>(q4.data(), 0), 2.0f * -65);
+  EXPECT_EQ(decode<IQ4_NL>(q4.data(), 16), 2.0f * 25);
+  // Q5_0: d = 2; byte 2 of the low bits = 0xa3; fifth bit of weight 18 (bit 2 of byte 2), not of 2.
+  std::vector<uint8_t> q5(Q5_0::block_bytes, 0);
+  q5[1] = 0x40, q5[2 + 2] = 0x04, q5[6 + 2] = 0xa3;
+  EXPECT_EQ(decode<Q5_0>(q5.data(), 2), 2.0f * (3 - 16));
+  EXPECT_EQ(decode<Q5_0>(q5.data(), 18), 2.0f * (26 - 16));
+  // Q5_1: d = 2, m = −1, the same codes.
+  std::vector<uint8_t> q51(Q5_1::block_bytes, 0);
+  q51[1] = 0x40, q51[3] = 0xbc, q51[4 + 2] = 0x04, q51[8 + 2] = 0xa3;
+  EXPECT_EQ(decode<Q5_1>(q51.data(), 2), 2.0f * 3 - 1);
+  EXPECT_EQ(decode<Q5_1>(q51.data(), 18), 2.0f * 26 - 1);
+  // BF16: 0xc0a0 is the high half of −5.
+  const uint8_t bf16[] = {0xa0, 0xc0};
+  EXPECT_EQ(decode<BF16>(bf16, 0), -5.0f);
+}
+
+TEST(Decode, HandComputedSuperBlocks) {
+  // Q2_K: d = 1, dmin = 2; weight 199 = second half, quarter 2, lane 7: bits 4..5 of byte 16 + 32 +
+  // 7, code 3; group 12: sc = 5 (low nibble), m = 9 (high).
+  std::vector<uint8_t> q2(Q2_K::block_bytes, 0);
+  q2[12] = 0x95, q2[16 + 32 + 7] = 0x30, q2[81] = 0x3c, q2[83] = 0x40;
+  EXPECT_EQ(decode<Q2_K>(q2.data(), 199), 5.0f * 3 - 2.0f * 9);
+  EXPECT_EQ(decode<Q2_K>(q2.data(), 198), -2.0f * 9);
+  // Q3_K: d = 1; weight 199: low bits 2 in bits 4..5 of byte 32 + 32 + 7, third bit: bit 6 of byte
+  // 7; group 12: low four bits 0xb in the high nibble of byte 96 + 4, high two bits 2 in bits 6..7
+  // of byte 104 + 0: sc = 43.
+  std::vector<uint8_t> q3(Q3_K::block_bytes, 0);
+  q3[7] = 0x40, q3[32 + 32 + 7] = 0x20, q3[96 + 4] = 0xb0, q3[104] = 0x80, q3[109] = 0x3c;
+  EXPECT_EQ(decode<Q3_K>(q3.data(), 199), (43.0f - 32) * (6 - 4));
+  EXPECT_EQ(decode<Q3_K>(q3.data(), 198), (43.0f - 32) * (0 - 4));
+  // Q5_K: d = dmin = 1, scales as in Q4_K above: group 5 has sc 43, m 23; weight 160: high nibble 9
+  // of byte 48 + 64, fifth bit: bit 5 of byte 16 + 0.
+  std::vector<uint8_t> q5(Q5_K::block_bytes, 0);
+  q5[1] = 0x3c, q5[3] = 0x3c, q5[13] = 0x7b, q5[5] = 0x80, q5[9] = 0x40;
+  q5[48 + 64] = 0x90, q5[16] = 0x20;
+  EXPECT_EQ(decode<Q5_K>(q5.data(), 160), 43.0f * (9 + 16) - 23);
+  EXPECT_EQ(decode<Q5_K>(q5.data(), 161), -23.0f);
+}
+
 TEST(Formats, ListGivesGgufIdsAndSizes) {
   // GGUF tensor type ids, block sizes and bytes as the GGUF specification lists them.
   struct Fact {
@@ -132,20 +179,29 @@ TEST(Formats, ListGivesGgufIdsAndSizes) {
   };
   for (const Fact& fact : {Fact{0, 1, 4, "F32"},
                            {1, 1, 2, "F16"},
+                           {2, 32, 18, "Q4_0"},
                            {3, 32, 20, "Q4_1"},
+                           {6, 32, 22, "Q5_0"},
+                           {7, 32, 24, "Q5_1"},
                            {8, 32, 34, "Q8_0"},
+                           {10, 256, 84, "Q2_K"},
+                           {11, 256, 110, "Q3_K"},
                            {12, 256, 144, "Q4_K"},
-                           {14, 256, 210, "Q6_K"}}) {
+                           {13, 256, 176, "Q5_K"},
+                           {14, 256, 210, "Q6_K"},
+                           {20, 32, 18, "IQ4_NL"},
+                           {30, 1, 2, "BF16"}}) {
     const Info found = info(fact.id);
     EXPECT_EQ(found.name, fact.name);
     EXPECT_EQ(found.block_size, fact.block_size);
     EXPECT_EQ(found.block_bytes, fact.block_bytes);
   }
-  for (uint32_t id : {2u, 4u, 5u, 9u, 15u, 41u, 0xffffffffu}) {
+  for (uint32_t id : {4u, 5u, 9u, 15u, 16u, 23u, 31u, 41u, 0xffffffffu}) {
     EXPECT_EQ(info(id).block_size, 0u) << id;
     EXPECT_FALSE(decode_row(id, {}, {})) << id;
   }
-  EXPECT_EQ(supported_names(), "F32, F16, Q8_0, Q4_1, Q4_K, Q6_K");
+  EXPECT_EQ(supported_names(),
+            "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL");
 }
 
 /// Within one group every weight has one scale and minimum, and codes stay below 2^code_bits.
@@ -165,10 +221,13 @@ void expect_codes_in_range() {
 }
 
 TEST(Formats, CodesFillTheirBits) {
-  expect_codes_in_range<Q8_0>();
-  expect_codes_in_range<Q4_1>();
-  expect_codes_in_range<Q4_K>();
-  expect_codes_in_range<Q6_K>();
+  const auto each = []<class... F>(List<F...>) {
+    const auto one = []<class Format>(List<Format>) {
+      if constexpr (!is_float_format<Format>) expect_codes_in_range<Format>();
+    };
+    (one(List<F>{}), ...);
+  };
+  each(All{});
 }
 
 }  // namespace

@@ -21,14 +21,22 @@ except ImportError as error:
 BLOCKS = 40
 # f16 patterns: ±0, least and largest subnormal, least normal, largest, ±infinity, quiet and signalling NaN.
 EXTREME_F16 = [0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x0400, 0x8400, 0x7BFF, 0xFBFF, 0x7C00, 0xFC00, 0x7E00, 0x7D01]
+EXTREME_BF16 = [0x0000, 0x8000, 0x0001, 0x807F, 0x0080, 0x8080, 0x7F7F, 0xFF7F, 0x7F80, 0xFF80, 0x7FC0, 0x7F81]
 EXTREME_F32 = [0x00000000, 0x80000000, 0x00000001, 0x807FFFFF, 0x00800000, 0x7F7FFFFF, 0x7F800000, 0xFF800000, 0x7FC00000]
 
 # name: (block size, block bytes, offsets of the f16 fields, range of the small integer scales)
 BLOCK_FORMATS = {
     "Q8_0": (32, 34, [0], range(0)),
+    "Q4_0": (32, 18, [0], range(0)),
     "Q4_1": (32, 20, [0, 2], range(0)),
+    "Q5_0": (32, 22, [0], range(0)),
+    "Q5_1": (32, 24, [0, 2], range(0)),
+    "Q2_K": (256, 84, [80, 82], range(0, 16)),
+    "Q3_K": (256, 110, [108], range(96, 108)),
     "Q4_K": (256, 144, [0, 2], range(4, 16)),
+    "Q5_K": (256, 176, [0, 2], range(4, 16)),
     "Q6_K": (256, 210, [208], range(192, 208)),
+    "IQ4_NL": (32, 18, [0], range(0)),
 }
 
 
@@ -77,6 +85,8 @@ def inputs(name, seed):
         return np.concatenate([np.array(EXTREME_F32, "<u4").view(np.uint8), random_bytes(name, seed, 4 * 200)]).reshape(-1, 4)
     if name == "F16":
         return np.concatenate([np.array(EXTREME_F16, "<u2").view(np.uint8), random_bytes(name, seed, 2 * 400)]).reshape(-1, 2)
+    if name == "BF16":
+        return np.concatenate([np.array(EXTREME_BF16, "<u2").view(np.uint8), random_bytes(name, seed, 2 * 400)]).reshape(-1, 2)
     return block_inputs(name, seed)
 
 
@@ -86,7 +96,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     options.directory.mkdir(parents=True, exist_ok=True)
-    for name in ["F32", "F16", *BLOCK_FORMATS]:
+    for name in ["F32", "F16", "BF16", *BLOCK_FORMATS]:
         blocks = inputs(name, options.seed)
         with np.errstate(all="ignore"):
             weights = gguf.dequantize(blocks, gguf.GGMLQuantizationType[name]).astype("<f4", copy=True)

@@ -37,12 +37,33 @@ class Counting(unittest.TestCase):
         self.assertEqual(self.count(True), (1, 3, 1))
 
     def test_unittest_output(self):
-        def count(text, code):
-            counts = runner.count_unittest(text, code)
+        def count(text, code, strict=False):
+            counts = runner.count_unittest(text, code, strict)
             return counts.passed, counts.failed, counts.skipped
         self.assertEqual(count("..\nRan 7 tests in 0.1s\n\nOK (skipped=2)\n", 0), (5, 0, 2))
         self.assertEqual(count("Ran 7 tests in 0.1s\n\nFAILED (failures=1, errors=2, skipped=1)\n", 1), (3, 3, 1))
         self.assertEqual(count("ModuleNotFoundError", 1), (0, 1, 0))
+        skips = ("test_a (m.C) ... ok\ntest_b (m.C) ... skipped 'the model has not been fetched'\n"
+                 "test_c (m.C)\nWhat it does. ... skipped 'no AVX-512 here'\nRan 3 tests in 0.1s\n\nOK (skipped=2)\n")
+        self.assertEqual(count(skips, 0), (1, 0, 2))
+        self.assertEqual(count(skips, 0, strict=True), (1, 1, 1))
+
+    def test_unittest_prints_the_reasons_of_skips(self):
+        """As Python itself writes them: else `strict` would see none."""
+        with tempfile.TemporaryDirectory() as folder:
+            pathlib.Path(folder, "x_test.py").write_text(
+                "import unittest\n"
+                "class C(unittest.TestCase):\n"
+                "    def test_a(self):\n        self.skipTest('the default model is absent')\n"
+                "@unittest.skip('no shared data')\n"
+                "class D(unittest.TestCase):\n    def test_b(self): pass\n"
+                "class E(unittest.TestCase):\n"
+                "    def test_c(self):\n        'Its own words.'\n        pass\n")
+            part = runner.Part("x", "unittest", runner.unittest(folder), 60)
+            counts = runner.run_part(part, 60, True)
+            self.assertEqual((counts.passed, counts.failed, counts.skipped), (1, 2, 0), counts.notes)
+            counts = runner.run_part(part, 60, False)
+            self.assertEqual((counts.passed, counts.failed, counts.skipped), (1, 0, 2), counts.notes)
 
     def test_the_budgets_fit_the_whole(self):
         whole = sum(part.budget for part in runner.PARTS) + runner.INSTALL_BUDGET

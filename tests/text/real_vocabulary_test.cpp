@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "support.h"
+#include "text/sentence_pieces.h"
 
 namespace assay::text {
 namespace {
@@ -31,13 +32,14 @@ TEST_P(LlamaCppCases, GiveTheSameIds) {
     const std::vector<Token> expected(std::istream_iterator<Token>(ids), {});
     const auto tokens = tokenizer->encode(text, plain);
     EXPECT_EQ(tokens, expected) << text;
-    EXPECT_EQ(decode(*tokenizer, tokens), text);
+    EXPECT_EQ(tokenizer->decode(tokens), text);
   }
   EXPECT_EQ(cases, 46);  // lines of the .out files
 }
 
 INSTANTIATE_TEST_SUITE_P(Vocabularies, LlamaCppCases,
-                         testing::Values("gpt-2", "llama-bpe", "qwen2"),
+                         testing::Values("deepseek-llm", "gpt-2", "llama-bpe", "llama-spm", "phi-3",
+                                         "qwen2"),
                          [](const auto& vocabulary) {
                            std::string name = vocabulary.param;
                            std::erase(name, '-');
@@ -69,7 +71,33 @@ TEST(LlamaCppVocabularies, EveryCodePointRoundTripsThroughGpt2) {
   const auto tokenizer = open_path(path);
   ASSERT_TRUE(tokenizer) << tokenizer.error().message;
   const std::string text = all_of_unicode();
-  EXPECT_EQ(decode(*tokenizer, tokenizer->encode(text, plain)) == text, true);
+  EXPECT_EQ(joined(*tokenizer, tokenizer->encode(text, plain)) == text, true);
+}
+
+TEST(LlamaCppVocabularies, EveryCodePointRoundTripsThroughSentencePieces) {
+  for (const auto* name : {"ggml-vocab-llama-spm.gguf", "ggml-vocab-phi-3.gguf"}) {
+    const auto path = shared_data() / "tokenizers" / name;
+    if (!std::filesystem::exists(path)) GTEST_SKIP() << "no " << path;
+    const auto tokenizer = open_path(path);
+    ASSERT_TRUE(tokenizer) << tokenizer.error().message;
+    std::string text = all_of_unicode();
+    text.replace(text.find(space_letter), space_letter.size(), "x");  // spells a space
+    EXPECT_EQ(tokenizer->decode(tokenizer->encode(text, plain)) == text, true) << name;
+    EXPECT_EQ(tokenizer->decode(tokenizer->encode(text)) == text, true) << name;  // BOS goes
+  }
+}
+
+TEST(LlamaCppVocabularies, Phi3sSpecialTokensTakeTheWhiteSpaceAfterThem) {
+  const auto path = shared_data() / "tokenizers" / "ggml-vocab-phi-3.gguf";
+  if (!std::filesystem::exists(path)) GTEST_SKIP() << "no " << path;
+  const auto tokenizer = open_path(path);
+  ASSERT_TRUE(tokenizer) << tokenizer.error().message;
+  // Ids from llama.cpp: <s> <|user|> ▁Hi <|end|> <|assistant|>, then <s> ▁▁ a (<s> takes none).
+  EXPECT_EQ(tokenizer->encode("<|user|>\n Hi<|end|> \n<|assistant|>"),
+            (std::vector<Token>{1, 32010, 6324, 32007, 32001}));
+  EXPECT_EQ(tokenizer->encode("<s> a", {.add_bos = false}), (std::vector<Token>{1, 29871, 263}));
+  EXPECT_TRUE(tokenizer->ends_generation(32007));  // <|end|>
+  EXPECT_EQ(tokenizer->model(), "llama");
 }
 
 TEST(DefaultModel, GivesLlamaCppsIdsForTheEightPrompts) {
@@ -97,7 +125,7 @@ TEST(DefaultModel, LosesOnlyTheBytesThatItsVocabularyLacks) {
   std::string text = all_of_unicode();
   const auto tokens = tokenizer->encode(text, plain);
   std::erase_if(text, [&](char byte) { return lacking.find(byte) != std::string::npos; });
-  EXPECT_EQ(decode(*tokenizer, tokens) == text, true);
+  EXPECT_EQ(joined(*tokenizer, tokens) == text, true);
   EXPECT_TRUE(tokenizer->ends_generation(0) && tokenizer->ends_generation(2));
   EXPECT_FALSE(tokenizer->ends_generation(1));
 }

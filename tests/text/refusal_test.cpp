@@ -1,6 +1,8 @@
 // What Tokenizer::open refuses, each with a sentence that names the cause.
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "support.h"
 
 namespace assay::text {
@@ -30,15 +32,17 @@ TEST(TokenizerRefusals, NoTokenizer) {
 }
 
 TEST(TokenizerRefusals, UnknownModelByNameWithTheSupportedOnes) {
-  expect_in(refusal(named("llama", "default")), {"'llama'", "gpt2"});
+  for (const char* model : {"bert", "t5", "rwkv", "plamo2", "gemma4", "GPT2", ""}) {
+    expect_in(refusal(named(model, "default")),
+              {std::string("'").append(model).append("'"), "supported: gpt2, llama"});
+  }
 }
 
 TEST(TokenizerRefusals, UnknownPreTokenizerByNameWithTheSupportedOnes) {
-  for (const char* name : {"default", "deepseek-llm"}) {
-    expect_in(refusal(named("gpt2", name)),
-              {std::string("'").append(name).append("'"), "smollm", "gpt-2", "llama-bpe", "qwen2"});
+  for (const char* name : {"gpt-5", "whitespace", "Default"}) {
+    expect_in(refusal(named("gpt2", name)), {std::string("'").append(name).append("'"), "smollm",
+                                             "gpt-2", "llama-bpe", "qwen2", "default"});
   }
-  expect_in(refusal(named("gpt2", "")), {"tokenizer.ggml.pre", "smollm"});
 }
 
 TEST(TokenizerRefusals, MissingTokensOrMerges) {
@@ -79,7 +83,8 @@ TEST(TokenizerRefusals, MergesWithoutExactlyOneInnerSpace) {
 }
 
 TEST(TokenizerRefusals, IdsBeyondTheVocabulary) {
-  for (const char* key : {"bos_token_id", "eos_token_id", "eot_token_id", "eom_token_id"}) {
+  for (const char* key :
+       {"bos_token_id", "eos_token_id", "eot_token_id", "eom_token_id", "unknown_token_id"}) {
     HandMade vocabulary;
     vocabulary.ids = {{key, 256}};
     expect_in(refusal(vocabulary.writer()), {key, "256"});
@@ -92,6 +97,72 @@ TEST(TokenizerRefusals, TwoTokensOfOneSpelling) {
   HandMade vocabulary;
   vocabulary.add("a");
   expect_in(refusal(vocabulary.writer()), {"97", "256", "same spelling"});
+}
+
+TEST(TokenizerRefusals, TwoSpecialTokensOfOneSpelling) {
+  HandMade vocabulary;
+  vocabulary.add("<x>", 3);
+  vocabulary.add("<x>", 4);
+  expect_in(refusal(vocabulary.writer()), {"256", "257", "same spelling", "<x>"});
+}
+
+TEST(TokenizerRefusals, EosDemandedButNotNamed) {
+  HandMade vocabulary;
+  vocabulary.flags = {{"add_eos_token", true}};
+  expect_in(refusal(vocabulary.writer()), {"add_eos_token", "eos_token_id"});
+}
+
+TEST(SentencePieceRefusals, ScoresAndTypesAreNeeded) {
+  for (const bool scores : {false, true}) {
+    gguf::Writer writer = named("llama", "");
+    const std::vector<std::string> tokens = {"a"};
+    const std::vector<float> one_score = {0};
+    writer.add_string_array("tokenizer.ggml.tokens", tokens);
+    if (scores) writer.add_f32_array("tokenizer.ggml.scores", one_score);
+    expect_in(refusal(writer), {scores ? "tokenizer.ggml.token_type" : "tokenizer.ggml.scores"});
+  }
+}
+
+TEST(SentencePieceRefusals, AScoreThatIsNotANumber) {
+  HandMadePieces vocabulary;
+  vocabulary.add("a", std::numeric_limits<float>::quiet_NaN());
+  expect_in(refusal(vocabulary.writer()), {"score", "259", "'a'", "not a number"});
+  vocabulary.scores.back() =
+      std::numeric_limits<float>::infinity();  // it has its place in an order
+  EXPECT_EQ(refusal(vocabulary.writer()), "accepted");
+}
+
+TEST(SentencePieceRefusals, ByteTokensThatSpellNoByte) {
+  for (const char* spelling : {"<0x-1>", "<0x123>", "<0x0a>", "<0xG0>", "<0x1>", "<0X0A>", "0x0A",
+                               "<0x0A", "<0x0A> ", "a", ""}) {
+    HandMadePieces vocabulary;
+    vocabulary.tokens[13] = spelling;
+    expect_in(refusal(vocabulary.writer()),
+              {"token 13", std::string("'").append(spelling).append("'"), "<0xFF>"});
+  }
+}
+
+TEST(SentencePieceRefusals, TwoTokensForAByte) {
+  HandMadePieces vocabulary;
+  vocabulary.add("<0x0A>", 0, 6);
+  expect_in(refusal(vocabulary.writer()), {"13", "259", "<0x0A>"});
+}
+
+TEST(SentencePieceRefusals, AByteWithoutATokenWhereThereIsNoUnknownTokenEither) {
+  HandMadePieces vocabulary;
+  vocabulary.tokens[13] = "ordinary";
+  vocabulary.types[13] = 1;
+  EXPECT_EQ(refusal(vocabulary.writer()), "accepted");
+  // Ids 0, 1 and 2 are unknown, BOS and EOS by default, but only where the file types 0 so.
+  vocabulary.types[0] = 1;
+  expect_in(refusal(vocabulary.writer()), {"<0x0A>", "unknown"});
+}
+
+TEST(SentencePieceRefusals, TwoTokensOfOneSpelling) {
+  HandMadePieces vocabulary;
+  vocabulary.add("a", 1);
+  vocabulary.add("a", 2);
+  expect_in(refusal(vocabulary.writer()), {"259", "260", "same spelling"});
 }
 
 TEST(TokenizerRefusals, BosDemandedButNotNamed) {

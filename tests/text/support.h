@@ -3,12 +3,13 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "gguf/file.h"
 #include "gguf/writer.h"
 #include "text/byte_level.h"
+#include "text/pre_tokenizer.h"
 #include "text/tokenizer.h"
 
 namespace assay::text {
@@ -59,6 +61,46 @@ struct HandMade {
   }
 };
 
+/// A `llama` vocabulary: 0 <unk>, 1 <s>, 2 </s>, 3..258 the bytes <0x00> .. <0xFF>; then what a
+/// test adds.
+struct HandMadePieces {
+  std::vector<std::string> tokens;
+  std::vector<int32_t> types;
+  std::vector<float> scores;
+  std::vector<std::pair<std::string, uint32_t>> ids;  // tokenizer.ggml.KEY
+  std::vector<std::pair<std::string, bool>> flags;    // tokenizer.ggml.KEY
+  std::string name = "hand-made";
+
+  HandMadePieces() {
+    add("<unk>", 0, 2);
+    add("<s>", 0, 3);
+    add("</s>", 0, 3);
+    constexpr std::string_view digits = "0123456789ABCDEF";
+    for (int byte = 0; byte < 256; ++byte) {
+      add(std::string("<0x") + digits[byte / 16] + digits[byte % 16] + ">", 0, 6);
+    }
+  }
+  static Token byte(uint8_t value) { return 3 + value; }
+  /// Returns the new token's id.
+  Token add(const std::string& spelling, float score, int32_t type = 1) {
+    tokens.push_back(spelling);
+    types.push_back(type);
+    scores.push_back(score);
+    return static_cast<Token>(tokens.size() - 1);
+  }
+  gguf::Writer writer() const {
+    gguf::Writer writer;
+    writer.add_string("general.name", name);
+    writer.add_string("tokenizer.ggml.model", "llama");
+    writer.add_string_array("tokenizer.ggml.tokens", tokens);
+    writer.add_i32_array("tokenizer.ggml.token_type", types);
+    writer.add_f32_array("tokenizer.ggml.scores", scores);
+    for (const auto& [key, id] : ids) writer.add_u32("tokenizer.ggml." + key, id);
+    for (const auto& [key, flag] : flags) writer.add_bool("tokenizer.ggml." + key, flag);
+    return writer;
+  }
+};
+
 inline Result<Tokenizer> open_bytes(const gguf::Writer& writer) {
   const auto bytes = writer.bytes();
   const auto file = gguf::File::parse(bytes, "hand-made.gguf");
@@ -66,7 +108,8 @@ inline Result<Tokenizer> open_bytes(const gguf::Writer& writer) {
   return Tokenizer::open(*file);  // file and bytes go: the tokenizer must not need them
 }
 
-inline Tokenizer open(const HandMade& vocabulary) {
+template <class Vocabulary>
+Tokenizer open(const Vocabulary& vocabulary) {
   auto tokenizer = open_bytes(vocabulary.writer());
   EXPECT_TRUE(tokenizer) << (tokenizer ? "" : tokenizer.error().message);
   if (!tokenizer) std::abort();
@@ -103,10 +146,20 @@ inline std::string read_file(const std::filesystem::path& path) {
   return std::string(std::istreambuf_iterator<char>(stream), {});
 }
 
-inline std::string decode(const Tokenizer& tokenizer, const std::vector<Token>& tokens) {
+inline std::string joined(const Tokenizer& tokenizer, const std::vector<Token>& tokens) {
   std::string text;
   for (const Token token : tokens) text += tokenizer.piece(token);
   return text;
+}
+
+/// The names of the pre-tokenizers, one for each set of rules.
+inline std::vector<std::string> families() {
+  std::vector<std::string> names;
+  std::set<const CutRule*> seen;
+  for (const PreTokenizerRules& rules : pre_tokenizer_rules()) {
+    if (seen.insert(rules.stages.data()).second) names.emplace_back(rules.name);
+  }
+  return names;
 }
 
 inline std::string utf8(uint32_t code_point) {
@@ -132,6 +185,11 @@ inline std::string repeated(std::string_view unit, uint64_t bytes) {
   std::string text;
   while (text.size() < bytes) text += unit;
   return text;
+}
+
+/// Processor seconds of this program: a busy machine doesn't change them.
+inline double seconds() {
+  return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
 }
 
 inline constexpr EncodeOptions plain{.parse_special = false, .add_bos = false};

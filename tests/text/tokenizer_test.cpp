@@ -137,6 +137,65 @@ TEST(Tokenizer, BosFollowsTheFileThenTheFamily) {
   EXPECT_EQ(open(vocabulary).bos(), -1);
 }
 
+TEST(Tokenizer, EosComesLastWhereTheFileAsksForIt) {
+  HandMade vocabulary = with_specials();
+  EXPECT_FALSE(open(vocabulary).adds_eos());
+  vocabulary.flags = {{"add_eos_token", true}};
+  const Tokenizer tokenizer = open(vocabulary);
+  EXPECT_TRUE(tokenizer.adds_eos());
+  EXPECT_EQ(tokenizer.encode("ab"), (Tokens{261, 265}));
+  EXPECT_EQ(tokenizer.encode(""), (Tokens{265}));
+  EXPECT_EQ(tokenizer.encode("ab", {.add_eos = false}), (Tokens{261}));
+}
+
+TEST(Tokenizer, AFileThatNamesNoPreTokenizerGetsTheDefaultOneAndSaysSo) {
+  HandMade vocabulary = words();
+  EXPECT_TRUE(open(vocabulary).names_pre_tokenizer());
+  gguf::Writer writer;
+  writer.add_string("tokenizer.ggml.model", "gpt2");
+  writer.add_string_array("tokenizer.ggml.tokens", vocabulary.tokens);
+  writer.add_string_array("tokenizer.ggml.merges", vocabulary.merges);
+  const auto tokenizer = open_bytes(writer);
+  ASSERT_TRUE(tokenizer) << tokenizer.error().message;
+  EXPECT_FALSE(tokenizer->names_pre_tokenizer());
+  EXPECT_EQ(tokenizer->pre_tokenizer(), "default");
+  EXPECT_EQ(tokenizer->encode("hello"), (Tokens{259}));
+}
+
+TEST(Tokenizer, WhereTextIsPlainItsControlTokensAreLetters) {
+  const Tokenizer tokenizer = open(with_specials());
+  const std::string text = "<s>a<s>";
+  const std::vector<uint64_t> starts = tokenizer.special_starts(text);
+  EXPECT_EQ(starts, (std::vector<uint64_t>{0, 4}));
+  const std::vector<uint64_t> first = {0};
+  EXPECT_EQ(tokenizer.encode(text, {.plain_at = first}), (Tokens{'<', 's', '>', 'a', 263}));
+  EXPECT_EQ(tokenizer.encode(text, {.plain_at = starts}), tokenizer.encode(text, plain));
+  EXPECT_EQ(tokenizer.special_starts("<tool>"), std::vector<uint64_t>{});  // found always
+}
+
+TEST(Tokenizer, FillInTheMiddleMarksAreControlTokensWhateverTheirType) {
+  HandMade vocabulary;
+  const Token prefix = vocabulary.add("<fim_prefix>", 1), padding = vocabulary.add("<fim_pad>", 1);
+  const Tokenizer tokenizer = open(vocabulary);
+  EXPECT_TRUE(tokenizer.is_control(prefix) && tokenizer.is_control(padding));
+  EXPECT_FALSE(tokenizer.ends_generation(prefix));
+  EXPECT_TRUE(tokenizer.ends_generation(padding));
+  EXPECT_EQ(tokenizer.encode("<fim_prefix>"), (Tokens{prefix}));
+  EXPECT_EQ(tokenizer.encode("<fim_prefix>", plain).size(), 12u);
+}
+
+TEST(Tokenizer, EmptySpellingsAndTypesThatDoNotExistAreHarmless) {
+  HandMade vocabulary = words();
+  const Token empty = vocabulary.add(""), other = vocabulary.add("", 3);
+  const Token strange = vocabulary.add("zz", 99);
+  vocabulary.merges.push_back("q never_a_token");
+  const Tokenizer tokenizer = open(vocabulary);
+  EXPECT_EQ(tokenizer.piece(empty), "");
+  EXPECT_EQ(tokenizer.piece(other), "");
+  EXPECT_EQ(tokenizer.piece(strange), "zz");
+  EXPECT_EQ(tokenizer.encode("hello zz"), (Tokens{259, ' ', 'z', 'z'}));  // no merge leads to zz
+}
+
 TEST(Tokenizer, GenerationEndsAtTheNamedIdsAndTheKnownSpellings) {
   HandMade vocabulary = with_specials();
   const Token eot = vocabulary.add("stop here");

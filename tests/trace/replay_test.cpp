@@ -232,6 +232,12 @@ TEST(Tally, PassesAtTheLimitAndFailsBeyond) {
 TEST(Bounds, AreTheDesignsFormulas) {
   EXPECT_EQ(rms_norm_limit(576), 4 + 24.0 / 4);
   EXPECT_EQ(quantised_matmul_limit(512), 8 + 4 * 4.0);
+  EXPECT_EQ(quantised_matmul_limit(512, 1), 8 + 4 * 4.0);
+  EXPECT_EQ(quantised_matmul_limit(512, 4), 8 + 4 * std::sqrt(32.0));
+  EXPECT_EQ(chain_steps(quant::Q8_0::id), 1u);
+  EXPECT_EQ(chain_steps(quant::Q5_K::id), 2u);
+  EXPECT_EQ(chain_steps(quant::Q6_K::id), 2u);
+  EXPECT_EQ(chain_steps(quant::Q2_K::id), 4u);
   EXPECT_EQ(float_matmul_limit(1024, false), 8 + 4 * 32.0);
   EXPECT_EQ(float_matmul_limit(1024, true), 9 + 4 * 32.0);
   EXPECT_NEAR(float_matmul_limit(3, false), 3.0, 1e-6);  // γ₃

@@ -1,0 +1,102 @@
+#include "generate.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "common.h"
+
+using assay::Error;
+using assay::Result;
+using assay::run::Session;
+
+namespace {
+
+/// Control characters but line end and tab as U+FFFD: an escape sequence of a model's must not
+/// reach the terminal.
+std::string printable(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    const auto byte = uint8_t(c);
+    if ((byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7F)
+      out += "\xEF\xBF\xBD";
+    else
+      out += c;
+  }
+  return out;
+}
+
+}  // namespace
+
+Output::Output(const assay::text::Tokenizer* tokenizer, std::vector<std::string> stops, bool quiet)
+    : tokenizer_(tokenizer),
+      stops_(std::move(stops)),
+      quiet_(quiet),
+      terminal_(isatty(STDOUT_FILENO)) {}
+
+bool Output::add(int32_t token) {
+  if (!tokenizer_) {
+    emit(fmt::format("{}{}", text_.empty() ? "" : ",", token));
+    return false;
+  }
+  if (tokenizer_->is_control(token)) return false;
+  const auto out = stops_.add(detokenizer_.add(tokenizer_->piece(token)));
+  emit(out.text);
+  return out.stopped;
+}
+
+std::string Output::finish() {
+  emit(stops_.add(detokenizer_.finish()).text);
+  emit(stops_.finish());
+  // A terminal gets a line end of its own; a pipe gets the generated text and nothing else.
+  if (!quiet_ && terminal_) fmt::print("\n");
+  return text_;
+}
+
+void Output::emit(const std::string& text) {
+  text_ += text;
+  if (quiet_ || text.empty() || !writable_) return;
+  fmt::print("{}", terminal_ ? printable(text) : text);
+  writable_ = bool(flush_output());
+}
+
+Result<Generated> generate(Session& session, const assay::text::Tokenizer* tokenizer,
+                           assay::run::Sampler& sampler, std::span<const float> logits,
+                           int64_t most, Output& output) {
+  Generated out;
+  assay::trace::LogitsHash hash;
+  const double start = seconds();
+  for (int64_t i = 0; most < 0 || i < most; ++i) {
+    hash.update(logits);
+    const int32_t token = sampler.sample(logits, session.position(0));
+    if (token < 0)
+      return Error{"every logit is NaN or minus infinity: nothing can be drawn",
+                   assay::Exit::negative};
+    if (tokenizer && tokenizer->ends_generation(token)) {
+      out.finish_reason = "stop";
+      break;
+    }
+    out.tokens.push_back(token);
+    sampler.accept(token);
+    if (output.add(token)) {
+      out.finish_reason = "stop";
+      break;
+    }
+    if (!output.writable()) break;  // main tells why
+    if (interrupted) {
+      out.finish_reason = "interrupted";
+      break;
+    }
+    if (i + 1 == most) break;
+    if (session.position(0) == session.context()) {
+      out.context_full = true;
+      break;
+    }
+    const auto next = session.feed(0, {&token, 1}, Session::Wanted::last);
+    if (!next) return next.error();
+    logits = *next;
+  }
+  out.text = output.finish();
+  out.seconds = seconds() - start;
+  out.logits_hash = hash.hex();
+  return out;
+}

@@ -1,0 +1,57 @@
+// Drawing tokens until something ends it, and where their text goes: shared by `run` and `chat`.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "run/sampler.h"
+#include "run/session.h"
+#include "run/stop_strings.h"
+#include "text/tokenizer.h"
+#include "trace/statistics.h"
+
+/// Where generated text goes: through the detokenizer and the stop strings to stdout, or token ids
+/// where there is no tokenizer. Control tokens have no text. A terminal gets no control characters
+/// that a model made up.
+class Output {
+ public:
+  /// `quiet`: the text is only kept.
+  Output(const assay::text::Tokenizer* tokenizer, std::vector<std::string> stops, bool quiet);
+
+  /// True where a stop string ended the text.
+  bool add(int32_t token);
+  std::string finish();
+  /// False once stdout has refused the text: nobody is left to generate for.
+  bool writable() const { return writable_; }
+
+ private:
+  void emit(const std::string& text);
+
+  const assay::text::Tokenizer* tokenizer_;
+  assay::text::Detokenizer detokenizer_;
+  assay::run::StopStrings stops_;
+  std::string text_;
+  bool quiet_, terminal_, writable_ = true;
+};
+
+struct Generated {
+  std::vector<int32_t> tokens;
+  std::string text, finish_reason = "length";  ///< stop, length, interrupted
+  bool context_full = false;
+  std::string logits_hash;  ///< of the logits each token was drawn from, in order
+  double seconds = 0;       ///< from the first draw to the last
+  double rate() const {
+    return tokens.size() > 1 && seconds > 0 ? double(tokens.size() - 1) / seconds : 0;
+  }
+};
+
+/// Draws from `logits` (vocabulary), the last of what sequence 0 holds, until the end of
+/// generation, a stop string, `most` tokens (< 0: no limit), a full context or Ctrl-C. Errors: no
+/// logit to draw from; what the session refuses.
+assay::Result<Generated> generate(assay::run::Session& session,
+                                  const assay::text::Tokenizer* tokenizer,
+                                  assay::run::Sampler& sampler, std::span<const float> logits,
+                                  int64_t most, Output& output);

@@ -1,0 +1,42 @@
+// Named functions: filters, tests and methods, a table a file.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "jinja/run.h"
+
+namespace assay::jinja {
+
+struct Named {
+  std::string_view name;
+  FunctionBody body;
+};
+
+std::span<const Named> text_filters();
+std::span<const Named> format_filters();
+std::span<const Named> list_filters();
+std::span<const Named> order_filters();
+std::span<const Named> value_filters();
+std::span<const Named> string_methods();
+std::span<const Named> string_question_methods();
+
+Value filter_wordwrap(Call& call);
+
+/// What sort, min, unique, groupby and others look at: the item, an attribute path of it
+/// ("a.b.0"), or a list of those for several; lower case unless `case_sensitive`.
+struct KeyOf {
+  std::vector<std::vector<Value>> paths;  ///< one a key; empty: the item itself
+  bool several = false;  ///< sort's "a,b": the key is a list, which compares equal items first
+  bool case_sensitive = true;
+  std::optional<Value> otherwise;  ///< for an attribute that isn't there
+
+  Value operator()(Run& run, const Value& item) const;
+};
+/// `attribute` may be absent, none, a string "a.b" or an integer; with `commas` also "a,b".
+KeyOf key_of(const Value* attribute, bool case_sensitive, bool commas = false);
+
+/// The string that filters of text see: str(value).
+std::string soft_text(Call& call);
+
+}  // namespace assay::jinja

@@ -1,0 +1,53 @@
+// Chat templates in Jinja's language, as Hugging Face transformers runs them: an immutable sandbox
+// with trim_blocks and lstrip_blocks, `break`, `continue` and `generation` tags, a `tojson` that is
+// json.dumps, and the functions raise_exception(message) and strftime_now(format).
+//
+//     Result<Template> made = Template::compile(source);
+//     Result<Context> context = Context::from_json({{"messages", …}});
+//     Result<std::string> text = made->render(*context);
+//
+// A template is hostile input: Limits bound its work, memory and recursion. Every error is one
+// sentence that begins with "line N: ".
+#pragma once
+
+#include <ctime>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "jinja/limits.h"
+#include "jinja/value.h"
+
+namespace assay::jinja {
+
+/// What a template sees.
+struct Context {
+  std::vector<std::pair<std::string, Value>> variables;
+  std::optional<std::tm> now;  ///< what strftime_now prints; the local time where empty
+
+  /// From a JSON object: a variable a member, with its order kept. Errors: not an object, an
+  /// integer beyond 64 bits, nested more than Limits::value_depth deep.
+  static Result<Context> from_json(const nlohmann::ordered_json& object);
+};
+
+Result<Value> value_from_json(const nlohmann::ordered_json& json);
+
+class Template {
+ public:
+  static Result<Template> compile(std::string_view source, const Limits& limits = {});
+  Result<std::string> render(const Context& context) const;
+
+ private:
+  struct Tree;
+  Limits limits_;
+  std::shared_ptr<const Tree> tree_;
+};
+
+/// "2024-07-26" or "2024-07-26 13:05:00" (a T may stand for the blank); empty for anything else.
+std::optional<std::tm> parse_date(std::string_view text);
+
+}  // namespace assay::jinja

@@ -1,0 +1,41 @@
+// Q2_K: 256 weights in 84 bytes, sixteen groups of 16. w = (d·sc_g)·q − (dmin·m_g), q in 0..3.
+//   bytes 0..15 sc_g (low nibble) and m_g (high nibble) | 16..79 codes | 80..81 d (f16) |
+//   82..83 dmin (f16)
+//   codes: 32 bytes serve each half of 128 weights: weight i (0..127) is bits 2·(i/32) of byte i%32
+// Source: ggml's block_q2_K. d·sc and dmin·m are exact in f32 (11 + 4 bits).
+#pragma once
+
+#include "kernel/lang.h"
+
+namespace assay::quant {
+
+struct Q2_K {
+  static constexpr const char* name = "Q2_K";
+  static constexpr uint32_t id = 10;
+  static constexpr uint32_t block_size = 256;
+  static constexpr uint32_t block_bytes = 84;
+  static constexpr uint32_t group_size = 16;
+  static constexpr uint32_t code_bits = 2;
+  static constexpr int32_t code_offset = 0;
+  static constexpr bool has_minimum = true;
+
+  static constexpr float minimum_sign = -1.0f;  ///< what the file stores is subtracted
+
+  K_FN uint16_t scale_bits(K_DEV const uint8_t* block) { return k_load_u16(block + 80); }
+  K_FN uint16_t minimum_bits(K_DEV const uint8_t* block) { return k_load_u16(block + 82); }
+  K_FN int32_t scale_code(K_DEV const uint8_t* block, uint32_t group) { return block[group] & 15; }
+  K_FN int32_t minimum_code(K_DEV const uint8_t* block, uint32_t group) {
+    return block[group] >> 4;
+  }
+  K_FN float scale(K_DEV const uint8_t* block, uint32_t group) {
+    return k_f16_to_f32(scale_bits(block)) * float(scale_code(block, group));
+  }
+  K_FN float minimum(K_DEV const uint8_t* block, uint32_t group) {
+    return -(k_f16_to_f32(minimum_bits(block)) * float(minimum_code(block, group)));
+  }
+  K_FN uint32_t code(K_DEV const uint8_t* block, uint32_t i) {
+    return (block[16 + (i / 128) * 32 + i % 32] >> (2 * ((i % 128) / 32))) & 3u;
+  }
+};
+
+}  // namespace assay::quant

@@ -1,0 +1,30 @@
+// Q5_0: 32 weights in 22 bytes. w = d·(q − 16), q in 0..31.
+//   bytes 0..1 d (f16) | 2..5 fifth bits: bit i%8 of byte i/8 belongs to weight i
+//   6..21: byte j holds the low four bits of weight j (low nibble) and weight j+16 (high nibble)
+// Source: ggml's block_q5_0.
+#pragma once
+
+#include "kernel/lang.h"
+
+namespace assay::quant {
+
+struct Q5_0 {
+  static constexpr const char* name = "Q5_0";
+  static constexpr uint32_t id = 6;
+  static constexpr uint32_t block_size = 32;
+  static constexpr uint32_t block_bytes = 22;
+  static constexpr uint32_t group_size = 32;
+  static constexpr uint32_t code_bits = 5;
+  static constexpr int32_t code_offset = 16;
+  static constexpr bool has_minimum = false;
+
+  K_FN uint16_t scale_bits(K_DEV const uint8_t* block) { return k_load_u16(block); }
+  K_FN float scale(K_DEV const uint8_t* block, uint32_t) { return k_f16_to_f32(scale_bits(block)); }
+  K_FN uint32_t code(K_DEV const uint8_t* block, uint32_t i) {
+    const uint32_t low = i < 16 ? block[6 + i] & 15u : block[6 + i - 16] >> 4;
+    const uint32_t high = (block[2 + i / 8] >> (i % 8)) & 1u;
+    return low | (high << 4);
+  }
+};
+
+}  // namespace assay::quant

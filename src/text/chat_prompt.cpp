@@ -1,0 +1,83 @@
+#include "text/chat_prompt.h"
+
+#include <fmt/format.h>
+
+#include <string>
+
+namespace assay::text {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// How a special token's spelling in a message is told from the template's own: a mark before it,
+// which goes through the template like any letter and is taken out again before encoding. Unicode
+// guarantees that the 32 noncharacters U+FDD0 … U+FDEF mean nothing to others.
+constexpr uint32_t first_mark = 0xFDD0, last_mark = 0xFDEF;
+
+std::string utf8(uint32_t code) {
+  return {char(0xE0 | code >> 12), char(0x80 | (code >> 6 & 0x3F)), char(0x80 | (code & 0x3F))};
+}
+
+/// Every text of the messages but roles and types.
+template <class Visitor>
+void visit_texts(Json& json, const Visitor& visitor) {
+  if (json.is_string()) {
+    visitor(json.get_ref<std::string&>());
+  } else if (json.is_array()) {
+    for (Json& element : json) visit_texts(element, visitor);
+  } else if (json.is_object()) {
+    for (auto& [key, value] : json.items())
+      if (key != "role" && key != "type") visit_texts(value, visitor);
+  }
+}
+
+/// A mark that no text holds.
+Result<std::string> choose_mark(Json& messages) {
+  for (uint32_t code = first_mark; code <= last_mark; ++code) {
+    const std::string mark = utf8(code);
+    bool used = false;
+    visit_texts(messages, [&](std::string& text) { used |= text.find(mark) != text.npos; });
+    if (!used) return mark;
+  }
+  return Error{"the messages hold every one of Unicode's noncharacters U+FDD0 to U+FDEF"};
+}
+
+/// `text` without its marks, and the offsets before which they stood.
+struct Unmarked {
+  std::string text;
+  std::vector<uint64_t> offsets;
+};
+Unmarked unmark(std::string_view text, std::string_view mark) {
+  Unmarked out;
+  for (size_t at = 0; at < text.size();) {
+    const size_t found = text.find(mark, at);
+    out.text += text.substr(at, found - at);
+    if (found == text.npos) break;
+    out.offsets.push_back(out.text.size());
+    at = found + mark.size();
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<std::vector<Token>> encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat,
+                                       const Json& messages) {
+  Json marked = messages;
+  const auto mark = choose_mark(marked);
+  if (!mark) return mark.error();
+  visit_texts(marked, [&](std::string& text) {
+    const std::vector<uint64_t> starts = tokenizer.special_starts(text);
+    for (size_t i = starts.size(); i-- > 0;) text.insert(starts[i], *mark);
+  });
+  const auto rendered = chat.render(marked);
+  if (!rendered) return Error{"the chat template can't be used: " + rendered.error().message};
+  const Unmarked prompt = unmark(*rendered, *mark);
+  const bool has_bos =
+      tokenizer.bos() >= 0 && prompt.text.starts_with(tokenizer.piece(tokenizer.bos()));
+  return tokenizer.encode(prompt.text,
+                          {.parse_special = true, .add_bos = !has_bos,
+                                        .add_eos = false, .plain_at = prompt.offsets});
+}
+
+}  // namespace assay::text

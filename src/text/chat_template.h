@@ -1,0 +1,53 @@
+// The chat template of a GGUF file: messages → the text that the model continues.
+#pragma once
+
+#include <ctime>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "gguf/file.h"
+#include "jinja/template.h"
+
+namespace assay::text {
+
+struct ChatOptions {
+  nlohmann::ordered_json tools;       ///< an array of tools in OpenAI's shape, or null
+  bool add_generation_prompt = true;  ///< end with what begins the assistant's answer
+  nlohmann::ordered_json extra;  ///< an object of further variables (enable_thinking …), or null
+  std::optional<std::tm> now;    ///< what strftime_now prints; the local time where empty
+};
+
+class ChatTemplate {
+ public:
+  /// The template under `tokenizer.chat_template`, or under `tokenizer.chat_template.NAME`. Errors:
+  /// none in the file (with the names that there are), not a template (with its line).
+  static Result<ChatTemplate> open(const gguf::File& file, std::string_view name = {});
+  /// A template that isn't in a file; `tokens` are variables like {"bos_token", "<s>"}.
+  static Result<ChatTemplate> compile(std::string_view source,
+                                      std::vector<std::pair<std::string, std::string>> tokens);
+  /// The names of the file's further templates.
+  static std::vector<std::string> names(const gguf::File& file);
+
+  /// `messages` is an array in OpenAI's shape. Templates want the arguments of tool calls as
+  /// objects, OpenAI sends them as strings: strings that hold an object are given as objects, and
+  /// as they are where the template refuses that. Errors: what the template refuses, by its line.
+  Result<std::string> render(const nlohmann::ordered_json& messages,
+                             const ChatOptions& options = {}) const;
+
+  /// Whether the template wrote the BOS token itself: encoding must not put another before it.
+  bool begins_with_bos(std::string_view rendered) const;
+  /// The spelling of a token by its variable ("bos_token", "eos_token"); empty where unknown.
+  std::string_view token(std::string_view variable) const;
+
+ private:
+  explicit ChatTemplate(jinja::Template made) : template_(std::move(made)) {}
+  jinja::Template template_;
+  std::vector<std::pair<std::string, std::string>> tokens_;
+};
+
+}  // namespace assay::text
