@@ -48,12 +48,13 @@ def unittest(folder):
 PARTS = [
     Part("model", "step", [PYTHON, "scripts/fetch_model.py"], 120),
     Part("release build", "step", build("release"), 780),
-    Part("release tests", "ctest", ctest("release"), 540, "release build"),
+    Part("release tests", "ctest", ctest("release"), 510, "release build"),
     Part("asan build", "step", build("asan"), 300),
     Part("asan tests", "ctest", ctest("asan", "-L", "^(gguf|text|quant|jinja|fuzz|hostile)$"), 420, "asan build"),
     Part("format", "check", [PYTHON, "scripts/format.py", "--check"], 15),
     Part("command line", "unittest", unittest("tests/cli"), 120, "release build"),
     Part("hostile files", "unittest", unittest("tests/hostile"), 60, "release build"),
+    Part("templates", "check", [PYTHON, "tests/templates.py", "tests/jinja/templates"], 30, "release build"),
     Part("python tests", "unittest", unittest("tests/scripts"), 45),
 ]
 INSTALL_BUDGET = 300

@@ -81,7 +81,7 @@ TEST(LlamaCppVocabularies, EveryCodePointRoundTripsThroughSentencePieces) {
     const auto tokenizer = open_path(path);
     ASSERT_TRUE(tokenizer) << tokenizer.error().message;
     std::string text = all_of_unicode();
-    text.replace(text.find(space_letter), space_letter.size(), "x");  // spells a space
+    text.erase(text.find(space_letter), space_letter.size());  // spells a space
     EXPECT_EQ(tokenizer->decode(tokenizer->encode(text, plain)) == text, true) << name;
     EXPECT_EQ(tokenizer->decode(tokenizer->encode(text)) == text, true) << name;  // BOS goes
   }
