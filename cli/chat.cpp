@@ -109,8 +109,8 @@ Result<std::span<const float>> Chat::read_prompt(const std::vector<int32_t>& tok
   held_.assign(tokens.begin(), tokens.begin() + std::ptrdiff_t(kept_tokens_));
   Progress bar("prompt");
   const double start = seconds();
-  const auto logits = session_.feed(
-      0, std::span(tokens).subspan(kept_tokens_), Session::Wanted::last, [&](auto) {
+  const auto logits =
+      session_.feed(0, std::span(tokens).subspan(kept_tokens_), Session::Wanted::last, [&](auto) {
         const uint32_t done = session_.position(0);
         held_.assign(tokens.begin(), tokens.begin() + done);
         bar.show(done - kept_tokens_, tokens.size() - kept_tokens_);
@@ -125,9 +125,10 @@ Status Chat::answer() {
   if (!tokens) return tokens.error();
   if (tokens->empty()) return Error{"the chat template makes nothing of this conversation"};
   if (tokens->size() >= session_.context())
-    return Error{fmt::format("context full: the conversation has {} tokens, the limit is {} "
-                             "(/clear starts anew, -c sets the limit)",
-                             tokens->size(), session_.context())};
+    return Error{
+        fmt::format("context full: the conversation has {} tokens, the limit is {} "
+                    "(/clear starts anew, -c sets the limit)",
+                    tokens->size(), session_.context())};
   interrupted = false;
   catch_interrupt();
   std::optional<std::span<const float>> logits;
@@ -325,7 +326,8 @@ int chat(Flags flags) {
   Chat chat(*session, *tokenizer, *format, flags);
   std::error_code ignored;
   if (!flags.session.empty() && std::filesystem::exists(flags.session, ignored)) {
-    if (const Status loaded = load_from(chat, flags.session); !loaded) return report(loaded.error());
+    if (const Status loaded = load_from(chat, flags.session); !loaded)
+      return report(loaded.error());
   }
   if (!flags.system.empty()) chat.conversation.set_system(flags.system);
   fmt::print(stderr, "device: {}; seed {}\n", describe(session->executor()),
@@ -341,8 +343,9 @@ void add_chat(CLI::App& app, int& exit_code) {
       "chat", "Talk with a model: lines from the terminal or a pipe, answers to stdout");
   add_model_flags(*command, flags->model);
   command->add_option("--system", flags->system, "system message");
-  command->add_option("--session", flags->session,
-                      "file of the conversation: loaded if it is there, saved after every answer")
+  command
+      ->add_option("--session", flags->session,
+                   "file of the conversation: loaded if it is there, saved after every answer")
       ->type_name("FILE");
   command
       ->add_option("-n,--predict", flags->predict,

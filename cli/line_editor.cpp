@@ -69,6 +69,7 @@ LineEditor::Read LineEditor::read(const std::string& prompt, std::string& line) 
   editor_->prompt = prompt;
   interrupted = false;
   catch_interrupt(true);
+  el_set(editor_->line, EL_PREP_TERM, 1);  // before the prompt shows: no Ctrl-D is lost between
   int count = 0;
   const char* text = el_gets(editor_->line, &count);
   if (interrupted) {

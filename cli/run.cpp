@@ -135,15 +135,13 @@ Result<std::vector<int32_t>> encode_prompt(const Flags& flags, const Session& se
                                            const assay::text::Tokenizer& tokenizer,
                                            const std::string& text) {
   if (!flags.chat)
-    return tokenizer.encode(text,
-                            {.parse_special = !flags.no_parse_special,
-                             .add_bos = !flags.no_bos,
-                             .add_eos = false});
+    return tokenizer.encode(
+        text,
+        {.parse_special = !flags.no_parse_special, .add_bos = !flags.no_bos, .add_eos = false});
   const auto chat = assay::text::ChatTemplate::open(session.file());
   if (!chat) return chat.error();
   auto messages = nlohmann::ordered_json::array();
-  if (!flags.system.empty())
-    messages.push_back({{"role", "system"}, {"content", flags.system}});
+  if (!flags.system.empty()) messages.push_back({{"role", "system"}, {"content", flags.system}});
   messages.push_back({{"role", "user"}, {"content", text}});
   return assay::text::encode_chat(tokenizer, *chat, messages);
 }
@@ -172,8 +170,7 @@ void print_summary(const Session& session, const Outcome& done) {
              "load {:.2f} s; prompt {}, {:.1f} t/s, first token after {:.2f} s; generated {}",
              done.load, tokens(done.prompt.size()), done.prompt_rate, done.first_token,
              tokens(done.generated.tokens.size()));
-  if (done.generated.tokens.size() > 1)
-    fmt::print(stderr, ", {:.1f} t/s", done.generated.rate());
+  if (done.generated.tokens.size() > 1) fmt::print(stderr, ", {:.1f} t/s", done.generated.rate());
   fmt::print(stderr, "; peak {:.0f} MB\n", double(peak_bytes()) / 1e6);
 }
 
@@ -201,11 +198,12 @@ int run(Flags flags) {
     return report({"the prompt is empty: give -p TEXT, -f FILE, --tokens IDS, or text on stdin"});
   if (!tokenizer) fmt::print(stderr, "assay: {}; printing token ids\n", tokenizer.error().message);
   out.load = seconds() - start;
-  fmt::print(stderr, "device: {}; seed {}\n", describe(session->executor()), flags.sampling.options.seed);
+  fmt::print(stderr, "device: {}; seed {}\n", describe(session->executor()),
+             flags.sampling.options.seed);
   catch_interrupt();
   try {
-    const auto done =
-        run_and_generate(*session, tokenizer ? &*tokenizer : nullptr, flags, std::move(*stats), out);
+    const auto done = run_and_generate(*session, tokenizer ? &*tokenizer : nullptr, flags,
+                                       std::move(*stats), out);
     if (!done) return report(done.error());
   } catch (const Interrupted&) {
     out.generated.finish_reason = "interrupted";

@@ -55,9 +55,8 @@ std::string Conversation::last_role() const {
 }
 
 Status save(const Conversation& conversation, const std::string& path) {
-  const nlohmann::ordered_json json = {{"schema", schema},
-                                       {"model", conversation.model},
-                                       {"messages", conversation.messages}};
+  const nlohmann::ordered_json json = {
+      {"schema", schema}, {"model", conversation.model}, {"messages", conversation.messages}};
   // Bytes of a terminal that are not UTF-8 can't stand in JSON.
   const std::string text =
       json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
@@ -70,8 +69,8 @@ Result<Conversation> load_conversation(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (failed || !file) return Error{fmt::format("cannot read '{}'", path)};
   if (size > most_bytes)
-    return Error{fmt::format("'{}' has {} bytes; a saved chat has {} at most", path, size,
-                             most_bytes)};
+    return Error{
+        fmt::format("'{}' has {} bytes; a saved chat has {} at most", path, size, most_bytes)};
   const std::string text(std::istreambuf_iterator<char>(file), {});
   const auto json = nlohmann::ordered_json::parse(text, nullptr, false);
   if (json.is_discarded() || !json.is_object())
@@ -81,7 +80,8 @@ Result<Conversation> load_conversation(const std::string& path) {
   if (!json.contains("messages") || !json["messages"].is_array())
     return Error{fmt::format("'{}' has no list of messages", path)};
   Conversation conversation;
-  conversation.model = json.value("model", nlohmann::ordered_json()).is_string() ? json["model"] : "";
+  conversation.model =
+      json.value("model", nlohmann::ordered_json()).is_string() ? json["model"] : "";
   for (const auto& message : json["messages"]) {
     const size_t index = conversation.messages.size();
     if (!is_message(message))

@@ -75,9 +75,9 @@ Result<std::vector<Token>> encode_chat(const Tokenizer& tokenizer, const ChatTem
   const Unmarked prompt = unmark(*rendered, *mark);
   const bool has_bos =
       tokenizer.bos() >= 0 && prompt.text.starts_with(tokenizer.piece(tokenizer.bos()));
-  return tokenizer.encode(prompt.text,
-                          {.parse_special = true, .add_bos = !has_bos,
-                                        .add_eos = false, .plain_at = prompt.offsets});
+  return tokenizer.encode(
+      prompt.text,
+      {.parse_special = true, .add_bos = !has_bos, .add_eos = false, .plain_at = prompt.offsets});
 }
 
 }  // namespace assay::text

@@ -20,10 +20,10 @@ struct Type {
   std::string_view name;
   uint64_t bytes;
 };
-constexpr std::array types = {Type{"F64", 8},  Type{"F32", 4}, Type{"F16", 2}, Type{"BF16", 2},
-                              Type{"I64", 8},  Type{"I32", 4}, Type{"I16", 2}, Type{"I8", 1},
-                              Type{"U64", 8},  Type{"U32", 4}, Type{"U16", 2}, Type{"U8", 1},
-                              Type{"BOOL", 1}, Type{"F8_E4M3", 1}, Type{"F8_E5M2", 1}};
+constexpr std::array types = {
+    Type{"F64", 8}, Type{"F32", 4}, Type{"F16", 2},  Type{"BF16", 2},    Type{"I64", 8},
+    Type{"I32", 4}, Type{"I16", 2}, Type{"I8", 1},   Type{"U64", 8},     Type{"U32", 4},
+    Type{"U16", 2}, Type{"U8", 1},  Type{"BOOL", 1}, Type{"F8_E4M3", 1}, Type{"F8_E5M2", 1}};
 
 struct Entry {
   StoredTensor tensor;
@@ -103,7 +103,8 @@ class Header : public nlohmann::json_sax<nlohmann::json> {
     array_ = nullptr;
     return true;
   }
-  bool parse_error(std::size_t at, const std::string&, const nlohmann::detail::exception&) override {
+  bool parse_error(std::size_t at, const std::string&,
+                   const nlohmann::detail::exception&) override {
     return fail(fmt::format("not JSON (byte {})", at));
   }
 
@@ -157,10 +158,12 @@ const StoredTensor* SafeTensors::find(std::string_view name) const {
 }
 
 Result<SafeTensors> parse_safetensors(std::span<const uint8_t> bytes, const std::string& path) {
-  const auto refuse = [&](const std::string& why) { return Error{fmt::format("{}: {}", path, why)}; };
+  const auto refuse = [&](const std::string& why) {
+    return Error{fmt::format("{}: {}", path, why)};
+  };
   if (bytes.size() < 8)
-    return refuse(fmt::format("truncated: {} bytes are too few for a safetensors file",
-                              bytes.size()));
+    return refuse(
+        fmt::format("truncated: {} bytes are too few for a safetensors file", bytes.size()));
   uint64_t length = 0;
   for (int i = 0; i < 8; ++i) length |= uint64_t(bytes[size_t(i)]) << (8 * i);
   if (length > most_header_bytes)
@@ -204,15 +207,21 @@ Result<std::vector<float>> to_f32(const StoredTensor& tensor) {
     }
   };
   const auto cast = [](auto value) { return float(value); };
-  if (tensor.dtype == "F32") read(float(), cast);
-  else if (tensor.dtype == "F16") read(uint16_t(), k_f16_to_f32);
+  if (tensor.dtype == "F32")
+    read(float(), cast);
+  else if (tensor.dtype == "F16")
+    read(uint16_t(), k_f16_to_f32);
   else if (tensor.dtype == "BF16")
     read(uint16_t(), [](uint16_t bits) { return k_float(uint32_t(bits) << 16); });
-  else if (tensor.dtype == "F64") read(double(), cast);
-  else if (tensor.dtype == "I64") read(int64_t(), cast);
-  else if (tensor.dtype == "I32") read(int32_t(), cast);
-  else return Error{fmt::format("tensor '{}' has the type {}; wanted F32, F16, BF16, F64, I32 or I64",
-                                tensor.name, tensor.dtype)};
+  else if (tensor.dtype == "F64")
+    read(double(), cast);
+  else if (tensor.dtype == "I64")
+    read(int64_t(), cast);
+  else if (tensor.dtype == "I32")
+    read(int32_t(), cast);
+  else
+    return Error{fmt::format("tensor '{}' has the type {}; wanted F32, F16, BF16, F64, I32 or I64",
+                             tensor.name, tensor.dtype)};
   return out;
 }
 

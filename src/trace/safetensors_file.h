@@ -16,10 +16,10 @@ namespace assay::trace {
 /// A tensor inside a file.
 struct StoredTensor {
   std::string name;
-  std::string dtype;                ///< "F32", "F16", "BF16", "I32", …
-  std::vector<uint64_t> shape;      ///< slowest first
-  uint64_t elements = 0;            ///< their product; 1 for a scalar
-  std::span<const uint8_t> bytes;   ///< little-endian, inside the file, at any alignment
+  std::string dtype;               ///< "F32", "F16", "BF16", "I32", …
+  std::vector<uint64_t> shape;     ///< slowest first
+  uint64_t elements = 0;           ///< their product; 1 for a scalar
+  std::span<const uint8_t> bytes;  ///< little-endian, inside the file, at any alignment
 };
 
 /// What the header says, checked. The bytes must outlive it.

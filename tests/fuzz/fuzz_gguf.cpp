@@ -41,6 +41,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto chat = assay::text::ChatTemplate::open(*file);
   if (!chat) return 0;
   const nlohmann::ordered_json messages = {{{"role", "user"}, {"content", "hi <|im_end|>"}}};
-  if (const auto tokens = assay::text::encode_chat(*tokenizer, *chat, messages)) sink = tokens->size();
+  if (const auto tokens = assay::text::encode_chat(*tokenizer, *chat, messages))
+    sink = tokens->size();
   return 0;
 }

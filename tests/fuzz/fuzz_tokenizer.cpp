@@ -11,10 +11,10 @@
 
 namespace {
 
-constexpr std::array pre_tokenizers = {"default",  "gpt-2",     "smollm",         "llama-bpe",
-                                       "qwen2",    "falcon",    "deepseek-llm",   "deepseek-coder",
-                                       "starcoder", "refact",   "command-r",      "mpt",
-                                       "tekken",   "gpt-4o",    "deepseek-v3",    "chatglm-bpe"};
+constexpr std::array pre_tokenizers = {"default",   "gpt-2",  "smollm",       "llama-bpe",
+                                       "qwen2",     "falcon", "deepseek-llm", "deepseek-coder",
+                                       "starcoder", "refact", "command-r",    "mpt",
+                                       "tekken",    "gpt-4o", "deepseek-v3",  "chatglm-bpe"};
 
 std::vector<std::string> lines(std::string_view text) {
   std::vector<std::string> out;

@@ -34,7 +34,9 @@ nlohmann::json cases() {
   return nlohmann::json::parse(file)["cases"];
 }
 
-std::vector<int32_t> genesis() { return cases()[0]["tokens"].get<std::vector<int32_t>>(); }
+std::vector<int32_t> genesis() {
+  return cases()[0]["tokens"].get<std::vector<int32_t>>();
+}
 
 std::string hash_with(op::ExecutorOptions executor, std::vector<size_t> ends = {}) {
   auto session = open("cpu", std::move(executor));
