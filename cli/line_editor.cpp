@@ -30,6 +30,12 @@ char* prompt_of(EditLine* line) {
   return prompt->data();
 }
 
+/// Ctrl-C at the prompt is a key like any other: a signal could come just before the read and be lost.
+unsigned char on_control_c(EditLine*, int) {
+  interrupted = true;
+  return CC_EOF;
+}
+
 /// libedit reads characters as the locale says; text here is UTF-8 wherever the machine can.
 void use_utf8() {
   std::setlocale(LC_CTYPE, "");
@@ -54,6 +60,9 @@ LineEditor::LineEditor() {
   el_set(editor->line, EL_CLIENTDATA, &editor->prompt);
   el_set(editor->line, EL_PROMPT, prompt_of);
   el_source(editor->line, nullptr);
+  el_set(editor->line, EL_SETTY, "-d", "intr=", nullptr);  // no signal while a line is edited
+  el_set(editor->line, EL_ADDFN, "assay-interrupt", "Drop the line", on_control_c);
+  el_set(editor->line, EL_BIND, "^C", "assay-interrupt", nullptr);
   editor_ = std::move(editor);
 }
 

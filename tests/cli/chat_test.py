@@ -1,4 +1,5 @@
 """`assay chat` as a person sees it: driven through a pseudo-terminal; and as a script does: through pipes."""
+import codecs
 import json
 import os
 import pathlib
@@ -15,7 +16,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from cli_test import BINARY, MODEL, assay
 
-ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\r")
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\r|\x1b[^A-Za-z]*$")  # the last: not all of it read yet
 TALK = ("chat", "--temp", "0", "-t", "2", "--system", "You are a helpful assistant.")
 
 
@@ -29,11 +30,11 @@ class Terminal:
                                         env=environment, start_new_session=True,
                                         preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0))
         os.close(slave)
-        self.raw = ""
+        self.raw = b""
         self.seen = 0
 
     def text(self):
-        return ESCAPES.sub("", self.raw)
+        return ESCAPES.sub("", codecs.getincrementaldecoder("utf-8")("replace").decode(self.raw))
 
     def wait_for(self, pattern, seconds=60):
         """Text up to and with the next match of `pattern` after the last one waited for."""
@@ -46,7 +47,7 @@ class Terminal:
                 return found
             if select.select([self.master], [], [], 0.2)[0]:
                 try:
-                    self.raw += os.read(self.master, 65536).decode("utf-8", "replace")
+                    self.raw += os.read(self.master, 65536)
                 except OSError:  # the other end is closed
                     break
         raise AssertionError(f"no {pattern!r} in what followed: {self.text()[self.seen:][-2000:]!r}")
