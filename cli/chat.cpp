@@ -319,7 +319,7 @@ int chat(Flags flags) {
   flags.sampling.resolve_seed();
   auto session = open_session(flags.model, flags.batch);
   if (!session) return report(session.error());
-  auto tokenizer = assay::text::Tokenizer::open(session->file());
+  auto tokenizer = open_tokenizer(session->file());
   if (!tokenizer) return report(tokenizer.error());
   auto format = assay::text::ChatTemplate::open(session->file());
   if (!format) return report(format.error());

@@ -132,17 +132,30 @@ Result<std::vector<int32_t>> parse_ids(const std::string& text) {
   std::vector<int32_t> ids;
   const char* at = text.data();
   const char* end = at + text.size();
-  while (at < end) {
-    while (at < end && (*at == ',' || *at == ' ')) ++at;
-    if (at == end) break;
+  const auto skip_spaces = [&] {
+    while (at < end && *at == ' ') ++at;
+  };
+  for (skip_spaces(); at < end; skip_spaces()) {
+    if (!ids.empty() && *at == ',') ++at;
+    skip_spaces();
     int32_t id = 0;
     const auto parsed = std::from_chars(at, end, id);
-    if (parsed.ec != std::errc() || id < 0)
+    const bool ends = parsed.ptr == end || *parsed.ptr == ',' || *parsed.ptr == ' ';
+    if (parsed.ec != std::errc() || id < 0 || !ends)
       return Error{fmt::format("'{}' is not a list of token ids such as 1,2,3", text)};
     ids.push_back(id);
     at = parsed.ptr;
   }
   return ids;
+}
+
+Result<assay::text::Tokenizer> open_tokenizer(const assay::gguf::File& file) {
+  auto tokenizer = assay::text::Tokenizer::open(file);
+  if (tokenizer && !tokenizer->names_pre_tokenizer())
+    fmt::print(stderr,
+               "assay: the file names no pre-tokenizer (tokenizer.ggml.pre): taking 'default', "
+               "which may give other tokens than the model was trained with\n");
+  return tokenizer;
 }
 
 Result<std::string> read_text(const std::string& path) {

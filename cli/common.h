@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "run/session.h"
+#include "text/tokenizer.h"
 
 /// A path as it stands, or the file of a known model in the cache; "" is the default model.
 /// Errors: no such file, a known model that has not been fetched (says how to fetch it).
@@ -37,7 +38,10 @@ assay::Result<assay::run::Session> open_session(const ModelFlags& flags, uint32_
 /// "cpu (avx2, 2 threads), contract assay/1"
 std::string describe(const assay::op::Executor& executor);
 
-/// "1,2,3" as token ids.
+/// The file's tokenizer. Where the file doesn't name its pre-tokenizer, a note goes to stderr.
+assay::Result<assay::text::Tokenizer> open_tokenizer(const assay::gguf::File& file);
+
+/// "1,2,3" or "1 2 3" as token ids.
 assay::Result<std::vector<int32_t>> parse_ids(const std::string& text);
 
 /// A flag's number between two bounds; NaN is refused.

@@ -30,7 +30,8 @@ char* prompt_of(EditLine* line) {
   return prompt->data();
 }
 
-/// Ctrl-C at the prompt is a key like any other: a signal could come just before the read and be lost.
+/// Ctrl-C at the prompt is a key like any other: a signal could come just before the read and be
+/// lost.
 unsigned char on_control_c(EditLine*, int) {
   interrupted = true;
   return CC_EOF;

@@ -33,9 +33,11 @@ struct Run {
 
 Result<std::vector<int32_t>> read_tokens(const assay::gguf::File& file, const Flags& flags) {
   if (!flags.tokens.empty()) return parse_ids(flags.tokens);
-  auto tokenizer = assay::text::Tokenizer::open(file);
+  auto tokenizer = open_tokenizer(file);
   if (!tokenizer) return tokenizer.error();
-  return tokenizer->encode(flags.prompt, {!flags.no_parse_special, !flags.no_bos});
+  return tokenizer->encode(
+      flags.prompt,
+      {.parse_special = !flags.no_parse_special, .add_bos = !flags.no_bos, .add_eos = false});
 }
 
 /// The ends of the pieces that the prompt is run in: --cut 3,7 of 10 tokens gives 3, 7, 10.

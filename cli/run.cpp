@@ -80,15 +80,17 @@ assay::Status run_and_generate(Session& session, const assay::text::Tokenizer* t
   return assay::ok();
 }
 
-/// In pieces that are given back at once: hashing must not make the whole file resident.
+/// Over all shards, in their order. In pieces that are given back at once: hashing must not make
+/// the whole file resident.
 std::string file_hash(const assay::gguf::File& file) {
   constexpr size_t piece = size_t(4) << 20;
   assay::Sha256 hash;
-  const std::span<const uint8_t> bytes = file.bytes();
-  for (size_t at = 0; at < bytes.size(); at += piece) {
-    const auto part = bytes.subspan(at, std::min(piece, bytes.size() - at));
-    hash.update(part);
-    file.release(part);
+  for (const auto bytes : file.parts()) {
+    for (size_t at = 0; at < bytes.size(); at += piece) {
+      const auto part = bytes.subspan(at, std::min(piece, bytes.size() - at));
+      hash.update(part);
+      file.release(part);
+    }
   }
   return hash.hex();
 }
@@ -189,7 +191,7 @@ int run(Flags flags) {
   auto stats = make_stats(flags, *session);
   if (!stats) return report(stats.error());
   Outcome out;
-  auto tokenizer = assay::text::Tokenizer::open(session->file());
+  auto tokenizer = open_tokenizer(session->file());
   if (!tokenizer && !flags.tokens) return report(tokenizer.error());
   const auto prompt = flags.tokens ? ids : encode_prompt(flags, *session, *tokenizer, *text);
   if (!prompt) return report(prompt.error());

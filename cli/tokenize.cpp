@@ -47,12 +47,6 @@ void print_json(const std::string& path, const Tokenizer& tokenizer, bool add_bo
 /// What a reader of the tokens should know, on stderr.
 void print_notes(const Tokenizer& tokenizer, const assay::text::EncodeOptions& encode,
                  std::string_view text, const std::vector<Token>& tokens) {
-  if (!tokenizer.names_pre_tokenizer()) {
-    fmt::print(
-        stderr,
-        "assay: the file names no pre-tokenizer (tokenizer.ggml.pre): taking 'default', which "
-        "may give other tokens than the model was trained with\n");
-  }
   if (tokenizer.model() != "gpt2") return;  // others give every character some token
   uint64_t bytes = 0;
   for (const Token token : tokens) bytes += tokenizer.piece(token).size();
@@ -83,7 +77,7 @@ int tokenize(const Options& options) {
   if (!path) return report(path.error());
   const auto file = assay::gguf::File::open(*path);
   if (!file) return report(file.error());
-  const auto tokenizer = Tokenizer::open(*file);
+  const auto tokenizer = open_tokenizer(*file);
   if (!tokenizer) return report(tokenizer.error());
   const auto text = text_of(options);
   if (!text) return report(text.error());

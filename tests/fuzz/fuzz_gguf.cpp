@@ -31,7 +31,7 @@ uint64_t read_all(const assay::gguf::File& file) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto file = assay::gguf::File::parse({data, size}, "x.gguf");
   if (!file) return 0;
-  static volatile uint64_t sink;
+  [[maybe_unused]] static volatile uint64_t sink;
   sink = read_all(*file);
   if (const auto program = assay::model::build(*file)) sink = program->operations.size();
   const auto tokenizer = assay::text::Tokenizer::open(*file);

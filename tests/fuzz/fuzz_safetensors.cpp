@@ -4,7 +4,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto file = assay::trace::parse_safetensors({data, size}, "x.safetensors");
   if (!file) return 0;
-  static volatile float sink;
+  [[maybe_unused]] static volatile float sink;
   for (const auto& tensor : file->tensors) {
     if (file->find(tensor.name) != &tensor) __builtin_trap();
     if (tensor.bytes.size() > size) __builtin_trap();

@@ -38,6 +38,9 @@ void* operator new(size_t size) {
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"  // ours come from malloc, both ways
+#endif
 void operator delete(void* memory) noexcept {
   if (memory != nullptr) held -= malloc_usable_size(memory);
   std::free(memory);
@@ -127,7 +130,7 @@ void expect_sentence(const Error& error) {
 }
 
 Reached use(const gguf::File& file) {
-  static volatile uint64_t sink;
+  [[maybe_unused]] static volatile uint64_t sink;
   const auto program = model::build(file);
   if (program)
     sink = program->operations.size();
@@ -198,8 +201,8 @@ class HostileSweep : public testing::TestWithParam<bool> {
   Victim victim = make_victim(GetParam());
   Sweep sweep;
 };
-INSTANTIATE_TEST_SUITE_P(Tokenizers, HostileSweep, testing::Bool(), [](const auto& info) {
-  return info.param ? "SentencePieces" : "BytePairs";
+INSTANTIATE_TEST_SUITE_P(Tokenizers, HostileSweep, testing::Bool(), [](const auto& with) {
+  return with.param ? "SentencePieces" : "BytePairs";
 });
 
 TEST_P(HostileSweep, TheUndamagedFileReachesTheChatPrompt) {

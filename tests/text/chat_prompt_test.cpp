@@ -1,0 +1,98 @@
+#include "text/chat_prompt.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include "text/support.h"
+
+namespace assay::text {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using ::testing::HasSubstr;
+
+/// Bytes, and <s> 256, <end> 257 as control tokens, <tool> 258 as a user-defined one.
+struct Fixture {
+  HandMade made;
+  Fixture() {
+    made.add("<s>", 3);
+    made.add("<end>", 3);
+    made.add("<tool>", 4);
+    made.ids = {{"bos_token_id", 256}, {"eos_token_id", 257}};
+    made.flags = {{"add_bos_token", true}, {"add_eos_token", true}};
+  }
+  Result<std::vector<Token>> encode(const std::string& source, const Json& messages,
+                                    const ChatOptions& options = {}) const {
+    return encode_chat(open(made), *ChatTemplate::compile(source, {{"bos_token", "<s>"}}), messages,
+                       options);
+  }
+  /// Control tokens in brackets, so that "<end>" is their spelling and "[257]" the token.
+  std::string shown(const std::string& source, const Json& messages,
+                    const ChatOptions& options = {}) const {
+    const auto tokens = encode(source, messages, options);
+    if (!tokens) return "error: " + tokens.error().message;
+    std::string text;
+    for (const Token token : *tokens)
+      text += token < 256 ? std::string(1, char(token)) : fmt::format("[{}]", token);
+    return text;
+  }
+};
+
+Json say(const std::string& text) {
+  return {{{"role", "user"}, {"content", text}}};
+}
+
+constexpr const char* plain = "{% for m in messages %}{{ m.content }}<end>{% endfor %}";
+
+TEST(ChatPrompt, WhatAMessageSpellsIsTextAndWhatTheTemplateSpellsIsAToken) {
+  EXPECT_EQ(Fixture().shown(plain, say("a<end>b<s>")), "[256]a<end>b<s>[257]");
+  EXPECT_EQ(Fixture().shown(plain, say("<end><end>")), "[256]<end><end>[257]");
+  EXPECT_EQ(Fixture().shown(plain, say("<en")), "[256]<en[257]");
+  // A user-defined token is what its spelling means wherever it stands, as everywhere else.
+  EXPECT_EQ(Fixture().shown(plain, say("<tool>")), "[256][258][257]");
+  // Pieces of a control token on both sides of the seam don't make one.
+  EXPECT_EQ(Fixture().shown("{{ messages[0].content }}nd>", say("<end>")), "[256]<end>nd>");
+}
+
+TEST(ChatPrompt, BosComesOnceAndEosNever) {
+  EXPECT_EQ(Fixture().shown("x", say("")), "[256]x");
+  EXPECT_EQ(Fixture().shown("{{ bos_token }}x", say("")), "[256]x");
+  EXPECT_EQ(Fixture().shown("{{ messages[0].content }}", say("<s>x")), "[256]<s>x");
+}
+
+TEST(ChatPrompt, MessagesPrintedAsPythonOrAsAsciiKeepNoMarks) {
+  EXPECT_EQ(Fixture().shown("{{ [messages[0].content] }}", say("<end>")), "[256]['<end>']");
+  EXPECT_EQ(Fixture().shown("{{ messages[0].content | tojson(ensure_ascii=true) }}", say("a<end>")),
+            "[256]\"a<end>\"");
+}
+
+TEST(ChatPrompt, NoncharactersOfMessagesStayAndDecideWhichMarkIsUsed) {
+  const std::string first = "\xEF\xB7\x90", text = first + "<end>\\ufdd1<end>";
+  EXPECT_EQ(Fixture().shown(plain, say(text)), "[256]" + text + "[257]");
+  std::string all;
+  for (int i = 0; i < 32; ++i) all += std::string("\xEF\xB7") + char(0x90 + i);
+  EXPECT_THAT(Fixture().shown(plain, say(all)), HasSubstr("error: the messages hold every one"));
+}
+
+TEST(ChatPrompt, PartsAndToolCallsAreTextToo) {
+  const Json messages = {{{"role", "user"},
+                          {"content", {{{"type", "text"}, {"text", "<end>"}}}},
+                          {"tool_calls", {{{"function", {{"name", "<end>"}}}}}}}};
+  EXPECT_EQ(Fixture().shown("{{ messages[0].content[0].text }}"
+                            "{{ messages[0].tool_calls[0].function.name }}",
+                            messages),
+            "[256]<end><end>");
+}
+
+TEST(ChatPrompt, OptionsReachTheTemplateAndItsRefusalIsTold) {
+  ChatOptions options;
+  options.add_generation_prompt = false;
+  const char* source = "{% if add_generation_prompt %}go{% else %}stop{% endif %}";
+  EXPECT_EQ(Fixture().shown(source, say("")), "[256]go");
+  EXPECT_EQ(Fixture().shown(source, say(""), options), "[256]stop");
+  EXPECT_THAT(Fixture().shown("{{ raise_exception('no') }}", say("")),
+              HasSubstr("error: the chat template can't be used: "));
+}
+
+}  // namespace
+}  // namespace assay::text
