@@ -239,8 +239,8 @@ Status help(Chat&, const std::string&) {
   for (const Command& command : commands)
     fmt::print(stderr, "  /{} {}\n", command.name, command.help);
   fmt::print(stderr,
-             "  \"\"\" alone on a line begins and ends a message of many lines; so does \\ at a "
-             "line's end go on\n"
+             "  \"\"\" alone on a line begins and ends a message of many lines\n"
+             "  \\ at the end of a line: the next one belongs to the message, too\n"
              "  // at the start sends a line that begins with /\n"
              "  Ctrl-C stops an answer\n");
   return assay::ok();
