@@ -47,9 +47,9 @@ def unittest(folder):
 # The budgets add up to less than TOTAL_BUDGET, with what `install` may take (see main).
 PARTS = [
     Part("model", "step", [PYTHON, "scripts/fetch_model.py"], 120),
-    Part("release build", "step", build("release"), 780),
-    Part("release tests", "ctest", ctest("release"), 510, "release build"),
-    Part("asan build", "step", build("asan"), 300),
+    Part("release build", "step", build("release"), 720),
+    Part("release tests", "ctest", ctest("release"), 420, "release build"),
+    Part("asan build", "step", build("asan"), 450),
     Part("asan tests", "ctest", ctest("asan", "-L", "^(gguf|text|quant|jinja|fuzz|hostile)$"), 420, "asan build"),
     Part("format", "check", [PYTHON, "scripts/format.py", "--check"], 15),
     Part("command line", "unittest", unittest("tests/cli"), 120, "release build"),

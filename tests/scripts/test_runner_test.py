@@ -1,3 +1,5 @@
+import contextlib
+import io
 import pathlib
 import sys
 import tempfile
@@ -60,9 +62,10 @@ class Counting(unittest.TestCase):
                 "class E(unittest.TestCase):\n"
                 "    def test_c(self):\n        'Its own words.'\n        pass\n")
             part = runner.Part("x", "unittest", runner.unittest(folder), 60)
-            counts = runner.run_part(part, 60, True)
+            with contextlib.redirect_stdout(io.StringIO()):  # whoever counts our skips must not count these
+                counts, lenient = runner.run_part(part, 60, True), runner.run_part(part, 60, False)
             self.assertEqual((counts.passed, counts.failed, counts.skipped), (1, 2, 0), counts.notes)
-            counts = runner.run_part(part, 60, False)
+            counts = lenient
             self.assertEqual((counts.passed, counts.failed, counts.skipped), (1, 0, 2), counts.notes)
 
     def test_the_budgets_fit_the_whole(self):
