@@ -82,7 +82,7 @@ class Damage(unittest.TestCase):
         done = Outcome(self.folder, self.words(command, path))
         shown = done.stderr.decode(errors="replace")
         self.assertIn(done.code, (0, 2), f"signal or wrong exit code; stderr: {shown[:500]}")
-        self.assertLess(done.seconds, 1.0, "processor time")
+        self.assertLess(done.seconds, 2.0, "processor time: under 1 s, or a busy machine's second")
         # A template's limits (steps, lengths) bound its memory by a number of their own.
         more = 200 if command == "chat" else 8
         self.assertLess(done.memory, self.base + 2 * size + more * MEBIBYTE, f"memory; a whole file takes {self.base}")
