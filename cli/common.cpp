@@ -16,6 +16,7 @@
 #include <iostream>
 #include <iterator>
 
+#include "base/sha256.h"
 #include "text/utf8.h"
 
 using assay::Error;
@@ -126,6 +127,19 @@ std::string describe(const assay::op::Executor& executor) {
   return fmt::format("{} ({}{} thread{}), contract {}", executor.device(),
                      isa.empty() ? "" : isa + ", ", executor.threads(),
                      executor.threads() == 1 ? "" : "s", executor.contract());
+}
+
+std::string file_sha256(const assay::gguf::File& file) {
+  constexpr size_t piece = size_t(4) << 20;
+  assay::Sha256 hash;
+  for (const auto bytes : file.parts()) {
+    for (size_t at = 0; at < bytes.size(); at += piece) {
+      const auto part = bytes.subspan(at, std::min(piece, bytes.size() - at));
+      hash.update(part);
+      file.release(part);
+    }
+  }
+  return hash.hex();
 }
 
 Result<std::vector<int32_t>> parse_ids(const std::string& text) {

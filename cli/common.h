@@ -41,6 +41,10 @@ std::string describe(const assay::op::Executor& executor);
 /// The file's tokenizer. Where the file doesn't name its pre-tokenizer, a note goes to stderr.
 assay::Result<assay::text::Tokenizer> open_tokenizer(const assay::gguf::File& file);
 
+/// SHA-256 over all shards, in their order, read in pieces that are given back at once: hashing
+/// must not make the whole file resident.
+std::string file_sha256(const assay::gguf::File& file);
+
 /// "1,2,3" or "1 2 3" as token ids.
 assay::Result<std::vector<int32_t>> parse_ids(const std::string& text);
 

@@ -13,10 +13,12 @@
 #include "bench.h"
 #include "chat.h"
 #include "common.h"
+#include "diff.h"
 #include "inspect.h"
 #include "logits.h"
 #include "run.h"
 #include "tokenize.h"
+#include "trace.h"
 
 namespace {
 
@@ -51,6 +53,8 @@ int main(int argc, char** argv) {
   add_tokenize(app, exit_code);
   add_logits(app, exit_code);
   add_bench(app, exit_code);
+  add_trace(app, exit_code);
+  add_diff(app, exit_code);
   const auto known = [&](const std::string& name) {
     return std::ranges::any_of(app.get_subcommands({}),
                                [&](const CLI::App* sub) { return sub->get_name() == name; });

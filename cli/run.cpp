@@ -7,7 +7,6 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "base/sha256.h"
 #include "common.h"
 #include "generate.h"
 #include "sampling.h"
@@ -80,21 +79,6 @@ assay::Status run_and_generate(Session& session, const assay::text::Tokenizer* t
   return assay::ok();
 }
 
-/// Over all shards, in their order. In pieces that are given back at once: hashing must not make
-/// the whole file resident.
-std::string file_hash(const assay::gguf::File& file) {
-  constexpr size_t piece = size_t(4) << 20;
-  assay::Sha256 hash;
-  for (const auto bytes : file.parts()) {
-    for (size_t at = 0; at < bytes.size(); at += piece) {
-      const auto part = bytes.subspan(at, std::min(piece, bytes.size() - at));
-      hash.update(part);
-      file.release(part);
-    }
-  }
-  return hash.hex();
-}
-
 void print_json(const Session& session, const Flags& flags, const Outcome& out) {
   const auto architecture = session.file().string_value("general.architecture");
   const auto& executor = session.executor();
@@ -102,7 +86,7 @@ void print_json(const Session& session, const Flags& flags, const Outcome& out) 
       {"schema", "assay.run/1"},
       {"model",
        {{"path", session.file().path()},
-        {"sha256", file_hash(session.file())},
+        {"sha256", file_sha256(session.file())},
         {"architecture", architecture && *architecture ? std::string(**architecture) : ""}}},
       {"device", executor.device()},
       {"isa", executor.isa()},

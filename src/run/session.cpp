@@ -72,7 +72,9 @@ Result<std::span<const float>> Session::step(std::span<const Part> parts, Wanted
   }
   if (tokens.size() > batch_)
     return Error{fmt::format("{} tokens in one step, the batch holds {}", tokens.size(), batch_)};
-  const auto logits = executor_->run({tokens, positions, sequences, selected}, sink);
+  const op::Step whole{tokens, positions, sequences, selected};
+  if (watch_) watch_(whole);
+  const auto logits = executor_->run(whole, sink);
   for (const Part& part : parts) held_[part.sequence] += uint32_t(part.tokens.size());
   return logits;
 }

@@ -53,6 +53,9 @@ class Session {
                                       const std::function<void(std::span<const float>)>& each = {},
                                       const op::Sink& sink = {});
 
+  /// Called with every step before it runs: what a recorder or a judge needs beside the sink.
+  void watch_steps(std::function<void(const op::Step&)> watch) { watch_ = std::move(watch); }
+
   /// Forgets a sequence's tokens from `position` on.
   void truncate(uint32_t sequence, uint32_t position);
 
@@ -61,6 +64,7 @@ class Session {
   std::unique_ptr<gguf::File> file_;
   std::unique_ptr<op::Program> program_;
   std::unique_ptr<op::Executor> executor_;
+  std::function<void(const op::Step&)> watch_;
   std::vector<uint32_t> held_;
   uint32_t context_ = 0, batch_ = 0;
 };

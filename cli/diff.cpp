@@ -1,0 +1,143 @@
+#include "diff.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "common.h"
+#include "diff/diff.h"
+#include "gguf/file.h"
+#include "model/model.h"
+#include "trace/trace_file.h"
+
+using assay::Error;
+using assay::Exit;
+using assay::Result;
+using assay::diff::Report;
+using assay::diff::Verdict;
+using assay::trace::Trace;
+
+namespace {
+
+struct Flags {
+  std::string a, b, model;
+  bool json = false, all = false;
+};
+
+/// --model, else the file that a trace names.
+Result<std::string> model_of(const Flags& flags, const Trace& a, const Trace& b) {
+  if (!flags.model.empty()) return resolve_model(flags.model);
+  for (const Trace* trace : {&a, &b})
+    if (const std::string path = trace->metadata("model"); !path.empty()) {
+      auto found = resolve_model(path);
+      if (found) return found;
+    }
+  return Error{"UNMEASURED: neither trace names a model file that is there; give it with --model"};
+}
+
+/// A trace made with other weights than the file's can't be judged by them.
+assay::Status check_hash(const assay::gguf::File& file, const Trace& trace, std::string& hash) {
+  const std::string stated = trace.metadata("model_sha256");
+  if (stated.empty()) return assay::ok();
+  if (hash.empty()) hash = file_sha256(file);
+  if (stated == hash) return assay::ok();
+  return Error{
+      fmt::format("the weights differ: {} was made with a model of SHA-256 {:.12}…, {} has "
+                  "{:.12}…",
+                  trace.path(), stated, file.path(), hash)};
+}
+
+std::string cell(const assay::diff::JudgedOperation& operation) {
+  if (operation.verdict == Verdict::unmeasured) return "unmeasured";
+  if (operation.seen.elements == 0) return "-";
+  const std::string ties = operation.seen.ties ? fmt::format(" {} tie{}", operation.seen.ties,
+                                                             operation.seen.ties == 1 ? "" : "s")
+                                               : "";
+  return fmt::format("{}{:.2f}/{:.1f} u{}", operation.verdict == Verdict::fail ? "FAIL " : "",
+                     operation.seen.max_u, operation.seen.limit_u, ties);
+}
+
+void print_table(const assay::op::Program& program, const Report& report, bool all) {
+  fmt::print("a  {} ({})\nb  {} ({})\n\n", report.a.engine, report.a.contract, report.b.engine,
+             report.b.contract);
+  fmt::print("{:<22}{:<28}{:<28}{}\n", "operation", "a: error/limit", "b: error/limit",
+             "|a-b|/|b|");
+  for (size_t i = 0; i < program.operations.size(); ++i) {
+    const auto& a = report.a.operations[i];
+    const auto& b = report.b.operations[i];
+    const uint32_t layer = program.operations[i].layer;
+    const bool plain = a.verdict == Verdict::pass && b.verdict == Verdict::pass;
+    if (plain && !all && layer != assay::op::none && layer > 0 && layer + 1 < program.layers)
+      continue;
+    const double apart = report.differences[i].relative;
+    fmt::print("{:<22}{:<28}{:<28}{}\n", program.operations[i].name, cell(a), cell(b),
+               apart < 0 ? "-" : fmt::format("{:.2e}", apart));
+  }
+  fmt::print("\n");
+}
+
+void print_summary(const Report& report) {
+  const auto& logits = report.logits;
+  if (logits.positions)
+    fmt::print(
+        "logits: {} positions, mean KL {:.2e}, most {:.2e}; best token equal in {}, certain in "
+        "{}\n",
+        logits.positions, logits.kl_mean, logits.kl_max, logits.top1_equal, logits.certified);
+  for (const auto* side : {&report.a, &report.b}) {
+    uint64_t ties = 0;
+    for (const auto& operation : side->operations) ties += operation.seen.ties;
+    fmt::print("{}: {} PASS, {} FAIL, {} unmeasured, {} ties\n", side == &report.a ? "a" : "b",
+               side->count(Verdict::pass), side->count(Verdict::fail),
+               side->count(Verdict::unmeasured), ties);
+  }
+  for (const std::string& note : report.benign) fmt::print("benign: {}\n", note);
+  if (!report.unmeasured.empty())
+    fmt::print("unmeasured: {}{}\n", report.unmeasured.front(),
+               report.unmeasured.size() > 1
+                   ? fmt::format(" and {} more", report.unmeasured.size() - 1)
+                   : "");
+  fmt::print("{}\n", report.sentence);
+}
+
+int diff(const Flags& flags) {
+  const auto a = Trace::open(flags.a);
+  if (!a) return report(a.error());
+  const auto b = Trace::open(flags.b);
+  if (!b) return report(b.error());
+  const auto path = model_of(flags, *a, *b);
+  if (!path) return report(path.error());
+  const auto file = assay::gguf::File::open(*path);
+  if (!file) return report(file.error());
+  const auto program = assay::model::build(*file);
+  if (!program) return report(program.error());
+  std::string hash;
+  for (const Trace* trace : {&*a, &*b})
+    if (const auto same = check_hash(*file, *trace, hash); !same) return report(same.error());
+  const auto found = assay::diff::compare(*program, *a, *b);
+  if (!found) return report(found.error());
+  if (flags.json) {
+    fmt::print("{}\n", assay::diff::to_json(*program, *found));
+  } else {
+    print_table(*program, *found, flags.all);
+    print_summary(*found);
+  }
+  return int(found->verdict == Verdict::pass   ? Exit::done
+             : found->verdict == Verdict::fail ? Exit::negative
+                                               : Exit::cannot);
+}
+
+}  // namespace
+
+void add_diff(CLI::App& app, int& exit_code) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command =
+      app.add_subcommand("diff", "Compare two traces: the first wrong operation, and whose it is");
+  command->add_option("a", flags->a, "trace")->type_name("A")->required();
+  command->add_option("b", flags->b, "trace")->type_name("B")->required();
+  command
+      ->add_option("-m,--model", flags->model, "the model (default: the one that the traces name)")
+      ->type_name("MODEL");
+  command->add_flag("--all", flags->all, "every operation in the table");
+  command->add_flag("--json", flags->json, "schema assay.diff/1");
+  command->callback([flags, &exit_code] { exit_code = diff(*flags); });
+}

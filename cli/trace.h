@@ -1,0 +1,6 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+/// Registers `assay trace record` and `assay trace show`; on use they set the exit code.
+void add_trace(CLI::App& app, int& exit_code);

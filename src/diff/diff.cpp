@@ -1,0 +1,269 @@
+#include "diff/diff.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <numeric>
+
+#include "trace/bounds.h"
+
+namespace assay::diff {
+
+using reference::Table;
+using trace::Trace;
+
+namespace {
+
+std::vector<int32_t> all_tokens(const Trace& trace) {
+  std::vector<int32_t> tokens;
+  for (const auto& step : trace.steps())
+    tokens.insert(tokens.end(), step.tokens.begin(), step.tokens.end());
+  return tokens;
+}
+
+/// What must be equal before anything is compared.
+Status check_inputs(const Trace& a, const Trace& b) {
+  const auto ta = all_tokens(a), tb = all_tokens(b);
+  if (ta != tb) {
+    const auto at = std::ranges::mismatch(ta, tb).in1 - ta.begin();
+    const auto shown = [](const std::vector<int32_t>& tokens) {
+      const size_t count = std::min<size_t>(tokens.size(), 32);
+      return fmt::format("[{}{}]",
+                         fmt::join(tokens.begin(), tokens.begin() + std::ptrdiff_t(count), ","),
+                         count < tokens.size() ? ",…" : "");
+    };
+    return Error{
+        fmt::format("the tokens differ from index {} on: {} has {} and {} has {}; nothing else "
+                    "can be compared",
+                    at, a.path(), shown(ta), b.path(), shown(tb))};
+  }
+  const std::string ha = a.metadata("model_sha256"), hb = b.metadata("model_sha256");
+  if (!ha.empty() && !hb.empty() && ha != hb)
+    return Error{
+        fmt::format("the weights differ: {} was made with a model of SHA-256 {:.12}… and {} "
+                    "with {:.12}…",
+                    a.path(), ha, b.path(), hb)};
+  return ok();
+}
+
+/// An operation's rows over all steps, by the index of their token.
+Result<std::map<uint64_t, std::vector<double>>> rows_of(const op::Program& program,
+                                                        const Trace& trace,
+                                                        const op::Operation& operation) {
+  std::map<uint64_t, std::vector<double>> rows;
+  uint64_t before = 0;
+  for (uint32_t number = 0; number < trace.steps().size(); ++number) {
+    const auto& step = trace.steps()[number];
+    if (const auto* tensor = trace.find(number, operation.name)) {
+      const auto values = trace.values(*tensor);
+      if (!values) return values.error();
+      const bool selected = program.values[operation.output].selected;
+      for (uint64_t r = 0; r < values->rows; ++r) {
+        const uint64_t token = before + (selected ? step.selected[r] : r);
+        rows[token].assign(values->row(r).begin(), values->row(r).end());
+      }
+    }
+    before += step.tokens.size();
+  }
+  return rows;
+}
+
+using Rows = std::map<uint64_t, std::vector<double>>;
+
+Difference difference(const Rows& a, const Rows& b) {
+  double error = 0, size = 0;
+  Difference out;
+  bool any = false;
+  for (const auto& [token, row] : a) {
+    const auto other = b.find(token);
+    if (other == b.end()) continue;
+    any = true;
+    for (size_t i = 0; i < row.size(); ++i) {
+      const double d = row[i] - other->second[i];
+      error += d * d;
+      size += other->second[i] * other->second[i];
+      out.largest = std::isnan(d) ? d : std::max(out.largest, std::fabs(d));
+    }
+  }
+  if (any) out.relative = error == 0 ? 0 : std::sqrt(error / size);
+  return out;
+}
+
+double log_sum(const std::vector<double>& logits) {
+  const double most = *std::ranges::max_element(logits);
+  double sum = 0;
+  for (const double x : logits) sum += std::exp(x - most);
+  return most + std::log(sum);
+}
+
+/// KL(b ‖ a): what is lost where a's distribution stands for b's.
+double divergence(const std::vector<double>& a, const std::vector<double>& b) {
+  const double la = log_sum(a), lb = log_sum(b);
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += std::exp(b[i] - lb) * ((b[i] - lb) - (a[i] - la));
+  return sum;
+}
+
+/// max|δ| of the centred logits below half the gap between b's two best: a's best is the same.
+bool certified(const std::vector<double>& a, const std::vector<double>& b) {
+  double mean = 0, largest = 0, first = -INFINITY, second = -INFINITY;
+  for (size_t i = 0; i < a.size(); ++i) mean += (a[i] - b[i]) / double(a.size());
+  for (size_t i = 0; i < a.size(); ++i) {
+    largest = std::max(largest, std::fabs(a[i] - b[i] - mean));
+    if (b[i] > first)
+      second = std::exchange(first, b[i]);
+    else if (b[i] > second)
+      second = b[i];
+  }
+  return largest < (first - second) / 2;
+}
+
+LogitsComparison compare_logits(const Rows& a, const Rows& b) {
+  LogitsComparison out;
+  for (const auto& [token, row] : a) {
+    const auto other = b.find(token);
+    if (other == b.end()) continue;
+    const auto best = [](const std::vector<double>& x) {
+      return std::ranges::max_element(x) - x.begin();
+    };
+    const double kl = divergence(row, other->second);
+    ++out.positions;
+    out.top1_equal += best(row) == best(other->second);
+    out.certified += certified(row, other->second);
+    out.kl_mean += kl;
+    out.kl_max = std::isnan(kl) ? kl : std::max(out.kl_max, kl);
+  }
+  if (out.positions) out.kl_mean /= double(out.positions);
+  return out;
+}
+
+/// The earliest failure in execution order of both sides. Sides may cut the prompt differently, so
+/// order is by token, then by operation.
+std::optional<First> earliest(const op::Program& program, const Trace& ta, const Side& a,
+                              const Trace& tb, const Side& b) {
+  if (!a.first && !b.first) return std::nullopt;
+  const auto place = [](const Trace& trace, const Side& side) {
+    uint64_t tokens = 0;
+    for (uint32_t s = 0; s < side.first->first; ++s) tokens += trace.steps()[s].tokens.size();
+    return std::pair<uint64_t, size_t>(tokens, side.first->second);
+  };
+  const bool a_first = a.first && (!b.first || place(ta, a) <= place(tb, b));
+  const Side& side = a_first ? a : b;
+  const size_t index = side.first->second;
+  const op::Operation& operation = program.operations[index];
+  First first{operation.name, operation.layer, side.first->first, side.operations[index].seen,
+              a_first,        !a_first};
+  if (a_first && b.first && b.first->second == index) first.b = true;
+  return first;
+}
+
+std::string engine_of(const Side& side) {
+  return fmt::format("{} ({})", side.engine, side.contract);
+}
+
+void note_contracts(Report& report) {
+  for (const Side* side : {&report.a, &report.b})
+    if (side->found && !side->declared.empty())
+      report.benign.push_back(fmt::format("{} declares the contract {} and computes {}",
+                                          side->engine, side->declared, side->contract));
+  if (report.a.contract != report.b.contract)
+    report.benign.push_back(
+        fmt::format("two contracts: {} and {}: the same model, rounded differently",
+                    report.a.contract, report.b.contract));
+}
+
+/// Where one engine is far less exact than the other, and neither is wrong: the worst first.
+void note_exactness(const op::Program& program, Report& report) {
+  struct Far {
+    std::string name;
+    double a, b;
+    double worse() const { return std::max(a, b); }
+    double ratio() const { return std::max(a / b, b / a); }
+  };
+  std::vector<Far> found;
+  for (size_t i = 0; i < program.operations.size(); ++i) {
+    const Far far{program.operations[i].name, report.a.operations[i].exact_nmse,
+                  report.b.operations[i].exact_nmse};
+    if (far.a > 0 && far.b > 0 && far.ratio() > 4) found.push_back(far);
+  }
+  if (found.empty()) return;
+  std::ranges::sort(found, std::greater{}, &Far::worse);
+  const Side& side = found[0].a > found[0].b ? report.a : report.b;
+  std::string note =
+      fmt::format("{} of {} is {:.0f}x further from exact arithmetic (NMSE {:.1e} against {:.1e})",
+                  found[0].name, side.engine, found[0].ratio(), found[0].worse(),
+                  std::min(found[0].a, found[0].b));
+  for (size_t i = 1; i < std::min<size_t>(found.size(), 4); ++i)
+    note += fmt::format(", {} {:.0f}x", found[i].name, found[i].ratio());
+  if (side.contract == "ggml-cuda")
+    note +=
+        ": its min term multiplies a weight's minimum by the f16 sum of the activations before "
+        "they "
+        "are quantised, not by the sum of their codes";
+  report.benign.push_back(note);
+}
+
+std::string sentence_of(const op::Program& program, const Report& report) {
+  if (report.first) {
+    const First& f = *report.first;
+    const Side& side = f.a ? report.a : report.b;
+    const std::string who = f.a && f.b ? "both engines" : engine_of(side);
+    return fmt::format(
+        "FAIL {} @ step {} token {} row {}: {:.3g} u (limit {:.3g} u), {} of {} "
+        "elements; {} {} wrong; inputs equal",
+        f.operation, f.step, f.seen.token, f.seen.row, f.seen.max_u, f.seen.limit_u,
+        f.seen.failures, f.seen.elements, who, f.a && f.b ? "are" : "is");
+  }
+  if (report.verdict == Verdict::unmeasured)
+    return fmt::format("UNMEASURED: {} of {} operations could not be judged (the first: {})",
+                       report.unmeasured.size(), program.operations.size(),
+                       report.unmeasured.front());
+  return fmt::format(
+      "PASS: every operation of {} and of {} is inside its limits; {} of {} "
+      "operations compared, mean KL {:.2e}",
+      engine_of(report.a), engine_of(report.b), report.compared, program.operations.size(),
+      report.logits.kl_mean);
+}
+
+}  // namespace
+
+Result<Report> compare(const op::Program& program, const Trace& a, const Trace& b) {
+  if (const Status equal = check_inputs(a, b); !equal) return equal.error();
+  Report report;
+  auto side = judge_trace(program, a);
+  if (!side) return side.error();
+  report.a = std::move(*side);
+  side = judge_trace(program, b);
+  if (!side) return side.error();
+  report.b = std::move(*side);
+
+  for (size_t i = 0; i < program.operations.size(); ++i) {
+    const op::Operation& operation = program.operations[i];
+    Difference apart;
+    if (operation.kind != op::Kind::kv_store) {
+      const auto ra = rows_of(program, a, operation), rb = rows_of(program, b, operation);
+      if (!ra) return ra.error();
+      if (!rb) return rb.error();
+      apart = difference(*ra, *rb);
+      if (operation.name == "logits") report.logits = compare_logits(*ra, *rb);
+    }
+    report.differences.push_back(apart);
+    const bool measured = report.a.operations[i].verdict != Verdict::unmeasured &&
+                          report.b.operations[i].verdict != Verdict::unmeasured;
+    report.compared += measured;
+    if (!measured) report.unmeasured.push_back(operation.name);
+  }
+  report.first = earliest(program, a, report.a, b, report.b);
+  report.verdict = report.first                ? Verdict::fail
+                   : report.unmeasured.empty() ? Verdict::pass
+                                               : Verdict::unmeasured;
+  note_contracts(report);
+  note_exactness(program, report);
+  report.sentence = sentence_of(program, report);
+  return report;
+}
+
+}  // namespace assay::diff

@@ -1,0 +1,54 @@
+// Two traces of one prompt: which engine is wrong, where, or that neither is.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "diff/side.h"
+#include "op/program.h"
+#include "trace/trace_file.h"
+
+namespace assay::diff {
+
+/// How far the two engines' outputs of one operation are from each other.
+struct Difference {
+  double relative = -1;  ///< √(Σ(a − b)²/Σ b²) over the rows that both have; negative: no row
+  double largest = 0;    ///< max|a − b|
+};
+
+struct LogitsComparison {
+  uint64_t positions = 0, top1_equal = 0;
+  uint64_t certified = 0;  ///< positions where max|δ|, centred, is below half the gap: no flip
+  double kl_mean = 0, kl_max = 0;
+};
+
+struct First {
+  std::string operation;
+  uint32_t layer = op::none;
+  uint32_t step = 0;
+  Seen seen;
+  bool a = false, b = false;  ///< which side fails there
+};
+
+struct Report {
+  Verdict verdict = Verdict::unmeasured;
+  std::string sentence;
+  Side a, b;
+  std::vector<Difference> differences;  ///< of the program's operations
+  std::optional<First> first;
+  std::vector<std::string> benign;      ///< what differs and is right
+  std::vector<std::string> unmeasured;  ///< operations
+  uint64_t compared = 0;
+  LogitsComparison logits;
+};
+
+/// Errors (exit code 2): other tokens, positions or model hashes; as judge_trace.
+Result<Report> compare(const op::Program& program, const trace::Trace& a, const trace::Trace& b);
+
+/// The fixed shape assay.diff/1.
+std::string to_json(const op::Program& program, const Report& report);
+
+}  // namespace assay::diff

@@ -1,0 +1,78 @@
+// The fixed shape assay.diff/1.
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "diff/diff.h"
+
+namespace assay::diff {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// JSON has no infinity and no NaN: null.
+Json number(double value) {
+  return std::isfinite(value) ? Json(value) : Json(nullptr);
+}
+
+Json engine(const Side& side) {
+  return {{"engine", side.engine}, {"contract", side.contract}, {"found", side.found}};
+}
+
+Json judged(const JudgedOperation& operation) {
+  Json json = {{"verdict", name_of(operation.verdict)},
+               {"max_u", number(operation.seen.max_u)},
+               {"limit_u", number(operation.seen.limit_u)},
+               {"ties", operation.seen.ties}};
+  if (!operation.why.empty()) json["why"] = operation.why;
+  return json;
+}
+
+Json first_of(const std::optional<First>& first) {
+  if (!first) return nullptr;
+  return {{"operation", first->operation},
+          {"layer", first->layer == op::none ? Json(nullptr) : Json(first->layer)},
+          {"step", first->step},
+          {"token", first->seen.token},
+          {"row", first->seen.row},
+          {"side", first->a && first->b ? "both"
+                   : first->a           ? "a"
+                                        : "b"},
+          {"error_u", number(first->seen.max_u)},
+          {"limit_u", number(first->seen.limit_u)},
+          {"count", first->seen.failures},
+          {"of", first->seen.elements}};
+}
+
+}  // namespace
+
+std::string to_json(const op::Program& program, const Report& report) {
+  Json operations = Json::array();
+  for (size_t i = 0; i < program.operations.size(); ++i)
+    operations.push_back({{"name", program.operations[i].name},
+                          {"a", judged(report.a.operations[i])},
+                          {"b", judged(report.b.operations[i])},
+                          {"difference", number(report.differences[i].relative)},
+                          {"percentile", nullptr}});
+  const LogitsComparison& logits = report.logits;
+  const Json json = {
+      {"schema", "assay.diff/1"},
+      {"verdict", name_of(report.verdict)},
+      {"sentence", report.sentence},
+      {"a", engine(report.a)},
+      {"b", engine(report.b)},
+      {"first", first_of(report.first)},
+      {"cause", nullptr},
+      {"benign", report.benign},
+      {"coverage", {{"compared", report.compared}, {"unmeasured", report.unmeasured}}},
+      {"operations", operations},
+      {"logits",
+       {{"positions", logits.positions},
+        {"kl_mean", number(logits.kl_mean)},
+        {"kl_max", number(logits.kl_max)},
+        {"top1_equal", logits.top1_equal},
+        {"certified", logits.certified}}}};
+  return json.dump(2, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace assay::diff

@@ -1,0 +1,68 @@
+// What one operation must give from the very inputs that an engine gave it, in f64, and how far off
+// each element may be under a contract.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "diff/coding.h"
+#include "op/program.h"
+#include "reference/operations.h"
+#include "trace/trace_file.h"
+
+namespace assay::diff {
+
+/// An element passes where |got − want| <= limit·2^-24·scale (+ 2^-72) + slack.
+struct Judged {
+  reference::Table want;
+  reference::Table scale;
+  reference::Table limit;  ///< in u; one value for all where it is (1, 1)
+  reference::Table slack;  ///< what ties could add; empty: none
+
+  double limit_at(uint64_t row, uint64_t column) const {
+    return limit.data.size() == 1 ? limit.data[0] : limit.data[row * limit.width + column];
+  }
+  double slack_at(uint64_t row, uint64_t column) const {
+    return slack.data.empty() ? 0.0 : slack.data[row * slack.width + column];
+  }
+};
+
+/// The arithmetic beside the matmuls.
+struct Arithmetic {
+  bool own = true;             ///< assay/1's tables of cos and sin, its exp: the tighter limits
+  bool f16_attention = false;  ///< queries as f16, sums of values in f16
+  bool f16_scores = false;     ///< and sums of scores
+  bool f16_cache = true;       ///< keys and values are kept as f16
+};
+/// `engine` as the trace names it; `kv` "f16", "f32" or empty: what the contract's engine does.
+Arithmetic arithmetic_of(std::string_view contract, std::string_view engine, std::string_view kv);
+
+/// Caches of one sequence, by layer.
+using Caches = std::vector<reference::Cache>;
+
+/// What an operation reads.
+struct Inputs {
+  std::vector<const reference::Table*> values;  ///< of operation.inputs
+  const trace::TraceStep* step = nullptr;
+  const Caches* caches = nullptr;  ///< attention: with this step's keys and values in them
+};
+
+/// For kv_store, keys and values side by side. `coding` counts for matmul only.
+Judged judge(const op::Program& program, const op::Operation& operation, const Inputs& inputs,
+             const Coding& coding, const Arithmetic& arithmetic);
+
+/// What was seen of one operation in one step.
+struct Seen {
+  uint64_t elements = 0, failures = 0, ties = 0, not_finite = 0;
+  double max_u = 0, limit_u = 0;  ///< of the worst element: the greatest error/limit
+  uint64_t token = 0, row = 0;    ///< where it is
+  double got = 0, want = 0;
+
+  void add(const Seen& other);
+};
+Seen compare(const reference::Table& got, const Judged& judged);
+
+}  // namespace assay::diff

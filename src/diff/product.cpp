@@ -1,0 +1,228 @@
+#include "diff/product.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <thread>
+#include <vector>
+
+#include "kernel/lang.h"
+#include "quant/formats.h"
+#include "trace/bounds.h"
+
+// Wider vectors where the machine has them. Integers are exact, and the float sums are in eight
+// written lanes, so every machine gives the same bits.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_ADDRESS__)
+#define ASSAY_WIDE __attribute__((target_clones("avx2", "default")))
+#else
+#define ASSAY_WIDE
+#endif
+
+namespace assay::diff {
+
+using reference::Table;
+
+void in_parallel(uint64_t count, const std::function<void(uint64_t, uint64_t)>& function) {
+  const uint64_t piece = 16;
+  const unsigned threads = std::max(1u, std::thread::hardware_concurrency());
+  std::atomic<uint64_t> next{0};
+  const auto work = [&] {
+    for (uint64_t at = next.fetch_add(piece); at < count; at = next.fetch_add(piece))
+      function(at, std::min(count, at + piece));
+  };
+  if (threads == 1 || count <= piece) return work();
+  std::vector<std::thread> others;
+  for (unsigned i = 1; i < threads; ++i) others.emplace_back(work);
+  work();
+  for (std::thread& other : others) other.join();
+}
+
+namespace {
+
+/// A row of a block format.
+struct WeightRow {
+  std::vector<int16_t> code;           ///< with the offset taken off, unless it meets the sums
+  std::vector<double> scale, minimum;  ///< of each group
+};
+
+ASSAY_WIDE int32_t dot(const int16_t* a, const int16_t* b, uint32_t n) {
+  int32_t sum = 0;
+  for (uint32_t i = 0; i < n; ++i) sum += int32_t(a[i]) * int32_t(b[i]);
+  return sum;
+}
+
+ASSAY_WIDE int32_t absolute_dot(const int16_t* a, const int16_t* b, uint32_t n) {
+  int32_t sum = 0;
+  for (uint32_t i = 0; i < n; ++i) sum += std::abs(int32_t(a[i]) * int32_t(b[i]));
+  return sum;
+}
+
+/// Σ w·x and Σ |w·x|, in eight lanes.
+ASSAY_WIDE void float_dot(const double* w, const double* x, uint64_t n, double* sum, double* size) {
+  double s[8] = {}, m[8] = {};
+  uint64_t i = 0;
+  for (; i + 8 <= n; i += 8)
+    for (int lane = 0; lane < 8; ++lane) {
+      const double product = w[i + uint64_t(lane)] * x[i + uint64_t(lane)];
+      s[lane] += product;
+      m[lane] += std::fabs(product);
+    }
+  for (; i < n; ++i) {
+    s[0] += w[i] * x[i];
+    m[0] += std::fabs(w[i] * x[i]);
+  }
+  *sum = *size = 0;
+  for (int lane = 0; lane < 8; ++lane) {
+    *sum += s[lane];
+    *size += m[lane];
+  }
+}
+
+double to_f16(double x) {
+  return double(k_f16_to_f32(k_f32_to_f16(float(x))));
+}
+
+/// The distance of f16 numbers of x's magnitude.
+double f16_spacing(double x) {
+  int exponent = 0;
+  std::frexp(x, &exponent);
+  return std::ldexp(1.0, std::max(exponent - 11, -24));
+}
+
+template <class F>
+void read_row(const uint8_t* bytes, uint64_t columns, bool offset_meets_sums, WeightRow& out) {
+  constexpr uint32_t group = F::group_size;
+  out.code.resize(columns);
+  out.scale.resize(columns / group);
+  out.minimum.assign(columns / group, 0.0);
+  const int32_t offset = offset_meets_sums ? 0 : F::code_offset;
+  for (uint64_t first = 0; first < columns; first += F::block_size) {
+    const uint8_t* block = bytes + first / F::block_size * F::block_bytes;
+    for (uint32_t g = 0; g < F::block_size / group; ++g) {
+      const uint64_t at = first / group + g;
+      out.scale[at] = double(F::scale(block, g));
+      if constexpr (F::has_minimum) out.minimum[at] = double(F::minimum(block, g));
+      if (offset_meets_sums) out.minimum[at] -= double(F::code_offset) * out.scale[at];
+    }
+    for (uint32_t i = 0; i < F::block_size; ++i)
+      out.code[first + i] = int16_t(int32_t(F::code(block, i)) - offset);
+  }
+}
+
+struct Cell {
+  double want = 0, magnitude = 0, slack = 0;
+};
+
+/// What the ties of a row of codes could add to a product.
+double slack_of(const WeightRow& w, const CodedRow& x, const Coding& coding, uint32_t group) {
+  double slack = 0;
+  for (const Tie& tie : x.ties)
+    slack += std::fabs(x.scale[tie.column / coding.block]) *
+             (std::fabs(w.scale[tie.column / group] * w.code[tie.column]) +
+              std::fabs(w.minimum[tie.column / group]));
+  // A product that is rounded to f16 can step by a whole ulp of its own.
+  const auto step_of = [&](double factor, double step, double whole) {
+    if (step == 0) return 0.0;
+    return std::fabs(factor) * step + (coding.products_are_f16 ? f16_spacing(factor * whole) : 0.0);
+  };
+  for (uint64_t g = 0; g < w.scale.size(); ++g) {
+    const uint64_t block = g * group / coding.block;
+    const double by_scale = step_of(w.scale[g], x.scale_tie[block], x.scale[block]);
+    if (by_scale != 0)
+      slack += by_scale * std::abs(dot(&w.code[g * group], &x.code[g * group], group));
+    slack += step_of(w.minimum[g], x.sum_tie[g], x.sum[g]);
+  }
+  return slack;
+}
+
+/// One row of weights on one row of codes.
+Cell meet(const WeightRow& w, const CodedRow& x, const Coding& coding, uint32_t group) {
+  Cell cell;
+  const uint64_t groups = w.scale.size();
+  for (uint64_t g = 0; g < groups; ++g) {
+    const uint64_t at = g * group;
+    const double d = x.scale[at / coding.block];
+    double product = w.scale[g] * d, least = w.minimum[g] * x.sum[g];
+    if (coding.products_are_f16) product = to_f16(product), least = to_f16(least);
+    cell.want += product * dot(&w.code[at], &x.code[at], group) + least;
+    cell.magnitude +=
+        std::fabs(product) * absolute_dot(&w.code[at], &x.code[at], group) + std::fabs(least);
+  }
+  if (x.tied) cell.slack = slack_of(w, x, coding, group);
+  return cell;
+}
+
+void multiply_integers(const op::Weight& weight, const Table& x, const Coding& coding,
+                       Product& out) {
+  quant::visit(weight.type, [&]<class F>() {
+    if constexpr (!quant::is_float_format<F>) {
+      std::vector<CodedRow> rows;
+      bool ties = false;
+      for (uint64_t t = 0; t < x.rows; ++t) {
+        rows.push_back(code_row(x.row(t), coding, F::group_size));
+        ties = ties || rows.back().tied;
+      }
+      if (ties) out.slack = Table(x.rows, weight.rows);
+      in_parallel(weight.rows, [&](uint64_t first, uint64_t last) {
+        WeightRow w;
+        for (uint64_t r = first; r < last; ++r) {
+          read_row<F>(weight.row(r).data(), weight.columns, coding.offset_meets_sums, w);
+          for (uint64_t t = 0; t < x.rows; ++t) {
+            const Cell cell = meet(w, rows[t], coding, F::group_size);
+            out.want.row(t)[r] = cell.want;
+            out.magnitude.row(t)[r] = cell.magnitude;
+            if (ties) out.slack.row(t)[r] = cell.slack;
+          }
+        }
+      });
+      out.limit_u = trace::quantised_matmul_limit(weight.columns, trace::chain_steps(weight.type));
+    }
+  });
+}
+
+double rounded(double x, Coding::Kind kind) {
+  if (kind == Coding::Kind::f16) return to_f16(x);
+  if (kind != Coding::Kind::bf16) return x;
+  const uint32_t bits = k_bits(float(x));  // to nearest, ties to even
+  return double(k_float((bits + 0x7FFFu + ((bits >> 16) & 1u)) & 0xFFFF0000u));
+}
+
+void multiply_floats(const op::Weight& weight, const Table& given, const Coding& coding,
+                     Product& out) {
+  Table x = given;
+  for (double& value : x.data) value = rounded(value, coding.kind);
+  in_parallel(weight.rows, [&](uint64_t first, uint64_t last) {
+    for (uint64_t r = first; r < last; ++r) {
+      const std::vector<double> w = reference::decode_row(weight, r);
+      for (uint64_t t = 0; t < x.rows; ++t)
+        float_dot(w.data(), x.row(t).data(), weight.columns, &out.want.row(t)[r],
+                  &out.magnitude.row(t)[r]);
+    }
+  });
+  out.limit_u = trace::float_matmul_limit(weight.columns, false);
+}
+
+}  // namespace
+
+Product multiply(const op::Weight& weight, const op::Weight* bias, const Table& x,
+                 const Coding& coding) {
+  Product out{Table(x.rows, weight.rows), Table(x.rows, weight.rows), {}, 0};
+  if (coding.kind == Coding::Kind::integers)
+    multiply_integers(weight, x, coding, out);
+  else
+    multiply_floats(weight, x, coding, out);
+  if (bias) {
+    const std::vector<double> b = reference::decode_row(*bias, 0);
+    for (uint64_t t = 0; t < x.rows; ++t)
+      for (uint64_t r = 0; r < weight.rows; ++r) {
+        out.want.row(t)[r] += b[r];
+        out.magnitude.row(t)[r] += std::fabs(b[r]);
+      }
+    out.limit_u += 1;
+  }
+  return out;
+}
+
+}  // namespace assay::diff

@@ -1,0 +1,29 @@
+// y = x·Wᵀ + b in f64, with the activations coded as an engine's contract says, and what each
+// element may be off by. Exact integers, many tokens at once, all threads: the judge's fast half.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "diff/coding.h"
+#include "op/program.h"
+#include "reference/operations.h"
+
+namespace assay::diff {
+
+struct Product {
+  reference::Table want;       ///< (tokens, rows)
+  reference::Table magnitude;  ///< what rounding errors are measured against: Σ |part|·|x̂|
+  reference::Table slack;      ///< what ties could add, in absolute terms; empty: no ties
+  double limit_u = 0;
+};
+
+/// x: (tokens, columns) f32 values. With `coding` of floats the decoded weights meet the (rounded)
+/// activations.
+Product multiply(const op::Weight& weight, const op::Weight* bias, const reference::Table& x,
+                 const Coding& coding);
+
+/// Calls function(first, last) on pieces of [0, count), on all of the machine's threads.
+void in_parallel(uint64_t count, const std::function<void(uint64_t, uint64_t)>& function);
+
+}  // namespace assay::diff

@@ -1,0 +1,349 @@
+#include "diff/side.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <functional>
+#include <map>
+
+#include "diff/product.h"
+#include "reference/executor.h"
+#include "trace/bounds.h"
+
+namespace assay::diff {
+
+using reference::Table;
+using trace::Trace;
+
+std::string_view name_of(Verdict verdict) {
+  constexpr std::array<std::string_view, 3> names = {"PASS", "FAIL", "UNMEASURED"};
+  return names[size_t(verdict)];
+}
+
+uint64_t Side::count(Verdict verdict) const {
+  return uint64_t(std::ranges::count(operations, verdict, &JudgedOperation::verdict));
+}
+
+namespace {
+
+/// Walks a trace: what every operation reads, step after step.
+class Walk {
+ public:
+  struct Item {
+    uint32_t step;
+    size_t index;
+    const op::Operation& operation;
+    const Inputs& inputs;
+    const Table* got;          ///< nullptr where the trace doesn't have it
+    const std::string* lacks;  ///< the name of a missing input; nullptr: all there
+  };
+  /// Returns false to stop.
+  using Visit = std::function<bool(const Item&)>;
+
+  Walk(const op::Program& program, const Trace& trace, Arithmetic arithmetic)
+      : program_(program),
+        trace_(trace),
+        arithmetic_(arithmetic),
+        caches_(program.layers),
+        cache_whole_(program.layers, true),
+        last_use_(reference::last_uses(program)) {}
+
+  const Caches& caches() const { return caches_; }
+
+  Status run(const Visit& visit) {
+    for (uint32_t step = 0; step < trace_.steps().size(); ++step) {
+      const auto done = run_step(step, visit);
+      if (!done) return done.error();
+      if (!*done) break;
+    }
+    return ok();
+  }
+
+ private:
+  Result<bool> run_step(uint32_t number, const Visit& visit) {
+    const trace::TraceStep& step = trace_.steps()[number];
+    if (const Status good = check(step, number); !good) return good.error();
+    std::vector<Table> values(program_.values.size());
+    for (size_t i = 0; i < program_.operations.size(); ++i) {
+      const op::Operation& operation = program_.operations[i];
+      Inputs inputs{{}, &step, &caches_};
+      const std::string* lacks = nullptr;
+      for (const uint32_t value : operation.inputs) {
+        inputs.values.push_back(&values[value]);
+        if (values[value].data.empty()) lacks = &program_.values[value].name;
+      }
+      if (operation.kind == op::Kind::kv_store) {
+        const auto stored = read_stored(number, operation, step);
+        if (!stored) return stored.error();
+        if (!stored->data.empty() && !visit({number, i, operation, inputs, &*stored, lacks}))
+          return false;
+        store(operation, inputs, *stored, step, lacks);
+        continue;
+      }
+      static const std::string cache = "the cache";
+      if (operation.kind == op::Kind::attention && !cache_whole_[operation.layer]) lacks = &cache;
+      auto got = read(number, operation, step);
+      if (!got) return got.error();
+      // Copies need no trace: what they give is what they are given.
+      if (got->data.empty() && operation.kind == op::Kind::select_rows && !lacks)
+        *got = judge(program_, operation, inputs, {}, arithmetic_).want;
+      if (!visit({number, i, operation, inputs, got->data.empty() ? nullptr : &*got, lacks}))
+        return false;
+      values[operation.output] = std::move(*got);
+      for (const uint32_t value : operation.inputs)
+        if (last_use_[value] == i) values[value] = {};
+    }
+    return true;
+  }
+
+  Status check(const trace::TraceStep& step, uint32_t number) const {
+    for (const int32_t token : step.tokens)
+      if (uint32_t(token) >= program_.vocabulary)
+        return Error{fmt::format("{}: token {} is beyond the model's vocabulary of {}",
+                                 trace_.path(), token, program_.vocabulary)};
+    for (size_t i = 0; i < step.positions.size(); ++i) {
+      const uint64_t wanted = uint64_t(step.positions[0]) + i;
+      if (step.positions[i] != wanted || (number == 0 && step.positions[0] != 0))
+        return Error{
+            fmt::format("{}: the positions of step {} are not consecutive from the last "
+                        "step's: the cache before them is unknown",
+                        trace_.path(), number)};
+    }
+    return ok();
+  }
+
+  /// The trace's tensor; empty where there is none. Errors: another shape than the program's.
+  Result<Table> read(uint32_t number, const op::Operation& operation,
+                     const trace::TraceStep& step) const {
+    const trace::TraceTensor* tensor = trace_.find(number, operation.name);
+    if (!tensor) return Table();
+    const op::Value& value = program_.values[operation.output];
+    const uint64_t rows = value.selected ? step.selected.size() : step.tokens.size();
+    return shaped(*tensor, rows, value.width);
+  }
+
+  Result<Table> shaped(const trace::TraceTensor& tensor, uint64_t rows, uint64_t width) const {
+    if (tensor.rows != rows || tensor.width != width)
+      return Error{
+          fmt::format("{}: '{}' has the shape ({}, {}); the model and the tokens make it "
+                      "({}, {})",
+                      trace_.path(), tensor.key, tensor.rows, tensor.width, rows, width)};
+    return trace_.values(tensor);
+  }
+
+  /// (tokens, keys and values side by side) as the trace has them in the cache; empty where it has
+  /// not both.
+  Result<Table> read_stored(uint32_t number, const op::Operation& operation,
+                            const trace::TraceStep& step) const {
+    const trace::TraceTensor* keys = trace_.find(number, operation.name + "_k");
+    const trace::TraceTensor* values = trace_.find(number, operation.name + "_v");
+    if (!keys || !values) return Table();
+    const uint64_t key_width = program_.values[operation.inputs[0]].width;
+    const uint64_t value_width = program_.values[operation.inputs[1]].width;
+    const auto k = shaped(*keys, step.tokens.size(), key_width);
+    if (!k) return k.error();
+    const auto v = shaped(*values, step.tokens.size(), value_width);
+    if (!v) return v.error();
+    Table both(k->rows, key_width + value_width);
+    for (uint64_t t = 0; t < both.rows; ++t)
+      std::ranges::copy(v->row(t), std::ranges::copy(k->row(t), both.row(t).begin()).out);
+    return both;
+  }
+
+  /// Fills the cache with what the trace says is in it, else with what its contract keeps.
+  void store(const op::Operation& operation, const Inputs& inputs, const Table& stored,
+             const trace::TraceStep& step, const std::string* lacks) {
+    if (stored.data.empty() && lacks) {
+      cache_whole_[operation.layer] = false;
+      return;
+    }
+    const Table both =
+        stored.data.empty() ? judge(program_, operation, inputs, {}, arithmetic_).want : stored;
+    const uint64_t key_width = program_.values[operation.inputs[0]].width;
+    for (size_t t = 0; t < step.tokens.size(); ++t) {
+      if (step.positions[t] > caches_[operation.layer].keys.size()) {
+        cache_whole_[operation.layer] = false;
+        return;
+      }
+      const auto row = both.row(t);
+      caches_[operation.layer].store(step.positions[t], row.first(key_width),
+                                     row.subspan(key_width));
+    }
+  }
+
+  const op::Program& program_;
+  const Trace& trace_;
+  Arithmetic arithmetic_;
+  Caches caches_;
+  std::vector<bool> cache_whole_;
+  std::vector<size_t> last_use_;
+};
+
+/// Remembers which of a contract's codings fitted a weight type last.
+class Chooser {
+ public:
+  explicit Chooser(std::string contract) : contract_(std::move(contract)) {}
+
+  std::pair<Seen, Coding> look(const op::Program& program, const Walk::Item& item,
+                               const Arithmetic& arithmetic) {
+    if (item.operation.kind != op::Kind::matmul) {
+      const Judged judged = judge(program, item.operation, item.inputs, {}, arithmetic);
+      return {compare(*item.got, judged), {}};
+    }
+    const uint32_t type = program.weights[item.operation.weight].type;
+    const std::vector<Coding> list = codings(contract_, type);
+    size_t& preferred = preferred_[type];
+    std::pair<Seen, Coding> best;
+    for (size_t tried = 0; tried < list.size(); ++tried) {
+      const size_t index = (preferred + tried) % list.size();
+      const Judged judged = judge(program, item.operation, item.inputs, list[index], arithmetic);
+      const Seen seen = compare(*item.got, judged);
+      if (tried == 0 || seen.failures < best.first.failures) best = {seen, list[index]};
+      if (seen.failures > 0) continue;
+      preferred = index;
+      break;
+    }
+    return best;
+  }
+
+ private:
+  std::string contract_;
+  std::map<uint32_t, size_t> preferred_;
+};
+
+double nmse(const Table& got, const Table& exact) {
+  double error = 0, size = 0;
+  for (size_t i = 0; i < got.data.size(); ++i) {
+    error += (got.data[i] - exact.data[i]) * (got.data[i] - exact.data[i]);
+    size += exact.data[i] * exact.data[i];
+  }
+  return error / size;
+}
+
+}  // namespace
+
+/// Copies that a trace doesn't hold are judged where they are read.
+static void settle_copies(const op::Program& program, Side& side) {
+  for (size_t i = 0; i < side.operations.size(); ++i) {
+    JudgedOperation& judged = side.operations[i];
+    const op::Kind kind = program.operations[i].kind;
+    const bool copies = kind == op::Kind::kv_store || kind == op::Kind::select_rows;
+    if (!copies || judged.verdict != Verdict::unmeasured || judged.seen.elements > 0) continue;
+    judged.verdict = Verdict::pass;
+    judged.why = "judged with what reads it";
+  }
+}
+
+std::string find_contract(const op::Program& program, const Trace& trace) {
+  const std::string declared =
+      trace.metadata("contract").substr(0, trace.metadata("contract").find(' '));
+  std::vector<std::string> names;
+  if (std::ranges::find(contracts(), declared) != contracts().end()) names.push_back(declared);
+  for (const std::string_view name : contracts())
+    if (name != declared && name != "exact") names.emplace_back(name);
+  std::map<std::string, uint64_t> passes;
+  std::map<std::string, Chooser> choosers;
+  for (const std::string& name : names) choosers.emplace(name, Chooser(name));
+  Walk walk(program, trace, {});
+  const Status walked = walk.run([&](const Walk::Item& item) {
+    if (item.step > 0 || (item.operation.layer != op::none && item.operation.layer > 1))
+      return false;
+    if (item.operation.kind != op::Kind::matmul || !item.got || item.lacks) return true;
+    for (const std::string& name : names)
+      passes[name] += choosers.at(name).look(program, item, {}).first.failures == 0;
+    return true;
+  });
+  (void)walked;  // what is wrong with the trace, judge_trace says
+  std::string best = names[0];
+  for (const std::string& name : names)
+    if (passes[name] > passes[best]) best = name;
+  return best;
+}
+
+/// "f16" or "f32": as the trace says, else as the keys that it shows in its cache are; "" unknown.
+static std::string cache_type(const Trace& trace) {
+  if (const std::string stated = trace.metadata("kv"); !stated.empty()) return stated;
+  const auto* keys = trace.find(0, "blk.0.kv_k");
+  if (!keys) return "";
+  const auto values = trace.values(*keys);
+  if (!values) return "";
+  const bool halves = std::ranges::all_of(
+      values->data, [](double x) { return x == reference::round_to_f16(x) || std::isnan(x); });
+  return halves ? "f16" : "f32";
+}
+
+Result<Side> judge_trace(const op::Program& program, const Trace& trace) {
+  if (trace.holds_statistics())
+    return Error{fmt::format(
+        "{}: the trace holds statistics, not values: it can be shown, not judged", trace.path())};
+  Side side;
+  side.engine = trace.metadata("engine").empty() ? "unknown engine" : trace.metadata("engine");
+  side.declared = trace.metadata("contract");
+  side.contract = find_contract(program, trace);
+  side.found = side.declared.substr(0, side.declared.find(' ')) != side.contract;
+  side.arithmetic = arithmetic_of(side.contract, side.engine, cache_type(trace));
+  side.operations.resize(program.operations.size());
+  Chooser chooser(side.contract);
+  Walk walk(program, trace, side.arithmetic);
+  const Status walked = walk.run([&](const Walk::Item& item) {
+    JudgedOperation& judged = side.operations[item.index];
+    if (!item.got || item.lacks) {
+      if (judged.verdict == Verdict::pass) judged.verdict = Verdict::unmeasured;
+      judged.why =
+          !item.got ? "not in the trace" : fmt::format("its input {} is missing", *item.lacks);
+      if (item.step > 0) judged.why += fmt::format(" (step {})", item.step);
+      return true;
+    }
+    const auto [seen, coding] = chooser.look(program, item, side.arithmetic);
+    const double before = judged.seen.limit_u > 0 ? judged.seen.max_u / judged.seen.limit_u : -1;
+    judged.seen.add(seen);
+    if (judged.verdict != Verdict::fail && seen.limit_u > 0 && seen.max_u / seen.limit_u > before)
+      judged.step = item.step;
+    if (seen.failures > 0 && judged.verdict != Verdict::fail) {
+      judged.verdict = Verdict::fail;
+      judged.step = item.step;
+    } else if (judged.verdict == Verdict::unmeasured && judged.why.empty()) {
+      judged.verdict = Verdict::pass;
+    }
+    if (seen.failures > 0 && !side.first) side.first = {item.step, item.index};
+    if (item.operation.kind == op::Kind::matmul && item.operation.layer == 0 && item.step == 0) {
+      const op::Weight* bias =
+          item.operation.bias == op::none ? nullptr : &program.weights[item.operation.bias];
+      judged.exact_nmse = nmse(
+          *item.got,
+          multiply(program.weights[item.operation.weight], bias, *item.inputs.values[0], {}).want);
+    }
+    return true;
+  });
+  if (!walked) return walked.error();
+  settle_copies(program, side);
+  return side;
+}
+
+Result<Scene> scene_at(const op::Program& program, const Trace& trace, const Side& side,
+                       uint32_t step, size_t operation) {
+  Scene scene;
+  std::string missing;
+  Chooser chooser(side.contract);
+  Walk walk(program, trace, side.arithmetic);
+  const Status walked = walk.run([&](const Walk::Item& item) {
+    if (item.step != step || item.index != operation) return true;
+    scene.step = step;
+    scene.operation = operation;
+    scene.tokens = *item.inputs.step;
+    for (const Table* value : item.inputs.values) scene.inputs.push_back(*value);
+    if (item.got) scene.output = *item.got;
+    scene.caches = *item.inputs.caches;
+    if (item.lacks) missing = *item.lacks;
+    if (item.got && !item.lacks) scene.coding = chooser.look(program, item, side.arithmetic).second;
+    scene.arithmetic = side.arithmetic;
+    return false;
+  });
+  if (!walked) return walked.error();
+  if (!missing.empty()) return Error{fmt::format("{}: '{}' is missing", trace.path(), missing)};
+  return scene;
+}
+
+}  // namespace assay::diff

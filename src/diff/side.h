@@ -1,0 +1,60 @@
+// One trace, judged: every operation replayed from the engine's own inputs under its own contract.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "diff/judge.h"
+#include "op/program.h"
+#include "trace/trace_file.h"
+
+namespace assay::diff {
+
+enum class Verdict { pass, fail, unmeasured };
+std::string_view name_of(Verdict verdict);
+
+/// An operation over all steps.
+struct JudgedOperation {
+  Verdict verdict = Verdict::unmeasured;
+  Seen seen;
+  std::string why;         ///< unmeasured: what is missing
+  uint32_t step = 0;       ///< of the first failure, else of the worst element
+  double exact_nmse = -1;  ///< matmuls of layer 0: Σ(got − exact)²/Σ exact²; negative: not taken
+};
+
+struct Side {
+  std::string engine, declared, contract;
+  bool found = false;  ///< by trying: the trace declares none, or one that doesn't fit
+  Arithmetic arithmetic;
+  std::vector<JudgedOperation> operations;           ///< in the program's order
+  std::optional<std::pair<uint32_t, size_t>> first;  ///< step and operation of the first failure
+
+  uint64_t count(Verdict verdict) const;
+};
+
+/// The contract under which most matmuls of the first two layers pass; the declared one wins ties.
+std::string find_contract(const op::Program& program, const trace::Trace& trace);
+
+/// Errors: a tensor of a shape that the program doesn't have, a token beyond the vocabulary, a type
+/// without numbers, a trace that holds statistics only.
+Result<Side> judge_trace(const op::Program& program, const trace::Trace& trace);
+
+/// One operation of a trace with what it reads, for another look (diagnosis, a minimal case).
+struct Scene {
+  uint32_t step = 0;
+  size_t operation = 0;
+  trace::TraceStep tokens;
+  std::vector<reference::Table> inputs;
+  reference::Table output;  ///< empty where the trace doesn't have it
+  Caches caches;            ///< as the operation saw them
+  Coding coding;
+  Arithmetic arithmetic;
+};
+/// Replays the trace up to this place. Errors: as judge_trace; an input that is missing.
+Result<Scene> scene_at(const op::Program& program, const trace::Trace& trace, const Side& side,
+                       uint32_t step, size_t operation);
+
+}  // namespace assay::diff

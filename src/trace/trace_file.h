@@ -1,0 +1,71 @@
+// A trace: what an engine computed, step by step, tensor by tensor. docs/trace-format.md says how
+// it is stored.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "reference/operations.h"
+#include "trace/safetensors_file.h"
+
+namespace assay::trace {
+
+struct TraceStep {
+  std::vector<int32_t> tokens;
+  std::vector<uint32_t> positions;
+  std::vector<uint32_t> selected;  ///< indices into tokens whose logits were wanted
+};
+
+/// One operation's output.
+struct TraceTensor {
+  std::string key;   ///< as the file has it
+  std::string name;  ///< canonical: "blk.3.q"
+  uint32_t step = 0;
+  size_t stored = 0;  ///< index into the file's tensors
+  uint64_t rows = 0, width = 0;
+};
+
+class Trace {
+ public:
+  /// Errors, one sentence each: cannot be read; what parse_safetensors refuses; metadata that is
+  /// missing or wrong (tokens, steps, order); a tensor whose shape is no (tokens, width).
+  static Result<Trace> open(const std::string& path);
+  static Result<Trace> parse(std::vector<uint8_t> bytes, const std::string& path);
+
+  const std::string& path() const { return path_; }
+  /// Empty where the file doesn't say.
+  std::string metadata(const std::string& key) const;
+  bool holds_statistics() const { return metadata("content") == "statistics"; }
+
+  const std::vector<TraceStep>& steps() const { return steps_; }
+  const std::vector<TraceTensor>& tensors() const { return tensors_; }  ///< in execution order
+  /// Keys without a canonical name, those apart that are views or parts of an operation.
+  const std::vector<std::string>& unknown() const { return unknown_; }
+  uint64_t parts() const { return parts_; }
+
+  /// nullptr where the trace doesn't have it.
+  const TraceTensor* find(uint32_t step, std::string_view name) const;
+  /// Its values, (rows, width). Errors: a type that holds no numbers.
+  Result<reference::Table> values(const TraceTensor& tensor) const;
+
+ private:
+  Status read_steps();
+  Status read_tensors();
+
+  std::string path_;
+  std::unique_ptr<std::vector<uint8_t>> bytes_;  // stays where it is when the trace moves
+  SafeTensors file_;
+  std::vector<TraceStep> steps_;
+  std::vector<TraceTensor> tensors_;
+  std::vector<std::string> unknown_;
+  uint64_t parts_ = 0;
+  std::vector<std::unordered_map<std::string, size_t>> by_name_;  // of each step
+};
+
+}  // namespace assay::trace
