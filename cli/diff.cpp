@@ -21,6 +21,7 @@ namespace {
 
 struct Flags {
   std::string a, b, model;
+  assay::diff::DiffOptions options;
   bool json = false, all = false;
 };
 
@@ -71,7 +72,10 @@ void print_table(const assay::op::Program& program, const Report& report, bool a
       continue;
     const double apart = report.differences[i].relative;
     fmt::print("{:<22}{:<28}{:<28}{}\n", program.operations[i].name, cell(a), cell(b),
-               apart < 0 ? "-" : fmt::format("{:.2e}", apart));
+               apart < 0 ? "-"
+               : report.percentile[i] < 0
+                   ? fmt::format("{:.2e}", apart)
+                   : fmt::format("{:.2e}  {:3.0f}%", apart, report.percentile[i]));
   }
   fmt::print("\n");
 }
@@ -113,7 +117,7 @@ int diff(const Flags& flags) {
   std::string hash;
   for (const Trace* trace : {&*a, &*b})
     if (const auto same = check_hash(*file, *trace, hash); !same) return report(same.error());
-  const auto found = assay::diff::compare(*program, *a, *b);
+  const auto found = assay::diff::compare(*program, *a, *b, flags.options);
   if (!found) return report(found.error());
   if (flags.json) {
     fmt::print("{}\n", assay::diff::to_json(*program, *found));
@@ -137,6 +141,14 @@ void add_diff(CLI::App& app, int& exit_code) {
   command
       ->add_option("-m,--model", flags->model, "the model (default: the one that the traces name)")
       ->type_name("MODEL");
+  command
+      ->add_option("--runs", flags->options.runs, "correct runs of the noise certificate; 0: none")
+      ->type_name("N")
+      ->check(between(0, 1000))
+      ->capture_default_str();
+  command->add_option("--seed", flags->options.seed, "seed of their ulps")
+      ->type_name("N")
+      ->capture_default_str();
   command->add_flag("--all", flags->all, "every operation in the table");
   command->add_flag("--json", flags->json, "schema assay.diff/1");
   command->callback([flags, &exit_code] { exit_code = diff(*flags); });

@@ -73,13 +73,14 @@ Result<std::map<uint64_t, std::vector<double>>> rows_of(const op::Program& progr
 
 using Rows = std::map<uint64_t, std::vector<double>>;
 
-Difference difference(const Rows& a, const Rows& b) {
+/// Over the tokens below `limit`.
+Difference difference(const Rows& a, const Rows& b, uint64_t limit = UINT64_MAX) {
   double error = 0, size = 0;
   Difference out;
   bool any = false;
   for (const auto& [token, row] : a) {
     const auto other = b.find(token);
-    if (other == b.end()) continue;
+    if (other == b.end() || token >= limit) continue;
     any = true;
     for (size_t i = 0; i < row.size(); ++i) {
       const double d = row[i] - other->second[i];
@@ -90,21 +91,6 @@ Difference difference(const Rows& a, const Rows& b) {
   }
   if (any) out.relative = error == 0 ? 0 : std::sqrt(error / size);
   return out;
-}
-
-double log_sum(const std::vector<double>& logits) {
-  const double most = *std::ranges::max_element(logits);
-  double sum = 0;
-  for (const double x : logits) sum += std::exp(x - most);
-  return most + std::log(sum);
-}
-
-/// KL(b ‖ a): what is lost where a's distribution stands for b's.
-double divergence(const std::vector<double>& a, const std::vector<double>& b) {
-  const double la = log_sum(a), lb = log_sum(b);
-  double sum = 0;
-  for (size_t i = 0; i < a.size(); ++i) sum += std::exp(b[i] - lb) * ((b[i] - lb) - (a[i] - la));
-  return sum;
 }
 
 /// max|δ| of the centred logits below half the gap between b's two best: a's best is the same.
@@ -121,15 +107,15 @@ bool certified(const std::vector<double>& a, const std::vector<double>& b) {
   return largest < (first - second) / 2;
 }
 
-LogitsComparison compare_logits(const Rows& a, const Rows& b) {
+LogitsComparison compare_logits(const Rows& a, const Rows& b, uint64_t limit = UINT64_MAX) {
   LogitsComparison out;
   for (const auto& [token, row] : a) {
     const auto other = b.find(token);
-    if (other == b.end()) continue;
+    if (other == b.end() || token >= limit) continue;
     const auto best = [](const std::vector<double>& x) {
       return std::ranges::max_element(x) - x.begin();
     };
-    const double kl = divergence(row, other->second);
+    const double kl = divergence(row, other->second, log_sum(row), log_sum(other->second));
     ++out.positions;
     out.top1_equal += best(row) == best(other->second);
     out.certified += certified(row, other->second);
@@ -228,9 +214,50 @@ std::string sentence_of(const op::Program& program, const Report& report) {
       report.logits.kl_mean);
 }
 
+/// Differences, logits, coverage and percentile of one operation.
+Status compare_operation(const op::Program& program, const Trace& a, const Trace& b, size_t index,
+                         uint64_t tokens, Report& report) {
+  const op::Operation& operation = program.operations[index];
+  Difference apart;
+  double percentile = -1;
+  if (operation.kind != op::Kind::kv_store) {
+    const auto ra = rows_of(program, a, operation), rb = rows_of(program, b, operation);
+    if (!ra) return ra.error();
+    if (!rb) return rb.error();
+    apart = difference(*ra, *rb);
+    if (!report.noise.relative.empty() && apart.relative >= 0)
+      percentile =
+          Noise::percentile(report.noise.relative[index], difference(*ra, *rb, tokens).relative);
+    if (index + 1 == program.operations.size()) {
+      report.logits = compare_logits(*ra, *rb);
+      report.logits_percentile =
+          Noise::percentile(report.noise.divergence, compare_logits(*ra, *rb, tokens).kl_mean);
+    }
+  }
+  report.differences.push_back(apart);
+  report.percentile.push_back(percentile);
+  const bool measured = report.a.operations[index].verdict != Verdict::unmeasured &&
+                        report.b.operations[index].verdict != Verdict::unmeasured;
+  report.compared += measured;
+  if (!measured) report.unmeasured.push_back(operation.name);
+  return ok();
+}
+
+/// What the place among correct runs says.
+std::string noise_of(const Report& report) {
+  const auto& sorted = report.noise.divergence;
+  if (sorted.empty()) return "";
+  if (report.logits_percentile < 100)
+    return fmt::format("these engines differ as two correct runs do: percentile {:.0f} of {} pairs",
+                       report.logits_percentile, sorted.size());
+  return fmt::format("no pair of {} correct runs lies so far apart (mean KL at most {:.1e})",
+                     report.noise.runs, sorted.back());
+}
+
 }  // namespace
 
-Result<Report> compare(const op::Program& program, const Trace& a, const Trace& b) {
+Result<Report> compare(const op::Program& program, const Trace& a, const Trace& b,
+                       const DiffOptions& options) {
   if (const Status equal = check_inputs(a, b); !equal) return equal.error();
   Report report;
   auto side = judge_trace(program, a);
@@ -240,28 +267,23 @@ Result<Report> compare(const op::Program& program, const Trace& a, const Trace& 
   if (!side) return side.error();
   report.b = std::move(*side);
 
-  for (size_t i = 0; i < program.operations.size(); ++i) {
-    const op::Operation& operation = program.operations[i];
-    Difference apart;
-    if (operation.kind != op::Kind::kv_store) {
-      const auto ra = rows_of(program, a, operation), rb = rows_of(program, b, operation);
-      if (!ra) return ra.error();
-      if (!rb) return rb.error();
-      apart = difference(*ra, *rb);
-      if (operation.name == "logits") report.logits = compare_logits(*ra, *rb);
-    }
-    report.differences.push_back(apart);
-    const bool measured = report.a.operations[i].verdict != Verdict::unmeasured &&
-                          report.b.operations[i].verdict != Verdict::unmeasured;
-    report.compared += measured;
-    if (!measured) report.unmeasured.push_back(operation.name);
-  }
+  std::vector<int32_t> tokens = all_tokens(a);
+  tokens.resize(std::min<size_t>(tokens.size(), options.tokens));
+  const bool measured_both =
+      report.a.count(Verdict::unmeasured) + report.b.count(Verdict::unmeasured) == 0;
+  if (options.runs >= 2 && measured_both)
+    report.noise = correct_runs(program, report.a, report.b, tokens, options.runs, options.seed);
+  for (size_t i = 0; i < program.operations.size(); ++i)
+    if (const Status done = compare_operation(program, a, b, i, tokens.size(), report); !done)
+      return done.error();
   report.first = earliest(program, a, report.a, b, report.b);
   report.verdict = report.first                ? Verdict::fail
                    : report.unmeasured.empty() ? Verdict::pass
                                                : Verdict::unmeasured;
   note_contracts(report);
   note_exactness(program, report);
+  if (const std::string noise = noise_of(report); !noise.empty() && !report.first)
+    report.benign.push_back(noise);
   report.sentence = sentence_of(program, report);
   return report;
 }

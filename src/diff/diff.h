@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "diff/noise.h"
 #include "diff/side.h"
 #include "op/program.h"
 #include "trace/trace_file.h"
@@ -43,10 +44,20 @@ struct Report {
   std::vector<std::string> unmeasured;  ///< operations
   uint64_t compared = 0;
   LogitsComparison logits;
+  Noise noise;
+  std::vector<double> percentile;  ///< of each operation's difference; negative: unknown
+  double logits_percentile = -1;   ///< of the mean KL
+};
+
+struct DiffOptions {
+  uint64_t runs = 16;    ///< of the noise certificate; 0: none
+  uint64_t tokens = 32;  ///< the prompt's beginning that it takes
+  uint64_t seed = 1;
 };
 
 /// Errors (exit code 2): other tokens, positions or model hashes; as judge_trace.
-Result<Report> compare(const op::Program& program, const trace::Trace& a, const trace::Trace& b);
+Result<Report> compare(const op::Program& program, const trace::Trace& a, const trace::Trace& b,
+                       const DiffOptions& options = {});
 
 /// The fixed shape assay.diff/1.
 std::string to_json(const op::Program& program, const Report& report);

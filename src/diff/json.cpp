@@ -49,11 +49,12 @@ Json first_of(const std::optional<First>& first) {
 std::string to_json(const op::Program& program, const Report& report) {
   Json operations = Json::array();
   for (size_t i = 0; i < program.operations.size(); ++i)
-    operations.push_back({{"name", program.operations[i].name},
-                          {"a", judged(report.a.operations[i])},
-                          {"b", judged(report.b.operations[i])},
-                          {"difference", number(report.differences[i].relative)},
-                          {"percentile", nullptr}});
+    operations.push_back(
+        {{"name", program.operations[i].name},
+         {"a", judged(report.a.operations[i])},
+         {"b", judged(report.b.operations[i])},
+         {"difference", number(report.differences[i].relative)},
+         {"percentile", report.percentile[i] < 0 ? Json(nullptr) : Json(report.percentile[i])}});
   const LogitsComparison& logits = report.logits;
   const Json json = {
       {"schema", "assay.diff/1"},
@@ -71,7 +72,10 @@ std::string to_json(const op::Program& program, const Report& report) {
         {"kl_mean", number(logits.kl_mean)},
         {"kl_max", number(logits.kl_max)},
         {"top1_equal", logits.top1_equal},
-        {"certified", logits.certified}}}};
+        {"certified", logits.certified},
+        {"percentile",
+         report.logits_percentile < 0 ? Json(nullptr) : Json(report.logits_percentile)}}},
+      {"noise", {{"runs", report.noise.runs}, {"tokens", report.noise.tokens}}}};
   return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 

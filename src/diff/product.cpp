@@ -24,15 +24,18 @@ namespace assay::diff {
 
 using reference::Table;
 
-void in_parallel(uint64_t count, const std::function<void(uint64_t, uint64_t)>& function) {
-  const uint64_t piece = 16;
+void in_parallel(uint64_t count, const std::function<void(uint64_t, uint64_t)>& function,
+                 uint64_t piece) {
+  thread_local bool inside = false;
   const unsigned threads = std::max(1u, std::thread::hardware_concurrency());
+  if (inside || threads == 1 || count <= piece) return function(0, count);
   std::atomic<uint64_t> next{0};
   const auto work = [&] {
+    inside = true;
     for (uint64_t at = next.fetch_add(piece); at < count; at = next.fetch_add(piece))
       function(at, std::min(count, at + piece));
+    inside = false;
   };
-  if (threads == 1 || count <= piece) return work();
   std::vector<std::thread> others;
   for (unsigned i = 1; i < threads; ++i) others.emplace_back(work);
   work();
@@ -45,18 +48,25 @@ namespace {
 struct WeightRow {
   std::vector<int16_t> code;           ///< with the offset taken off, unless it meets the sums
   std::vector<double> scale, minimum;  ///< of each group
+  std::vector<int16_t> size;           ///< |code|
 };
 
-ASSAY_WIDE int32_t dot(const int16_t* a, const int16_t* b, uint32_t n) {
-  int32_t sum = 0;
-  for (uint32_t i = 0; i < n; ++i) sum += int32_t(a[i]) * int32_t(b[i]);
-  return sum;
+/// out[g] = Σ a·b over each group of N.
+template <uint32_t N>
+inline __attribute__((always_inline)) void group_dots(const int16_t* a, const int16_t* b,
+                                                      uint64_t groups, int32_t* out) {
+  for (uint64_t g = 0; g < groups; ++g) {
+    int32_t sum = 0;
+    for (uint32_t i = 0; i < N; ++i) sum += int32_t(a[g * N + i]) * int32_t(b[g * N + i]);
+    out[g] = sum;
+  }
 }
 
-ASSAY_WIDE int32_t absolute_dot(const int16_t* a, const int16_t* b, uint32_t n) {
-  int32_t sum = 0;
-  for (uint32_t i = 0; i < n; ++i) sum += std::abs(int32_t(a[i]) * int32_t(b[i]));
-  return sum;
+/// `group` is 16 or 32: what all formats have.
+ASSAY_WIDE void dots(const int16_t* a, const int16_t* b, uint32_t group, uint64_t groups,
+                     int32_t* out) {
+  if (group == 32) return group_dots<32>(a, b, groups, out);
+  group_dots<16>(a, b, groups, out);
 }
 
 /// Σ w·x and Σ |w·x|, in eight lanes.
@@ -109,6 +119,8 @@ void read_row(const uint8_t* bytes, uint64_t columns, bool offset_meets_sums, We
     for (uint32_t i = 0; i < F::block_size; ++i)
       out.code[first + i] = int16_t(int32_t(F::code(block, i)) - offset);
   }
+  out.size.resize(columns);
+  for (uint64_t i = 0; i < columns; ++i) out.size[i] = int16_t(std::abs(out.code[i]));
 }
 
 struct Cell {
@@ -116,7 +128,8 @@ struct Cell {
 };
 
 /// What the ties of a row of codes could add to a product.
-double slack_of(const WeightRow& w, const CodedRow& x, const Coding& coding, uint32_t group) {
+double slack_of(const WeightRow& w, const CodedRow& x, const Coding& coding, uint32_t group,
+                std::span<const int32_t> dot) {
   double slack = 0;
   for (const Tie& tie : x.ties)
     slack += std::fabs(x.scale[tie.column / coding.block]) *
@@ -130,48 +143,60 @@ double slack_of(const WeightRow& w, const CodedRow& x, const Coding& coding, uin
   for (uint64_t g = 0; g < w.scale.size(); ++g) {
     const uint64_t block = g * group / coding.block;
     const double by_scale = step_of(w.scale[g], x.scale_tie[block], x.scale[block]);
-    if (by_scale != 0)
-      slack += by_scale * std::abs(dot(&w.code[g * group], &x.code[g * group], group));
+    if (by_scale != 0) slack += by_scale * std::abs(dot[g]);
     slack += step_of(w.minimum[g], x.sum_tie[g], x.sum[g]);
   }
   return slack;
 }
 
-/// One row of weights on one row of codes.
-Cell meet(const WeightRow& w, const CodedRow& x, const Coding& coding, uint32_t group) {
+/// One row of weights on one row of codes; `only`: no magnitude, no slack.
+Cell meet(const WeightRow& w, const CodedRow& x, std::span<const int16_t> size,
+          const Coding& coding, uint32_t group, bool only) {
   Cell cell;
   const uint64_t groups = w.scale.size();
+  thread_local std::vector<int32_t> dot, absolute;
+  dot.resize(groups);
+  dots(w.code.data(), x.code.data(), group, groups, dot.data());
+  if (!only) {
+    absolute.resize(groups);
+    dots(w.size.data(), size.data(), group, groups, absolute.data());
+  }
   for (uint64_t g = 0; g < groups; ++g) {
-    const uint64_t at = g * group;
-    const double d = x.scale[at / coding.block];
+    const double d = x.scale[g * group / coding.block];
     double product = w.scale[g] * d, least = w.minimum[g] * x.sum[g];
     if (coding.products_are_f16) product = to_f16(product), least = to_f16(least);
-    cell.want += product * dot(&w.code[at], &x.code[at], group) + least;
-    cell.magnitude +=
-        std::fabs(product) * absolute_dot(&w.code[at], &x.code[at], group) + std::fabs(least);
+    cell.want += product * dot[g] + least;
+    if (!only) cell.magnitude += std::fabs(product) * absolute[g] + std::fabs(least);
   }
-  if (x.tied) cell.slack = slack_of(w, x, coding, group);
+  if (!only && x.tied) cell.slack = slack_of(w, x, coding, group, dot);
   return cell;
 }
 
-void multiply_integers(const op::Weight& weight, const Table& x, const Coding& coding,
+void multiply_integers(const op::Weight& weight, const Table& x, const Coding& coding, bool only,
                        Product& out) {
   quant::visit(weight.type, [&]<class F>() {
     if constexpr (!quant::is_float_format<F>) {
-      std::vector<CodedRow> rows;
-      bool ties = false;
-      for (uint64_t t = 0; t < x.rows; ++t) {
-        rows.push_back(code_row(x.row(t), coding, F::group_size));
-        ties = ties || rows.back().tied;
-      }
-      if (ties) out.slack = Table(x.rows, weight.rows);
+      std::vector<CodedRow> rows(x.rows);
+      std::vector<std::vector<int16_t>> sizes(x.rows);
+      in_parallel(
+          x.rows,
+          [&](uint64_t first, uint64_t last) {
+            for (uint64_t t = first; t < last; ++t) {
+              rows[t] = code_row(x.row(t), coding, F::group_size);
+              for (const int16_t code : rows[t].code) sizes[t].push_back(int16_t(std::abs(code)));
+            }
+          },
+          4);
+      const bool ties = std::ranges::any_of(rows, &CodedRow::tied);
+      if (ties && !only) out.slack = Table(x.rows, weight.rows);
       in_parallel(weight.rows, [&](uint64_t first, uint64_t last) {
         WeightRow w;
         for (uint64_t r = first; r < last; ++r) {
           read_row<F>(weight.row(r).data(), weight.columns, coding.offset_meets_sums, w);
           for (uint64_t t = 0; t < x.rows; ++t) {
-            const Cell cell = meet(w, rows[t], coding, F::group_size);
+            const Cell cell = meet(w, rows[t], sizes[t], coding, F::group_size, only);
             out.want.row(t)[r] = cell.want;
+            if (only) continue;
             out.magnitude.row(t)[r] = cell.magnitude;
             if (ties) out.slack.row(t)[r] = cell.slack;
           }
@@ -189,40 +214,51 @@ double rounded(double x, Coding::Kind kind) {
   return double(k_float((bits + 0x7FFFu + ((bits >> 16) & 1u)) & 0xFFFF0000u));
 }
 
-void multiply_floats(const op::Weight& weight, const Table& given, const Coding& coding,
+void multiply_floats(const op::Weight& weight, const Table& given, const Coding& coding, bool only,
                      Product& out) {
   Table x = given;
   for (double& value : x.data) value = rounded(value, coding.kind);
   in_parallel(weight.rows, [&](uint64_t first, uint64_t last) {
     for (uint64_t r = first; r < last; ++r) {
       const std::vector<double> w = reference::decode_row(weight, r);
-      for (uint64_t t = 0; t < x.rows; ++t)
-        float_dot(w.data(), x.row(t).data(), weight.columns, &out.want.row(t)[r],
-                  &out.magnitude.row(t)[r]);
+      for (uint64_t t = 0; t < x.rows; ++t) {
+        double size = 0;
+        float_dot(w.data(), x.row(t).data(), weight.columns, &out.want.row(t)[r], &size);
+        if (!only) out.magnitude.row(t)[r] = size;
+      }
     }
   });
   out.limit_u = trace::float_matmul_limit(weight.columns, false);
+}
+
+Product multiply(const op::Weight& weight, const op::Weight* bias, const Table& x,
+                 const Coding& coding, bool only) {
+  Product out{Table(x.rows, weight.rows), only ? Table() : Table(x.rows, weight.rows), {}, 0};
+  if (coding.kind == Coding::Kind::integers)
+    multiply_integers(weight, x, coding, only, out);
+  else
+    multiply_floats(weight, x, coding, only, out);
+  if (!bias) return out;
+  const std::vector<double> b = reference::decode_row(*bias, 0);
+  for (uint64_t t = 0; t < x.rows; ++t)
+    for (uint64_t r = 0; r < weight.rows; ++r) {
+      out.want.row(t)[r] += b[r];
+      if (!only) out.magnitude.row(t)[r] += std::fabs(b[r]);
+    }
+  out.limit_u += 1;
+  return out;
 }
 
 }  // namespace
 
 Product multiply(const op::Weight& weight, const op::Weight* bias, const Table& x,
                  const Coding& coding) {
-  Product out{Table(x.rows, weight.rows), Table(x.rows, weight.rows), {}, 0};
-  if (coding.kind == Coding::Kind::integers)
-    multiply_integers(weight, x, coding, out);
-  else
-    multiply_floats(weight, x, coding, out);
-  if (bias) {
-    const std::vector<double> b = reference::decode_row(*bias, 0);
-    for (uint64_t t = 0; t < x.rows; ++t)
-      for (uint64_t r = 0; r < weight.rows; ++r) {
-        out.want.row(t)[r] += b[r];
-        out.magnitude.row(t)[r] += std::fabs(b[r]);
-      }
-    out.limit_u += 1;
-  }
-  return out;
+  return multiply(weight, bias, x, coding, false);
+}
+
+Table multiply_only(const op::Weight& weight, const op::Weight* bias, const Table& x,
+                    const Coding& coding) {
+  return multiply(weight, bias, x, coding, true).want;
 }
 
 }  // namespace assay::diff

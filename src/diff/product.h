@@ -23,7 +23,13 @@ struct Product {
 Product multiply(const op::Weight& weight, const op::Weight* bias, const reference::Table& x,
                  const Coding& coding);
 
-/// Calls function(first, last) on pieces of [0, count), on all of the machine's threads.
-void in_parallel(uint64_t count, const std::function<void(uint64_t, uint64_t)>& function);
+/// The product alone, without what it may be off by.
+reference::Table multiply_only(const op::Weight& weight, const op::Weight* bias,
+                               const reference::Table& x, const Coding& coding);
+
+/// Calls function(first, last) on pieces of [0, count), on all of the machine's threads. Within
+/// another call it runs in that call's thread.
+void in_parallel(uint64_t count, const std::function<void(uint64_t, uint64_t)>& function,
+                 uint64_t piece = 16);
 
 }  // namespace assay::diff

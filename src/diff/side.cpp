@@ -299,6 +299,7 @@ Result<Side> judge_trace(const op::Program& program, const Trace& trace) {
     const auto [seen, coding] = chooser.look(program, item, side.arithmetic);
     const double before = judged.seen.limit_u > 0 ? judged.seen.max_u / judged.seen.limit_u : -1;
     judged.seen.add(seen);
+    judged.coding = coding;
     if (judged.verdict != Verdict::fail && seen.limit_u > 0 && seen.max_u / seen.limit_u > before)
       judged.step = item.step;
     if (seen.failures > 0 && judged.verdict != Verdict::fail) {

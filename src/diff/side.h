@@ -22,6 +22,7 @@ struct JudgedOperation {
   Seen seen;
   std::string why;         ///< unmeasured: what is missing
   uint32_t step = 0;       ///< of the first failure, else of the worst element
+  Coding coding;           ///< matmul: that which fitted
   double exact_nmse = -1;  ///< matmuls of layer 0: Σ(got − exact)²/Σ exact²; negative: not taken
 };
 

@@ -1,0 +1,225 @@
+#include "diff/noise.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "diff/product.h"
+#include "kernel/lang.h"
+#include "trace/bounds.h"
+
+namespace assay::diff {
+
+using reference::Table;
+
+namespace {
+
+/// Steele, Lea, Flood 2014: SplitMix64.
+uint64_t mix(uint64_t x) {
+  x += 0x9E3779B97F4A7C15u;
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
+  return x ^ (x >> 31);
+}
+
+/// Runs of one contract in lockstep: rows are (runs, tokens).
+class Group {
+ public:
+  Group(const op::Program& program, const Side& side, std::span<const int32_t> tokens,
+        uint64_t runs, uint64_t seed)
+      : program_(program),
+        side_(side),
+        runs_(runs),
+        seed_(seed),
+        values_(program.values.size()),
+        caches_(runs, Caches(program.layers)) {
+    for (size_t t = 0; t < tokens.size(); ++t) {
+      step_.tokens.push_back(tokens[t]);
+      step_.positions.push_back(uint32_t(t));
+      step_.selected.push_back(uint32_t(t));
+    }
+  }
+
+  /// The operation's output, (runs·tokens, width); empty for kv_store.
+  const Table& run(size_t index) {
+    const op::Operation& operation = program_.operations[index];
+    if (operation.kind == op::Kind::kv_store) {
+      for (uint64_t run = 0; run < runs_; ++run) store(operation, run);
+      static const Table nothing;
+      return nothing;
+    }
+    Table& out = values_[operation.output];
+    out = operation.kind == op::Kind::matmul
+              ? multiply_only(
+                    program_.weights[operation.weight],
+                    operation.bias == op::none ? nullptr : &program_.weights[operation.bias],
+                    values_[operation.inputs[0]], side_.operations[index].coding)
+              : by_run(operation);
+    perturb(out, index, operation);
+    return out;
+  }
+  void forget(uint32_t value) { values_[value] = {}; }
+
+ private:
+  uint64_t tokens() const { return step_.tokens.size(); }
+
+  /// The rows of one run.
+  Table part(const Table& all, uint64_t run) const {
+    Table out(tokens(), all.width);
+    std::copy_n(all.data.begin() + std::ptrdiff_t(run * tokens() * all.width), out.data.size(),
+                out.data.begin());
+    return out;
+  }
+
+  Table by_run(const op::Operation& operation) {
+    Table out(runs_ * tokens(), program_.values[operation.output].width);
+    const auto one_run = [&](uint64_t run) {
+      std::vector<Table> parts;
+      for (const uint32_t value : operation.inputs) parts.push_back(part(values_[value], run));
+      Inputs inputs{{}, &step_, &caches_[run]};
+      for (const Table& table : parts) inputs.values.push_back(&table);
+      const Table one = judge(program_, operation, inputs, {}, side_.arithmetic).want;
+      std::ranges::copy(one.data, out.data.begin() + std::ptrdiff_t(run * one.data.size()));
+    };
+    in_parallel(
+        runs_,
+        [&](uint64_t first, uint64_t last) {
+          for (; first < last; ++first) one_run(first);
+        },
+        1);
+    return out;
+  }
+
+  void store(const op::Operation& operation, uint64_t run) {
+    const Table keys = part(values_[operation.inputs[0]], run);
+    const Table values = part(values_[operation.inputs[1]], run);
+    const Inputs inputs{{&keys, &values}, &step_, nullptr};
+    const Table both = judge(program_, operation, inputs, {}, side_.arithmetic).want;
+    for (uint64_t t = 0; t < tokens(); ++t)
+      caches_[run][operation.layer].store(uint32_t(t), both.row(t).first(keys.width),
+                                          both.row(t).subspan(keys.width));
+  }
+
+  /// To f32, and an ulp up or down or neither; attention in f16 as much of f16.
+  void perturb(Table& out, size_t index, const op::Operation& operation) const {
+    if (operation.kind == op::Kind::embed || operation.kind == op::Kind::select_rows) return;
+    const bool halves = operation.kind == op::Kind::attention && side_.arithmetic.f16_attention;
+    const double step = halves ? 0x1p-12 : 0x1p-24;
+    const uint64_t key = mix(seed_ ^ mix(index));
+    for (uint64_t i = 0; i < out.data.size(); ++i) {
+      const double direction = double(mix(key ^ i) % 3) - 1.0;
+      out.data[i] = double(float(out.data[i] * (1.0 + step * direction)));
+    }
+  }
+
+  const op::Program& program_;
+  const Side& side_;
+  const uint64_t runs_, seed_;
+  trace::TraceStep step_;
+  std::vector<Table> values_;
+  std::vector<Caches> caches_;  // of each run
+};
+
+/// Rows (runs, tokens) of one run.
+struct View {
+  std::span<const double> values;
+  std::span<const double> log_sums;
+  uint64_t width;
+};
+
+double relative_of(const View& a, const View& b) {
+  double error = 0, size = 0;
+  for (size_t i = 0; i < a.values.size(); ++i) {
+    error += (a.values[i] - b.values[i]) * (a.values[i] - b.values[i]);
+    size += b.values[i] * b.values[i];
+  }
+  return error == 0 ? 0 : std::sqrt(error / size);
+}
+
+double mean_divergence(const View& a, const View& b) {
+  double sum = 0;
+  for (uint64_t t = 0; t < a.log_sums.size(); ++t)
+    sum += divergence(a.values.subspan(t * a.width, a.width),
+                      b.values.subspan(t * b.width, b.width), a.log_sums[t], b.log_sums[t]);
+  return sum / double(a.log_sums.size());
+}
+
+std::vector<double> log_sums(const Table& rows) {
+  std::vector<double> sums(rows.rows);
+  in_parallel(rows.rows, [&](uint64_t first, uint64_t last) {
+    for (uint64_t t = first; t < last; ++t) sums[t] = log_sum(rows.row(t));
+  });
+  return sums;
+}
+
+/// `distance` of every run of a from every run of b, ascending.
+template <class Distance>
+std::vector<double> pairs(const Table& a, const Table& b, uint64_t runs, uint64_t tokens,
+                          Distance distance) {
+  if (a.data.empty()) return {};
+  const bool logs = std::is_same_v<Distance, double (*)(const View&, const View&)> &&
+                    distance == static_cast<Distance>(mean_divergence);
+  const std::vector<double> la = logs ? log_sums(a) : std::vector<double>(a.rows);
+  const std::vector<double> lb = logs ? log_sums(b) : std::vector<double>(b.rows);
+  const auto view = [&](const Table& all, const std::vector<double>& sums, uint64_t run) {
+    return View{std::span(all.data).subspan(run * tokens * all.width, tokens * all.width),
+                std::span(sums).subspan(run * tokens, tokens), all.width};
+  };
+  std::vector<double> out(runs * runs);
+  in_parallel(runs * runs, [&](uint64_t first, uint64_t last) {
+    for (uint64_t i = first; i < last; ++i)
+      out[i] = distance(view(a, la, i / runs), view(b, lb, i % runs));
+  });
+  std::ranges::sort(out);
+  return out;
+}
+
+}  // namespace
+
+double log_sum(std::span<const double> logits) {
+  const double most = *std::ranges::max_element(logits);
+  double sum = 0;
+  for (const double x : logits) sum += std::exp(x - most);
+  return most + std::log(sum);
+}
+
+double divergence(std::span<const double> a, std::span<const double> b, double log_sum_a,
+                  double log_sum_b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double log_b = b[i] - log_sum_b;
+    if (log_b > -60) sum += std::exp(log_b) * (log_b - (a[i] - log_sum_a));  // e^−60 adds nothing
+  }
+  return sum;
+}
+
+double Noise::percentile(const std::vector<double>& sorted, double distance) {
+  if (sorted.empty()) return -1;
+  const auto nearer = std::ranges::lower_bound(sorted, distance) - sorted.begin();
+  return 100.0 * double(nearer) / double(sorted.size());
+}
+
+Noise correct_runs(const op::Program& program, const Side& a, const Side& b,
+                   std::span<const int32_t> tokens, uint64_t runs, uint64_t seed) {
+  const uint64_t half = runs / 2;
+  Noise noise{2 * half, tokens.size(), {}, {}};
+  Group of_a(program, a, tokens, half, mix(seed)), of_b(program, b, tokens, half, mix(seed + 1));
+  std::vector<size_t> last_use(program.values.size());
+  for (size_t i = 0; i < program.operations.size(); ++i)
+    for (const uint32_t value : program.operations[i].inputs) last_use[value] = i;
+  for (size_t i = 0; i < program.operations.size(); ++i) {
+    const op::Operation& operation = program.operations[i];
+    const Table& ya = of_a.run(i);
+    const Table& yb = of_b.run(i);
+    noise.relative.push_back(pairs(ya, yb, half, tokens.size(), relative_of));
+    if (i + 1 == program.operations.size())
+      noise.divergence = pairs(ya, yb, half, tokens.size(), mean_divergence);
+    for (const uint32_t value : operation.inputs)
+      if (last_use[value] == i) {
+        of_a.forget(value);
+        of_b.forget(value);
+      }
+  }
+  return noise;
+}
+
+}  // namespace assay::diff
