@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "common.h"
+#include "diagnose/diagnose.h"
 #include "diff/diff.h"
 #include "gguf/file.h"
 #include "model/model.h"
@@ -117,8 +118,10 @@ int diff(const Flags& flags) {
   std::string hash;
   for (const Trace* trace : {&*a, &*b})
     if (const auto same = check_hash(*file, *trace, hash); !same) return report(same.error());
-  const auto found = assay::diff::compare(*program, *a, *b, flags.options);
+  auto found = assay::diff::compare(*program, *a, *b, flags.options);
   if (!found) return report(found.error());
+  if (const auto explained = assay::diagnose::explain(*program, *a, *b, *found); !explained)
+    return report(explained.error());
   if (flags.json) {
     fmt::print("{}\n", assay::diff::to_json(*program, *found));
   } else {

@@ -130,19 +130,19 @@ LogitsComparison compare_logits(const Rows& a, const Rows& b, uint64_t limit = U
 /// order is by token, then by operation.
 std::optional<First> earliest(const op::Program& program, const Trace& ta, const Side& a,
                               const Trace& tb, const Side& b) {
-  if (!a.first && !b.first) return std::nullopt;
+  if (a.failures.empty() && b.failures.empty()) return std::nullopt;
   const auto place = [](const Trace& trace, const Side& side) {
     uint64_t tokens = 0;
-    for (uint32_t s = 0; s < side.first->first; ++s) tokens += trace.steps()[s].tokens.size();
-    return std::pair<uint64_t, size_t>(tokens, side.first->second);
+    for (uint32_t s = 0; s < side.failures[0].first; ++s) tokens += trace.steps()[s].tokens.size();
+    return std::pair<uint64_t, size_t>(tokens, side.failures[0].second);
   };
-  const bool a_first = a.first && (!b.first || place(ta, a) <= place(tb, b));
+  const bool a_first = !a.failures.empty() && (b.failures.empty() || place(ta, a) <= place(tb, b));
   const Side& side = a_first ? a : b;
-  const size_t index = side.first->second;
+  const auto [step, index] = side.failures[0];
   const op::Operation& operation = program.operations[index];
-  First first{operation.name, operation.layer, side.first->first, side.operations[index].seen,
+  First first{operation.name, operation.layer, step, side.operations[index].seen,
               a_first,        !a_first};
-  if (a_first && b.first && b.first->second == index) first.b = true;
+  if (a_first && !b.failures.empty() && b.failures[0].second == index) first.b = true;
   return first;
 }
 
@@ -192,6 +192,13 @@ void note_exactness(const op::Program& program, Report& report) {
   report.benign.push_back(note);
 }
 
+std::string cause_of(const Report& report) {
+  if (!report.cause) return "";
+  if (report.cause->id == "unknown") return "; cause unknown";
+  return fmt::format("; cause: {}{}", report.cause->name,
+                     report.cause->evidence.empty() ? "" : " (" + report.cause->evidence + ")");
+}
+
 std::string sentence_of(const op::Program& program, const Report& report) {
   if (report.first) {
     const First& f = *report.first;
@@ -199,9 +206,9 @@ std::string sentence_of(const op::Program& program, const Report& report) {
     const std::string who = f.a && f.b ? "both engines" : engine_of(side);
     return fmt::format(
         "FAIL {} @ step {} token {} row {}: {:.3g} u (limit {:.3g} u), {} of {} "
-        "elements; {} {} wrong; inputs equal",
+        "elements; {} {} wrong; inputs equal{}",
         f.operation, f.step, f.seen.token, f.seen.row, f.seen.max_u, f.seen.limit_u,
-        f.seen.failures, f.seen.elements, who, f.a && f.b ? "are" : "is");
+        f.seen.failures, f.seen.elements, who, f.a && f.b ? "are" : "is", cause_of(report));
   }
   if (report.verdict == Verdict::unmeasured)
     return fmt::format("UNMEASURED: {} of {} operations could not be judged (the first: {})",
@@ -271,21 +278,25 @@ Result<Report> compare(const op::Program& program, const Trace& a, const Trace& 
   tokens.resize(std::min<size_t>(tokens.size(), options.tokens));
   const bool measured_both =
       report.a.count(Verdict::unmeasured) + report.b.count(Verdict::unmeasured) == 0;
-  if (options.runs >= 2 && measured_both)
+  const bool right = report.a.failures.empty() && report.b.failures.empty();
+  if (options.runs >= 2 && measured_both && right)
     report.noise = correct_runs(program, report.a, report.b, tokens, options.runs, options.seed);
   for (size_t i = 0; i < program.operations.size(); ++i)
     if (const Status done = compare_operation(program, a, b, i, tokens.size(), report); !done)
       return done.error();
+  note_contracts(report);
+  note_exactness(program, report);
+  if (const std::string noise = noise_of(report); !noise.empty()) report.benign.push_back(noise);
+  conclude(program, a, b, report);
+  return report;
+}
+
+void conclude(const op::Program& program, const Trace& a, const Trace& b, Report& report) {
   report.first = earliest(program, a, report.a, b, report.b);
   report.verdict = report.first                ? Verdict::fail
                    : report.unmeasured.empty() ? Verdict::pass
                                                : Verdict::unmeasured;
-  note_contracts(report);
-  note_exactness(program, report);
-  if (const std::string noise = noise_of(report); !noise.empty() && !report.first)
-    report.benign.push_back(noise);
   report.sentence = sentence_of(program, report);
-  return report;
 }
 
 }  // namespace assay::diff

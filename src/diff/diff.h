@@ -34,12 +34,21 @@ struct First {
   bool a = false, b = false;  ///< which side fails there
 };
 
+/// Why an operation is wrong (src/diagnose).
+struct Cause {
+  std::string id;        ///< "rope-base"; "unknown"
+  std::string name;      ///< for people
+  std::string evidence;  ///< what was fitted, and how well it reproduces
+  bool benign = false;   ///< differs, and is right
+};
+
 struct Report {
   Verdict verdict = Verdict::unmeasured;
   std::string sentence;
   Side a, b;
   std::vector<Difference> differences;  ///< of the program's operations
   std::optional<First> first;
+  std::optional<Cause> cause;           ///< of the first failure
   std::vector<std::string> benign;      ///< what differs and is right
   std::vector<std::string> unmeasured;  ///< operations
   uint64_t compared = 0;
@@ -58,6 +67,10 @@ struct DiffOptions {
 /// Errors (exit code 2): other tokens, positions or model hashes; as judge_trace.
 Result<Report> compare(const op::Program& program, const trace::Trace& a, const trace::Trace& b,
                        const DiffOptions& options = {});
+
+/// First failure, verdict and sentence from what the sides hold.
+void conclude(const op::Program& program, const trace::Trace& a, const trace::Trace& b,
+              Report& report);
 
 /// The fixed shape assay.diff/1.
 std::string to_json(const op::Program& program, const Report& report);

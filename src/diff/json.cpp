@@ -44,6 +44,11 @@ Json first_of(const std::optional<First>& first) {
           {"of", first->seen.elements}};
 }
 
+Json cause_of(const std::optional<Cause>& cause) {
+  if (!cause) return nullptr;
+  return {{"id", cause->id}, {"name", cause->name}, {"evidence", cause->evidence}};
+}
+
 }  // namespace
 
 std::string to_json(const op::Program& program, const Report& report) {
@@ -63,7 +68,7 @@ std::string to_json(const op::Program& program, const Report& report) {
       {"a", engine(report.a)},
       {"b", engine(report.b)},
       {"first", first_of(report.first)},
-      {"cause", nullptr},
+      {"cause", cause_of(report.cause)},
       {"benign", report.benign},
       {"coverage", {{"compared", report.compared}, {"unmeasured", report.unmeasured}}},
       {"operations", operations},

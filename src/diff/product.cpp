@@ -44,13 +44,6 @@ void in_parallel(uint64_t count, const std::function<void(uint64_t, uint64_t)>& 
 
 namespace {
 
-/// A row of a block format.
-struct WeightRow {
-  std::vector<int16_t> code;           ///< with the offset taken off, unless it meets the sums
-  std::vector<double> scale, minimum;  ///< of each group
-  std::vector<int16_t> size;           ///< |code|
-};
-
 /// out[g] = Σ a·b over each group of N.
 template <uint32_t N>
 inline __attribute__((always_inline)) void group_dots(const int16_t* a, const int16_t* b,
@@ -119,8 +112,6 @@ void read_row(const uint8_t* bytes, uint64_t columns, bool offset_meets_sums, We
     for (uint32_t i = 0; i < F::block_size; ++i)
       out.code[first + i] = int16_t(int32_t(F::code(block, i)) - offset);
   }
-  out.size.resize(columns);
-  for (uint64_t i = 0; i < columns; ++i) out.size[i] = int16_t(std::abs(out.code[i]));
 }
 
 struct Cell {
@@ -150,8 +141,8 @@ double slack_of(const WeightRow& w, const CodedRow& x, const Coding& coding, uin
 }
 
 /// One row of weights on one row of codes; `only`: no magnitude, no slack.
-Cell meet(const WeightRow& w, const CodedRow& x, std::span<const int16_t> size,
-          const Coding& coding, uint32_t group, bool only) {
+Cell meet(const WeightRow& w, std::span<const int16_t> w_size, const CodedRow& x,
+          std::span<const int16_t> x_size, const Coding& coding, uint32_t group, bool only) {
   Cell cell;
   const uint64_t groups = w.scale.size();
   thread_local std::vector<int32_t> dot, absolute;
@@ -159,7 +150,7 @@ Cell meet(const WeightRow& w, const CodedRow& x, std::span<const int16_t> size,
   dots(w.code.data(), x.code.data(), group, groups, dot.data());
   if (!only) {
     absolute.resize(groups);
-    dots(w.size.data(), size.data(), group, groups, absolute.data());
+    dots(w_size.data(), x_size.data(), group, groups, absolute.data());
   }
   for (uint64_t g = 0; g < groups; ++g) {
     const double d = x.scale[g * group / coding.block];
@@ -172,39 +163,52 @@ Cell meet(const WeightRow& w, const CodedRow& x, std::span<const int16_t> size,
   return cell;
 }
 
-void multiply_integers(const op::Weight& weight, const Table& x, const Coding& coding, bool only,
-                       Product& out) {
-  quant::visit(weight.type, [&]<class F>() {
-    if constexpr (!quant::is_float_format<F>) {
-      std::vector<CodedRow> rows(x.rows);
-      std::vector<std::vector<int16_t>> sizes(x.rows);
-      in_parallel(
-          x.rows,
-          [&](uint64_t first, uint64_t last) {
-            for (uint64_t t = first; t < last; ++t) {
-              rows[t] = code_row(x.row(t), coding, F::group_size);
-              for (const int16_t code : rows[t].code) sizes[t].push_back(int16_t(std::abs(code)));
-            }
-          },
-          4);
-      const bool ties = std::ranges::any_of(rows, &CodedRow::tied);
-      if (ties && !only) out.slack = Table(x.rows, weight.rows);
-      in_parallel(weight.rows, [&](uint64_t first, uint64_t last) {
-        WeightRow w;
-        for (uint64_t r = first; r < last; ++r) {
-          read_row<F>(weight.row(r).data(), weight.columns, coding.offset_meets_sums, w);
-          for (uint64_t t = 0; t < x.rows; ++t) {
-            const Cell cell = meet(w, rows[t], sizes[t], coding, F::group_size, only);
-            out.want.row(t)[r] = cell.want;
-            if (only) continue;
-            out.magnitude.row(t)[r] = cell.magnitude;
-            if (ties) out.slack.row(t)[r] = cell.slack;
-          }
+std::vector<int16_t> sizes_of(const std::vector<int16_t>& codes) {
+  std::vector<int16_t> sizes(codes.size());
+  std::ranges::transform(codes, sizes.begin(),
+                         [](int16_t code) { return int16_t(std::abs(code)); });
+  return sizes;
+}
+
+uint32_t group_of(uint32_t type) {
+  uint32_t group = 1;
+  quant::visit(type, [&]<class F>() {
+    if constexpr (!quant::is_float_format<F>) group = F::group_size;
+  });
+  return group;
+}
+
+void multiply_integers(const op::Weight& weight, const RowSource& source, const Table& x,
+                       const Coding& coding, bool only, Product& out) {
+  const uint32_t group = group_of(weight.type);
+  std::vector<CodedRow> rows(x.rows);
+  std::vector<std::vector<int16_t>> sizes(x.rows);
+  in_parallel(
+      x.rows,
+      [&](uint64_t first, uint64_t last) {
+        for (uint64_t t = first; t < last; ++t) {
+          rows[t] = code_row(x.row(t), coding, group);
+          if (!only) sizes[t] = sizes_of(rows[t].code);
         }
-      });
-      out.limit_u = trace::quantised_matmul_limit(weight.columns, trace::chain_steps(weight.type));
+      },
+      4);
+  const bool ties = std::ranges::any_of(rows, &CodedRow::tied);
+  if (ties && !only) out.slack = Table(x.rows, weight.rows);
+  in_parallel(weight.rows, [&](uint64_t first, uint64_t last) {
+    WeightRow w;
+    for (uint64_t r = first; r < last; ++r) {
+      source(r, w);
+      const std::vector<int16_t> w_size = only ? std::vector<int16_t>() : sizes_of(w.code);
+      for (uint64_t t = 0; t < x.rows; ++t) {
+        const Cell cell = meet(w, w_size, rows[t], sizes[t], coding, group, only);
+        out.want.row(t)[r] = cell.want;
+        if (only) continue;
+        out.magnitude.row(t)[r] = cell.magnitude;
+        if (ties) out.slack.row(t)[r] = cell.slack;
+      }
     }
   });
+  out.limit_u = trace::quantised_matmul_limit(weight.columns, trace::chain_steps(weight.type));
 }
 
 double rounded(double x, Coding::Kind kind) {
@@ -231,25 +235,45 @@ void multiply_floats(const op::Weight& weight, const Table& given, const Coding&
   out.limit_u = trace::float_matmul_limit(weight.columns, false);
 }
 
+void add_bias(const op::Weight* bias, Product& out) {
+  if (!bias) return;
+  const std::vector<double> b = reference::decode_row(*bias, 0);
+  for (uint64_t t = 0; t < out.want.rows; ++t)
+    for (uint64_t r = 0; r < out.want.width; ++r) {
+      out.want.row(t)[r] += b[r];
+      if (!out.magnitude.data.empty()) out.magnitude.row(t)[r] += std::fabs(b[r]);
+    }
+  out.limit_u += 1;
+}
+
 Product multiply(const op::Weight& weight, const op::Weight* bias, const Table& x,
                  const Coding& coding, bool only) {
   Product out{Table(x.rows, weight.rows), only ? Table() : Table(x.rows, weight.rows), {}, 0};
+  const auto source = [&](uint64_t r, WeightRow& row) { read_weight_row(weight, r, coding, row); };
   if (coding.kind == Coding::Kind::integers)
-    multiply_integers(weight, x, coding, only, out);
+    multiply_integers(weight, source, x, coding, only, out);
   else
     multiply_floats(weight, x, coding, only, out);
-  if (!bias) return out;
-  const std::vector<double> b = reference::decode_row(*bias, 0);
-  for (uint64_t t = 0; t < x.rows; ++t)
-    for (uint64_t r = 0; r < weight.rows; ++r) {
-      out.want.row(t)[r] += b[r];
-      if (!only) out.magnitude.row(t)[r] += std::fabs(b[r]);
-    }
-  out.limit_u += 1;
+  add_bias(bias, out);
   return out;
 }
 
 }  // namespace
+
+void read_weight_row(const op::Weight& weight, uint64_t r, const Coding& coding, WeightRow& row) {
+  quant::visit(weight.type, [&]<class F>() {
+    if constexpr (!quant::is_float_format<F>)
+      read_row<F>(weight.row(r).data(), weight.columns, coding.offset_meets_sums, row);
+  });
+}
+
+Product multiply_rows(const op::Weight& weight, const RowSource& source, const op::Weight* bias,
+                      const Table& x, const Coding& coding) {
+  Product out{Table(x.rows, weight.rows), Table(x.rows, weight.rows), {}, 0};
+  multiply_integers(weight, source, x, coding, false, out);
+  add_bias(bias, out);
+  return out;
+}
 
 Product multiply(const op::Weight& weight, const op::Weight* bias, const Table& x,
                  const Coding& coding) {

@@ -27,6 +27,18 @@ Product multiply(const op::Weight& weight, const op::Weight* bias, const referen
 reference::Table multiply_only(const op::Weight& weight, const op::Weight* bias,
                                const reference::Table& x, const Coding& coding);
 
+/// A row of a block format, taken apart.
+struct WeightRow {
+  std::vector<int16_t> code;           ///< with the offset taken off, unless it meets the sums
+  std::vector<double> scale, minimum;  ///< of each group
+};
+/// Row r as the format and the coding have it.
+void read_weight_row(const op::Weight& weight, uint64_t r, const Coding& coding, WeightRow& row);
+using RowSource = std::function<void(uint64_t r, WeightRow& row)>;
+/// As `multiply` with integers, with the rows that `source` gives: for what-if.
+Product multiply_rows(const op::Weight& weight, const RowSource& source, const op::Weight* bias,
+                      const reference::Table& x, const Coding& coding);
+
 /// Calls function(first, last) on pieces of [0, count), on all of the machine's threads. Within
 /// another call it runs in that call's thread.
 void in_parallel(uint64_t count, const std::function<void(uint64_t, uint64_t)>& function,

@@ -308,7 +308,7 @@ Result<Side> judge_trace(const op::Program& program, const Trace& trace) {
     } else if (judged.verdict == Verdict::unmeasured && judged.why.empty()) {
       judged.verdict = Verdict::pass;
     }
-    if (seen.failures > 0 && !side.first) side.first = {item.step, item.index};
+    if (seen.failures > 0) side.failures.emplace_back(item.step, item.index);
     if (item.operation.kind == op::Kind::matmul && item.operation.layer == 0 && item.step == 0) {
       const op::Weight* bias =
           item.operation.bias == op::none ? nullptr : &program.weights[item.operation.bias];

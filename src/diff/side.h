@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -30,8 +30,8 @@ struct Side {
   std::string engine, declared, contract;
   bool found = false;  ///< by trying: the trace declares none, or one that doesn't fit
   Arithmetic arithmetic;
-  std::vector<JudgedOperation> operations;           ///< in the program's order
-  std::optional<std::pair<uint32_t, size_t>> first;  ///< step and operation of the first failure
+  std::vector<JudgedOperation> operations;            ///< in the program's order
+  std::vector<std::pair<uint32_t, size_t>> failures;  ///< step and operation, in execution order
 
   uint64_t count(Verdict verdict) const;
 };

@@ -13,10 +13,11 @@ using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-Report diffed(const Result<trace::Trace>& a, const Result<trace::Trace>& b) {
+Report diffed(const Result<trace::Trace>& a, const Result<trace::Trace>& b,
+              const DiffOptions& options = {.runs = 0}) {
   if (!a) throw std::runtime_error(a.error().message);
   if (!b) throw std::runtime_error(b.error().message);
-  auto report = compare(kjv_program(), *a, *b);
+  auto report = compare(kjv_program(), *a, *b, options);
   if (!report) throw std::runtime_error(report.error().message);
   return std::move(*report);
 }
@@ -24,7 +25,7 @@ Report diffed(const Result<trace::Trace>& a, const Result<trace::Trace>& b) {
 std::string refusal(const Result<trace::Trace>& a, const Result<trace::Trace>& b) {
   if (!a) return a.error().message;
   if (!b) return b.error().message;
-  const auto report = compare(kjv_program(), *a, *b);
+  const auto report = compare(kjv_program(), *a, *b, {.runs = 0});
   return report ? "not refused: " + report->sentence : report.error().message;
 }
 
@@ -32,7 +33,7 @@ TEST(Diff, OurTraceAgainstLlamaCppsInEveryFormat) {
   for (const char* name : {"kjv_8_flash.safetensors", "kjv_8_noflash.safetensors"}) {
     const auto theirs = trace::Trace::open(data / "traces" / name);
     ASSERT_TRUE(theirs) << theirs.error().message;
-    const Report report = diffed(theirs, record({.tokens = theirs->steps()[0].tokens}));
+    const Report report = diffed(theirs, record({.tokens = theirs->steps()[0].tokens}), {});
     EXPECT_EQ(report.verdict, Verdict::pass) << report.sentence;
     EXPECT_EQ(report.a.contract, "ggml-cpu");
     EXPECT_EQ(report.b.contract, "assay/1");
@@ -41,6 +42,10 @@ TEST(Diff, OurTraceAgainstLlamaCppsInEveryFormat) {
     EXPECT_THAT(report.benign, Contains(HasSubstr("two contracts: ggml-cpu and assay/1")));
     EXPECT_LT(report.logits.kl_mean, 2e-2);
     EXPECT_EQ(report.logits.positions, 8u);
+    EXPECT_EQ(report.noise.runs, 16u);
+    EXPECT_EQ(report.noise.divergence.size(), 64u);
+    // Two correct engines: they lie among correct runs, not beyond all of them.
+    EXPECT_LT(report.logits_percentile, 100.0);
   }
 }
 

@@ -36,7 +36,7 @@ inline run::Session open_kjv(const std::string& device = "cpu", op::ExecutorOpti
   run::SessionOptions options;
   options.device = device;
   options.executor = std::move(executor);
-  options.executor.threads = 1;
+  if (options.executor.threads == 0) options.executor.threads = 1;
   auto session = run::Session::open(data / "kjv" / "kjv.gguf", options);
   if (!session) throw std::runtime_error(session.error().message);
   return std::move(*session);

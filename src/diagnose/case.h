@@ -1,0 +1,75 @@
+// A failing operation with all that a hypothesis may look at, and the contest of hypotheses.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "diff/diff.h"
+#include "diff/judge.h"
+#include "diff/side.h"
+#include "op/program.h"
+#include "trace/trace_file.h"
+
+namespace assay::diagnose {
+
+using diff::Cause;
+
+/// What the engine was given and gave, and what it should have given.
+struct Case {
+  const op::Program& program;
+  const op::Operation& operation;
+  const trace::Trace& trace;
+  const diff::Side& side;
+  diff::Scene scene;
+  diff::Judged usual;
+  diff::Seen seen;  ///< the output against `usual`
+
+  const reference::Table& got() const { return scene.output; }
+  const reference::Table& input(size_t i) const { return scene.inputs[i]; }
+  uint64_t tokens() const { return scene.tokens.tokens.size(); }
+  const std::vector<uint32_t>& positions() const { return scene.tokens.positions; }
+  bool fails(uint64_t row, uint64_t column) const;
+  /// Another tensor of the same step; empty where the trace doesn't have it.
+  reference::Table tensor(std::string_view name) const;
+};
+
+/// Keeps the hypothesis that reproduces most of what the engine gave.
+class Contest {
+ public:
+  explicit Contest(const Case& the) : case_(the) {}
+
+  /// `judged` is the operation with one thing altered. It counts where it explains all elements
+  /// that failed (of more than 200: all but one in 200), and it wins where it explains more than
+  /// those before it.
+  bool offer(Cause cause, const diff::Judged& judged);
+  /// The same with another `want` in the usual limits.
+  bool offer(Cause cause, reference::Table want);
+  /// Another name for what won, where more is known of it.
+  void rename(Cause cause);
+  /// A pattern that needs no altered arithmetic; loses against any that was reproduced.
+  void note(Cause cause);
+
+  Cause result() const;
+  bool decided() const { return best_.has_value(); }
+
+ private:
+  const Case& case_;
+  std::optional<Cause> best_, noted_;
+  uint64_t failures_ = UINT64_MAX;
+};
+
+// One function a kind of operation; each offers its hypotheses.
+void try_matmul(const Case& the, Contest& contest);
+void try_rope(const Case& the, Contest& contest);
+void try_attention(const Case& the, Contest& contest);
+void try_norm(const Case& the, Contest& contest);
+void try_activation(const Case& the, Contest& contest);
+void try_add(const Case& the, Contest& contest);
+void try_embed(const Case& the, Contest& contest);
+/// Clipped, kept as f16, a constant factor: of any operation.
+void try_general(const Case& the, Contest& contest);
+
+}  // namespace assay::diagnose

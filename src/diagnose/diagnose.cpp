@@ -1,0 +1,133 @@
+#include "diagnose/diagnose.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "trace/bounds.h"
+
+namespace assay::diagnose {
+
+using diff::Judged;
+using diff::Seen;
+using reference::Table;
+
+bool Case::fails(uint64_t row, uint64_t column) const {
+  const double error = std::fabs(got().row(row)[column] - usual.want.row(row)[column]);
+  return !(error <= usual.limit_at(row, column) * trace::unit * usual.scale.row(row)[column] +
+                        trace::absolute_floor + usual.slack_at(row, column));
+}
+
+Table Case::tensor(std::string_view name) const {
+  const trace::TraceTensor* found = trace.find(scene.step, name);
+  if (!found) return {};
+  auto values = trace.values(*found);
+  return values ? std::move(*values) : Table();
+}
+
+bool Contest::offer(Cause cause, const Judged& judged) {
+  const Seen seen = diff::compare(case_.got(), judged);
+  const uint64_t allowed = case_.seen.failures / 200;
+  if (seen.failures > allowed || seen.failures >= failures_) return false;
+  failures_ = seen.failures;
+  cause.evidence += fmt::format(
+      "{}reproduces {} of {} elements that failed", cause.evidence.empty() ? "" : "; ",
+      case_.seen.failures - std::min(case_.seen.failures, seen.failures), case_.seen.failures);
+  best_ = std::move(cause);
+  return true;
+}
+
+bool Contest::offer(Cause cause, Table want) {
+  Judged judged = case_.usual;
+  // Limits are of the new result where they were of the old one's size.
+  for (uint64_t i = 0; i < want.data.size(); ++i)
+    judged.scale.data[i] = std::max(judged.scale.data[i], std::fabs(want.data[i]));
+  judged.want = std::move(want);
+  return offer(std::move(cause), judged);
+}
+
+void Contest::rename(Cause cause) {
+  if (best_) {
+    cause.evidence += "; " + best_->evidence;
+    best_ = std::move(cause);
+  }
+}
+
+void Contest::note(Cause cause) {
+  if (!noted_) noted_ = std::move(cause);
+}
+
+Cause Contest::result() const {
+  if (best_) return *best_;
+  if (noted_) return *noted_;
+  return {"unknown", "cause unknown", "no hypothesis reproduces the engine's values"};
+}
+
+namespace {
+
+void try_kind(const Case& the, Contest& contest) {
+  switch (the.operation.kind) {
+    case op::Kind::matmul:
+      return try_matmul(the, contest);
+    case op::Kind::rope:
+      return try_rope(the, contest);
+    case op::Kind::attention:
+      return try_attention(the, contest);
+    case op::Kind::rms_norm:
+      return try_norm(the, contest);
+    case op::Kind::swiglu:
+      return try_activation(the, contest);
+    case op::Kind::add:
+      return try_add(the, contest);
+    case op::Kind::embed:
+      return try_embed(the, contest);
+    case op::Kind::kv_store:
+    case op::Kind::scale:
+    case op::Kind::select_rows:
+      return;
+  }
+}
+
+}  // namespace
+
+Result<Cause> diagnose(const op::Program& program, const trace::Trace& trace,
+                       const diff::Side& side, uint32_t step, size_t operation) {
+  auto scene = diff::scene_at(program, trace, side, step, operation);
+  if (!scene) return scene.error();
+  Case the{program, program.operations[operation], trace, side, std::move(*scene), {}, {}};
+  diff::Inputs inputs{{}, &the.scene.tokens, &the.scene.caches};
+  for (const Table& value : the.scene.inputs) inputs.values.push_back(&value);
+  the.usual = diff::judge(program, the.operation, inputs, the.scene.coding, the.scene.arithmetic);
+  the.seen = diff::compare(the.got(), the.usual);
+  Contest contest(the);
+  try_kind(the, contest);
+  if (!contest.decided()) try_general(the, contest);
+  return contest.result();
+}
+
+Status explain(const op::Program& program, const trace::Trace& a, const trace::Trace& b,
+               diff::Report& report) {
+  while (report.first) {
+    const bool of_a = report.first->a;
+    diff::Side& side = of_a ? report.a : report.b;
+    const auto [step, index] = side.failures.front();
+    auto cause = diagnose(program, of_a ? a : b, side, step, index);
+    if (!cause) return cause.error();
+    if (!cause->benign) {
+      report.cause = std::move(*cause);
+      diff::conclude(program, a, b, report);
+      return ok();
+    }
+    report.benign.push_back(fmt::format("{} of {}: {} ({})", program.operations[index].name,
+                                        side.engine, cause->name, cause->evidence));
+    side.failures.erase(side.failures.begin());
+    const bool more = std::ranges::any_of(
+        side.failures, [&, at = index](const auto& f) { return f.second == at; });
+    if (!more) side.operations[index].verdict = diff::Verdict::pass;
+    diff::conclude(program, a, b, report);
+  }
+  return ok();
+}
+
+}  // namespace assay::diagnose

@@ -1,0 +1,396 @@
+// Matrix products: rows 2 to 10 of the catalogue.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+
+#include "diagnose/case.h"
+#include "diff/product.h"
+#include "kernel/lang.h"
+#include "quant/formats.h"
+
+namespace assay::diagnose {
+
+using diff::Judged;
+using diff::Product;
+using diff::WeightRow;
+using reference::Table;
+
+namespace {
+
+const op::Weight& weight_of(const Case& the) {
+  return the.program.weights[the.operation.weight];
+}
+const op::Weight* bias_of(const Case& the) {
+  return the.operation.bias == op::none ? nullptr : &the.program.weights[the.operation.bias];
+}
+
+Judged judged(Product product) {
+  Table limit(1, 1);
+  limit.data[0] = product.limit_u;
+  return {std::move(product.want), std::move(product.magnitude), std::move(limit),
+          std::move(product.slack)};
+}
+
+void offer_weight(const Case& the, Contest& contest, Cause cause, const op::Weight& weight) {
+  contest.offer(std::move(cause),
+                judged(diff::multiply(weight, bias_of(the), the.input(0), the.scene.coding)));
+}
+
+/// The same tensor from other bytes.
+struct Bytes {
+  op::Weight weight;
+  std::vector<uint8_t> owned;
+};
+
+Bytes late(const op::Weight& weight, uint64_t bytes) {
+  Bytes out{weight, std::vector<uint8_t>(weight.data.size(), 0)};
+  std::memcpy(out.owned.data(), weight.data.data() + bytes, weight.data.size() - bytes);
+  out.weight.data = out.owned;
+  return out;
+}
+
+/// Rows of each head in the other pairing's order.
+Bytes repaired(const op::Weight& weight, uint32_t head_dim, bool to_neighbours) {
+  Bytes out{weight, {}};
+  for (uint64_t r = 0; r < weight.rows; ++r) {
+    const uint64_t head = r / head_dim * head_dim, lane = r % head_dim, half = head_dim / 2;
+    const uint64_t source =
+        to_neighbours ? lane / 2 + lane % 2 * half : lane % half * 2 + lane / half;
+    const auto row = weight.row(head + source);
+    out.owned.insert(out.owned.end(), row.begin(), row.end());
+  }
+  out.weight.data = out.owned;
+  return out;
+}
+
+void try_bytes(const Case& the, Contest& contest) {
+  const op::Weight& weight = weight_of(the);
+  const auto info = quant::info(weight.type);
+  for (uint64_t n = 1; n <= 4; ++n) {
+    if (n < weight.rows) {
+      const Bytes moved = late(weight, n * weight.row_bytes());
+      offer_weight(the, contest,
+                   {"weight-row-shift", "the tensor is read some rows late",
+                    fmt::format("{} row{}", n, n == 1 ? "" : "s")},
+                   moved.weight);
+    }
+    if (n * info.block_bytes < weight.data.size()) {
+      const Bytes moved = late(weight, n * info.block_bytes);
+      offer_weight(the, contest,
+                   {"weight-block-shift", "the tensor is read some blocks late",
+                    fmt::format("{} block{}", n, n == 1 ? "" : "s")},
+                   moved.weight);
+    }
+  }
+  const uint32_t head_dim = the.program.attention.key_dim;
+  if (weight.rows % head_dim == 0)
+    for (const bool to_neighbours : {true, false})
+      offer_weight(the, contest,
+                   {"weight-permuted", "the rows of each head are in the other order",
+                    to_neighbours ? "halves read as neighbours" : "neighbours read as halves"},
+                   repaired(weight, head_dim, to_neighbours).weight);
+  // Another format with blocks of the same size.
+  for (const uint32_t id : {0u, 1u, 30u, 2u, 3u, 6u, 7u, 8u, 10u, 11u, 12u, 13u, 14u, 20u}) {
+    const auto other = quant::info(id);
+    if (id == weight.type || other.block_bytes != info.block_bytes ||
+        other.block_size != info.block_size)
+      continue;
+    op::Weight read = weight;
+    read.type = id;
+    const auto codings = diff::codings(the.side.contract, id);
+    contest.offer({"weight-type", "the tensor is read as another format", std::string(other.name)},
+                  judged(diff::multiply(read, bias_of(the), the.input(0), codings[0])));
+  }
+  // Another tensor of this shape.
+  for (const op::Weight& other : the.program.weights) {
+    if (&other == &weight || other.rows != weight.rows || other.columns != weight.columns) continue;
+    if (contest.decided()) break;
+    const bool tied = the.operation.name == "logits";
+    const auto codings = diff::codings(the.side.contract, other.type);
+    contest.offer(
+        {tied ? "weight-tied-head" : "weight-other",
+         tied ? "the head is another matrix" : "the product is with another tensor", other.name},
+        judged(diff::multiply(other, bias_of(the), the.input(0), codings[0])));
+  }
+}
+
+/// Element (r, c) from where it would lie in a tensor of (columns, rows): plain numbers, times the
+/// activations as they are coded.
+void try_transposed(const Case& the, Contest& contest) {
+  const op::Weight& weight = weight_of(the);
+  std::vector<float> values(weight.rows * weight.columns);
+  quant::decode_row(weight.type, weight.data, values);
+  std::vector<float> turned(values.size());
+  for (uint64_t r = 0; r < weight.rows; ++r)
+    for (uint64_t c = 0; c < weight.columns; ++c)
+      turned[r * weight.columns + c] = values[c * weight.rows + r];
+  op::Weight plain = weight;
+  plain.type = quant::F32::id;
+  plain.data = {reinterpret_cast<const uint8_t*>(turned.data()), turned.size() * sizeof(float)};
+  Table x = the.input(0);
+  if (the.scene.coding.kind == diff::Coding::Kind::integers)
+    for (uint64_t t = 0; t < x.rows; ++t) {
+      const auto row = diff::code_row(x.row(t), the.scene.coding, 32);
+      for (uint64_t c = 0; c < x.width; ++c)
+        x.row(t)[c] = row.scale[c / the.scene.coding.block] * row.code[c];
+    }
+  contest.offer({"weight-transposed", "the tensor is read as its transpose", ""},
+                judged(diff::multiply(plain, bias_of(the), x, {})));
+}
+
+// --- how a block is taken apart: rows 3 to 7 ---
+
+using Change = std::function<void(const uint8_t* block, uint64_t first_column, WeightRow& row)>;
+
+void offer_change(const Case& the, Contest& contest, Cause cause, const Change& change) {
+  const op::Weight& weight = weight_of(the);
+  const auto info = quant::info(weight.type);
+  const auto source = [&](uint64_t r, WeightRow& row) {
+    diff::read_weight_row(weight, r, the.scene.coding, row);
+    const uint8_t* bytes = weight.row(r).data();
+    for (uint64_t b = 0; b * info.block_size < weight.columns; ++b)
+      change(bytes + b * info.block_bytes, b * info.block_size, row);
+  };
+  contest.offer(std::move(cause), judged(diff::multiply_rows(weight, source, bias_of(the),
+                                                             the.input(0), the.scene.coding)));
+}
+
+/// Codes of a block in another order: out[i] = in[place(i)].
+template <class Place>
+Change reordered(uint32_t block_size, Place place) {
+  return [=](const uint8_t*, uint64_t first, WeightRow& row) {
+    std::vector<int16_t> before(row.code.begin() + std::ptrdiff_t(first),
+                                row.code.begin() + std::ptrdiff_t(first + block_size));
+    for (uint32_t i = 0; i < block_size; ++i) row.code[first + i] = before[place(i)];
+  };
+}
+
+template <class F>
+void try_orders(const Case& the, Contest& contest) {
+  if constexpr (F::code_bits == 4 || F::id == quant::IQ4_NL::id) {
+    constexpr uint32_t half = F::block_size == 32 ? 16 : 32;
+    offer_change(the, contest, {"nibbles-swapped", "low and high nibbles are exchanged", ""},
+                 reordered(F::block_size, [](uint32_t i) { return i ^ half; }));
+    offer_change(
+        the, contest,
+        {"nibbles-interleaved", "nibbles are read as neighbours", "byte j as weights 2j, 2j + 1"},
+        reordered(F::block_size, [](uint32_t i) {
+          return i / (2 * half) * 2 * half + i % 2 * half + i % (2 * half) / 2;
+        }));
+  }
+  if constexpr (F::id == quant::Q6_K::id) {
+    // Quarters of 32 within each half: every order of the four.
+    std::array<uint32_t, 4> order = {0, 1, 2, 3};
+    while (std::ranges::next_permutation(order).found)
+      offer_change(the, contest,
+                   {"q6k-order", "Q6_K's quarters are in another order",
+                    fmt::format("{} {} {} {}", order[0], order[1], order[2], order[3])},
+                   reordered(256, [=](uint32_t i) {
+                     return i / 128 * 128 + order[i % 128 / 32] * 32 + i % 32;
+                   }));
+  }
+}
+
+/// Calls each(group index in the row, group in the block) for a block's groups.
+template <class F, class Each>
+void groups_of(uint64_t first, Each each) {
+  for (uint32_t g = 0; g < F::block_size / F::group_size; ++g) each(first / F::group_size + g, g);
+}
+
+double as_bf16(uint16_t bits) {
+  return double(k_float(uint32_t(bits) << 16));
+}
+
+template <class F>
+void try_minimums(const Case& the, Contest& contest) {
+  if constexpr (F::has_minimum) {
+    offer_change(the, contest, {"minimum-ignored", "the blocks' minimum is left out", ""},
+                 [](const uint8_t*, uint64_t first, WeightRow& row) {
+                   groups_of<F>(first, [&](uint64_t at, uint32_t) { row.minimum[at] = 0; });
+                 });
+    offer_change(the, contest, {"minimum-sign", "the blocks' minimum has the wrong sign", ""},
+                 [](const uint8_t*, uint64_t first, WeightRow& row) {
+                   groups_of<F>(first, [&](uint64_t at, uint32_t) { row.minimum[at] *= -1; });
+                 });
+  }
+}
+
+template <class F>
+void try_scales(const Case& the, Contest& contest) {
+  constexpr bool nested = F::block_size > F::group_size;
+  offer_change(the, contest, {"scale-bf16", "f16 scales are read as bf16", ""},
+               [](const uint8_t* block, uint64_t first, WeightRow& row) {
+                 const double d = double(k_f16_to_f32(F::scale_bits(block)));
+                 const double ratio = d != 0 ? as_bf16(F::scale_bits(block)) / d : 0;
+                 double least = 0;
+                 if constexpr (F::has_minimum) {
+                   const double m = double(k_f16_to_f32(F::minimum_bits(block)));
+                   least = m != 0 ? as_bf16(F::minimum_bits(block)) / m : 0;
+                 }
+                 groups_of<F>(first, [&](uint64_t at, uint32_t) {
+                   row.scale[at] *= ratio;
+                   row.minimum[at] *= least;
+                 });
+               });
+  if constexpr (nested) {
+    offer_change(
+        the, contest,
+        {"scale-stuck", "the scale map is right in the first group only", "its scale for all"},
+        [](const uint8_t*, uint64_t first, WeightRow& row) {
+          groups_of<F>(first, [&](uint64_t at, uint32_t g) {
+            row.scale[at] = row.scale[at - g];
+            row.minimum[at] = row.minimum[at - g];
+          });
+        });
+  }
+  if constexpr (nested && F::has_minimum) {
+    offer_change(the, contest, {"d-dmin-swapped", "d and dmin are exchanged", ""},
+                 [](const uint8_t* block, uint64_t first, WeightRow& row) {
+                   const double d = double(k_f16_to_f32(F::scale_bits(block)));
+                   const double m = double(k_f16_to_f32(F::minimum_bits(block)));
+                   groups_of<F>(first, [&](uint64_t at, uint32_t g) {
+                     row.scale[at] = m * F::scale_code(block, g);
+                     row.minimum[at] = double(F::minimum_sign) * d * F::minimum_code(block, g);
+                   });
+                 });
+  }
+  if constexpr (F::id == quant::Q4_K::id || F::id == quant::Q5_K::id) {
+    const auto with_codes = [&](Cause cause, auto scale_code, auto minimum_code) {
+      offer_change(the, contest, std::move(cause),
+                   [=](const uint8_t* block, uint64_t first, WeightRow& row) {
+                     const double d = double(k_f16_to_f32(F::scale_bits(block)));
+                     const double m = double(k_f16_to_f32(F::minimum_bits(block)));
+                     groups_of<F>(first, [&](uint64_t at, uint32_t g) {
+                       row.scale[at] = d * scale_code(block, g);
+                       row.minimum[at] = double(F::minimum_sign) * m * minimum_code(block, g);
+                     });
+                   });
+    };
+    const auto low = [](auto code) {
+      return [=](const uint8_t* block, uint32_t g) {
+        return g < 4 ? code(block, g) : code(block, g) & 15;
+      };
+    };
+    const auto scale = [](const uint8_t* block, uint32_t g) { return F::scale_code(block, g); };
+    const auto least = [](const uint8_t* block, uint32_t g) { return F::minimum_code(block, g); };
+    const auto packed = [](const uint8_t* block, uint32_t g) {
+      return int32_t(k_load_u16(block + 4 + 6 * g / 8) >> (6 * g % 8)) & 63;
+    };
+    with_codes({"scale-high-bits", "the top bits of the scales of groups 4 to 7 are lost", ""},
+               low(scale), low(least));
+    with_codes({"scale-high-bits", "the top bits of the scales of groups 4 to 7 are lost",
+                "the scales' alone"},
+               low(scale), least);
+    with_codes({"scale-map", "six-bit scales are read one after another", ""}, packed, least);
+  }
+}
+
+void try_formats(const Case& the, Contest& contest) {
+  if (the.scene.coding.kind != diff::Coding::Kind::integers) return;
+  quant::visit(weight_of(the).type, [&]<class F>() {
+    if constexpr (!quant::is_float_format<F>) {
+      try_minimums<F>(the, contest);
+      try_scales<F>(the, contest);
+      try_orders<F>(the, contest);
+    }
+  });
+}
+
+// --- edges: rows 8 to 10 ---
+
+/// The last `tail` columns of the activations are zeros.
+Judged without_tail(const Case& the, uint64_t tail) {
+  Table x = the.input(0);
+  // The codes of a shared block must stay: zeros come after coding.
+  const op::Weight& weight = weight_of(the);
+  if (the.scene.coding.kind == diff::Coding::Kind::integers) {
+    const auto source = [&](uint64_t r, WeightRow& row) {
+      diff::read_weight_row(weight, r, the.scene.coding, row);
+      const uint64_t group = weight.columns / row.scale.size(), end = weight.columns - tail;
+      std::fill(row.code.begin() + std::ptrdiff_t(end), row.code.end(), int16_t(0));
+      for (uint64_t g = (end + group - 1) / group; g < row.minimum.size(); ++g) row.minimum[g] = 0;
+    };
+    return judged(diff::multiply_rows(weight, source, bias_of(the), x, the.scene.coding));
+  }
+  for (uint64_t t = 0; t < x.rows; ++t)
+    std::fill(x.row(t).end() - std::ptrdiff_t(tail), x.row(t).end(), 0.0);
+  return judged(diff::multiply(weight, bias_of(the), x, the.scene.coding));
+}
+
+/// Whether the same operation passes in a step of fewer tokens: then the path is a shape's.
+bool smaller_steps_pass(const Case& the, uint64_t& most) {
+  most = 0;
+  for (uint32_t step = 0; step < the.trace.steps().size(); ++step) {
+    const uint64_t tokens = the.trace.steps()[step].tokens.size();
+    if (tokens >= the.tokens()) continue;
+    const size_t index = the.scene.operation;
+    const auto scene = diff::scene_at(the.program, the.trace, the.side, step, index);
+    if (!scene || scene->output.data.empty()) continue;
+    diff::Inputs inputs{{}, &scene->tokens, &scene->caches};
+    for (const Table& value : scene->inputs) inputs.values.push_back(&value);
+    const Judged right =
+        diff::judge(the.program, the.operation, inputs, scene->coding, scene->arithmetic);
+    if (diff::compare(scene->output, right).failures == 0) most = std::max(most, tokens);
+  }
+  return most > 0;
+}
+
+void try_tails(const Case& the, Contest& contest) {
+  const uint64_t columns = weight_of(the).columns;
+  for (const uint64_t tail : {32, 1, 2, 4, 8, 16, 64, 96, 128, 192, 256}) {
+    if (tail >= columns || contest.decided()) continue;
+    uint64_t most = 0;
+    Cause cause{"k-tail", "the last columns are not summed", fmt::format("{} columns", tail)};
+    Judged altered = without_tail(the, tail);
+    if (!contest.offer(cause, altered)) continue;
+    if (smaller_steps_pass(the, most))
+      contest.rename(
+          {"matmul-path", "a path of the kernel for many tokens is wrong",
+           fmt::format("right with {} token{}; with {} the last {} columns are not summed", most,
+                       most == 1 ? "" : "s", the.tokens(), tail)});
+  }
+}
+
+/// Failures in the last rows or the last tokens only.
+void note_edges(const Case& the, Contest& contest) {
+  const uint64_t rows = the.got().width, tokens = the.got().rows;
+  uint64_t first_row = rows, first_token = tokens;
+  for (uint64_t t = 0; t < tokens; ++t)
+    for (uint64_t r = 0; r < rows; ++r)
+      if (the.fails(t, r)) {
+        first_row = std::min(first_row, r);
+        first_token = std::min(first_token, t);
+      }
+  if (first_row + 1 == rows && rows > 1) {
+    bool before = true;
+    for (uint64_t t = 0; t < tokens; ++t)
+      before = before && std::fabs(the.got().row(t)[rows - 1] - the.got().row(t)[rows - 2]) <=
+                             1e-6 * std::fabs(the.got().row(t)[rows - 2]);
+    if (before) contest.note({"edge-row", "the last row computes the one before it", ""});
+  }
+  if (rows - first_row <= 64 && rows > 64)
+    contest.note({"row-tail", "the last rows are wrong",
+                  fmt::format("from row {} of {} on", first_row, rows)});
+  // Tiles hold an even number of tokens; what is left over is less than a tile.
+  if (first_token >= 2 && first_token % 2 == 0 && tokens - first_token < first_token)
+    contest.note({"token-tail", "the last tokens are wrong",
+                  fmt::format("from token {} of {} on", first_token, tokens)});
+}
+
+}  // namespace
+
+void try_matmul(const Case& the, Contest& contest) {
+  try_formats(the, contest);
+  try_tails(the, contest);
+  if (!contest.decided()) try_bytes(the, contest);
+  if (!contest.decided()) try_transposed(the, contest);
+  if (the.scene.coding.kind != diff::Coding::Kind::exact && !contest.decided())
+    contest.offer({"contract-f32", "activations are not quantised", "", true},
+                  judged(diff::multiply(weight_of(the), bias_of(the), the.input(0), {})));
+  if (!contest.decided()) note_edges(the, contest);
+}
+
+}  // namespace assay::diagnose

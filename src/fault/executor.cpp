@@ -1,0 +1,241 @@
+#include "fault/executor.h"
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+#include <vector>
+
+#include "fault/attention.h"
+#include "fault/list.h"
+#include "fault/matrix.h"
+#include "fault/operations.h"
+#include "kernel/math.h"
+#include "quant/formats.h"
+
+namespace assay::fault {
+
+namespace {
+
+Floats decode_row(const op::Weight& weight, uint64_t row) {
+  Floats values(weight.columns);
+  quant::decode_row(weight.type, weight.row(row), values);
+  return values;
+}
+
+void keep_as_f16(std::span<float> values) {
+  for (float& x : values) x = k_f16_to_f32(k_f32_to_f16(x));
+}
+
+class FaultExecutor final : public op::Executor {
+ public:
+  FaultExecutor(const op::Program& program, const op::ExecutorOptions& options,
+                std::optional<Fault> fault)
+      : program_(program),
+        options_(options),
+        fault_(std::move(fault)),
+        values_(program.values.size()),
+        caches_(options.sequences, std::vector<Cache>(program.layers)),
+        graph_keys_(options.sequences, 0) {
+    assert(options.contract != op::Contract::exact);
+    for (const op::Operation& o : program.operations) {
+      active_.push_back(fault_ && fault_->applies(program, o) ? Active{fault_->bug, fault_->value}
+                                                              : Active{});
+      matrices_.push_back(o.kind == op::Kind::matmul ? unpack(program, o, active_.back())
+                                                     : Matrix{});
+    }
+  }
+
+  std::span<const float> run(const op::Step& step, const op::Sink& sink) override {
+    begin(step);
+    for (size_t i = 0; i < program_.operations.size(); ++i) {
+      const op::Operation& o = program_.operations[i];
+      Floats result = compute(i, step);
+      if (active_[i].is(Bug::f16_overflow)) keep_as_f16(result);
+      if (sink) sink(o, result);
+      if (o.output != op::none) values_[o.output] = std::move(result);
+    }
+    previous_tokens_.assign(step.tokens.begin(), step.tokens.end());
+    return values_[program_.operations.back().output];
+  }
+
+  void truncate(uint32_t sequence, uint32_t position) override {
+    for (Cache& cache : caches_[sequence]) cache.truncate(position);
+  }
+  std::string device() const override { return "fault"; }
+  std::string isa() const override { return ""; }
+  std::string contract() const override {
+    const bool whole = fault_ && fault_->bug == Bug::contract_f32 && fault_->at.empty() &&
+                       fault_->layer == op::none;
+    return std::string(options_.contract == op::Contract::f32 || whole ? "f32" : "assay/1") +
+           (options_.cache == op::CacheType::f32 ? " kv=f32" : "");
+  }
+  uint32_t threads() const override { return 1; }
+
+ private:
+  /// Tokens of t's sequence in the step before t, and in all of it.
+  static uint32_t before(const op::Step& step, size_t t) {
+    return uint32_t(
+        std::count(step.sequences.begin(), step.sequences.begin() + int64_t(t), step.sequences[t]));
+  }
+  static bool decodes(const op::Step& step, size_t t) {
+    return step.positions[t] > 0 &&
+           std::count(step.sequences.begin(), step.sequences.end(), step.sequences[t]) == 1;
+  }
+
+  void begin(const op::Step& step) {
+    bool decoding = true;
+    for (size_t t = 0; t < step.tokens.size(); ++t) decoding = decoding && decodes(step, t);
+    decode_steps_ = decoding ? decode_steps_ + 1 : 0;
+    for (size_t t = 0; t < step.tokens.size() && decode_steps_ == 1; ++t)
+      graph_keys_[step.sequences[t]] = step.positions[t] + 1;
+  }
+
+  Place place_of(const op::Step& step, size_t t) const {
+    return {step.positions[t], decodes(step, t),
+            decode_steps_ >= 2 ? graph_keys_[step.sequences[t]] : 0};
+  }
+
+  uint64_t width(uint32_t value) const { return program_.values[value].width; }
+  size_t rows(const op::Operation& o, const op::Step& step) const {
+    return program_.values[o.output].selected ? step.selected.size() : step.tokens.size();
+  }
+  std::span<const float> row(uint32_t value, size_t t) const {
+    return std::span(values_[value]).subspan(t * width(value), width(value));
+  }
+  Floats weight(const op::Operation& o) const { return decode_row(program_.weights[o.weight], 0); }
+  Floats bias(const op::Operation& o) const {
+    return o.bias == op::none ? Floats() : decode_row(program_.weights[o.bias], 0);
+  }
+
+  Floats compute(size_t index, const op::Step& step) {
+    const op::Operation& o = program_.operations[index];
+    if (o.kind == op::Kind::kv_store) return store(o, step, active_[index]);
+    if (o.kind == op::Kind::matmul) {
+      const bool quantised = options_.contract == op::Contract::assay1 &&
+                             quant::info(program_.weights[o.weight].type).block_size > 1;
+      return multiply(matrices_[index], bias(o), values_[o.inputs[0]], quantised, active_[index]);
+    }
+    Floats result;
+    for (size_t t = 0; t < rows(o, step); ++t) {
+      const Floats y = compute_row(o, step, t, active_[index]);
+      result.insert(result.end(), y.begin(), y.end());
+    }
+    return result;
+  }
+
+  Floats compute_row(const op::Operation& o, const op::Step& step, size_t t, Active fault) const {
+    switch (o.kind) {
+      case op::Kind::embed:
+        return embed(o, step, t, fault);
+      case op::Kind::rms_norm:
+        return rms_norm(row(o.inputs[0], t), weight(o), o.eps, fault);
+      case op::Kind::rope:
+        return turn(row(o.inputs[0], t), read_rope(program_.rope, fault), o.heads,
+                    rotation(step, t, fault), fault);
+      case op::Kind::attention:
+        return attend(row(o.inputs[0], t), caches_[step.sequences[t]][o.layer], place_of(step, t),
+                      program_.attention, fault);
+      case op::Kind::swiglu:
+        return gated(row(o.inputs[0], t), row(o.inputs[1], t), fault);
+      case op::Kind::add:
+        return add(row(residual(o, fault), t), row(o.inputs[1], t), fault);
+      case op::Kind::scale:
+        return scaled(o, t);
+      case op::Kind::select_rows: {
+        const auto x = row(o.inputs[0], step.selected[t]);
+        return {x.begin(), x.end()};
+      }
+      case op::Kind::kv_store:
+      case op::Kind::matmul:
+        break;  // not by rows
+    }
+    assert(false);
+    return {};
+  }
+
+  Floats embed(const op::Operation& o, const op::Step& step, size_t t, Active fault) const {
+    int32_t token = step.tokens[t];
+    if (fault.is(Bug::stale_input) && decode_steps_ >= 2 && t < previous_tokens_.size())
+      token = previous_tokens_[t];
+    Floats y = decode_row(program_.weights[o.weight], uint64_t(token));
+    if (fault.is(Bug::embedding_scale))
+      for (float& x : y) x *= float(fault.value);
+    return y;
+  }
+
+  /// The position by which a token's queries and keys turn.
+  static uint32_t rotation(const op::Step& step, size_t t, Active fault) {
+    const uint32_t position = step.positions[t];
+    switch (fault.bug) {
+      case Bug::position_stuck:
+        return position - before(step, t);
+      case Bug::position_restarts:
+        return before(step, t);
+      case Bug::position_stale:
+        return decodes(step, t) ? position - 1 : position;
+      case Bug::position_off_by_one:
+        return position + 1;
+      case Bug::position_shifted:
+        return position + uint32_t(fault.value);
+      default:
+        return position;
+    }
+  }
+
+  /// The value that a branch is added to.
+  uint32_t residual(const op::Operation& o, Active fault) const {
+    if (fault.is(Bug::residual_after_norm)) return normalised_residual(program_, o);
+    if (fault.is(Bug::residual_parallel)) return earlier_residual(program_, o);
+    return o.inputs[0];
+  }
+
+  // y = RN(x·factor), and + b where the file has one
+  Floats scaled(const op::Operation& o, size_t t) const {
+    const auto x = row(o.inputs[0], t);
+    const Floats b = bias(o);
+    Floats y(x.size());
+    for (size_t i = 0; i < y.size(); ++i) {
+      y[i] = x[i] * o.factor;
+      if (!b.empty()) y[i] += b[i];
+    }
+    return y;
+  }
+
+  Floats store(const op::Operation& o, const op::Step& step, Active fault) {
+    Floats kept[2] = {values_[o.inputs[0]], values_[o.inputs[1]]};
+    for (Floats& side : kept)
+      if (options_.cache == op::CacheType::f16) keep_as_f16(side);
+    const auto of = [&](size_t side, size_t t) {
+      const auto first = kept[side].begin() + int64_t(t * width(o.inputs[side]));
+      return Floats(first, first + int64_t(width(o.inputs[side])));
+    };
+    for (size_t t = 0; t < step.tokens.size(); ++t) {
+      const bool late = fault.is(Bug::kv_slot) && decodes(step, t);
+      caches_[step.sequences[t]][o.layer].store(step.positions[t] - (late ? 1 : 0), of(0, t),
+                                                of(1, t));
+    }
+    kept[0].insert(kept[0].end(), kept[1].begin(), kept[1].end());
+    return kept[0];
+  }
+
+  const op::Program& program_;
+  op::ExecutorOptions options_;
+  std::optional<Fault> fault_;
+  std::vector<Active> active_;    // by operation
+  std::vector<Matrix> matrices_;  // by operation; empty but for matmuls
+  std::vector<Floats> values_;
+  std::vector<std::vector<Cache>> caches_;  // (sequences, layers)
+  std::vector<int32_t> previous_tokens_;
+  uint32_t decode_steps_ = 0;         // in a row, this one included
+  std::vector<uint32_t> graph_keys_;  // by sequence: keys of the first decode step
+};
+
+}  // namespace
+
+std::unique_ptr<op::Executor> make_executor(const op::Program& program,
+                                            const op::ExecutorOptions& options,
+                                            std::optional<Fault> fault) {
+  return std::make_unique<FaultExecutor>(program, options, std::move(fault));
+}
+
+}  // namespace assay::fault

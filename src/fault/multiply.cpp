@@ -1,0 +1,162 @@
+// Rows of activations times a matrix; faults of rows 8 to 10.
+//   y[r] = Σ over chunks of 256 columns, each Σ over groups: fma(RN(dot·scale), d, ·), then
+//   fma(minimum, RN(d·Σ codes), ·); or fma(w, x, ·) for each column   (docs/numbers.md)
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <limits>
+
+#include "fault/matrix.h"
+#include "kernel/lang.h"
+#include "kernel/math.h"
+
+namespace assay::fault {
+
+namespace {
+
+constexpr uint64_t chunk = 256, quantum = 32;
+
+/// Activations as integers: x ≈ d·code, one d each 32.
+struct Coded {
+  std::vector<int8_t> codes;
+  Floats d;
+};
+
+/// To the nearest integer, ties to even, for |x| < 2^22.
+float round_even(float x) {
+  return (x + 0x1.8p+23f) - 0x1.8p+23f;
+}
+
+// m = max|x|, d = RN(m/127), code = rne(RN(x·RN(127/m))); zeros below 2^-72, NaN where not finite
+Coded quantise(std::span<const float> x) {
+  assert(x.size() % quantum == 0);
+  Coded coded{std::vector<int8_t>(x.size(), 0), Floats(x.size() / quantum)};
+  for (size_t q = 0; q < coded.d.size(); ++q) {
+    const auto values = x.subspan(q * quantum, quantum);
+    float largest = 0;
+    bool finite = true;
+    for (float value : values) {
+      finite = finite && std::isfinite(value);
+      largest = std::max(largest, std::fabs(value));
+    }
+    if (!finite || largest < k_floor_limit) {
+      coded.d[q] = finite ? 0.0f : std::numeric_limits<float>::quiet_NaN();
+      continue;
+    }
+    coded.d[q] = largest / 127.0f;
+    const float inverse = 127.0f / largest;
+    for (size_t i = 0; i < quantum; ++i)
+      coded.codes[q * quantum + i] = int8_t(round_even(values[i] * inverse));
+  }
+  return coded;
+}
+
+/// Columns [0, end) of a row of codes. `backwards` takes the groups from the last to the first: as
+/// right an order as any, but not the contract's.
+float dot_codes(const Matrix& w, uint64_t row, const Coded& x, uint64_t end, bool backwards) {
+  const uint64_t size = w.group_size;
+  const int8_t* codes = w.codes.data() + row * w.columns;
+  const uint64_t first_group = row * (w.columns / size);
+  float total = 0, v = 0;
+  for (uint64_t done = 0; done < end; done += size) {
+    const uint64_t k = backwards ? end - size - done : done;
+    int32_t dot = 0, sum = 0;
+    for (uint64_t i = k; i < k + size; ++i) {
+      dot += int32_t(codes[i]) * x.codes[i];
+      sum += x.codes[i];
+    }
+    const float d = x.d[k / quantum];
+    v = k_fma(float(dot) * w.scale[first_group + k / size], d, v);
+    if (!w.minimum.empty()) v = k_fma(w.minimum[first_group + k / size], d * float(sum), v);
+    if ((done + size) % chunk == 0 || done + size >= end) {
+      total += v;
+      v = 0;
+    }
+  }
+  return total;
+}
+
+/// A row of weights as numbers: scale·code + minimum, rounded once.
+Floats row_values(const Matrix& w, uint64_t row) {
+  if (w.group_size == 0)
+    return Floats(w.values.begin() + int64_t(row * w.columns),
+                  w.values.begin() + int64_t((row + 1) * w.columns));
+  Floats values(w.columns);
+  for (uint64_t i = 0; i < w.columns; ++i) {
+    const uint64_t at = row * w.columns + i, group = at / w.group_size;
+    const float code = float(w.codes[at]);
+    values[i] =
+        w.minimum.empty() ? w.scale[group] * code : k_fma(w.scale[group], code, w.minimum[group]);
+  }
+  return values;
+}
+
+float dot_values(const Floats& w, const float* x, uint64_t end, bool backwards) {
+  float total = 0, v = 0;
+  for (uint64_t done = 0; done < end; ++done) {
+    const uint64_t k = backwards ? end - 1 - done : done;
+    v = k_fma(w[k], x[k], v);
+    if ((done + 1) % chunk == 0 || done + 1 == end) {
+      total += v;
+      v = 0;
+    }
+  }
+  return total;
+}
+
+/// The numbers that the codes stand for, where weights are plain but the contract quantises.
+Floats represented(const Coded& coded) {
+  Floats x(coded.codes.size());
+  for (size_t i = 0; i < x.size(); ++i) x[i] = coded.d[i / quantum] * float(coded.codes[i]);
+  return x;
+}
+
+/// What of (tokens, rows, columns) the loops reach: all of it, but for the faults.
+struct Bounds {
+  uint64_t tokens, rows, columns;
+
+  Bounds(const Matrix& w, uint64_t count, Active fault)
+      : tokens(count), rows(w.rows), columns(w.columns) {
+    const uint64_t value = uint64_t(fault.value);
+    if (fault.is(Bug::k_tail)) columns -= std::min(columns, value);
+    if (fault.is(Bug::row_tail)) rows -= std::min(rows, value);
+    if (fault.is(Bug::token_tail) && count > value) tokens = count / value * value;
+    // The path for many tokens stops one group of 32 early.
+    if (fault.is(Bug::matmul_path) && count > value) columns -= std::min(columns, quantum);
+  }
+};
+
+}  // namespace
+
+Floats multiply(const Matrix& matrix, const Floats& bias, std::span<const float> x, bool quantised,
+                Active fault) {
+  const uint64_t tokens = x.size() / matrix.columns;
+  const bool backwards = fault.is(Bug::sum_order);
+  quantised = quantised && !fault.is(Bug::contract_f32);
+  const bool integers = quantised && matrix.group_size != 0;
+  std::vector<Coded> coded;
+  std::vector<Floats> plain;
+  for (uint64_t t = 0; t < tokens; ++t) {
+    const uint64_t source = t - fault.choose<uint64_t>(Bug::unlisted_neighbour, t > 0, 0);
+    const auto row = x.subspan(source * matrix.columns, matrix.columns);
+    if (quantised) coded.push_back(quantise(row));
+    if (!integers)
+      plain.push_back(quantised ? represented(coded[t]) : Floats(row.begin(), row.end()));
+  }
+  Floats y(tokens * matrix.rows, 0.0f);
+  const Bounds bounds(matrix, tokens, fault);
+  for (uint64_t r = 0; r < bounds.rows; ++r) {
+    const bool edge = fault.is(Bug::edge_row) && r + 1 == matrix.rows && r > 0;
+    const uint64_t row = edge ? r - 1 : r;  // a row index clamped one too low
+    const Floats values = integers ? Floats() : row_values(matrix, row);
+    for (uint64_t t = 0; t < bounds.tokens; ++t) {
+      float& result = y[t * matrix.rows + r];
+      result = integers ? dot_codes(matrix, row, coded[t], bounds.columns, backwards)
+                        : dot_values(values, plain[t].data(), bounds.columns, backwards);
+      if (!bias.empty()) result += bias[row];
+    }
+  }
+  return y;
+}
+
+}  // namespace assay::fault

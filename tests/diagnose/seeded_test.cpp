@@ -1,0 +1,89 @@
+// Every fault of src/fault, drawn by printed seeds: the judge must name operation and cause.
+#include <gmock/gmock.h>
+
+#include <cstdlib>
+
+#include "diagnose/diagnose.h"
+#include "diff/support.h"
+#include "fault/executor.h"
+#include "fault/faults.h"
+
+namespace assay::diagnose {
+namespace {
+
+using diff::kjv_program;
+
+/// Thirteen tokens and three decode steps: enough for every fault of the list to show.
+Result<trace::Trace> record_with(std::optional<fault::Fault> fault) {
+  op::ExecutorOptions options;
+  options.context = 64;
+  auto executor = fault::make_executor(kjv_program(), options, fault);
+  if (!executor) return Error{"no executor"};
+  trace::Recorder recorder(kjv_program(), {});
+  const std::vector<int32_t> prompt = {1,   1044, 261, 1798, 1249, 391, 282,
+                                       561, 285,  261, 740,  270,  261};
+  std::vector<int32_t> tokens = prompt;
+  uint32_t position = 0;
+  for (int step = 0; step < 4; ++step) {
+    std::vector<uint32_t> positions, sequences(tokens.size(), 0), selected;
+    for (uint32_t i = 0; i < tokens.size(); ++i) {
+      positions.push_back(position + i);
+      selected.push_back(i);
+    }
+    const op::Step one{tokens, positions, sequences, selected};
+    recorder.begin_step(one);
+    executor->run(one, std::ref(recorder));
+    position += uint32_t(tokens.size());
+    tokens = {int32_t(300 + 17 * step)};
+  }
+  static int count = 0;
+  const diff::TemporaryFile file("seeded" + std::to_string(count++));
+  if (const auto written = recorder.write(file.path, {{"engine", "assay fault"}}); !written)
+    return written.error();
+  return trace::Trace::open(file.path);
+}
+
+struct Found {
+  std::string operation = "none", cause = "none", evidence;
+};
+
+Found look(const trace::Trace& faulty, const trace::Trace& right) {
+  auto report = diff::compare(kjv_program(), faulty, right, {.runs = 0});
+  if (!report) throw std::runtime_error(report.error().message);
+  if (const auto done = explain(kjv_program(), faulty, right, *report); !done)
+    throw std::runtime_error(done.error().message);
+  if (!report->first) return {"none", "none", report->benign.empty() ? "" : report->benign.back()};
+  EXPECT_TRUE(report->first->a && !report->first->b);
+  return {report->first->operation, report->cause->id, report->cause->evidence};
+}
+
+class Seeded : public ::testing::TestWithParam<std::string_view> {};
+INSTANTIATE_TEST_SUITE_P(Faults, Seeded, ::testing::ValuesIn(fault::names()), [](const auto& with) {
+  std::string name(with.param);
+  std::ranges::replace(name, '-', '_');
+  return name;
+});
+
+TEST_P(Seeded, OperationAndCauseAreNamed) {
+  const uint64_t seeds = std::getenv("ASSAY_SLOW") ? 20 : 1;
+  static const auto right = record_with({});
+  ASSERT_TRUE(right);
+  for (uint64_t seed = 1; seed <= seeds; ++seed) {
+    const auto fault = fault::draw(GetParam(), seed, kjv_program());
+    if (!fault) GTEST_SKIP() << fault.error().message;
+    if (fault->needs().large_values) GTEST_SKIP() << "kjv has no values beyond 65504";
+    const auto trace = record_with(*fault);
+    ASSERT_TRUE(trace) << trace.error().message;
+    const Found found = look(*trace, *right);
+    if (fault->benign()) {
+      EXPECT_EQ(found.operation, "none") << fault->text() << ": " << found.cause;
+      continue;
+    }
+    EXPECT_EQ(found.operation, fault->expected_operation(kjv_program())) << fault->text();
+    EXPECT_EQ(found.cause, fault->expected_cause())
+        << fault->text() << " seed " << seed << ": " << found.evidence;
+  }
+}
+
+}  // namespace
+}  // namespace assay::diagnose
