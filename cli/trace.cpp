@@ -137,4 +137,5 @@ void add_trace(CLI::App& app, int& exit_code) {
       app.add_subcommand("trace", "Record what every operation computes, and look at it");
   command->require_subcommand(1);
   add_record(*command, exit_code);
+  add_trace_show(*command, exit_code);
 }

@@ -1,0 +1,144 @@
+// assay trace show FILE [FILE2]
+#include <fmt/format.h>
+
+#include <cmath>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <regex>
+
+#include "common.h"
+#include "trace.h"
+#include "trace/summary.h"
+#include "trace/trace_file.h"
+
+using assay::Error;
+using assay::Result;
+using assay::trace::Summary;
+using assay::trace::Trace;
+
+namespace {
+
+struct Flags {
+  std::string a, b, filter;
+  bool all = false, json = false;
+};
+
+/// What a debugging log has: the layers' outputs and both ends.
+bool is_milestone(const std::string& name) {
+  return name == "embd" || name == "out_norm" || name == "logits" ||
+         (name.starts_with("blk.") && name.ends_with(".out"));
+}
+
+struct Shown {
+  std::string engine;
+  std::vector<Summary> rows;
+  std::vector<std::string> unknown;
+};
+
+Result<Shown> read(const std::string& path, const Flags& flags) {
+  const auto trace = Trace::open(path);
+  if (!trace) return trace.error();
+  auto rows = assay::trace::summarise(*trace);
+  if (!rows) return rows.error();
+  try {
+    const std::regex expression(flags.filter);
+    std::erase_if(*rows, [&](const Summary& row) {
+      if (!flags.filter.empty()) return !std::regex_search(row.name, expression);
+      return !flags.all && !is_milestone(row.name);
+    });
+  } catch (const std::regex_error&) {
+    return Error{fmt::format("--filter: '{}' is not a regular expression", flags.filter)};
+  }
+  return Shown{trace->metadata("engine"), std::move(*rows), trace->unknown()};
+}
+
+const Summary* find(const Shown& shown, const std::string& name) {
+  for (const Summary& row : shown.rows)
+    if (row.name == name) return &row;
+  return nullptr;
+}
+
+void print_one(const Shown& shown) {
+  fmt::print("{}\n\n", escaped(shown.engine));
+  fmt::print("{:<22}{:>11}{:>11}{:>12}{:>12}{:>12}{:>5}\n", "operation", "RMS", "max|x|", "min",
+             "max", "mean", "NaN");
+  for (const Summary& row : shown.rows)
+    fmt::print("{:<22}{:>11.4f}{:>11.4f}{:>12.4f}{:>12.4f}{:>12.5f}{:>5}\n", row.name, row.rms,
+               row.max_abs, row.min, row.max, row.mean, row.nan);
+}
+
+void print_two(const Shown& a, const Shown& b) {
+  fmt::print("a  {}\nb  {}\n\n", escaped(a.engine), escaped(b.engine));
+  fmt::print("{:<22}{:>11}{:>11}{:>8}   {:>11}{:>11}{:>8}{:>10}\n", "operation", "RMS a", "RMS b",
+             "a/b", "max|x| a", "max|x| b", "a/b", "NaN a, b");
+  for (const Summary& row : a.rows) {
+    const Summary* other = find(b, row.name);
+    if (!other) {
+      fmt::print("{:<22}{:>11.4f}{:>11}\n", row.name, row.rms, "-");
+      continue;
+    }
+    fmt::print("{:<22}{:>11.4f}{:>11.4f}{:>8.3f}   {:>11.4f}{:>11.4f}{:>8.3f}{:>6}{:>4}\n",
+               row.name, row.rms, other->rms, row.rms / other->rms, row.max_abs, other->max_abs,
+               row.max_abs / other->max_abs, row.nan, other->nan);
+  }
+  for (const Summary& row : b.rows)
+    if (!find(a, row.name)) fmt::print("{:<22}{:>11}{:>11.4f}\n", row.name, "-", row.rms);
+}
+
+nlohmann::ordered_json json_of(const Shown& shown) {
+  const auto number = [](double x) {
+    return std::isfinite(x) ? nlohmann::ordered_json(x) : nlohmann::ordered_json(nullptr);
+  };
+  nlohmann::ordered_json json = {{"engine", shown.engine}, {"unknown", shown.unknown}};
+  json["operations"] = nlohmann::ordered_json::array();
+  for (const Summary& row : shown.rows)
+    json["operations"].push_back({{"name", row.name},
+                                  {"rms", number(row.rms)},
+                                  {"max_abs", number(row.max_abs)},
+                                  {"min", number(row.min)},
+                                  {"max", number(row.max)},
+                                  {"mean", number(row.mean)},
+                                  {"nan", row.nan},
+                                  {"infinite", row.infinite}});
+  return json;
+}
+
+int show(const Flags& flags) {
+  std::vector<Shown> shown;
+  for (const std::string& path : {flags.a, flags.b}) {
+    if (path.empty()) continue;
+    auto one = read(path, flags);
+    if (!one) return report(one.error());
+    shown.push_back(std::move(*one));
+  }
+  if (flags.json) {
+    nlohmann::ordered_json json = {{"schema", "assay.trace-show/1"}, {"traces", {}}};
+    for (const Shown& one : shown) json["traces"].push_back(json_of(one));
+    fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+    return 0;
+  }
+  if (shown.size() == 2)
+    print_two(shown[0], shown[1]);
+  else
+    print_one(shown[0]);
+  for (const Shown& one : shown)
+    if (!one.unknown.empty())
+      fmt::print(stderr, "assay: {} tensors have names that are not known here, '{}' the first\n",
+                 one.unknown.size(), escaped(one.unknown.front()));
+  return 0;
+}
+
+}  // namespace
+
+void add_trace_show(CLI::App& parent, int& exit_code) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command =
+      parent.add_subcommand("show", "RMS, max|x|, min, max, mean, NaN; of two traces side by side");
+  command->add_option("a", flags->a, "trace")->type_name("A")->required();
+  command->add_option("b", flags->b, "another")->type_name("B");
+  command->add_flag("--all", flags->all, "every operation, not the layers' outputs only");
+  command->add_option("--filter", flags->filter, "operations whose name this expression finds")
+      ->type_name("REGEX");
+  command->add_flag("--json", flags->json, "schema assay.trace-show/1");
+  command->callback([flags, &exit_code] { exit_code = show(*flags); });
+}

@@ -1,0 +1,158 @@
+// Traces: what is written comes back; foreign names; hostile metadata.
+#include "trace/trace_file.h"
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "trace/llama_names.h"
+#include "trace/recorder.h"
+#include "trace/summary.h"
+
+namespace assay::trace {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+struct Stored {
+  std::string key, shape;
+  std::vector<float> values;
+};
+
+/// A safetensors file of f32 tensors with this metadata (JSON).
+std::vector<uint8_t> file(const std::string& metadata, const std::vector<Stored>& tensors) {
+  std::string header = "{\"__metadata__\":" + metadata;
+  std::vector<uint8_t> data;
+  for (const Stored& one : tensors) {
+    const size_t begin = data.size();
+    const auto* bytes = reinterpret_cast<const uint8_t*>(one.values.data());
+    data.insert(data.end(), bytes, bytes + one.values.size() * 4);
+    header += ",\"" + one.key + "\":{\"dtype\":\"F32\",\"shape\":" + one.shape +
+              ",\"data_offsets\":[" + std::to_string(begin) + "," + std::to_string(data.size()) +
+              "]}";
+  }
+  header += "}";
+  std::vector<uint8_t> out;
+  for (int i = 0; i < 8; ++i) out.push_back(uint8_t(uint64_t(header.size()) >> (8 * i)));
+  out.insert(out.end(), header.begin(), header.end());
+  out.insert(out.end(), data.begin(), data.end());
+  return out;
+}
+
+Result<Trace> parsed(const std::string& metadata, const std::vector<Stored>& tensors = {}) {
+  return Trace::parse(file(metadata, tensors), "x");
+}
+
+std::string refusal(const std::string& metadata, const std::vector<Stored>& tensors = {}) {
+  const auto trace = parsed(metadata, tensors);
+  return trace ? "accepted" : trace.error().message;
+}
+
+TEST(TraceFile, StepsComeFromTokensOrFromSteps) {
+  const auto one = parsed(R"({"tokens":"[5, 6]"})");
+  ASSERT_TRUE(one) << one.error().message;
+  EXPECT_THAT(one->steps()[0].tokens, ElementsAre(5, 6));
+  EXPECT_THAT(one->steps()[0].positions, ElementsAre(0u, 1u));
+  EXPECT_THAT(one->steps()[0].selected, ElementsAre(0u, 1u));
+  const auto two = parsed(
+      R"({"steps":"[{\"tokens\":[5,6],\"selected\":[1]},{\"tokens\":[7]},{\"tokens\":[8],\"positions\":[9]}]"})");
+  ASSERT_TRUE(two) << two.error().message;
+  EXPECT_THAT(two->steps()[0].selected, ElementsAre(1u));
+  EXPECT_THAT(two->steps()[1].positions, ElementsAre(2u));
+  EXPECT_THAT(two->steps()[2].positions, ElementsAre(9u));
+}
+
+TEST(TraceFile, WrongMetadataIsRefused) {
+  EXPECT_THAT(refusal("{}"), HasSubstr("neither tokens nor steps"));
+  for (const char* tokens :
+       {"x", "[]", "[-1]", "[1.5]", "[\\\"1\\\"]", "{}", "[99999999999]", "[[1]]", "1"})
+    EXPECT_THAT(refusal(std::string("{\"tokens\":\"") + tokens + "\"}"),
+                HasSubstr("not a JSON list of ids"))
+        << tokens;
+  for (const char* steps :
+       {"[{}]", "[{\\\"tokens\\\":[]}]", "[1]", "[{\\\"tokens\\\":[1],\\\"positions\\\":[0,1]}]",
+        "[{\\\"tokens\\\":[1,2],\\\"selected\\\":[1,0]}]",
+        "[{\\\"tokens\\\":[1],\\\"selected\\\":[1]}]"})
+    EXPECT_THAT(refusal(std::string("{\"steps\":\"") + steps + "\"}"),
+                HasSubstr("step 0 has no good"))
+        << steps;
+  EXPECT_THAT(refusal(R"({"steps":"[]"})"), HasSubstr("steps is not"));
+  EXPECT_THAT(refusal(R"({"tokens":"[1]","order":"[1,2]"})"), HasSubstr("order is not a count"));
+}
+
+TEST(TraceFile, NamesAreOursOrLlamaCpps) {
+  const auto trace =
+      parsed(R"({"tokens":"[1,2]"})", {{"000000.embd", "[2,2]", {1, 2, 3, 4}},
+                                       {"000002.Qcur-3.ROPE", "[1,2,2,1]", {1, 2, 3, 4}},
+                                       {"000001.Qcur-3.MUL_MAT", "[1,1,2,2]", {5, 6, 7, 8}},
+                                       {"000003.Qcur-3.ADD", "[1,1,2,2]", {5, 6, 7, 9}},
+                                       {"000004.Qcur-3 (view).VIEW", "[1]", {0}},
+                                       {"000005.mystery-3.MUL_MAT", "[1]", {0}},
+                                       {"logits", "[1,1,2,1]", {7, 8}}});
+  ASSERT_TRUE(trace) << trace.error().message;
+  ASSERT_NE(trace->find(0, "blk.3.q"), nullptr);
+  EXPECT_EQ(trace->values(*trace->find(0, "blk.3.q"))->data.back(),
+            9.0);  // the sum, not the product
+  EXPECT_EQ(trace->find(0, "blk.3.q_rope")->rows, 2u);
+  EXPECT_EQ(trace->find(0, "blk.3.q_rope")->width, 2u);
+  EXPECT_EQ(trace->find(0, "logits")->width, 1u);
+  EXPECT_THAT(trace->unknown(), ElementsAre("000005.mystery-3.MUL_MAT"));
+  EXPECT_EQ(trace->parts(), 1u);
+  EXPECT_EQ(trace->find(1, "embd"), nullptr);
+}
+
+TEST(TraceFile, TensorsBelongToStepsByOrderOrByEmbeddings) {
+  const std::vector<Stored> tensors = {{"000000.embd", "[1,1]", {1}},
+                                       {"000001.out_norm", "[1,1]", {2}},
+                                       {"000002.embd", "[1,1]", {3}},
+                                       {"000003.out_norm", "[1,1]", {4}}};
+  for (const char* order : {"", R"(,"order":"[2,2]")"}) {
+    const auto trace = parsed(
+        R"({"steps":"[{\"tokens\":[1]},{\"tokens\":[2]}]")" + std::string(order) + "}", tensors);
+    ASSERT_TRUE(trace) << trace.error().message;
+    EXPECT_EQ(trace->values(*trace->find(1, "out_norm"))->data[0], 4.0) << order;
+  }
+  EXPECT_THAT(refusal(R"({"tokens":"[1]"})", tensors), HasSubstr("'embd' stands twice in step 0"));
+}
+
+TEST(TraceFile, LlamaNamesHaveLayers) {
+  EXPECT_EQ(from_llama_cpp("Kcur-12", "ROPE").canonical, "blk.12.k_rope");
+  EXPECT_EQ(from_llama_cpp("Kcur", "ROPE").canonical, "");
+  EXPECT_EQ(from_llama_cpp("result_output", "MUL_MAT").canonical, "logits");
+  EXPECT_EQ(from_llama_cpp("result_output-1", "MUL_MAT").canonical, "");
+  EXPECT_TRUE(from_llama_cpp("norm-1", "RMS_NORM").part);
+  EXPECT_FALSE(from_llama_cpp("Kcur-", "ROPE").part);
+}
+
+TEST(TraceFile, SummariesOfValuesAndOfStatisticsAgree) {
+  const std::vector<float> values = {1, -2, 3, NAN, INFINITY, 5};
+  const auto lines = [&](size_t row) {
+    std::vector<float> out;
+    for (const double x : row_statistics(std::span(values).subspan(row * 3, 3)))
+      out.push_back(float(x));
+    return out;
+  };
+  std::vector<float> both = lines(0);
+  for (const float x : lines(1)) both.push_back(x);
+  const auto plain = parsed(R"({"tokens":"[1,2]"})", {{"000000.embd", "[2,3]", values}});
+  const auto counted =
+      parsed(R"({"tokens":"[1,2]","content":"statistics"})", {{"000000.embd", "[2,8]", both}});
+  ASSERT_TRUE(plain && counted);
+  const auto a = summarise(*plain), b = summarise(*counted);
+  ASSERT_TRUE(a && b);
+  for (const Summary& one : {(*a)[0], (*b)[0]}) {
+    EXPECT_EQ(one.nan, 1u);
+    EXPECT_EQ(one.infinite, 1u);
+    EXPECT_EQ(one.elements, 6u);
+    EXPECT_EQ(one.min, -2.0);
+    EXPECT_EQ(one.max, INFINITY);
+  }
+  const auto wrong =
+      parsed(R"({"tokens":"[1,2]","content":"statistics"})", {{"000000.embd", "[2,3]", values}});
+  EXPECT_THAT(summarise(*wrong).error().message, HasSubstr("holds no statistics"));
+}
+
+}  // namespace
+}  // namespace assay::trace
