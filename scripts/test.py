@@ -47,7 +47,7 @@ def unittest(folder):
 # The budgets add up to less than TOTAL_BUDGET, with what `install` may take (see main).
 PARTS = [
     Part("model", "step", [PYTHON, "scripts/fetch_model.py"], 120),
-    Part("release build", "step", build("release"), 720),
+    Part("release build", "step", build("release"), 700),
     Part("release tests", "ctest", ctest("release"), 420, "release build"),
     Part("asan build", "step", build("asan"), 450),
     Part("asan tests", "ctest", ctest("asan", "-L", "^(gguf|text|quant|jinja|fuzz|hostile)$"), 420, "asan build"),
@@ -55,7 +55,8 @@ PARTS = [
     Part("command line", "unittest", unittest("tests/cli"), 120, "release build"),
     Part("hostile files", "unittest", unittest("tests/hostile"), 60, "release build"),
     Part("templates", "check", [PYTHON, "tests/templates.py", "tests/jinja/templates"], 30, "release build"),
-    Part("python tests", "unittest", unittest("tests/scripts"), 45),
+    Part("python tests", "unittest", unittest("tests/scripts"), 20),
+    Part("capture", "unittest", unittest("tests/python"), 45),
 ]
 INSTALL_BUDGET = 300
 # `make test-all` adds these; it has no total.

@@ -1,0 +1,247 @@
+"""Captures what llama.cpp computes, through llama-cpp-python's low-level bindings.
+
+llama.cpp calls `cb_eval` for every tensor of its graph: first with ask=True ("do you want its values?"), then, after
+computing as far as that tensor, with ask=False. Asking cuts the graph into pieces, which may keep a backend from fusing
+operations; so the run is repeated without the callback, and the logits of the two are compared bit for bit.
+
+Names and values are llama.cpp's own: "Qcur-3.ROPE", with the shape (ne3, ne2, ne1, ne0). The reader of traces knows
+what they are. Views and copies, whose values another tensor has, are left out.
+"""
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+
+import numpy
+
+from assay import ggml
+from assay.captured import Captured, CaptureError, difference
+
+VERSION = "0.3.36"  # of llama-cpp-python
+FLASH = {"on": 1, "off": 0, "auto": -1}  # enum llama_flash_attn_type
+KV_TYPES = {"f32": 0, "f16": 1}          # enum ggml_type
+ERROR = 4                                # enum ggml_log_level
+# Operations that only move values; "kqv_out-3", attention's output, is one, too, but has no other name.
+MOVES = {"RESHAPE", "VIEW", "PERMUTE", "TRANSPOSE", "CONT", "CPY", "SET_ROWS", "NONE"}
+
+
+@dataclasses.dataclass
+class Settings:
+    flash: str = "auto"
+    kv: str = "f16"
+    threads: int = 1
+    gpu_layers: int = 0
+    decode: int = 0           # greedy steps of one token after the prompt
+    everything: bool = False  # views and copies, too
+
+
+def load_bindings():
+    """The module llama_cpp.llama_cpp. Raises CaptureError: not installed, or another version."""
+    try:
+        import llama_cpp
+        import llama_cpp.llama_cpp as bindings
+    except ImportError as missing:
+        raise CaptureError(f"llama_cpp cannot be imported ({missing}): "
+                           f"pip install llama-cpp-python=={VERSION}") from None
+    except (RuntimeError, OSError) as broken:
+        raise CaptureError(f"llama_cpp cannot load its library: {broken}") from None
+    if llama_cpp.__version__ != VERSION:
+        raise CaptureError(f"llama-cpp-python is {llama_cpp.__version__}; the capture fits {VERSION} only: "
+                           f"pip install llama-cpp-python=={VERSION}")
+    return bindings
+
+
+class Log:
+    """Keeps llama.cpp's errors instead of printing all it says."""
+
+    callbacks = []  # llama.cpp may call the last one until the program ends
+
+    def __init__(self, bindings):
+        self.errors = []
+        self.callbacks.append(bindings.llama_log_callback(self._said))
+        bindings.llama_log_set(self.callbacks[-1], ctypes.c_void_p(0))
+
+    def _said(self, level, text, _):
+        if level == ERROR:
+            self.errors.append(text.decode(errors="replace").strip())
+
+    def last(self):
+        return f": {self.errors[-1]}" if self.errors else ""
+
+
+class Model:
+    """A loaded model; frees it when closed."""
+
+    def __init__(self, bindings, path, gpu_layers):
+        """Raises CaptureError: llama.cpp cannot load it."""
+        self.bindings = bindings
+        self.log = Log(bindings)
+        bindings.llama_backend_init()
+        parameters = bindings.llama_model_default_params()
+        parameters.n_gpu_layers = gpu_layers
+        self.pointer = bindings.llama_model_load_from_file(str(path).encode(), parameters)
+        if not self.pointer:
+            raise CaptureError(f"llama.cpp cannot load '{path}'{self.log.last()}")
+        self.vocabulary = bindings.llama_model_get_vocab(self.pointer)
+        self.width = bindings.llama_model_n_embd(self.pointer)
+        self.vocabulary_size = bindings.llama_vocab_n_tokens(self.vocabulary)
+
+    def close(self):
+        self.bindings.llama_model_free(self.pointer)
+
+    def tokenize(self, text, special):
+        """Token ids; special tokens in the text are parsed. `special`: with BOS and EOS where the file wants them."""
+        data = text.encode()
+        room = len(data) + 16
+        ids = (self.bindings.llama_token * room)()
+        count = self.bindings.llama_tokenize(self.vocabulary, data, len(data), ids, room, special, True)
+        if count < 0:
+            raise CaptureError("llama.cpp cannot tokenize the text")
+        return list(ids[:count])
+
+
+@contextlib.contextmanager
+def open_context(model, settings, most_tokens, length, callback):
+    """A llama.cpp context for `length` positions, `most_tokens` at a time. Raises CaptureError."""
+    bindings = model.bindings
+    parameters = bindings.llama_context_default_params()
+    parameters.n_ctx = length
+    parameters.n_batch = parameters.n_ubatch = most_tokens  # one piece: each operation once a step
+    parameters.n_threads = parameters.n_threads_batch = settings.threads
+    parameters.flash_attn_type = FLASH[settings.flash]
+    parameters.type_k = parameters.type_v = KV_TYPES[settings.kv]
+    parameters.op_offload = parameters.offload_kqv = settings.gpu_layers > 0  # large products would go there, too
+    if callback is not None:
+        parameters.cb_eval = callback
+    context = bindings.llama_init_from_model(model.pointer, parameters)
+    if not context:
+        raise CaptureError(f"llama.cpp cannot make a context{model.log.last()}")
+    try:
+        yield context
+    finally:
+        bindings.llama_free(context)
+
+
+def run(model, settings, steps, recorder=None):
+    """Logits of each step, (tokens, vocabulary). A step that is None is the greedy token and is filled in.
+
+    Raises CaptureError: llama.cpp fails, or the recorder did.
+    """
+    bindings, logits, position = model.bindings, [], 0
+    # Must outlive the context.
+    callback = bindings.ggml_backend_sched_eval_callback(recorder.callback) if recorder else None
+    most = len(steps[0])
+    batch = bindings.llama_batch_init(most, 0, 1)
+    try:
+        with open_context(model, settings, most, most + len(steps) - 1, callback) as context:
+            for i, tokens in enumerate(steps):
+                if tokens is None:
+                    tokens = steps[i] = [int(numpy.argmax(logits[-1][-1]))]
+                if recorder:
+                    recorder.begin_step(tokens)
+                logits.append(decode(model, context, batch, tokens, position, recorder))
+                position += len(tokens)
+    finally:
+        bindings.llama_batch_free(batch)
+    return logits
+
+
+def decode(model, context, batch, tokens, position, recorder):
+    """Logits of one step, (tokens, vocabulary)."""
+    batch.n_tokens = len(tokens)
+    for i, token in enumerate(tokens):
+        batch.token[i], batch.pos[i] = token, position + i
+        batch.n_seq_id[i], batch.seq_id[i][0], batch.logits[i] = 1, 0, 1
+    code = model.bindings.llama_decode(context, batch)
+    if recorder and recorder.failed:
+        raise recorder.failed
+    if code != 0:
+        raise CaptureError(f"llama.cpp fails with code {code}{model.log.last()}")
+    pointer = model.bindings.llama_get_logits(context)
+    return numpy.ctypeslib.as_array(pointer, (len(tokens), model.vocabulary_size)).copy()
+
+
+class Recorder:
+    """The callback, and what it has seen."""
+
+    def __init__(self, library, width, everything):
+        self.library, self.width, self.everything = library, width, everything
+        self.steps = []      # of each step, [(name.operation, array)]
+        self.backends = set()
+        self.flash = False
+        self.failed = None   # a callback cannot raise
+        self._tokens, self._checked = [], False
+
+    def begin_step(self, tokens):
+        self._tokens, self._checked = tokens, False
+        self.steps.append([])
+
+    def callback(self, address, ask, _):
+        """Returns True for "give me its values" (ask) and "go on"."""
+        if self.failed:
+            return False
+        try:
+            tensor = ggml.Tensor.from_address(address)
+            name, operation = tensor.name.decode(), self.library.operation(tensor)
+            if ask:
+                return self._wants(tensor, name, operation)
+            self._record(tensor, name, operation)
+            return True
+        except Exception as failed:  # whatever it is, it must not be lost in C
+            self.failed = failed
+            return False
+
+    def _wants(self, tensor, name, operation):
+        self.flash |= operation == "FLASH_ATTN_EXT"
+        if self.library.type(tensor) not in ("f32", "f16"):
+            return False
+        return self.everything or operation not in MOVES or name.startswith("kqv_out")
+
+    def _record(self, tensor, name, operation):
+        if operation == "GET_ROWS" and not self._checked:
+            self.library.check_layout(tensor, self._tokens, self.width)
+            self._checked = True
+        elif not self._checked:
+            raise CaptureError(f"'{name}' ({operation}) is computed before any embedding; the graph is not understood")
+        if operation == "MUL_MAT":
+            self.backends.add(self.library.buffer(tensor))
+        self.steps[-1].append((f"{name}.{operation}", self.library.values(tensor)))
+
+
+def backend_of(buffers):
+    """("CUDA", "ggml-cuda"), given the buffers of the products' results; None where they are mixed or unknown."""
+    names = {"CPU" if name.endswith("_Host") else name.rstrip("0123456789") for name in buffers}
+    contracts = {"CPU": "ggml-cpu", "CUDA": "ggml-cuda"}
+    return "+".join(sorted(names)), contracts.get(next(iter(names))) if len(names) == 1 else None
+
+
+def capture(path, settings, tokens=None, text=None, special=True):
+    """(Captured, whether attention was fused) of one prompt, token ids or text, and its greedy continuation.
+
+    Raises CaptureError.
+    """
+    bindings = load_bindings()
+    library = ggml.Library(bindings._lib)
+    model = Model(bindings, path, settings.gpu_layers)
+    try:
+        if tokens is None:
+            tokens = model.tokenize(text, special)
+        if not tokens:
+            raise CaptureError("there are no tokens")
+        if max(tokens) >= model.vocabulary_size or min(tokens) < 0:
+            raise CaptureError(f"a token id is not below the vocabulary's {model.vocabulary_size}")
+        recorder = Recorder(library, model.width, settings.everything)
+        steps = [list(tokens)] + [None] * settings.decode
+        logits = run(model, settings, steps, recorder)
+        effect = difference(logits, run(model, settings, steps))
+    finally:
+        model.close()
+    for step, wanted in zip(recorder.steps, logits):
+        found = [array for name, array in step if name.startswith("result_output.")]
+        if found and found[-1].tobytes() != wanted.tobytes():
+            raise CaptureError("the logits that were captured are not those that llama.cpp returns")
+    backend, contract = backend_of(recorder.backends)
+    if settings.gpu_layers and backend == "CPU":
+        raise CaptureError("this build of llama.cpp computes no layer on a GPU")
+    return Captured(steps, recorder.steps, [], effect, contract, backend), recorder.flash
