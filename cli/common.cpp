@@ -64,7 +64,7 @@ Result<std::string> resolve_model(const std::string& name_or_path) {
 }
 
 int report(const Error& error) {
-  fmt::print(stderr, "assay: {}\n", error.message);
+  fmt::print(stderr, "assay: {}\n", escaped(error.message, false));
   return int(error.exit);
 }
 
@@ -191,7 +191,7 @@ CLI::Validator between(double low, double high) {
           ""};
 }
 
-std::string escaped(std::string_view text) {
+std::string escaped(std::string_view text, bool quotes) {
   std::string line;
   while (!text.empty()) {
     const auto character = assay::text::first_character(text);
@@ -200,7 +200,7 @@ std::string escaped(std::string_view text) {
       line += "\\n";
     } else if (byte == '\t') {
       line += "\\t";
-    } else if (byte == '\\' || byte == '\'') {
+    } else if (quotes && (byte == '\\' || byte == '\'')) {
       line += {'\\', text[0]};
     } else if (character.sequence == assay::text::Sequence::whole && byte >= 0x20 && byte != 0x7F) {
       line += text.substr(0, character.length);

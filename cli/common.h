@@ -52,8 +52,8 @@ assay::Result<std::vector<int32_t>> parse_ids(const std::string& text);
 CLI::Validator between(double low, double high);
 
 /// Text of a model or a user on one line of a terminal: control characters and bytes that are not
-/// UTF-8 as \n, \t, \xNN.
-std::string escaped(std::string_view text);
+/// UTF-8 as \n, \t, \xNN; quotes and backslashes with a backslash before them, if `quotes`.
+std::string escaped(std::string_view text, bool quotes = true);
 
 /// Sends what was printed to standard output on its way. Errors: a full disk, a closed pipe.
 assay::Status flush_output();

@@ -60,8 +60,8 @@ std::string cell(const assay::diff::JudgedOperation& operation) {
 }
 
 void print_table(const assay::op::Program& program, const Report& report, bool all) {
-  fmt::print("a  {} ({})\nb  {} ({})\n\n", report.a.engine, report.a.contract, report.b.engine,
-             report.b.contract);
+  fmt::print("a  {} ({})\nb  {} ({})\n\n", escaped(report.a.engine, false), report.a.contract,
+             escaped(report.b.engine, false), report.b.contract);
   fmt::print("{:<22}{:<28}{:<28}{}\n", "operation", "a: error/limit", "b: error/limit",
              "|a-b|/|b|");
   for (size_t i = 0; i < program.operations.size(); ++i) {
@@ -95,13 +95,13 @@ void print_summary(const Report& report) {
                side->count(Verdict::pass), side->count(Verdict::fail),
                side->count(Verdict::unmeasured), ties);
   }
-  for (const std::string& note : report.benign) fmt::print("benign: {}\n", note);
+  for (const std::string& note : report.benign) fmt::print("benign: {}\n", escaped(note, false));
   if (!report.unmeasured.empty())
     fmt::print("unmeasured: {}{}\n", report.unmeasured.front(),
                report.unmeasured.size() > 1
                    ? fmt::format(" and {} more", report.unmeasured.size() - 1)
                    : "");
-  fmt::print("{}\n", report.sentence);
+  fmt::print("{}\n", escaped(report.sentence, false));
 }
 
 int diff(const Flags& flags) {
