@@ -278,12 +278,16 @@ Result<Side> judge_trace(const op::Program& program, const Trace& trace) {
   if (trace.holds_statistics())
     return Error{fmt::format(
         "{}: the trace holds statistics, not values: it can be shown, not judged", trace.path())};
+  const std::string kv = cache_type(trace);
+  if (!kv.empty() && kv != "f16" && kv != "f32")
+    return Error{fmt::format("{}: its cache is of type '{}'; only f16 and f32 can be judged",
+                             trace.path(), kv)};
   Side side;
   side.engine = trace.metadata("engine").empty() ? "unknown engine" : trace.metadata("engine");
   side.declared = trace.metadata("contract");
   side.contract = find_contract(program, trace);
   side.found = side.declared.substr(0, side.declared.find(' ')) != side.contract;
-  side.arithmetic = arithmetic_of(side.contract, side.engine, cache_type(trace));
+  side.arithmetic = arithmetic_of(side.contract, side.engine, kv);
   side.operations.resize(program.operations.size());
   Chooser chooser(side.contract);
   Walk walk(program, trace, side.arithmetic);

@@ -154,6 +154,11 @@ TEST(Diff, StatisticsAreNotJudged) {
               HasSubstr("holds statistics, not values"));
 }
 
+TEST(Diff, ACacheOfAnotherTypeIsNotJudged) {
+  EXPECT_THAT(refusal(record({}), record({.metadata = {{"engine", "e"}, {"kv", "q8_0"}}})),
+              HasSubstr("its cache is of type 'q8_0'"));
+}
+
 TEST(Diff, JsonHasTheFixedShape) {
   const auto wrong = record({.alter = [](const op::Operation& operation, std::vector<float>& out) {
     if (operation.name == "blk.1.gate") out[0] += 1;
