@@ -2,6 +2,7 @@
 
 #include <histedit.h>
 #include <langinfo.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -37,6 +38,14 @@ unsigned char on_control_c(EditLine*, int) {
   return CC_EOF;
 }
 
+/// No signal while a line is edited; libedit restores its own settings afterwards.
+void make_control_c_a_key() {
+  termios settings{};
+  if (tcgetattr(STDIN_FILENO, &settings) != 0) return;
+  settings.c_cc[VINTR] = _POSIX_VDISABLE;
+  tcsetattr(STDIN_FILENO, TCSADRAIN, &settings);
+}
+
 /// libedit reads characters as the locale says; text here is UTF-8 wherever the machine can.
 void use_utf8() {
   std::setlocale(LC_CTYPE, "");
@@ -61,7 +70,6 @@ LineEditor::LineEditor() {
   el_set(editor->line, EL_CLIENTDATA, &editor->prompt);
   el_set(editor->line, EL_PROMPT, prompt_of);
   el_source(editor->line, nullptr);
-  el_set(editor->line, EL_SETTY, "-d", "intr=", nullptr);  // no signal while a line is edited
   el_set(editor->line, EL_ADDFN, "assay-interrupt", "Drop the line", on_control_c);
   el_set(editor->line, EL_BIND, "^C", "assay-interrupt", nullptr);
   editor_ = std::move(editor);
@@ -80,6 +88,7 @@ LineEditor::Read LineEditor::read(const std::string& prompt, std::string& line) 
   interrupted = false;
   catch_interrupt(true);
   el_set(editor_->line, EL_PREP_TERM, 1);  // before the prompt shows: no Ctrl-D is lost between
+  make_control_c_a_key();
   int count = 0;
   const char* text = el_gets(editor_->line, &count);
   if (interrupted) {

@@ -16,7 +16,8 @@ import xml.etree.ElementTree as ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TOTAL_BUDGET = 45 * 60
-PYTHON = sys.executable
+VENV = ROOT / ".venv/bin/python"  # has the packages of requirements.txt
+PYTHON = str(VENV) if VENV.exists() else sys.executable
 JOBS = str(os.cpu_count() or 2)
 
 
