@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "base/mix64.h"
 #include "chains_contract.h"
 #include "chains_error.h"
 #include "chains_simd.h"
@@ -50,15 +51,9 @@ std::string cpu_name() {
   return "unknown CPU";
 }
 
-/// SplitMix64: a counter through a mixing function. Source: Steele, Lea, Flood, OOPSLA 2014.
 struct Random {
   uint64_t state;
-  uint64_t next() {
-    uint64_t z = (state += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-  }
+  uint64_t next() { return assay::splitmix64(state); }
   /// Uniform in -1 … 1.
   float signed_unit() { return float(int64_t(next()) >> 24) * 0x1p-39f; }
 };

@@ -71,7 +71,7 @@ void print_table(const assay::op::Program& program, const Report& report, bool a
     const bool plain = a.verdict == Verdict::pass && b.verdict == Verdict::pass;
     if (plain && !all && layer != assay::op::none && layer > 0 && layer + 1 < program.layers)
       continue;
-    const double apart = report.differences[i].relative;
+    const double apart = report.differences[i];
     fmt::print("{:<22}{:<28}{:<28}{}\n", program.operations[i].name, cell(a), cell(b),
                apart < 0 ? "-"
                : report.percentile[i] < 0

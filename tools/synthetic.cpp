@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "base/mix64.h"
 #include "gguf/writer.h"
 #include "quant/formats.h"
 
@@ -29,15 +30,9 @@ struct Shape {
   uint64_t seed = 1;
 };
 
-/// SplitMix64: a counter through a mixing function. Source: Steele, Lea, Flood, OOPSLA 2014.
 struct Random {
   uint64_t state;
-  uint64_t next() {
-    uint64_t z = (state += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-  }
+  uint64_t next() { return assay::splitmix64(state); }
   double uniform() { return double(next() >> 11) * 0x1p-53; }
   void fill(uint8_t* bytes, uint32_t count) {
     for (uint32_t i = 0; i < count; i += 8) {

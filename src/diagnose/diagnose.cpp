@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "trace/bounds.h"
-
 namespace assay::diagnose {
 
 using diff::Judged;
@@ -14,9 +12,7 @@ using diff::Seen;
 using reference::Table;
 
 bool Case::fails(uint64_t row, uint64_t column) const {
-  const double error = std::fabs(got().row(row)[column] - usual.want.row(row)[column]);
-  return !(error <= usual.limit_at(row, column) * trace::unit * usual.scale.row(row)[column] +
-                        trace::absolute_floor + usual.slack_at(row, column));
+  return diff::compare_element(got(), usual, row, column).failures > 0;
 }
 
 Table Case::tensor(std::string_view name) const {
@@ -96,9 +92,7 @@ Result<Cause> diagnose(const op::Program& program, const trace::Trace& trace,
   auto scene = diff::scene_at(program, trace, side, step, operation);
   if (!scene) return scene.error();
   Case the{program, program.operations[operation], trace, side, std::move(*scene), {}, {}};
-  diff::Inputs inputs{{}, &the.scene.tokens, &the.scene.caches};
-  for (const Table& value : the.scene.inputs) inputs.values.push_back(&value);
-  the.usual = diff::judge(program, the.operation, inputs, the.scene.coding, the.scene.arithmetic);
+  the.usual = diff::judge(program, the.scene);
   the.seen = diff::compare(the.got(), the.usual);
   Contest contest(the);
   try_kind(the, contest);
@@ -111,7 +105,7 @@ Status explain(const op::Program& program, const trace::Trace& a, const trace::T
   while (report.first) {
     const bool of_a = report.first->a;
     diff::Side& side = of_a ? report.a : report.b;
-    const auto [step, index] = side.failures.front();
+    const auto [step, index, seen] = side.failures.front();
     auto cause = diagnose(program, of_a ? a : b, side, step, index);
     if (!cause) return cause.error();
     if (!cause->benign) {
@@ -123,7 +117,7 @@ Status explain(const op::Program& program, const trace::Trace& a, const trace::T
                                         side.engine, cause->name, cause->evidence));
     side.failures.erase(side.failures.begin());
     const bool more = std::ranges::any_of(
-        side.failures, [&, at = index](const auto& f) { return f.second == at; });
+        side.failures, [at = index](const diff::Failure& f) { return f.operation == at; });
     if (!more) side.operations[index].verdict = diff::Verdict::pass;
     diff::conclude(program, a, b, report);
   }

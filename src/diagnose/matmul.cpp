@@ -24,7 +24,7 @@ const op::Weight& weight_of(const Case& the) {
   return the.program.weights[the.operation.weight];
 }
 const op::Weight* bias_of(const Case& the) {
-  return the.operation.bias == op::none ? nullptr : &the.program.weights[the.operation.bias];
+  return the.program.bias_of(the.operation);
 }
 
 Judged judged(Product product) {
@@ -329,11 +329,8 @@ bool smaller_steps_pass(const Case& the, uint64_t& most) {
     const size_t index = the.scene.operation;
     const auto scene = diff::scene_at(the.program, the.trace, the.side, step, index);
     if (!scene || scene->output.data.empty()) continue;
-    diff::Inputs inputs{{}, &scene->tokens, &scene->caches};
-    for (const Table& value : scene->inputs) inputs.values.push_back(&value);
-    const Judged right =
-        diff::judge(the.program, the.operation, inputs, scene->coding, scene->arithmetic);
-    if (diff::compare(scene->output, right).failures == 0) most = std::max(most, tokens);
+    if (diff::compare(scene->output, diff::judge(the.program, *scene)).failures == 0)
+      most = std::max(most, tokens);
   }
   return most > 0;
 }

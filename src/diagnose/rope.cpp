@@ -109,9 +109,7 @@ bool twin_is_shifted(const Case& the, uint32_t shift) {
     auto scene = diff::scene_at(the.program, the.trace, the.side, the.scene.step, i);
     if (!scene || scene->output.data.empty()) return false;
     for (uint32_t& position : scene->tokens.positions) position += shift;
-    const diff::Inputs inputs{{&scene->inputs[0]}, &scene->tokens, &scene->caches};
-    const auto judged = diff::judge(the.program, other, inputs, {}, scene->arithmetic);
-    return diff::compare(scene->output, judged).failures == 0;
+    return diff::compare(scene->output, diff::judge(the.program, *scene)).failures == 0;
   }
   return false;
 }

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <limits>
 
-#include "kernel/lang.h"
 #include "quant/formats.h"
 
 namespace assay::diff {
@@ -16,15 +15,15 @@ namespace {
 /// near a tie both codes are right.
 constexpr float tie_width = 0x1p-22f;
 
-float f16(float x) {
-  return k_f16_to_f32(k_f32_to_f16(x));
+/// f16's nearest number to what an engine has as f32.
+double f16(double x) {
+  return reference::round_to_f16(double(float(x)));
 }
 
 /// How far the neighbour of f16(x) is, where an error of x by `error` could have made it that; 0
 /// where it could not.
 double f16_tie(double x, double error) {
-  const double below = double(f16(float(x - error))), above = double(f16(float(x + error)));
-  return std::fabs(above - below);
+  return std::fabs(f16(x + error) - f16(x - error));
 }
 
 /// The value before it is rounded to an integer, and its block's scale.
@@ -92,7 +91,7 @@ void sum_group(std::span<const double> x, size_t first, const Coding& coding, fl
     sum = of_values ? values : double(plain_scale) * double(codes);
     // 32 numbers added in f32, in an order that is the engine's
     tie = f16_tie(sum, 0x1p-24 * (of_values ? 8.0 * magnitude : 4.0 * std::fabs(sum)));
-    sum = double(f16(float(sum)));
+    sum = f16(sum);
   }
   row.sum.push_back(sum);
   row.sum_tie.push_back(tie);
@@ -108,7 +107,7 @@ CodedRow code_row(std::span<const double> x, const Coding& coding, uint32_t grou
     const auto part = x.subspan(first, std::min<size_t>(coding.block, x.size() - first));
     const Block block = scale_of(part, coding);
     plain_scale.push_back(block.scale);
-    row.scale.push_back(double(coding.scale_is_f16 ? f16(block.scale) : block.scale));
+    row.scale.push_back(coding.scale_is_f16 ? f16(double(block.scale)) : double(block.scale));
     const double error = 0x1p-23 * std::fabs(double(block.scale));
     row.scale_tie.push_back(coding.scale_is_f16 ? f16_tie(double(block.scale), error) : 0.0);
     if (block.scale != 0 && !std::isnan(block.scale)) code_block(part, first, block, row);

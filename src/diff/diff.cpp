@@ -6,13 +6,9 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <numeric>
-
-#include "trace/bounds.h"
 
 namespace assay::diff {
 
-using reference::Table;
 using trace::Trace;
 
 namespace {
@@ -49,11 +45,12 @@ Status check_inputs(const Trace& a, const Trace& b) {
   return ok();
 }
 
+using Rows = std::map<uint64_t, std::vector<double>>;
+
 /// An operation's rows over all steps, by the index of their token.
-Result<std::map<uint64_t, std::vector<double>>> rows_of(const op::Program& program,
-                                                        const Trace& trace,
-                                                        const op::Operation& operation) {
-  std::map<uint64_t, std::vector<double>> rows;
+Result<Rows> rows_of(const op::Program& program, const Trace& trace,
+                     const op::Operation& operation) {
+  Rows rows;
   uint64_t before = 0;
   for (uint32_t number = 0; number < trace.steps().size(); ++number) {
     const auto& step = trace.steps()[number];
@@ -71,12 +68,9 @@ Result<std::map<uint64_t, std::vector<double>>> rows_of(const op::Program& progr
   return rows;
 }
 
-using Rows = std::map<uint64_t, std::vector<double>>;
-
 /// Over the tokens below `limit`.
-Difference difference(const Rows& a, const Rows& b, uint64_t limit = UINT64_MAX) {
+double difference(const Rows& a, const Rows& b, uint64_t limit = UINT64_MAX) {
   double error = 0, size = 0;
-  Difference out;
   bool any = false;
   for (const auto& [token, row] : a) {
     const auto other = b.find(token);
@@ -86,11 +80,10 @@ Difference difference(const Rows& a, const Rows& b, uint64_t limit = UINT64_MAX)
       const double d = row[i] - other->second[i];
       error += d * d;
       size += other->second[i] * other->second[i];
-      out.largest = std::isnan(d) ? d : std::max(out.largest, std::fabs(d));
     }
   }
-  if (any) out.relative = error == 0 ? 0 : std::sqrt(error / size);
-  return out;
+  if (!any) return -1;
+  return error == 0 ? 0 : std::sqrt(error / size);
 }
 
 /// max|δ| of the centred logits below half the gap between b's two best: a's best is the same.
@@ -133,17 +126,16 @@ std::optional<First> earliest(const op::Program& program, const Trace& ta, const
   if (a.failures.empty() && b.failures.empty()) return std::nullopt;
   const auto place = [](const Trace& trace, const Side& side) {
     uint64_t tokens = 0;
-    for (uint32_t s = 0; s < side.failures[0].first; ++s) tokens += trace.steps()[s].tokens.size();
-    return std::pair<uint64_t, size_t>(tokens, side.failures[0].second);
+    for (uint32_t s = 0; s < side.failures[0].step; ++s) tokens += trace.steps()[s].tokens.size();
+    return std::pair<uint64_t, size_t>(tokens, side.failures[0].operation);
   };
   const bool a_first = !a.failures.empty() && (b.failures.empty() || place(ta, a) <= place(tb, b));
-  const Side& side = a_first ? a : b;
-  const auto [step, index] = side.failures[0];
-  const op::Operation& operation = program.operations[index];
-  First first{operation.name, operation.layer, step, side.operations[index].seen,
-              a_first,        !a_first};
-  if (a_first && !b.failures.empty() && b.failures[0].second == index) first.b = true;
-  return first;
+  const Failure& failure = a_first ? a.failures[0] : b.failures[0];
+  const op::Operation& operation = program.operations[failure.operation];
+  const bool of_both =
+      a_first && !b.failures.empty() && b.failures[0].operation == failure.operation;
+  return First{operation.name, operation.layer, failure.step,
+               failure.seen,   a_first,         !a_first || of_both};
 }
 
 std::string engine_of(const Side& side) {
@@ -187,8 +179,7 @@ void note_exactness(const op::Program& program, Report& report) {
   if (side.contract == "ggml-cuda")
     note +=
         ": its min term multiplies a weight's minimum by the f16 sum of the activations before "
-        "they "
-        "are quantised, not by the sum of their codes";
+        "they are quantised, not by the sum of their codes";
   report.benign.push_back(note);
 }
 
@@ -225,16 +216,14 @@ std::string sentence_of(const op::Program& program, const Report& report) {
 Status compare_operation(const op::Program& program, const Trace& a, const Trace& b, size_t index,
                          uint64_t tokens, Report& report) {
   const op::Operation& operation = program.operations[index];
-  Difference apart;
-  double percentile = -1;
+  double apart = -1, percentile = -1;
   if (operation.kind != op::Kind::kv_store) {
     const auto ra = rows_of(program, a, operation), rb = rows_of(program, b, operation);
     if (!ra) return ra.error();
     if (!rb) return rb.error();
     apart = difference(*ra, *rb);
-    if (!report.noise.relative.empty() && apart.relative >= 0)
-      percentile =
-          Noise::percentile(report.noise.relative[index], difference(*ra, *rb, tokens).relative);
+    if (!report.noise.relative.empty() && apart >= 0)
+      percentile = Noise::percentile(report.noise.relative[index], difference(*ra, *rb, tokens));
     if (index + 1 == program.operations.size()) {
       report.logits = compare_logits(*ra, *rb);
       report.logits_percentile =

@@ -14,12 +14,6 @@
 
 namespace assay::diff {
 
-/// How far the two engines' outputs of one operation are from each other.
-struct Difference {
-  double relative = -1;  ///< √(Σ(a − b)²/Σ b²) over the rows that both have; negative: no row
-  double largest = 0;    ///< max|a − b|
-};
-
 struct LogitsComparison {
   uint64_t positions = 0, top1_equal = 0;
   uint64_t certified = 0;  ///< positions where max|δ|, centred, is below half the gap: no flip
@@ -46,7 +40,8 @@ struct Report {
   Verdict verdict = Verdict::unmeasured;
   std::string sentence;
   Side a, b;
-  std::vector<Difference> differences;  ///< of the program's operations
+  /// Of the program's operations: √(Σ(a − b)²/Σ b²) over the rows that both have; negative: no row.
+  std::vector<double> differences;
   std::optional<First> first;
   std::optional<Cause> cause;           ///< of the first failure
   std::vector<std::string> benign;      ///< what differs and is right

@@ -58,7 +58,7 @@ std::string to_json(const op::Program& program, const Report& report) {
         {{"name", program.operations[i].name},
          {"a", judged(report.a.operations[i])},
          {"b", judged(report.b.operations[i])},
-         {"difference", number(report.differences[i].relative)},
+         {"difference", number(report.differences[i])},
          {"percentile", report.percentile[i] < 0 ? Json(nullptr) : Json(report.percentile[i])}});
   const LogitsComparison& logits = report.logits;
   const Json json = {

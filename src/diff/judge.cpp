@@ -168,9 +168,8 @@ Judged judge(const op::Program& program, const op::Operation& operation, const I
     case op::Kind::rms_norm:
       return rms_norm(program, operation, x(0), arithmetic);
     case op::Kind::matmul: {
-      const op::Weight* bias =
-          operation.bias == op::none ? nullptr : &program.weights[operation.bias];
-      Product product = multiply(program.weights[operation.weight], bias, x(0), coding);
+      Product product =
+          multiply(program.weights[operation.weight], program.bias_of(operation), x(0), coding);
       return {std::move(product.want), std::move(product.magnitude), constant(product.limit_u),
               std::move(product.slack)};
     }
@@ -211,16 +210,12 @@ Judged judge(const op::Program& program, const op::Operation& operation, const I
 }
 
 void Seen::add(const Seen& other) {
-  const auto badness = [](const Seen& s) {
-    return s.limit_u > 0 ? s.max_u / s.limit_u : s.max_u * 1e30;
-  };
-  if (elements == 0 || badness(other) > badness(*this)) {
+  if (elements == 0 ||
+      trace::badness(other.max_u, other.limit_u) > trace::badness(max_u, limit_u)) {
     max_u = other.max_u;
     limit_u = other.limit_u;
     token = other.token;
     row = other.row;
-    got = other.got;
-    want = other.want;
   }
   elements += other.elements;
   failures += other.failures;
@@ -228,30 +223,31 @@ void Seen::add(const Seen& other) {
   not_finite += other.not_finite;
 }
 
+Seen compare_element(const Table& got, const Judged& judged, uint64_t token, uint64_t row) {
+  const double g = got.row(token)[row], w = judged.want.row(token)[row];
+  const double scale = judged.scale.row(token)[row] * trace::unit;
+  const double limit = judged.limit_at(token, row);
+  Seen one{1, 0, 0, std::isfinite(g) ? 0u : 1u, 0, limit, token, row};
+  if (g == w) return one;
+  const double error = std::fabs(g - w);
+  const double beyond = limit > 0 ? error - trace::absolute_floor : error;
+  one.max_u = beyond <= 0 ? 0 : beyond / scale;
+  if (std::isnan(one.max_u)) one.max_u = std::numeric_limits<double>::infinity();
+  if (one.max_u <= limit) return one;
+  const double slack = judged.slack_at(token, row) / scale;
+  if (one.max_u - slack <= limit) {
+    one.ties = 1;
+    one.max_u = std::max(0.0, one.max_u - slack);
+  } else {
+    one.failures = 1;
+  }
+  return one;
+}
+
 Seen compare(const Table& got, const Judged& judged) {
   Seen all;
   for (uint64_t t = 0; t < got.rows; ++t)
-    for (uint64_t i = 0; i < got.width; ++i) {
-      const double g = got.row(t)[i], w = judged.want.row(t)[i];
-      const double scale = judged.scale.row(t)[i] * trace::unit, limit = judged.limit_at(t, i);
-      Seen one{1, 0, 0, std::isfinite(g) ? 0u : 1u, 0, limit, t, i, g, w};
-      if (!(g == w)) {
-        const double error = std::fabs(g - w);
-        const double beyond = limit > 0 ? error - trace::absolute_floor : error;
-        one.max_u = beyond <= 0 ? 0 : beyond / scale;
-        if (std::isnan(one.max_u)) one.max_u = std::numeric_limits<double>::infinity();
-        if (!(one.max_u <= limit)) {
-          const double slack = judged.slack_at(t, i) / scale;
-          if (one.max_u - slack <= limit) {
-            one.ties = 1;
-            one.max_u = std::max(0.0, one.max_u - slack);
-          } else {
-            one.failures = 1;
-          }
-        }
-      }
-      all.add(one);
-    }
+    for (uint64_t i = 0; i < got.width; ++i) all.add(compare_element(got, judged, t, i));
   return all;
 }
 

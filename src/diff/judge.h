@@ -59,10 +59,11 @@ struct Seen {
   uint64_t elements = 0, failures = 0, ties = 0, not_finite = 0;
   double max_u = 0, limit_u = 0;  ///< of the worst element: the greatest error/limit
   uint64_t token = 0, row = 0;    ///< where it is
-  double got = 0, want = 0;
 
   void add(const Seen& other);
 };
 Seen compare(const reference::Table& got, const Judged& judged);
+Seen compare_element(const reference::Table& got, const Judged& judged, uint64_t token,
+                     uint64_t row);
 
 }  // namespace assay::diff

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/mix64.h"
 #include "diff/product.h"
-#include "kernel/lang.h"
-#include "trace/bounds.h"
+#include "reference/executor.h"
 
 namespace assay::diff {
 
@@ -13,12 +13,9 @@ using reference::Table;
 
 namespace {
 
-/// Steele, Lea, Flood 2014: SplitMix64.
+/// A number that depends on nothing but x.
 uint64_t mix(uint64_t x) {
-  x += 0x9E3779B97F4A7C15u;
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
-  return x ^ (x >> 31);
+  return splitmix64(x);
 }
 
 /// Runs of one contract in lockstep: rows are (runs, tokens).
@@ -49,10 +46,8 @@ class Group {
     }
     Table& out = values_[operation.output];
     out = operation.kind == op::Kind::matmul
-              ? multiply_only(
-                    program_.weights[operation.weight],
-                    operation.bias == op::none ? nullptr : &program_.weights[operation.bias],
-                    values_[operation.inputs[0]], side_.operations[index].coding)
+              ? multiply_only(program_.weights[operation.weight], program_.bias_of(operation),
+                              values_[operation.inputs[0]], side_.operations[index].coding)
               : by_run(operation);
     perturb(out, index, operation);
     return out;
@@ -151,23 +146,22 @@ std::vector<double> log_sums(const Table& rows) {
   return sums;
 }
 
+/// The runs of a group's output; `sums` are needed for divergences only.
+std::vector<View> views(const Table& all, uint64_t runs, std::span<const double> sums = {}) {
+  std::vector<View> out;
+  const uint64_t tokens = all.rows / runs, size = tokens * all.width;
+  for (uint64_t run = 0; run < runs && !all.data.empty(); ++run)
+    out.push_back({std::span(all.data).subspan(run * size, size),
+                   sums.empty() ? sums : sums.subspan(run * tokens, tokens), all.width});
+  return out;
+}
+
 /// `distance` of every run of a from every run of b, ascending.
-template <class Distance>
-std::vector<double> pairs(const Table& a, const Table& b, uint64_t runs, uint64_t tokens,
-                          Distance distance) {
-  if (a.data.empty()) return {};
-  const bool logs = std::is_same_v<Distance, double (*)(const View&, const View&)> &&
-                    distance == static_cast<Distance>(mean_divergence);
-  const std::vector<double> la = logs ? log_sums(a) : std::vector<double>(a.rows);
-  const std::vector<double> lb = logs ? log_sums(b) : std::vector<double>(b.rows);
-  const auto view = [&](const Table& all, const std::vector<double>& sums, uint64_t run) {
-    return View{std::span(all.data).subspan(run * tokens * all.width, tokens * all.width),
-                std::span(sums).subspan(run * tokens, tokens), all.width};
-  };
-  std::vector<double> out(runs * runs);
-  in_parallel(runs * runs, [&](uint64_t first, uint64_t last) {
-    for (uint64_t i = first; i < last; ++i)
-      out[i] = distance(view(a, la, i / runs), view(b, lb, i % runs));
+std::vector<double> pairs(const std::vector<View>& a, const std::vector<View>& b,
+                          double (*distance)(const View&, const View&)) {
+  std::vector<double> out(a.size() * b.size());
+  in_parallel(out.size(), [&](uint64_t first, uint64_t last) {
+    for (uint64_t i = first; i < last; ++i) out[i] = distance(a[i / b.size()], b[i % b.size()]);
   });
   std::ranges::sort(out);
   return out;
@@ -203,16 +197,16 @@ Noise correct_runs(const op::Program& program, const Side& a, const Side& b,
   const uint64_t half = runs / 2;
   Noise noise{2 * half, tokens.size(), {}, {}};
   Group of_a(program, a, tokens, half, mix(seed)), of_b(program, b, tokens, half, mix(seed + 1));
-  std::vector<size_t> last_use(program.values.size());
-  for (size_t i = 0; i < program.operations.size(); ++i)
-    for (const uint32_t value : program.operations[i].inputs) last_use[value] = i;
+  const std::vector<size_t> last_use = reference::last_uses(program);
   for (size_t i = 0; i < program.operations.size(); ++i) {
     const op::Operation& operation = program.operations[i];
     const Table& ya = of_a.run(i);
     const Table& yb = of_b.run(i);
-    noise.relative.push_back(pairs(ya, yb, half, tokens.size(), relative_of));
-    if (i + 1 == program.operations.size())
-      noise.divergence = pairs(ya, yb, half, tokens.size(), mean_divergence);
+    noise.relative.push_back(pairs(views(ya, half), views(yb, half), relative_of));
+    if (i + 1 == program.operations.size()) {
+      const std::vector<double> sums_a = log_sums(ya), sums_b = log_sums(yb);
+      noise.divergence = pairs(views(ya, half, sums_a), views(yb, half, sums_b), mean_divergence);
+    }
     for (const uint32_t value : operation.inputs)
       if (last_use[value] == i) {
         of_a.forget(value);

@@ -83,10 +83,6 @@ ASSAY_WIDE void float_dot(const double* w, const double* x, uint64_t n, double* 
   }
 }
 
-double to_f16(double x) {
-  return double(k_f16_to_f32(k_f32_to_f16(float(x))));
-}
-
 /// The distance of f16 numbers of x's magnitude.
 double f16_spacing(double x) {
   int exponent = 0;
@@ -155,7 +151,8 @@ Cell meet(const WeightRow& w, std::span<const int16_t> w_size, const CodedRow& x
   for (uint64_t g = 0; g < groups; ++g) {
     const double d = x.scale[g * group / coding.block];
     double product = w.scale[g] * d, least = w.minimum[g] * x.sum[g];
-    if (coding.products_are_f16) product = to_f16(product), least = to_f16(least);
+    if (coding.products_are_f16)
+      product = reference::round_to_f16(product), least = reference::round_to_f16(least);
     cell.want += product * dot[g] + least;
     if (!only) cell.magnitude += std::fabs(product) * absolute[g] + std::fabs(least);
   }
@@ -212,7 +209,7 @@ void multiply_integers(const op::Weight& weight, const RowSource& source, const 
 }
 
 double rounded(double x, Coding::Kind kind) {
-  if (kind == Coding::Kind::f16) return to_f16(x);
+  if (kind == Coding::Kind::f16) return reference::round_to_f16(x);
   if (kind != Coding::Kind::bf16) return x;
   const uint32_t bits = k_bits(float(x));  // to nearest, ties to even
   return double(k_float((bits + 0x7FFFu + ((bits >> 16) & 1u)) & 0xFFFF0000u));

@@ -10,7 +10,6 @@
 
 #include "diff/product.h"
 #include "reference/executor.h"
-#include "trace/bounds.h"
 
 namespace assay::diff {
 
@@ -49,8 +48,6 @@ class Walk {
         caches_(program.layers),
         cache_whole_(program.layers, true),
         last_use_(reference::last_uses(program)) {}
-
-  const Caches& caches() const { return caches_; }
 
   Status run(const Visit& visit) {
     for (uint32_t step = 0; step < trace_.steps().size(); ++step) {
@@ -236,9 +233,14 @@ static void settle_copies(const op::Program& program, Side& side) {
   }
 }
 
+/// "assay/1" of "assay/1 kv=f32".
+static std::string declared_name(const Trace& trace) {
+  const std::string declared = trace.metadata("contract");
+  return declared.substr(0, declared.find(' '));
+}
+
 std::string find_contract(const op::Program& program, const Trace& trace) {
-  const std::string declared =
-      trace.metadata("contract").substr(0, trace.metadata("contract").find(' '));
+  const std::string declared = declared_name(trace);
   std::vector<std::string> names;
   if (std::ranges::find(contracts(), declared) != contracts().end()) names.push_back(declared);
   for (const std::string_view name : contracts())
@@ -286,7 +288,7 @@ Result<Side> judge_trace(const op::Program& program, const Trace& trace) {
   side.engine = trace.metadata("engine").empty() ? "unknown engine" : trace.metadata("engine");
   side.declared = trace.metadata("contract");
   side.contract = find_contract(program, trace);
-  side.found = side.declared.substr(0, side.declared.find(' ')) != side.contract;
+  side.found = declared_name(trace) != side.contract;
   side.arithmetic = arithmetic_of(side.contract, side.engine, kv);
   side.operations.resize(program.operations.size());
   Chooser chooser(side.contract);
@@ -301,24 +303,18 @@ Result<Side> judge_trace(const op::Program& program, const Trace& trace) {
       return true;
     }
     const auto [seen, coding] = chooser.look(program, item, side.arithmetic);
-    const double before = judged.seen.limit_u > 0 ? judged.seen.max_u / judged.seen.limit_u : -1;
     judged.seen.add(seen);
     judged.coding = coding;
-    if (judged.verdict != Verdict::fail && seen.limit_u > 0 && seen.max_u / seen.limit_u > before)
-      judged.step = item.step;
-    if (seen.failures > 0 && judged.verdict != Verdict::fail) {
+    if (seen.failures > 0) {
       judged.verdict = Verdict::fail;
-      judged.step = item.step;
+      side.failures.push_back({item.step, item.index, seen});
     } else if (judged.verdict == Verdict::unmeasured && judged.why.empty()) {
       judged.verdict = Verdict::pass;
     }
-    if (seen.failures > 0) side.failures.emplace_back(item.step, item.index);
     if (item.operation.kind == op::Kind::matmul && item.operation.layer == 0 && item.step == 0) {
-      const op::Weight* bias =
-          item.operation.bias == op::none ? nullptr : &program.weights[item.operation.bias];
       judged.exact_nmse = nmse(
-          *item.got,
-          multiply(program.weights[item.operation.weight], bias, *item.inputs.values[0], {}).want);
+          *item.got, multiply_only(program.weights[item.operation.weight],
+                                   program.bias_of(item.operation), *item.inputs.values[0], {}));
     }
     return true;
   });
@@ -349,6 +345,13 @@ Result<Scene> scene_at(const op::Program& program, const Trace& trace, const Sid
   if (!walked) return walked.error();
   if (!missing.empty()) return Error{fmt::format("{}: '{}' is missing", trace.path(), missing)};
   return scene;
+}
+
+Judged judge(const op::Program& program, const Scene& scene) {
+  Inputs inputs{{}, &scene.tokens, &scene.caches};
+  for (const Table& value : scene.inputs) inputs.values.push_back(&value);
+  return judge(program, program.operations[scene.operation], inputs, scene.coding,
+               scene.arithmetic);
 }
 
 }  // namespace assay::diff

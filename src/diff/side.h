@@ -21,17 +21,23 @@ struct JudgedOperation {
   Verdict verdict = Verdict::unmeasured;
   Seen seen;
   std::string why;         ///< unmeasured: what is missing
-  uint32_t step = 0;       ///< of the first failure, else of the worst element
   Coding coding;           ///< matmul: that which fitted
   double exact_nmse = -1;  ///< matmuls of layer 0: Σ(got − exact)²/Σ exact²; negative: not taken
+};
+
+/// An operation that is wrong in one step.
+struct Failure {
+  uint32_t step;
+  size_t operation;
+  Seen seen;
 };
 
 struct Side {
   std::string engine, declared, contract;
   bool found = false;  ///< by trying: the trace declares none, or one that doesn't fit
   Arithmetic arithmetic;
-  std::vector<JudgedOperation> operations;            ///< in the program's order
-  std::vector<std::pair<uint32_t, size_t>> failures;  ///< step and operation, in execution order
+  std::vector<JudgedOperation> operations;  ///< in the program's order
+  std::vector<Failure> failures;            ///< in execution order
 
   uint64_t count(Verdict verdict) const;
 };
@@ -57,5 +63,7 @@ struct Scene {
 /// Replays the trace up to this place. Errors: as judge_trace; an input that is missing.
 Result<Scene> scene_at(const op::Program& program, const trace::Trace& trace, const Side& side,
                        uint32_t step, size_t operation);
+/// The scene's operation, judged.
+Judged judge(const op::Program& program, const Scene& scene);
 
 }  // namespace assay::diff

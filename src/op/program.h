@@ -92,6 +92,11 @@ struct Program {
   uint32_t buffers = 0;                ///< buffers that the values share
   std::vector<uint32_t> buffer_width;  ///< the widest value of each
 
+  /// nullptr where the operation has none.
+  const Weight* bias_of(const Operation& operation) const {
+    return operation.bias == none ? nullptr : &weights[operation.bias];
+  }
+
   uint32_t add_value(std::string name, uint32_t width, bool selected = false);
   uint32_t add_weight(Weight weight);
   /// Checks shapes of inputs, weight and output against the kind, and appends. Throws

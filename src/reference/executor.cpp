@@ -93,8 +93,7 @@ class Judge final : public op::Executor {
   // y = x·Wᵀ + b, with the x that the contract lets the weight meet
   Table multiply(const op::Operation& operation) const {
     const op::Weight& weight = program_.weights[operation.weight];
-    const op::Weight* bias =
-        operation.bias == op::none ? nullptr : &program_.weights[operation.bias];
+    const op::Weight* bias = program_.bias_of(operation);
     Table x = input(operation, 0);
     if (mode_ == Mode::contract && contract_ == op::Contract::assay1 && meets_quantised(weight)) {
       for (uint64_t t = 0; t < x.rows; ++t) {

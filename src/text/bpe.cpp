@@ -6,6 +6,7 @@
 #include <bit>
 #include <queue>
 
+#include "base/mix64.h"
 #include "gguf/reader.h"
 #include "text/byte_level.h"
 
@@ -31,12 +32,7 @@ constexpr uint64_t longest_word = uint64_t{1} << 30;  // symbols are numbered in
 Merges::Merges(uint64_t count) : slots_(std::bit_ceil(2 * count + 1)) {}
 
 uint64_t Merges::slot(uint64_t pair) const {
-  // The finalizer of SplitMix64 (Steele, Lea and Flood 2014): neighbouring ids must not share
-  // slots.
-  uint64_t hash = pair;
-  hash = (hash ^ (hash >> 30)) * 0xBF58476D1CE4E5B9u;
-  hash = (hash ^ (hash >> 27)) * 0x94D049BB133111EBu;
-  uint64_t i = (hash ^ (hash >> 31)) & (slots_.size() - 1);
+  uint64_t i = mix64(pair) & (slots_.size() - 1);  // neighbouring ids must not share slots
   while (slots_[i].rank >= 0 && slots_[i].pair != pair) i = (i + 1) & (slots_.size() - 1);
   return i;
 }

@@ -16,6 +16,11 @@ namespace assay::trace {
 inline constexpr double unit = 0x1p-24;
 inline constexpr double absolute_floor = 0x1p-72;
 
+/// Above 1 where an element fails; an error where none is allowed is worse than any other.
+inline double badness(double error_u, double limit_u) {
+  return limit_u > 0 ? error_u / limit_u : error_u * 1e30;
+}
+
 /// embed, select_rows, kv_store (whose rounding to f16 is exact by definition).
 inline constexpr double copy_limit = 0.0;
 

@@ -11,12 +11,6 @@
 
 namespace assay::trace {
 
-namespace {
-
-constexpr uint64_t statistics_width = 8;
-
-}  // namespace
-
 std::vector<double> row_statistics(std::span<const float> row) {
   const Statistics s = statistics(row);
   uint64_t infinities = 0;

@@ -56,6 +56,8 @@ class Recorder {
   uint64_t bytes_ = 0;
 };
 
+/// Numbers of a row's statistics.
+inline constexpr uint64_t statistics_width = 8;
 /// min, max, mean, RMS, max|x|, NaN count, infinities, elements of one row. NaN are left out of the
 /// first five; an infinity is not left out.
 std::vector<double> row_statistics(std::span<const float> row);

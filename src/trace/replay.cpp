@@ -12,15 +12,6 @@ namespace assay::trace {
 
 using reference::Table;
 
-namespace {
-
-/// Above 1 where the element fails; an error where none is allowed is worse than any other.
-double badness(double error_u, double limit_u) {
-  return limit_u > 0 ? error_u / limit_u : error_u * 1e30;
-}
-
-}  // namespace
-
 void Tally::element(uint64_t token, uint64_t row, float got, double want, double scale,
                     double limit_u) {
   double error_u = 0;
@@ -141,7 +132,7 @@ void Replay::check_rms_norm(const op::Operation& operation, const Table& got, Ta
 
 void Replay::check_matmul(const op::Operation& operation, const Table& got, Tally& tally) {
   const op::Weight& weight = program_.weights[operation.weight];
-  const op::Weight* bias = operation.bias == op::none ? nullptr : &program_.weights[operation.bias];
+  const op::Weight* bias = program_.bias_of(operation);
   Table x = input(operation, 0);
   const bool quantised = contract_ == op::Contract::assay1 && reference::meets_quantised(weight);
   for (uint64_t t = 0; t < x.rows && quantised; ++t) {

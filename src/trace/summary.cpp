@@ -63,7 +63,7 @@ Result<std::vector<Summary>> summarise(const Trace& trace) {
         sums[where->second].add(row_statistics(std::vector<float>(line.begin(), line.end())));
         continue;
       }
-      if (line.size() != 8 || !is_line(line))
+      if (line.size() != statistics_width || !is_line(line))
         return Error{fmt::format("{}: '{}' holds no statistics: they have eight numbers a token",
                                  trace.path(), tensor.key)};
       sums[where->second].add(line);
