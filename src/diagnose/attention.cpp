@@ -70,8 +70,8 @@ Table attended(const Case& the, const Altered& altered) {
 
 /// As many keys as an earlier step of decoding had: that step was right.
 void try_stale_graph(const Case& the, Contest& contest) {
-  for (uint32_t step = the.scene.step; step-- > 1 && !contest.decided();) {
-    const uint32_t last = the.trace.steps()[step].positions.back();
+  for (uint32_t step = the.trace ? the.scene.step : 0; step-- > 1 && !contest.decided();) {
+    const uint32_t last = the.steps()[step].positions.back();
     Altered altered = usual(the);
     altered.last = [last](uint64_t) { return last; };
     contest.offer({"stale-graph", "the number of keys is an earlier step's",

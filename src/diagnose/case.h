@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,8 +22,8 @@ using diff::Cause;
 struct Case {
   const op::Program& program;
   const op::Operation& operation;
-  const trace::Trace& trace;
-  const diff::Side& side;
+  const trace::Trace* trace;  ///< nullptr: the operation stands alone
+  const diff::Side* side;     ///< the trace, judged; nullptr with it
   diff::Scene scene;
   diff::Judged usual;
   diff::Seen seen;  ///< the output against `usual`
@@ -32,6 +33,10 @@ struct Case {
   uint64_t tokens() const { return scene.tokens.tokens.size(); }
   const std::vector<uint32_t>& positions() const { return scene.tokens.positions; }
   bool fails(uint64_t row, uint64_t column) const;
+  /// The trace's steps; empty where the operation stands alone.
+  std::span<const trace::TraceStep> steps() const;
+  /// The trace at another place; empty where the operation stands alone.
+  std::optional<diff::Scene> scene_at(uint32_t step, size_t operation) const;
   /// Another tensor of the same step; empty where the trace doesn't have it.
   reference::Table tensor(std::string_view name) const;
 };

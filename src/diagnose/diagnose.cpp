@@ -15,10 +15,22 @@ bool Case::fails(uint64_t row, uint64_t column) const {
   return diff::compare_element(got(), usual, row, column).failures > 0;
 }
 
+std::span<const trace::TraceStep> Case::steps() const {
+  return trace ? std::span<const trace::TraceStep>(trace->steps())
+               : std::span<const trace::TraceStep>();
+}
+
+std::optional<diff::Scene> Case::scene_at(uint32_t step, size_t at) const {
+  if (!trace) return std::nullopt;
+  auto found = diff::scene_at(program, *trace, *side, step, at);
+  if (!found || found->output.data.empty()) return std::nullopt;
+  return std::move(*found);
+}
+
 Table Case::tensor(std::string_view name) const {
-  const trace::TraceTensor* found = trace.find(scene.step, name);
+  const trace::TraceTensor* found = trace ? trace->find(scene.step, name) : nullptr;
   if (!found) return {};
-  auto values = trace.values(*found);
+  auto values = trace->values(*found);
   return values ? std::move(*values) : Table();
 }
 
@@ -85,19 +97,28 @@ void try_kind(const Case& the, Contest& contest) {
   }
 }
 
+Cause diagnose(Case the) {
+  the.usual = diff::judge(the.program, the.scene);
+  the.seen = diff::compare(the.got(), the.usual);
+  Contest contest(the);
+  try_kind(the, contest);
+  if (!contest.decided()) try_general(the, contest);
+  return contest.result();
+}
+
 }  // namespace
 
 Result<Cause> diagnose(const op::Program& program, const trace::Trace& trace,
                        const diff::Side& side, uint32_t step, size_t operation) {
   auto scene = diff::scene_at(program, trace, side, step, operation);
   if (!scene) return scene.error();
-  Case the{program, program.operations[operation], trace, side, std::move(*scene), {}, {}};
-  the.usual = diff::judge(program, the.scene);
-  the.seen = diff::compare(the.got(), the.usual);
-  Contest contest(the);
-  try_kind(the, contest);
-  if (!contest.decided()) try_general(the, contest);
-  return contest.result();
+  return diagnose(
+      {program, program.operations[operation], &trace, &side, std::move(*scene), {}, {}});
+}
+
+Cause diagnose(const op::Program& program, diff::Scene scene) {
+  const op::Operation& operation = program.operations[scene.operation];
+  return diagnose({program, operation, nullptr, nullptr, std::move(scene), {}, {}});
 }
 
 Status explain(const op::Program& program, const trace::Trace& a, const trace::Trace& b,

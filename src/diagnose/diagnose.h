@@ -13,6 +13,10 @@ namespace assay::diagnose {
 Result<Cause> diagnose(const op::Program& program, const trace::Trace& trace,
                        const diff::Side& side, uint32_t step, size_t operation);
 
+/// The same for one operation without a trace around it: hypotheses that need other tensors or
+/// steps are left out.
+Cause diagnose(const op::Program& program, diff::Scene scene);
+
 /// Fills in the report's cause. A failure whose cause is benign is noted as such and passes; then
 /// the next one counts. Errors: as scene_at.
 Status explain(const op::Program& program, const trace::Trace& a, const trace::Trace& b,

@@ -100,7 +100,7 @@ void try_bytes(const Case& the, Contest& contest) {
       continue;
     op::Weight read = weight;
     read.type = id;
-    const auto codings = diff::codings(the.side.contract, id);
+    const auto codings = diff::codings(the.scene.contract, id);
     contest.offer({"weight-type", "the tensor is read as another format", std::string(other.name)},
                   judged(diff::multiply(read, bias_of(the), the.input(0), codings[0])));
   }
@@ -109,7 +109,7 @@ void try_bytes(const Case& the, Contest& contest) {
     if (&other == &weight || other.rows != weight.rows || other.columns != weight.columns) continue;
     if (contest.decided()) break;
     const bool tied = the.operation.name == "logits";
-    const auto codings = diff::codings(the.side.contract, other.type);
+    const auto codings = diff::codings(the.scene.contract, other.type);
     contest.offer(
         {tied ? "weight-tied-head" : "weight-other",
          tied ? "the head is another matrix" : "the product is with another tensor", other.name},
@@ -323,13 +323,11 @@ Judged without_tail(const Case& the, uint64_t tail) {
 /// Whether the same operation passes in a step of fewer tokens: then the path is a shape's.
 bool smaller_steps_pass(const Case& the, uint64_t& most) {
   most = 0;
-  for (uint32_t step = 0; step < the.trace.steps().size(); ++step) {
-    const uint64_t tokens = the.trace.steps()[step].tokens.size();
+  for (uint32_t step = 0; step < the.steps().size(); ++step) {
+    const uint64_t tokens = the.steps()[step].tokens.size();
     if (tokens >= the.tokens()) continue;
-    const size_t index = the.scene.operation;
-    const auto scene = diff::scene_at(the.program, the.trace, the.side, step, index);
-    if (!scene || scene->output.data.empty()) continue;
-    if (diff::compare(scene->output, diff::judge(the.program, *scene)).failures == 0)
+    const auto scene = the.scene_at(step, the.scene.operation);
+    if (scene && diff::compare(scene->output, diff::judge(the.program, *scene)).failures == 0)
       most = std::max(most, tokens);
   }
   return most > 0;

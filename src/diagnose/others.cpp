@@ -116,8 +116,9 @@ void try_add(const Case& the, Contest& contest) {
   const Table &a = the.input(0), &b = the.input(1);
   contest.offer({"residual-missing", "the residual is not added", ""}, b);
   contest.offer({"branch-missing", "the block's branch is not added", ""}, a);
+  const std::vector<trace::TraceTensor> none;
   // Another tensor of this step in the residual's place: its norm, an earlier residual.
-  for (const auto& tensor : the.trace.tensors()) {
+  for (const auto& tensor : the.trace ? the.trace->tensors() : none) {
     if (contest.decided() || tensor.name == the.operation.name) break;
     if (tensor.step != the.scene.step || tensor.rows != a.rows || tensor.width != a.width) continue;
     const Table other = the.tensor(tensor.name);
@@ -145,8 +146,8 @@ void try_embed(const Case& the, Contest& contest) {
   if (std::isfinite(factor))
     contest.offer({"embedding-scale", "the embedding is scaled", fmt::format("by {:.4g}", factor)},
                   mapped(the.usual.want, [&](double y) { return factor * y; }));
-  if (the.scene.step == 0) return;
-  const auto& before = the.trace.steps()[the.scene.step - 1].tokens;
+  if (!the.trace || the.scene.step == 0) return;
+  const auto& before = the.steps()[the.scene.step - 1].tokens;
   const op::Weight& weight = the.program.weights[the.operation.weight];
   if (before.size() < the.tokens()) return;
   Table want(the.got().rows, the.got().width);

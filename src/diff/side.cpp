@@ -340,6 +340,7 @@ Result<Scene> scene_at(const op::Program& program, const Trace& trace, const Sid
     if (item.lacks) missing = *item.lacks;
     if (item.got && !item.lacks) scene.coding = chooser.look(program, item, side.arithmetic).second;
     scene.arithmetic = side.arithmetic;
+    scene.contract = side.contract;
     return false;
   });
   if (!walked) return walked.error();

@@ -59,6 +59,7 @@ struct Scene {
   Caches caches;            ///< as the operation saw them
   Coding coding;
   Arithmetic arithmetic;
+  std::string contract;
 };
 /// Replays the trace up to this place. Errors: as judge_trace; an input that is missing.
 Result<Scene> scene_at(const op::Program& program, const trace::Trace& trace, const Side& side,
