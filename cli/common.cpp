@@ -17,6 +17,7 @@
 #include <iterator>
 
 #include "base/sha256.h"
+#include "fault.h"
 #include "text/utf8.h"
 
 using assay::Error;
@@ -96,6 +97,7 @@ void add_model_flags(CLI::App& command, ModelFlags& flags) {
       .add_flag("--ftz", flags.flush_denormals,
                 "run with denormals flushed to zero: no bit may change (a test)")
       ->group("");
+  add_fault_flags(command, flags);
 }
 
 Result<assay::run::Session> open_session(const ModelFlags& flags, uint32_t batch,
@@ -117,6 +119,7 @@ Result<assay::run::Session> open_session(const ModelFlags& flags, uint32_t batch
                                                         : assay::op::Contract::assay1;
   options.executor.flush_denormals = flags.flush_denormals;
   if (const char* isa = std::getenv("ASSAY_ISA"); isa && *isa) options.executor.isa = isa;
+  if (const auto good = use_fault(flags, options); !good) return good.error();
   Progress bar("load");
   options.executor.progress = [&](uint64_t done, uint64_t total) { bar.show(done, total); };
   return assay::run::Session::open(*path, options);

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,6 +29,8 @@ struct ModelFlags {
   uint32_t threads = 0;
   uint32_t context = 0;
   bool flush_denormals = false;
+  std::string fault;  ///< a seeded fault (src/fault); only in a build that has them
+  std::optional<uint64_t> fault_seed;
 };
 void add_model_flags(CLI::App& command, ModelFlags& flags);
 

@@ -7,6 +7,7 @@
 #include "common.h"
 #include "diagnose/diagnose.h"
 #include "diff/diff.h"
+#include "diff_run.h"
 #include "gguf/file.h"
 #include "model/model.h"
 #include "trace/trace_file.h"
@@ -23,8 +24,26 @@ namespace {
 struct Flags {
   std::string a, b, model;
   assay::diff::DiffOptions options;
-  bool json = false, all = false;
+  DiffRunFlags run;
+  bool json = false, all = false, swap = false;
 };
+
+/// The traces that are named, or made now.
+Result<std::pair<Trace, Trace>> open_traces(const Flags& flags) {
+  const bool named = !flags.a.empty() && !flags.b.empty();
+  if (flags.run.model) {
+    if (!flags.a.empty()) return Error{"give two traces or --run, not both"};
+    return run_both(flags.run);
+  }
+  if (!named) return Error{"give two traces, or --run MODEL; see 'assay diff --help'"};
+  if (!flags.run.devices.empty() || flags.run.prompt.given())
+    return Error{"--device, -p and --tokens belong to --run"};
+  auto a = Trace::open(flags.a);
+  if (!a) return a.error();
+  auto b = Trace::open(flags.b);
+  if (!b) return b.error();
+  return std::pair(std::move(*a), std::move(*b));
+}
 
 /// --model, else the file that a trace names.
 Result<std::string> model_of(const Flags& flags, const Trace& a, const Trace& b) {
@@ -101,14 +120,15 @@ void print_summary(const Report& report) {
                report.unmeasured.size() > 1
                    ? fmt::format(" and {} more", report.unmeasured.size() - 1)
                    : "");
+  if (report.swap) fmt::print("{}\n", assay::diff::sentence_of(*report.swap));
   fmt::print("{}\n", escaped(report.sentence, false));
 }
 
 int diff(const Flags& flags) {
-  const auto a = Trace::open(flags.a);
-  if (!a) return report(a.error());
-  const auto b = Trace::open(flags.b);
-  if (!b) return report(b.error());
+  const auto traces = open_traces(flags);
+  if (!traces) return report(traces.error());
+  const auto* a = &traces->first;
+  const auto* b = &traces->second;
   const auto path = model_of(flags, *a, *b);
   if (!path) return report(path.error());
   const auto file = assay::gguf::File::open(*path);
@@ -122,6 +142,13 @@ int diff(const Flags& flags) {
   if (!found) return report(found.error());
   if (const auto explained = assay::diagnose::explain(*program, *a, *b, *found); !explained)
     return report(explained.error());
+  if (flags.swap) {
+    Progress bar("swap");
+    auto swapped = assay::diff::swap(*program, *a, *b, *found,
+                                     [&](uint64_t done, uint64_t total) { bar.show(done, total); });
+    if (!swapped) return report(swapped.error());
+    found->swap = std::move(*swapped);
+  }
   if (flags.json) {
     fmt::print("{}\n", assay::diff::to_json(*program, *found));
   } else {
@@ -139,8 +166,8 @@ void add_diff(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command =
       app.add_subcommand("diff", "Compare two traces: the first wrong operation, and whose it is");
-  command->add_option("a", flags->a, "trace")->type_name("A")->required();
-  command->add_option("b", flags->b, "trace")->type_name("B")->required();
+  command->add_option("a", flags->a, "trace")->type_name("A");
+  command->add_option("b", flags->b, "trace")->type_name("B");
   command
       ->add_option("-m,--model", flags->model, "the model (default: the one that the traces name)")
       ->type_name("MODEL");
@@ -152,6 +179,9 @@ void add_diff(CLI::App& app, int& exit_code) {
   command->add_option("--seed", flags->options.seed, "seed of their ulps")
       ->type_name("N")
       ->capture_default_str();
+  command->add_flag("--swap", flags->swap,
+                    "which difference matters: replace single outputs in the wrong run");
+  add_diff_run_flags(*command, flags->run);
   command->add_flag("--all", flags->all, "every operation in the table");
   command->add_flag("--json", flags->json, "schema assay.diff/1");
   command->callback([flags, &exit_code] { exit_code = diff(*flags); });

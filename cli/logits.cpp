@@ -5,10 +5,9 @@
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "common.h"
-#include "text/tokenizer.h"
+#include "prompt.h"
 #include "trace/safetensors.h"
 #include "trace/statistics.h"
 
@@ -19,9 +18,10 @@ namespace {
 
 struct Flags {
   ModelFlags model;
-  std::string tokens, prompt, cut, output;
+  PromptFlags prompt;
+  std::string cut, output;
   uint32_t batch_copies = 1, top = 5;
-  bool json = false, no_parse_special = false, no_bos = false;
+  bool json = false;
 };
 
 struct Run {
@@ -30,15 +30,6 @@ struct Run {
   uint32_t vocabulary;
   std::string path, device, isa, contract, description;
 };
-
-Result<std::vector<int32_t>> read_tokens(const assay::gguf::File& file, const Flags& flags) {
-  if (!flags.tokens.empty()) return parse_ids(flags.tokens);
-  auto tokenizer = open_tokenizer(file);
-  if (!tokenizer) return tokenizer.error();
-  return tokenizer->encode(
-      flags.prompt,
-      {.parse_special = !flags.no_parse_special, .add_bos = !flags.no_bos, .add_eos = false});
-}
 
 /// The ends of the pieces that the prompt is run in: --cut 3,7 of 10 tokens gives 3, 7, 10.
 Result<std::vector<size_t>> read_cuts(const std::string& text, size_t count) {
@@ -59,9 +50,8 @@ Result<std::vector<size_t>> read_cuts(const std::string& text, size_t count) {
 Result<Run> compute(const Flags& flags) {
   auto session = open_session(flags.model, 64, flags.batch_copies);
   if (!session) return session.error();
-  const auto tokens = read_tokens(session->file(), flags);
+  const auto tokens = read_prompt(flags.prompt, session->file());
   if (!tokens) return tokens.error();
-  if (tokens->empty()) return Error{"no tokens to run"};
   const auto ends = read_cuts(flags.cut, tokens->size());
   if (!ends) return ends.error();
   const auto& executor = session->executor();
@@ -136,7 +126,7 @@ void print(const Flags& flags, const Run& run) {
 }
 
 int logits(const Flags& flags) {
-  if (flags.tokens.empty() == flags.prompt.empty()) return report({"give either --tokens or -p"});
+  if (const auto good = check_prompt(flags.prompt); !good) return report(good.error());
   // The file is written beside and renamed: a device or a pipe would be replaced by it.
   std::error_code ignored;
   if (!flags.output.empty() && std::filesystem::exists(flags.output, ignored) &&
@@ -158,8 +148,7 @@ void add_logits(CLI::App& app, int& exit_code) {
   CLI::App* command =
       app.add_subcommand("logits", "Logits of every position: hash, best tokens, file");
   add_model_flags(*command, flags->model);
-  command->add_option("--tokens", flags->tokens, "token ids, comma-separated");
-  command->add_option("-p,--prompt", flags->prompt, "text");
+  add_prompt_flags(*command, flags->prompt);
   command->add_option("--cut", flags->cut,
                       "run the prompt in pieces that end before these positions");
   command
@@ -174,9 +163,6 @@ void add_logits(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   command->add_option("-o,--output", flags->output,
                       "safetensors with tokens (n) i32 and logits (n, vocabulary) f32");
-  command->add_flag("--no-parse-special", flags->no_parse_special,
-                    "take the spelling of special tokens as plain text");
-  command->add_flag("--no-bos", flags->no_bos, "no beginning-of-sequence token");
   command->add_flag("--json", flags->json, "schema assay.logits/1");
   command->callback([flags, &exit_code] { exit_code = logits(*flags); });
 }

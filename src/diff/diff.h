@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "base/result.h"
 #include "diff/noise.h"
 #include "diff/side.h"
+#include "diff/swap.h"
 #include "op/program.h"
 #include "trace/trace_file.h"
 
@@ -49,6 +51,7 @@ struct Report {
   uint64_t compared = 0;
   LogitsComparison logits;
   Noise noise;
+  std::optional<Swap> swap;        ///< where it was asked for
   std::vector<double> percentile;  ///< of each operation's difference; negative: unknown
   double logits_percentile = -1;   ///< of the mean KL
 };
@@ -58,6 +61,13 @@ struct DiffOptions {
   uint64_t tokens = 32;  ///< the prompt's beginning that it takes
   uint64_t seed = 1;
 };
+
+/// Of all steps.
+std::vector<int32_t> all_tokens(const trace::Trace& trace);
+/// An operation's rows over all steps, by the index of their token. Errors: as Trace::values.
+using Rows = std::map<uint64_t, std::vector<double>>;
+Result<Rows> rows_of(const op::Program& program, const trace::Trace& trace,
+                     const op::Operation& operation);
 
 /// Errors (exit code 2): other tokens, positions or model hashes; as judge_trace.
 Result<Report> compare(const op::Program& program, const trace::Trace& a, const trace::Trace& b,

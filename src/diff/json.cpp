@@ -44,6 +44,19 @@ Json first_of(const std::optional<First>& first) {
           {"of", first->seen.elements}};
 }
 
+Json swap_of(const Swap& swap) {
+  Json restores = Json::array(), cuts = Json::array();
+  for (const Swap::Cut& cut : swap.cuts) {
+    if (cut.restores) restores.push_back(cut.operation);
+    cuts.push_back(
+        {{"operation", cut.operation}, {"token", cut.token}, {"kl", number(cut.divergence)}});
+  }
+  return {{"side", swap.of_a ? "a" : "b"}, {"position", swap.position},
+          {"token", swap.token},           {"wanted", swap.wanted},
+          {"kl", number(swap.divergence)}, {"reproduced", swap.reproduced},
+          {"restores", restores},          {"cuts", cuts}};
+}
+
 Json cause_of(const std::optional<Cause>& cause) {
   if (!cause) return nullptr;
   return {{"id", cause->id}, {"name", cause->name}, {"evidence", cause->evidence}};
@@ -61,26 +74,26 @@ std::string to_json(const op::Program& program, const Report& report) {
          {"difference", number(report.differences[i])},
          {"percentile", report.percentile[i] < 0 ? Json(nullptr) : Json(report.percentile[i])}});
   const LogitsComparison& logits = report.logits;
-  const Json json = {
-      {"schema", "assay.diff/1"},
-      {"verdict", name_of(report.verdict)},
-      {"sentence", report.sentence},
-      {"a", engine(report.a)},
-      {"b", engine(report.b)},
-      {"first", first_of(report.first)},
-      {"cause", cause_of(report.cause)},
-      {"benign", report.benign},
-      {"coverage", {{"compared", report.compared}, {"unmeasured", report.unmeasured}}},
-      {"operations", operations},
-      {"logits",
-       {{"positions", logits.positions},
-        {"kl_mean", number(logits.kl_mean)},
-        {"kl_max", number(logits.kl_max)},
-        {"top1_equal", logits.top1_equal},
-        {"certified", logits.certified},
-        {"percentile",
-         report.logits_percentile < 0 ? Json(nullptr) : Json(report.logits_percentile)}}},
-      {"noise", {{"runs", report.noise.runs}, {"tokens", report.noise.tokens}}}};
+  Json json = {{"schema", "assay.diff/1"},
+               {"verdict", name_of(report.verdict)},
+               {"sentence", report.sentence},
+               {"a", engine(report.a)},
+               {"b", engine(report.b)},
+               {"first", first_of(report.first)},
+               {"cause", cause_of(report.cause)},
+               {"benign", report.benign},
+               {"coverage", {{"compared", report.compared}, {"unmeasured", report.unmeasured}}},
+               {"operations", operations},
+               {"logits",
+                {{"positions", logits.positions},
+                 {"kl_mean", number(logits.kl_mean)},
+                 {"kl_max", number(logits.kl_max)},
+                 {"top1_equal", logits.top1_equal},
+                 {"certified", logits.certified},
+                 {"percentile",
+                  report.logits_percentile < 0 ? Json(nullptr) : Json(report.logits_percentile)}}},
+               {"noise", {{"runs", report.noise.runs}, {"tokens", report.noise.tokens}}}};
+  if (report.swap) json["swap"] = swap_of(*report.swap);
   return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 

@@ -155,8 +155,9 @@ Judged scale(const op::Program& program, const op::Operation& operation, const T
 
 Arithmetic arithmetic_of(std::string_view contract, std::string_view engine, std::string_view kv) {
   const bool ggml = contract.starts_with("ggml"), own = engine.starts_with("assay");
-  return {own, ggml, contract == "ggml-cuda",
-          kv.empty() ? ggml || contract == "assay/1" : kv == "f16"};
+  const bool exact = contract == "exact", reference = own && engine.ends_with(" reference");
+  const bool halves = kv.empty() ? ggml || contract == "assay/1" : kv == "f16";
+  return {own, ggml, contract == "ggml-cuda", halves && !exact, exact || reference};
 }
 
 Judged judge(const op::Program& program, const op::Operation& operation, const Inputs& inputs,
@@ -181,12 +182,25 @@ Judged judge(const op::Program& program, const op::Operation& operation, const I
       Table want(x(0).rows, x(0).width);
       for (uint64_t t = 0; t < want.rows; ++t)
         std::ranges::copy(reference::swiglu(x(0).row(t), x(1).row(t)), want.row(t).begin());
-      return of_rows(std::move(want), trace::swiglu_limit + (arithmetic.own ? 0 : foreign_ulps));
+      Judged out =
+          of_rows(std::move(want), trace::swiglu_limit + (arithmetic.own ? 0 : foreign_ulps));
+      if (!arithmetic.goes_on_in_f64) return out;
+      // d ln silu(g) / d ln g is at most 1 + |g|; one rounding of g, one of u.
+      out.limit = Table(out.want.rows, out.want.width);
+      for (size_t i = 0; i < out.limit.data.size(); ++i)
+        out.limit.data[i] = trace::swiglu_limit + 2 + std::fabs(x(0).data[i]);
+      return out;
     }
     case op::Kind::add: {
       Table want(x(0).rows, x(0).width);
       for (uint64_t i = 0; i < want.data.size(); ++i) want.data[i] = x(0).data[i] + x(1).data[i];
-      return of_rows(std::move(want), trace::add_limit);
+      Judged out = of_rows(std::move(want), trace::add_limit);
+      if (!arithmetic.goes_on_in_f64) return out;
+      // a, b and y are rounded once each: 2 u of |a| + |b|.
+      out.limit = constant(2 * trace::add_limit);
+      for (size_t i = 0; i < out.scale.data.size(); ++i)
+        out.scale.data[i] = std::fabs(x(0).data[i]) + std::fabs(x(1).data[i]);
+      return out;
     }
     case op::Kind::scale:
       return scale(program, operation, x(0));

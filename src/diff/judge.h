@@ -32,10 +32,11 @@ struct Judged {
 
 /// The arithmetic beside the matmuls.
 struct Arithmetic {
-  bool own = true;             ///< assay/1's tables of cos and sin, its exp: the tighter limits
-  bool f16_attention = false;  ///< queries as f16, sums of values in f16
-  bool f16_scores = false;     ///< and sums of scores
-  bool f16_cache = true;       ///< keys and values are kept as f16
+  bool own = true;              ///< assay/1's tables of cos and sin, its exp: the tighter limits
+  bool f16_attention = false;   ///< queries as f16, sums of values in f16
+  bool f16_scores = false;      ///< and sums of scores
+  bool f16_cache = true;        ///< keys and values are kept as f16
+  bool goes_on_in_f64 = false;  ///< only the trace is f32: what was read had more digits
 };
 /// `engine` as the trace names it; `kv` "f16", "f32" or empty: what the contract's engine does.
 Arithmetic arithmetic_of(std::string_view contract, std::string_view engine, std::string_view kv);

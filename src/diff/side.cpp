@@ -323,6 +323,25 @@ Result<Side> judge_trace(const op::Program& program, const Trace& trace) {
   return side;
 }
 
+Result<std::vector<Table>> deviations(const op::Program& program, const Trace& trace,
+                                      const Side& side) {
+  std::vector<Table> out;
+  if (side.failures.empty()) return out;
+  Walk walk(program, trace, side.arithmetic);
+  const Status walked = walk.run([&](const Walk::Item& item) {
+    const Failure& next = side.failures[out.size()];
+    if (item.step != next.step || item.index != next.operation) return true;
+    const Coding& coding = side.operations[item.index].coding;
+    Table difference = *item.got;
+    const Table want = judge(program, item.operation, item.inputs, coding, side.arithmetic).want;
+    for (size_t i = 0; i < want.data.size(); ++i) difference.data[i] -= want.data[i];
+    out.push_back(std::move(difference));
+    return out.size() < side.failures.size();
+  });
+  if (!walked) return walked.error();
+  return out;
+}
+
 Result<Scene> scene_at(const op::Program& program, const Trace& trace, const Side& side,
                        uint32_t step, size_t operation) {
   Scene scene;

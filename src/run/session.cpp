@@ -41,7 +41,8 @@ Result<Session> Session::open(const std::string& path, const SessionOptions& opt
   executor_options.context = session.context_;
   const gguf::File* mapped = session.file_.get();
   executor_options.release = [mapped](std::span<const uint8_t> bytes) { mapped->release(bytes); };
-  auto executor = make_executor(options.device, *session.program_, executor_options);
+  auto executor = options.make ? options.make(*session.program_, executor_options)
+                               : make_executor(options.device, *session.program_, executor_options);
   if (!executor) return executor.error();
   session.executor_ = std::move(*executor);
   session.held_.assign(executor_options.sequences, 0);

@@ -19,6 +19,10 @@ struct SessionOptions {
   std::string device = "cpu";    ///< cpu, reference
   uint32_t context = 0;          ///< 0: the model's trained context
   op::ExecutorOptions executor;  ///< context is set by the session
+  /// Makes the executor in the device's place; empty: the device does. For seeded faults.
+  std::function<Result<std::unique_ptr<op::Executor>>(const op::Program&,
+                                                      const op::ExecutorOptions&)>
+      make;
 };
 
 class Session {

@@ -1,0 +1,10 @@
+// --fault: an executor with a seeded fault, to see how it is found. Only in a build with
+// ASSAY_FAULTS; elsewhere there is no such flag.
+#pragma once
+
+#include "common.h"
+
+void add_fault_flags(CLI::App& command, ModelFlags& flags);
+
+/// Has the session run with the flags' fault, if any. Errors: as fault::parse_fault.
+assay::Status use_fault(const ModelFlags& flags, assay::run::SessionOptions& options);
