@@ -12,6 +12,7 @@
 
 #include "bench.h"
 #include "chat.h"
+#include "check.h"
 #include "common.h"
 #include "diff.h"
 #include "inspect.h"
@@ -55,6 +56,7 @@ int main(int argc, char** argv) {
   add_bench(app, exit_code);
   add_trace(app, exit_code);
   add_diff(app, exit_code);
+  add_check(app, exit_code);
   const auto known = [&](const std::string& name) {
     return std::ranges::any_of(app.get_subcommands({}),
                                [&](const CLI::App* sub) { return sub->get_name() == name; });
