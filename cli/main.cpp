@@ -16,6 +16,7 @@
 #include "common.h"
 #include "diff.h"
 #include "inspect.h"
+#include "kit.h"
 #include "logits.h"
 #include "run.h"
 #include "tokenize.h"
@@ -57,6 +58,7 @@ int main(int argc, char** argv) {
   add_trace(app, exit_code);
   add_diff(app, exit_code);
   add_check(app, exit_code);
+  add_kit(app, exit_code);
   const auto known = [&](const std::string& name) {
     return std::ranges::any_of(app.get_subcommands({}),
                                [&](const CLI::App* sub) { return sub->get_name() == name; });
