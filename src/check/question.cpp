@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
 
 #include "diagnose/diagnose.h"
 #include "trace/bounds.h"
@@ -109,18 +108,15 @@ diff::Cause cause_under(const Question& question, const Trial& trial) {
                       trial.seen.not_finite, trial.seen.elements)};
 }
 
-/// The cause, and the trial that it was found under. Where no contract was asked for, the stricter
-/// come first among those in which about as few elements fail, and "it keeps another one" is no
-/// cause: that one was tried.
+/// The cause, and the trial that it was found under. Where no contract was asked for, those count
+/// in which about as few elements fail as in the best, the stricter first; and "it keeps another
+/// one" is no cause: that one was tried.
 void find_cause(const Question& question, bool asked, Answer& answer) {
   std::vector<Trial> order = answer.trials;
-  uint64_t least = UINT64_MAX;
-  for (const Trial& trial : order) least = std::min(least, trial.seen.failures);
-  if (asked)
-    order.resize(1);
-  else
-    std::ranges::stable_sort(order, {},
-                             [&](const Trial& t) { return t.seen.failures > 2 * least; });
+  if (asked) order.resize(1);
+  const auto failures = [](const Trial& trial) { return trial.seen.failures; };
+  const uint64_t least = failures(*std::ranges::min_element(order, {}, failures));
+  std::erase_if(order, [&](const Trial& trial) { return failures(trial) > 2 * least; });
   answer.best = order[0];
   answer.cause = {"unknown", "cause unknown", ""};
   for (const Trial& trial : order) {

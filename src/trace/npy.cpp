@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::string_view magic = "\x93NUMPY";
 constexpr size_t most_dimensions = 16;
+constexpr size_t most_shown = 32;  // characters of a hostile text in a message
 
 struct Type {
   NpyType type;
@@ -71,7 +72,7 @@ class Header {
       return fortran_order ? "" : "fortran_order is not True or False";
     }
     if (key == "shape" && !shape) return read_shape();
-    return fmt::format("the key '{}' is unknown or stands there twice", key);
+    return fmt::format("the key '{}' is unknown or stands there twice", key.substr(0, most_shown));
   }
 
   std::string read_shape() {
@@ -153,6 +154,7 @@ Result<NpyType> type_of(std::string_view descr) {
   const auto known = std::ranges::find(types, descr, &Type::descr);
   if (known != types.end()) return known->type;
   if (descr == "<u1") return NpyType::u1;
+  descr = descr.substr(0, most_shown);
   if (descr.starts_with('>')) return Error{fmt::format("its type '{}' is big-endian", descr)};
   return Error{fmt::format(
       "its type '{}' is not supported; supported: <f4, <f8, <f2, <i4, <i8, |u1", descr)};
