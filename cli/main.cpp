@@ -12,10 +12,12 @@
 
 #include "bench.h"
 #include "chat.h"
+#include "check.h"
 #include "common.h"
 #include "diff.h"
 #include "doctor.h"
 #include "inspect.h"
+#include "kit.h"
 #include "logits.h"
 #include "run.h"
 #include "tokenize.h"
@@ -57,6 +59,8 @@ int main(int argc, char** argv) {
   add_trace(app, exit_code);
   add_diff(app, exit_code);
   add_doctor(app, exit_code);
+  add_check(app, exit_code);
+  add_kit(app, exit_code);
   const auto known = [&](const std::string& name) {
     return std::ranges::any_of(app.get_subcommands({}),
                                [&](const CLI::App* sub) { return sub->get_name() == name; });

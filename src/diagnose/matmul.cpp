@@ -117,6 +117,24 @@ void try_bytes(const Case& the, Contest& contest) {
   }
 }
 
+/// Rows taken apart, as numbers: for activations that are not coded.
+Judged decoded(const Case& the, const diff::RowSource& source) {
+  const op::Weight& weight = weight_of(the);
+  std::vector<float> values(weight.rows * weight.columns);
+  WeightRow row;
+  for (uint64_t r = 0; r < weight.rows; ++r) {
+    source(r, row);
+    const uint64_t group = weight.columns / row.scale.size();
+    for (uint64_t c = 0; c < weight.columns; ++c)
+      values[r * weight.columns + c] =
+          float(row.scale[c / group] * row.code[c] + row.minimum[c / group]);
+  }
+  op::Weight plain = weight;
+  plain.type = quant::F32::id;
+  plain.data = {reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(float)};
+  return judged(diff::multiply(plain, bias_of(the), the.input(0), the.scene.coding));
+}
+
 /// Element (r, c) from where it would lie in a tensor of (columns, rows): plain numbers, times the
 /// activations as they are coded.
 void try_transposed(const Case& the, Contest& contest) {
@@ -154,8 +172,10 @@ void offer_change(const Case& the, Contest& contest, Cause cause, const Change& 
     for (uint64_t b = 0; b * info.block_size < weight.columns; ++b)
       change(bytes + b * info.block_bytes, b * info.block_size, row);
   };
-  contest.offer(std::move(cause), judged(diff::multiply_rows(weight, source, bias_of(the),
-                                                             the.input(0), the.scene.coding)));
+  contest.offer(std::move(cause), the.scene.coding.kind == diff::Coding::Kind::integers
+                                      ? judged(diff::multiply_rows(weight, source, bias_of(the),
+                                                                   the.input(0), the.scene.coding))
+                                      : decoded(the, source));
 }
 
 /// Codes of a block in another order: out[i] = in[place(i)].
@@ -289,7 +309,6 @@ void try_scales(const Case& the, Contest& contest) {
 }
 
 void try_formats(const Case& the, Contest& contest) {
-  if (the.scene.coding.kind != diff::Coding::Kind::integers) return;
   quant::visit(weight_of(the).type, [&]<class F>() {
     if constexpr (!quant::is_float_format<F>) {
       try_minimums<F>(the, contest);

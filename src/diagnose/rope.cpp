@@ -60,10 +60,22 @@ double two_digits(double x) {
   return std::round(x / size) * size;
 }
 
+/// Bases that models have, where the positions are too far for a fit.
+void try_usual_bases(const Case& the, Contest& contest, const PositionOf& own) {
+  op::Rope other = the.program.rope;
+  const double pairs = double(other.frequency.size());
+  for (const double base : {1e4, 1e5, 5e5, 1e6, 5e6, 1e7}) {
+    for (size_t i = 1; i < other.frequency.size(); ++i)
+      other.frequency[i] = other.frequency[0] * std::pow(base, -double(i) / pairs);
+    contest.offer({"rope-base", "RoPE's base is another", fmt::format("base {:g}", base)},
+                  turned(the, other, own));
+  }
+}
+
 void try_frequencies(const Case& the, Contest& contest, const PositionOf& own) {
   const op::Rope& rope = the.program.rope;
   const std::vector<double> found = frequencies_of(the);
-  if (found.size() < 2) return;
+  if (found.size() < 2) return try_usual_bases(the, contest, own);
   const size_t pairs = found.size();
   // Base: −ln(frequency)·d/(2i), from a pair in the middle, where it is neither 1 nor tiny.
   const size_t middle = std::max<size_t>(1, pairs / 4);

@@ -88,6 +88,20 @@ def safetensors():
     write("safetensors", "wrap", file({"a": {"dtype": "F64", "shape": [1 << 62, 8], "data_offsets": [0, 0]}}))
 
 
+def npy():
+    def file(version, descr, shape, data=b"", fortran=False):
+        text = f"{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}\n".encode()
+        length = struct.pack("<H" if version == 1 else "<I", len(text))
+        return b"\x93NUMPY" + bytes([version, 0]) + length + text + data
+
+    for name, descr, size in (("f4", "<f4", 4), ("f8", "<f8", 8), ("f2", "<f2", 2), ("i4", "<i4", 4), ("i8", "<i8", 8), ("u1", "|u1", 1)):
+        write("npy", name, file(1, descr, "(2, 3)", bytes(range(6 * size))))
+    write("npy", "fortran", file(2, "<f4", "(2, 1, 3)", bytes(24), fortran=True))
+    write("npy", "scalar", file(3, "<f4", "()", bytes(4)))
+    write("npy", "wrap", file(1, "<f4", "(4611686018427387904,)"))
+    write("npy", "structured", file(1, "<f4", "(1,)").replace(b"'<f4'", b"[('a', '<f4')]"))
+
+
 def dictionaries():
     def entry(text):
         return '"' + "".join(f"\\x{b:02x}" for b in text) + '"\n'
@@ -104,9 +118,11 @@ def dictionaries():
     (HERE / "template.dict").write_text("".join(entry(w.encode()) for w in jinja))
     header = "dtype shape data_offsets __metadata__ F32 F16 BF16 I32 U8 BOOL".split()
     (HERE / "safetensors.dict").write_text("".join(entry(f'"{w}"'.encode()) for w in header))
+    literals = "'descr': 'fortran_order': 'shape': True False '<f4' '<f8' '|u1' () (1,)".split()
+    (HERE / "npy.dict").write_text("".join(entry(w.encode()) for w in literals))
     (HERE / "tokenizer.dict").write_text("".join(entry(w) for w in (b"<0x0A>", b"\xe2\x96\x81", b"<|x|>", b"'s", b"\r\n",
                                                                    b"\xcc\x81", b"\xe4\xbd\xa0", b"\xf0\x9f\x98\x80")))
 
 
-for make in (gguf, tokenizer, template, safetensors, dictionaries):
+for make in (gguf, tokenizer, template, safetensors, npy, dictionaries):
     make()

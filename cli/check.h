@@ -1,0 +1,42 @@
+// assay check: one kernel's output against the judge, with a model's operation or with one made of
+// flags.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "check/alone.h"
+#include "trace/npy.h"
+
+/// Registers the subcommand; when it has run, `exit_code` holds its exit code.
+void add_check(CLI::App& app, int& exit_code);
+
+struct CheckFlags {
+  std::string first, second;  ///< MODEL NAME, or NAME
+  std::string kind;           ///< --op
+  std::vector<std::string> inputs;
+  std::string output, expected, contract, cache, positions, tokens;
+  bool json = false;
+  // What --op is made of.
+  std::string weight, weight_type = "F32", bias, pairing = "adjacent";
+  double base = 10000, linear = 1, eps = 0, factor = 1, scale = 0;
+  uint32_t dim = 0, heads = 0, kv_heads = 0, value_dim = 0, turning = 0;
+};
+
+/// An operation without a model. Its weights are views of `arrays`.
+struct MadeOperation {
+  std::vector<assay::trace::Npy> arrays;
+  assay::op::Program program;
+};
+/// From --op and its flags; widths are those of the inputs' files. Errors: what is missing or does
+/// not fit.
+assay::Result<MadeOperation> make_operation(const CheckFlags& flags,
+                                            const std::vector<assay::trace::Npy>& inputs,
+                                            size_t positions);
+void add_operation_flags(CLI::App& command, CheckFlags& flags);
+
+/// Position, pair, lanes, frequency, angle, cos and sin of each pair at each position.
+void print_rope_table(const assay::op::Rope& rope, const std::vector<uint32_t>& positions,
+                      bool json);

@@ -1,0 +1,232 @@
+// assay check --op: an operation made of flags, and RoPE's table.
+#include <fmt/format.h>
+
+#include <array>
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "check.h"
+#include "common.h"
+#include "op/rope.h"
+#include "quant/formats.h"
+
+using assay::Error;
+using assay::Result;
+using assay::check::Parts;
+using assay::op::Kind;
+using assay::trace::Npy;
+using assay::trace::NpyType;
+
+namespace {
+
+constexpr std::array kinds = {Kind::embed,     Kind::rms_norm, Kind::matmul, Kind::rope,
+                              Kind::attention, Kind::swiglu,   Kind::add,    Kind::scale};
+
+std::optional<Kind> kind_of(const std::string& name) {
+  for (const Kind kind : kinds)
+    if (assay::op::name_of(kind) == name) return kind;
+  return std::nullopt;
+}
+
+std::string kind_names() {
+  std::string names;
+  for (const Kind kind : kinds)
+    names += (names.empty() ? "" : ", ") + std::string(assay::op::name_of(kind));
+  return names;
+}
+
+std::optional<uint32_t> type_named(const std::string& name) {
+  for (uint32_t id = 0; id < 64; ++id)
+    if (assay::quant::info(id).block_size && assay::quant::info(id).name == name) return id;
+  return std::nullopt;
+}
+
+/// Rows of numbers, or of the bytes of a GGUF format.
+Result<assay::op::Weight> weight_of(const Npy& array, const std::string& type,
+                                    const std::string& path) {
+  const auto refuse = [&](const std::string& why) {
+    return Error{fmt::format("{}: {}", path, why)};
+  };
+  const auto id = type_named(type);
+  if (!id)
+    return Error{fmt::format("--type: no weight format '{}'; there are {}", type,
+                             assay::quant::supported_names())};
+  if (array.shape.empty() || array.shape.size() > 2 || array.elements() == 0)
+    return refuse(fmt::format("its shape is {}; a weight is (rows, columns)",
+                              assay::trace::shape_text(array.shape)));
+  assay::op::Weight weight{"weight", *id, array.elements() / array.shape.back(), array.shape.back(),
+                           array.bytes};
+  if (array.type == NpyType::u1) {
+    const auto info = assay::quant::info(*id);
+    if (weight.columns % info.block_bytes)
+      return refuse(fmt::format("rows of {} bytes are not whole blocks of {}, {} bytes each",
+                                weight.columns, info.name, info.block_bytes));
+    weight.columns = weight.columns / info.block_bytes * info.block_size;
+  } else if (array.type == NpyType::f2) {
+    weight.type = assay::quant::F16::id;
+  } else if (array.type != NpyType::f4) {
+    return refuse("a weight is f4, f2, or u1 with --type");
+  }
+  if (weight.rows > UINT32_MAX || weight.columns > UINT32_MAX) return refuse("it is too wide");
+  return weight;
+}
+
+/// How many values a row of this input has.
+uint64_t width_of(const Npy& array, size_t positions) {
+  const uint64_t rows = positions ? positions : array.shape.size() > 1 ? array.shape[0] : 1;
+  return rows ? array.elements() / rows : 0;
+}
+
+/// Heads and lanes of RoPE's input: what is not given follows from what is.
+void fit_heads(const Npy& input, Parts& parts, uint32_t turning) {
+  if (parts.heads == 0 && parts.head_dim == 0 && input.shape.size() > 2)
+    parts.head_dim = uint32_t(input.shape.back());
+  if (parts.head_dim == 0)
+    parts.head_dim = parts.heads ? parts.width / parts.heads : std::max(turning, 1u);
+  if (parts.heads == 0) parts.heads = parts.width / parts.head_dim;
+}
+
+std::string what_is_missing(const CheckFlags& flags, Kind kind) {
+  const bool weighted = kind == Kind::embed || kind == Kind::rms_norm || kind == Kind::matmul;
+  if (weighted && flags.weight.empty()) return "--weight";
+  if (kind == Kind::rms_norm && !(flags.eps > 0)) return "--eps";
+  if (kind == Kind::rope && flags.dim == 0) return "--dim";
+  if (kind == Kind::attention && (flags.dim == 0 || flags.heads == 0)) return "--heads and --dim";
+  return {};
+}
+
+Result<assay::op::Rope> rope_of(const CheckFlags& flags) {
+  if (flags.dim % 2) return Error{fmt::format("--dim: {} lanes are not pairs", flags.dim)};
+  assay::op::RopeParameters rope;
+  rope.dimensions = flags.dim;
+  rope.base = flags.base;
+  rope.factor = flags.linear;
+  if (flags.linear != 1) rope.scaling = assay::op::RopeScaling::linear;
+  return assay::op::make_rope(rope, flags.pairing == "adjacent");
+}
+
+}  // namespace
+
+Result<MadeOperation> make_operation(const CheckFlags& flags, const std::vector<Npy>& inputs,
+                                     size_t positions) {
+  const auto kind = kind_of(flags.kind);
+  if (!kind) return Error{fmt::format("--op: no '{}'; there are {}", flags.kind, kind_names())};
+  if (const std::string missing = what_is_missing(flags, *kind); !missing.empty())
+    return Error{fmt::format("--op {} needs {}", flags.kind, missing)};
+  MadeOperation made;
+  made.arrays.reserve(2);
+  Parts parts;
+  parts.kind = *kind;
+  parts.heads = flags.heads;
+  parts.kv_heads = flags.kv_heads ? flags.kv_heads : flags.heads;
+  parts.eps = float(flags.eps);
+  parts.factor = float(flags.factor);
+  parts.scale = float(flags.scale);
+  const auto read = [&](const std::string& path, const std::string& type,
+                        assay::op::Weight& weight) -> assay::Status {
+    auto array = assay::trace::read_npy(path);
+    if (!array) return array.error();
+    made.arrays.push_back(std::move(*array));
+    auto found = weight_of(made.arrays.back(), type, path);
+    if (!found) return found.error();
+    weight = *found;
+    return assay::ok();
+  };
+  if (!flags.weight.empty())
+    if (const auto done = read(flags.weight, flags.weight_type, parts.weight); !done)
+      return done.error();
+  if (!flags.bias.empty()) {
+    if (const auto done = read(flags.bias, "F32", parts.bias); !done) return done.error();
+    parts.bias.name = "bias";
+    if (parts.bias.rows != 1) return Error{fmt::format("{}: a bias is one row", flags.bias)};
+  }
+  if (*kind == Kind::matmul || *kind == Kind::rms_norm)
+    parts.width = uint32_t(parts.weight.columns);
+  else if (!inputs.empty())
+    parts.width = uint32_t(std::min<uint64_t>(width_of(inputs[0], positions), UINT32_MAX));
+  if (*kind == Kind::rope) {
+    auto rope = rope_of(flags);
+    if (!rope) return rope.error();
+    parts.rope = std::move(*rope);
+    if (inputs.empty()) parts.width = flags.dim, parts.heads = 1;
+    fit_heads(inputs.empty() ? Npy{} : inputs[0], parts, flags.dim);
+  } else {
+    // A product's heads matter to one hypothesis only: that their rows are permuted.
+    parts.head_dim = flags.dim ? flags.dim : 64;
+    parts.value_dim = flags.value_dim ? flags.value_dim : parts.head_dim;
+    if (*kind == Kind::attention) parts.width = parts.heads * parts.head_dim;
+  }
+  auto program = assay::check::program_of(parts);
+  if (!program) return program.error();
+  made.program = std::move(*program);
+  return made;
+}
+
+void add_operation_flags(CLI::App& command, CheckFlags& flags) {
+  const std::string group = "With --op";
+  const auto number = [&](const char* name, auto& value, double low, double high,
+                          const char* text) {
+    command.add_option(name, value, text)->type_name("N")->check(between(low, high))->group(group);
+  };
+  command.add_option("--op", flags.kind, "an operation without a model: " + kind_names())
+      ->type_name("KIND")
+      ->group(group);
+  command.add_option("--weight", flags.weight, "(rows, columns) f4 or f2, or u1 with --type")
+      ->type_name("NPY")
+      ->group(group);
+  command.add_option("--type", flags.weight_type, "the format of a weight's bytes: Q4_K, …")
+      ->type_name("NAME")
+      ->group(group);
+  command.add_option("--bias", flags.bias, "matmul, scale: one row, f4")
+      ->type_name("NPY")
+      ->group(group);
+  number("--eps", flags.eps, 1e-30, 1, "rms_norm");
+  number("--base", flags.base, 1, 1e12, "rope (default 10000)");
+  number("--dim", flags.dim, 1, 65536, "rope: lanes that turn; attention: lanes of a head");
+  number("--heads", flags.heads, 1, 65536, "rope, attention");
+  number("--kv-heads", flags.kv_heads, 1, 65536, "attention (default: as heads)");
+  number("--value-dim", flags.value_dim, 1, 65536, "attention (default: as --dim)");
+  number("--scale", flags.scale, 1e-6, 1e6, "attention (default 1/√dim)");
+  number("--factor", flags.factor, -1e9, 1e9, "scale");
+  number("--linear", flags.linear, 1e-3, 1e6, "rope: positions are divided by this");
+  command.add_option("--pairing", flags.pairing, "rope: lanes (2i, 2i+1), or (i, i + dim/2)")
+      ->check(CLI::IsMember({"adjacent", "half"}))
+      ->capture_default_str()
+      ->group(group);
+}
+
+void print_rope_table(const assay::op::Rope& rope, const std::vector<uint32_t>& positions,
+                      bool json) {
+  std::vector<float> turns(rope.dimensions);
+  nlohmann::ordered_json table = nlohmann::ordered_json::array();
+  if (!json)
+    fmt::print("{:>8} {:>5} {:>9} {:>24} {:>24} {:>16} {:>16}\n", "position", "pair", "lanes",
+               "frequency", "angle", "cos", "sin");
+  for (const uint32_t position : positions) {
+    assay::op::rope_row(rope, position, turns);
+    for (uint32_t i = 0; i < rope.dimensions / 2; ++i) {
+      const uint32_t first = rope.adjacent ? 2 * i : i;
+      const uint32_t second = rope.adjacent ? first + 1 : i + rope.dimensions / 2;
+      const double angle = double(position) * rope.frequency[i];
+      if (json)
+        table.push_back({{"position", position},
+                         {"pair", i},
+                         {"lanes", {first, second}},
+                         {"frequency", rope.frequency[i]},
+                         {"angle", angle},
+                         {"cos", turns[2 * i]},
+                         {"sin", turns[2 * i + 1]}});
+      else
+        fmt::print("{:>8} {:>5} {:>9} {:>24.17g} {:>24.17g} {:>16.9g} {:>16.9g}\n", position, i,
+                   fmt::format("{},{}", first, second), rope.frequency[i], angle, turns[2 * i],
+                   turns[2 * i + 1]);
+    }
+  }
+  if (json)
+    fmt::print("{}\n", nlohmann::ordered_json{{"schema", "assay.check/1"},
+                                              {"pairing", rope.adjacent ? "adjacent" : "half"},
+                                              {"table", table}}
+                           .dump(2));
+}

@@ -1,0 +1,298 @@
+#include "check/kit.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "check/alone.h"
+#include "check/question.h"
+#include "op/rope.h"
+#include "quant/formats.h"
+#include "trace/bounds.h"
+
+namespace assay::check {
+
+using op::Kind;
+using trace::NpyType;
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+bool moves_only(const op::Operation& operation) {
+  return operation.kind == Kind::kv_store || operation.kind == Kind::select_rows;
+}
+
+/// The values of the layer's keys and values: what its kv_store reads.
+std::vector<uint32_t> cached_values(const op::Program& program, uint32_t layer) {
+  for (const op::Operation& operation : program.operations)
+    if (operation.kind == Kind::kv_store && operation.layer == layer) return operation.inputs;
+  return {};
+}
+
+std::vector<uint32_t> values_read(const op::Program& program, const op::Operation& operation) {
+  std::vector<uint32_t> out = operation.inputs;
+  if (operation.kind == Kind::attention)
+    for (const uint32_t value : cached_values(program, operation.layer)) out.push_back(value);
+  return out;
+}
+
+/// Of one case, in bytes.
+uint64_t size_of(const op::Program& program, const op::Operation& operation, uint64_t rows,
+                 uint64_t tokens) {
+  uint64_t bytes = 0, outputs = program.values[operation.output].width;
+  for (const uint32_t value : values_read(program, operation))
+    bytes += tokens * program.values[value].width * sizeof(float);
+  if (operation.weight != op::none) {
+    const op::Weight& weight = program.weights[operation.weight];
+    const uint64_t taken = std::min(weight.rows, operation.kind == Kind::embed ? tokens : rows);
+    bytes += taken * (weight.columns * sizeof(float) + weight.row_bytes());
+    if (operation.kind == Kind::matmul) outputs = taken;
+  }
+  const bool two = operation.kind == Kind::matmul || operation.kind == Kind::attention;
+  return bytes + tokens * outputs * 2 * sizeof(float) * (two ? 2 : 1);
+}
+
+/// Writes a case's files and counts them.
+class Folder {
+ public:
+  explicit Folder(std::string path) : path_(std::move(path)) {}
+  KitWritten written;
+  Status status = ok();  ///< the first error
+
+  void put(const std::string& name, NpyType type, const std::vector<uint64_t>& shape,
+           std::span<const uint8_t> bytes) {
+    if (!status) return;
+    status = trace::write_npy((std::filesystem::path(path_) / name).string(), type, shape, bytes);
+    ++written.files;
+    written.bytes += bytes.size();
+  }
+  template <class T>
+  void put(const std::string& name, NpyType type, const std::vector<uint64_t>& shape,
+           const std::vector<T>& values) {
+    put(name, type, shape,
+        {reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(T)});
+  }
+  Json put_table(const std::string& name, const Table& table) {
+    const std::vector<float> values(table.data.begin(), table.data.end());
+    put(name, NpyType::f4, {table.rows, table.width}, values);
+    return {{"file", name}, {"shape", {table.rows, table.width}}};
+  }
+
+ private:
+  std::string path_;
+};
+
+/// The tokens' rows of an embedding, each once, and the tokens as indices into them.
+struct Gathered {
+  op::Weight weight;
+  std::vector<uint8_t> bytes;
+  std::vector<int32_t> taken, indices;
+};
+
+Gathered gather(const op::Weight& weight, std::span<const int32_t> tokens) {
+  Gathered out{weight, {}, {}, {}};
+  for (const int32_t token : tokens) {
+    auto at = std::ranges::find(out.taken, token);
+    if (at == out.taken.end()) {
+      const auto row = weight.row(uint64_t(token));
+      out.bytes.insert(out.bytes.end(), row.begin(), row.end());
+      at = out.taken.insert(at, token);
+    }
+    out.indices.push_back(int32_t(at - out.taken.begin()));
+  }
+  out.weight.rows = out.taken.size();
+  out.weight.data = out.bytes;
+  return out;
+}
+
+Json put_weight(Folder& folder, const op::Weight& weight, const op::Weight& whole,
+                const Gathered& gathered) {
+  std::vector<float> values(weight.rows * weight.columns);
+  quant::decode_row(weight.type, weight.data, values);
+  folder.put("weight.npy", NpyType::f4, {weight.rows, weight.columns}, values);
+  Json json = {{"tensor", weight.name},
+               {"type", quant::info(weight.type).name},
+               {"file", "weight.npy"},
+               {"shape", {weight.rows, weight.columns}}};
+  if (weight.type != quant::F32::id) {
+    folder.put("weight_raw.npy", NpyType::u1, {weight.rows, weight.row_bytes()}, weight.data);
+    json["raw"] = "weight_raw.npy";
+  }
+  if (gathered.taken.empty())
+    json["rows"] = {0, weight.rows};
+  else
+    json["rows_taken"] = gathered.taken;
+  json["of"] = whole.rows;
+  return json;
+}
+
+Json put_inputs(Folder& folder, const Question& question, const op::Operation& operation,
+                const Gathered& gathered) {
+  if (operation.kind == Kind::embed) {
+    folder.put("input0.npy", NpyType::i4, {gathered.indices.size()}, gathered.indices);
+    return {
+        {{"file", "input0.npy"}, {"shape", {gathered.indices.size()}}, {"what", "row of weight"}}};
+  }
+  std::vector<std::string> what = {"x"};
+  if (operation.kind == Kind::swiglu) what = {"gate", "up"};
+  if (operation.kind == Kind::add) what = {"residual", "branch"};
+  if (operation.kind == Kind::attention) what = {"queries", "keys", "values"};
+  std::vector<const Table*> tables;
+  for (const Table& table : question.inputs) tables.push_back(&table);
+  if (operation.kind == Kind::attention) tables = {tables[0], &question.keys, &question.values};
+  Json list = Json::array();
+  for (size_t i = 0; i < tables.size(); ++i) {
+    Json one = folder.put_table(fmt::format("input{}.npy", i), *tables[i]);
+    one["what"] = what[i];
+    list.push_back(std::move(one));
+  }
+  return list;
+}
+
+Json put_parameters(Folder& folder, const op::Program& program, const op::Operation& operation,
+                    const KitRun& run) {
+  switch (operation.kind) {
+    case Kind::rms_norm:
+      return {{"eps", operation.eps}};
+    case Kind::scale:
+      return {{"factor", operation.factor}};
+    case Kind::attention: {
+      const op::Attention& a = program.attention;
+      return {{"heads", a.heads},
+              {"kv_heads", a.kv_heads},
+              {"key_dim", a.key_dim},
+              {"value_dim", a.value_dim},
+              {"scale", a.scale},
+              {"causal", true},
+              {"positions", run.step.positions}};
+    }
+    case Kind::rope: {
+      const op::Rope& rope = program.rope;
+      const uint64_t pairs = rope.frequency.size(), tokens = run.step.positions.size();
+      std::vector<float> turns(tokens * pairs * 2);
+      for (uint64_t t = 0; t < tokens; ++t)
+        op::rope_row(rope, run.step.positions[t],
+                     std::span(turns).subspan(t * pairs * 2, pairs * 2));
+      folder.put("frequency.npy", NpyType::f8, {pairs}, rope.frequency);
+      folder.put("cos_sin.npy", NpyType::f4, {tokens, pairs, 2}, turns);
+      return {{"heads", operation.heads},
+              {"head_dim", program.attention.key_dim},
+              {"dimensions", rope.dimensions},
+              {"pairing", rope.adjacent ? "adjacent" : "half"},
+              {"base", run.rope_base > 0 ? Json(run.rope_base) : Json(nullptr)},
+              {"magnitude", rope.magnitude},
+              {"positions", run.step.positions},
+              {"frequency", "frequency.npy"},
+              {"cos_sin", "cos_sin.npy"}};
+    }
+    default:
+      return Json::object();
+  }
+}
+
+/// |y − expected| that is allowed, rounded up: the judge's limit, and what rounding the expected
+/// value to f32 took.
+std::vector<float> tolerances(const diff::Judged& judged) {
+  const Table& want = judged.want;
+  std::vector<float> out;
+  for (uint64_t t = 0; t < want.rows; ++t)
+    for (uint64_t i = 0; i < want.width; ++i) {
+      const double w = want.row(t)[i], limit = judged.limit_at(t, i);
+      double allowed = limit * trace::unit * judged.scale.row(t)[i] + judged.slack_at(t, i);
+      if (limit > 0) allowed += trace::absolute_floor;
+      allowed += std::fabs(double(float(w)) - w);
+      const float nearest = float(allowed);
+      out.push_back(double(nearest) < allowed ? std::nextafter(nearest, INFINITY) : nearest);
+    }
+  return out;
+}
+
+Json put_expected(Folder& folder, const std::string& contract, const diff::Judged& judged) {
+  const std::string suffix = contract == "assay/1" ? "assay1" : contract;
+  const std::string file = fmt::format("expected.{}.npy", suffix);
+  const std::string limits = fmt::format("tolerance.{}.npy", suffix);
+  Json json = {{"contract", contract}};
+  json.update(folder.put_table(file, judged.want));
+  folder.put(limits, NpyType::f4, {judged.want.rows, judged.want.width}, tolerances(judged));
+  json["tolerance"] = limits;
+  json["limit_u"] = *std::ranges::max_element(judged.limit.data);
+  return json;
+}
+
+/// What a run gave, as a question about the operation alone.
+Question question_of(const op::Program& program, size_t index, const op::Program& alone,
+                     const KitRun& run, const Gathered& gathered) {
+  const op::Operation& operation = program.operations[index];
+  Question question;
+  question.program = &alone;
+  question.step = run.step;
+  if (operation.kind == Kind::embed) question.step.tokens = gathered.indices;
+  for (const uint32_t value : operation.inputs) question.inputs.push_back(run.values.at(value));
+  if (operation.kind == Kind::attention) {
+    const auto cached = cached_values(program, operation.layer);
+    question.keys = run.values.at(cached[0]);
+    question.values = run.values.at(cached[1]);
+  }
+  return question;
+}
+
+}  // namespace
+
+KitPlan plan_kit(const op::Program& program, const KitOptions& options, uint64_t tokens) {
+  KitPlan plan;
+  std::set<uint32_t> values;
+  for (size_t i = 0; i < program.operations.size(); ++i) {
+    const op::Operation& operation = program.operations[i];
+    const bool in_layers =
+        operation.layer == op::none ||
+        std::ranges::find(options.layers, operation.layer) != options.layers.end();
+    if (moves_only(operation) || !in_layers) continue;
+    plan.operations.push_back(i);
+    plan.bytes += size_of(program, operation, options.rows, tokens);
+    for (const uint32_t value : values_read(program, operation)) values.insert(value);
+  }
+  plan.values.assign(values.begin(), values.end());
+  return plan;
+}
+
+Result<KitWritten> write_case(const op::Program& program, size_t index, const KitRun& run,
+                              const KitOptions& options, const std::string& folder_path) {
+  const op::Operation& operation = program.operations[index];
+  const auto path = std::filesystem::path(folder_path) / operation.name;
+  std::error_code failed;
+  std::filesystem::create_directories(path, failed);
+  if (failed) return Error{fmt::format("cannot make '{}': {}", path.string(), failed.message())};
+  Folder folder(path.string());
+  op::Weight weight;
+  Gathered gathered;
+  if (operation.kind == Kind::embed) {
+    gathered = gather(program.weights[operation.weight], run.step.tokens);
+    weight = gathered.weight;
+  } else if (operation.weight != op::none) {
+    weight = first_rows(program.weights[operation.weight], options.rows);
+  }
+  const op::Program alone = cut_out(program, index, weight);
+  const Question question = question_of(program, index, alone, run, gathered);
+  Json json = {{"name", operation.name}, {"kind", op::name_of(operation.kind)}};
+  json["inputs"] = put_inputs(folder, question, operation, gathered);
+  if (operation.weight != op::none)
+    json["weight"] = put_weight(folder, weight, program.weights[operation.weight], gathered);
+  if (const op::Weight* bias = alone.bias_of(alone.operations[0])) {
+    folder.put("bias.npy", NpyType::f4, {bias->columns}, bias->data);
+    json["bias"] = "bias.npy";
+  }
+  json["parameters"] = put_parameters(folder, program, operation, run);
+  const diff::Judged plain = expected(question, "f32"), coded = expected(question, "assay/1");
+  json["expected"] = {put_expected(folder, "f32", plain)};
+  if (coded.want.data != plain.want.data)
+    json["expected"].push_back(put_expected(folder, "assay/1", coded));
+  if (!folder.status) return folder.status.error();
+  folder.written.json = json.dump();
+  return folder.written;
+}
+
+}  // namespace assay::check

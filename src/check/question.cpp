@@ -1,0 +1,238 @@
+#include "check/question.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "diagnose/diagnose.h"
+#include "trace/bounds.h"
+
+namespace assay::check {
+
+using diff::Judged;
+using diff::Scene;
+using diff::Seen;
+using diff::Verdict;
+
+namespace {
+
+const op::Operation& operation_of(const Question& question) {
+  return question.program->operations[question.operation];
+}
+
+/// Caches of the program's layers: the attention's own is filled as the contract keeps it.
+diff::Caches caches_of(const Question& question, bool as_f16) {
+  diff::Caches caches(question.program->layers);
+  const auto kept = [&](std::span<const double> row) {
+    std::vector<double> out(row.begin(), row.end());
+    if (as_f16) std::ranges::transform(out, out.begin(), reference::round_to_f16);
+    return out;
+  };
+  for (uint64_t p = 0; p < question.keys.rows; ++p)
+    caches[operation_of(question).layer].store(uint32_t(p), kept(question.keys.row(p)),
+                                               kept(question.values.row(p)));
+  return caches;
+}
+
+Scene scene_of(const Question& question, const std::string& contract, const diff::Coding& coding) {
+  Scene scene;
+  scene.operation = question.operation;
+  scene.tokens = question.step;
+  scene.inputs = question.inputs;
+  scene.output = question.output;
+  scene.coding = coding;
+  // assay/1 fixes the bits of cos, sin and exp; other contracts leave room for other ways to them.
+  scene.arithmetic =
+      diff::arithmetic_of(contract, contract == "assay/1" ? "assay" : "", question.cache);
+  scene.caches = caches_of(question, scene.arithmetic.f16_cache);
+  scene.contract = contract;
+  return scene;
+}
+
+std::vector<diff::Coding> codings_of(const Question& question, const std::string& contract) {
+  const op::Operation& operation = operation_of(question);
+  if (operation.kind != op::Kind::matmul) return {{}};
+  return diff::codings(contract, question.program->weights[operation.weight].type);
+}
+
+/// Half the distance of f16 numbers at x.
+double half_f16_step(double x) {
+  int exponent = 0;
+  std::frexp(x, &exponent);
+  return std::ldexp(1.0, std::max(exponent - 12, -25));
+}
+
+Judged judged(const Question& question, const std::string& contract, const diff::Coding& coding) {
+  Judged out = diff::judge(*question.program, scene_of(question, contract, coding));
+  if (!question.output_is_f16) return out;
+  if (out.slack.data.empty()) out.slack = Table(out.want.rows, out.want.width);
+  for (size_t i = 0; i < out.want.data.size(); ++i)
+    out.slack.data[i] += half_f16_step(out.want.data[i]);
+  return out;
+}
+
+Trial try_contract(const Question& question, const std::string& contract) {
+  Trial best;
+  bool first = true;
+  for (const diff::Coding& coding : codings_of(question, contract)) {
+    const Seen seen = diff::compare(question.output, judged(question, contract, coding));
+    if (first || seen.failures < best.seen.failures) best = {contract, coding, seen};
+    first = false;
+  }
+  return best;
+}
+
+/// Those that can part: only products and attention round differently from contract to contract.
+std::vector<std::string> contracts_of(const op::Operation& operation, const std::string& asked) {
+  std::vector<std::string> out;
+  if (!asked.empty()) out.push_back(asked);
+  if (operation.kind == op::Kind::matmul || operation.kind == op::Kind::attention) {
+    for (const char* name : {"f32", "assay/1", "ggml-cpu", "ggml-cuda"})
+      if (name != asked) out.emplace_back(name);
+  } else if (out.empty()) {
+    out.emplace_back("f32");
+  }
+  return out;
+}
+
+diff::Cause cause_under(const Question& question, const Trial& trial) {
+  const diff::Cause unknown{"unknown", "cause unknown", ""};
+  if (question.output_is_f16) return unknown;  // hypotheses are told apart by the bits below f16
+  const auto cause =
+      diagnose::diagnose(*question.program, scene_of(question, trial.contract, trial.coding));
+  if (cause.id != "unknown" || trial.seen.not_finite < trial.seen.failures) return cause;
+  return {"not-finite", "results are not finite",
+          fmt::format("{} of {} are NaN or infinite, from finite inputs; the others are right",
+                      trial.seen.not_finite, trial.seen.elements)};
+}
+
+/// The cause, and the trial that it was found under. Where no contract was asked for, those count
+/// in which about as few elements fail as in the best, the stricter first; and "it keeps another
+/// one" is no cause: that one was tried.
+void find_cause(const Question& question, bool asked, Answer& answer) {
+  std::vector<Trial> order = answer.trials;
+  if (asked) order.resize(1);
+  const auto failures = [](const Trial& trial) { return trial.seen.failures; };
+  const uint64_t least = failures(*std::ranges::min_element(order, {}, failures));
+  std::erase_if(order, [&](const Trial& trial) { return failures(trial) > 2 * least; });
+  answer.best = order[0];
+  answer.cause = {"unknown", "cause unknown", ""};
+  for (const Trial& trial : order) {
+    diff::Cause cause = cause_under(question, trial);
+    if (cause.id == "unknown" || (cause.benign && !asked)) continue;
+    answer.cause = std::move(cause);
+    answer.best = trial;
+    return;
+  }
+}
+
+std::string sentence_of(const Question& question, const Answer& answer, bool asked) {
+  const Trial& best = answer.best;
+  const std::string& name = operation_of(question).name;
+  const auto fits = answer.fits();
+  if (answer.verdict == Verdict::pass)
+    return fmt::format("PASS {}: {} elements, the worst {:.3g} u (limit {:.3g} u), contract {}",
+                       name, best.seen.elements, best.seen.max_u, best.seen.limit_u,
+                       asked ? best.contract : fmt::format("{}", fmt::join(fits, ", ")));
+  std::string text = fmt::format(
+      "FAIL {} @ token {} row {}: {:.3g} u (limit {:.3g} u), {} of {} elements; contract {}", name,
+      best.seen.token, best.seen.row, best.seen.max_u, best.seen.limit_u, best.seen.failures,
+      best.seen.elements, best.contract);
+  if (asked && !fits.empty()) text += fmt::format("; it fits {}", fmt::join(fits, ", "));
+  if (answer.cause->id == "unknown") return text + "; cause unknown";
+  return text +
+         fmt::format("; cause: {}{}", answer.cause->name,
+                     answer.cause->evidence.empty() ? "" : " (" + answer.cause->evidence + ")");
+}
+
+}  // namespace
+
+std::vector<std::string> Answer::fits() const {
+  std::vector<std::string> out;
+  for (const Trial& trial : trials)
+    if (trial.seen.failures == 0) out.push_back(trial.contract);
+  return out;
+}
+
+Answer answer(const Question& question, const std::string& contract) {
+  const bool asked = !contract.empty();
+  Answer out;
+  for (const std::string& name : contracts_of(operation_of(question), contract))
+    out.trials.push_back(try_contract(question, name));
+  const auto fit =
+      std::ranges::find_if(out.trials, [](const Trial& trial) { return trial.seen.failures == 0; });
+  const bool passes = asked ? out.trials[0].seen.failures == 0 : fit != out.trials.end();
+  out.verdict = passes ? Verdict::pass : Verdict::fail;
+  if (passes)
+    out.best = asked ? out.trials[0] : *fit;
+  else
+    find_cause(question, asked, out);
+  const Seen& seen = out.best.seen;
+  out.got = question.output.row(seen.token)[seen.row];
+  out.want = judged(question, out.best.contract, out.best.coding).want.row(seen.token)[seen.row];
+  out.sentence = sentence_of(question, out, asked);
+  return out;
+}
+
+Judged expected(const Question& question, const std::string& contract) {
+  return judged(question, contract, codings_of(question, contract)[0]);
+}
+
+Result<size_t> find_operation(const op::Program& program, const std::string& name) {
+  const auto index = [&](auto fits) -> std::optional<size_t> {
+    const auto found = std::ranges::find_if(program.operations, fits);
+    if (found == program.operations.end()) return std::nullopt;
+    return size_t(found - program.operations.begin());
+  };
+  if (const auto found = index([&](const auto& operation) { return operation.name == name; }))
+    return *found;
+  const std::string tensor = name.ends_with(".weight") ? name : name + ".weight";
+  if (const auto found = index([&](const auto& operation) {
+        return operation.weight != op::none && program.weights[operation.weight].name == tensor;
+      }))
+    return *found;
+  if (tensor == "output.weight") return program.operations.size() - 1;
+  std::vector<std::string> block, others;
+  for (const op::Operation& operation : program.operations) {
+    const bool copies =
+        operation.kind == op::Kind::kv_store || operation.kind == op::Kind::select_rows;
+    if (copies) continue;
+    if (operation.name.starts_with("blk.0."))
+      block.push_back(operation.name.substr(6));
+    else if (!operation.name.starts_with("blk."))
+      others.push_back(operation.name);
+  }
+  return Error{
+      fmt::format("no operation or tensor '{}' in the model; it has {} and, for N from 0 to {}, "
+                  "blk.N. with {}",
+                  name, fmt::join(others, ", "), program.layers - 1, fmt::join(block, ", "))};
+}
+
+Result<Table> to_table(const trace::Npy& array, uint64_t width, const std::string& path,
+                       bool any_value) {
+  const auto refuse = [&](const std::string& why) {
+    return Error{fmt::format("{}: {}", path, why)};
+  };
+  uint64_t inner = 1;
+  size_t at = array.shape.size();
+  while (at > 0 && inner < width) inner *= array.shape[--at];
+  const uint64_t elements = array.elements();
+  if (inner != width || elements == 0)
+    return refuse(fmt::format(
+        "its shape is {}; wanted (rows, {}){}", trace::shape_text(array.shape), width,
+        array.shape.size() == 2 && array.shape[0] == width ? ": it is the transpose of that" : ""));
+  Table table;
+  table.rows = elements / width;
+  table.width = width;
+  table.data = array.values();
+  if (any_value) return table;
+  const auto bad = std::ranges::find_if_not(table.data, [](double x) { return std::isfinite(x); });
+  if (bad == table.data.end()) return table;
+  const uint64_t place = uint64_t(bad - table.data.begin());
+  return refuse(fmt::format("{} at row {} column {}: no kernel can be judged by such an input",
+                            *bad, place / width, place % width));
+}
+
+}  // namespace assay::check

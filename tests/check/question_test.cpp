@@ -1,0 +1,177 @@
+#include "check/question.h"
+
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "check/alone.h"
+#include "check/kit.h"
+#include "quant/formats.h"
+
+namespace assay::check {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+/// y = W·x + b with W (4, 3): row r is (r + 1, −r, 0.5).
+struct Product {
+  std::vector<float> weight, bias = {10, 20, 30, 40};
+  op::Program program;
+
+  Product() {
+    for (int r = 0; r < 4; ++r) weight.insert(weight.end(), {float(r + 1), float(-r), 0.5f});
+    Parts parts;
+    parts.kind = op::Kind::matmul;
+    parts.width = 3;
+    parts.head_dim = 64;
+    parts.weight = {"w", quant::F32::id, 4, 3, bytes_of(weight)};
+    parts.bias = {"b", quant::F32::id, 1, 4, bytes_of(bias)};
+    program = *program_of(parts);
+  }
+  static std::span<const uint8_t> bytes_of(const std::vector<float>& values) {
+    return {reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(float)};
+  }
+};
+
+Table table(uint64_t rows, uint64_t width, std::vector<double> data) {
+  Table out(rows, width);
+  out.data = std::move(data);
+  return out;
+}
+
+Question question_about(const op::Program& program) {
+  Question question;
+  question.program = &program;
+  question.step.tokens = {0, 0};
+  question.step.positions = {0, 1};
+  question.inputs = {table(2, 3, {1, 2, 4, -1, 0, 2})};
+  return question;
+}
+
+trace::Npy array(std::vector<uint64_t> shape, std::vector<float> values) {
+  trace::Npy out;
+  out.shape = std::move(shape);
+  out.bytes.resize(values.size() * sizeof(float));
+  std::memcpy(out.bytes.data(), values.data(), out.bytes.size());
+  return out;
+}
+
+TEST(Check, WhatAProductMustGiveAndTheVerdict) {
+  const Product product;
+  Question question = question_about(product.program);
+  // (1, 2, 4): (r + 1) − 2r + 2 + b; (−1, 0, 2): −(r + 1) + 1 + b.
+  const std::vector<double> want = {13, 22, 31, 40, 10, 19, 28, 37};
+  EXPECT_EQ(expected(question, "f32").want.data, want);
+  question.output = table(2, 4, want);
+  EXPECT_EQ(answer(question, "").verdict, diff::Verdict::pass);
+  question.output.row(1)[2] = NAN;
+  const Answer wrong = answer(question, "f32");
+  EXPECT_EQ(wrong.verdict, diff::Verdict::fail);
+  EXPECT_EQ(wrong.cause->id, "not-finite");
+  EXPECT_EQ(wrong.want, 28);
+  EXPECT_THAT(wrong.sentence, HasSubstr("FAIL matmul @ token 1 row 2"));
+  EXPECT_TRUE(nlohmann::json::parse(to_json(question, wrong))["worst"]["got"].is_null());
+}
+
+TEST(Check, AnOutputInF16MayBeOffByHalfItsUlp) {
+  const Product product;
+  Question question = question_about(product.program);
+  // At 31 numbers of f16 are 2^-6 apart: half of that passes, a little more fails.
+  question.output = table(2, 4, {13, 22, 31 + 0x1p-7, 40, 10, 19, 28, 37});
+  EXPECT_EQ(answer(question, "f32").verdict, diff::Verdict::fail);
+  question.output_is_f16 = true;
+  EXPECT_EQ(answer(question, "f32").verdict, diff::Verdict::pass);
+  question.output.row(0)[2] = 31 + 0x1.1p-7;
+  EXPECT_EQ(answer(question, "f32").verdict, diff::Verdict::fail);
+}
+
+TEST(Check, RowsAreCountedBeforeTheWidth) {
+  const auto values = [](std::vector<uint64_t> shape, uint64_t width) {
+    const auto read = to_table(array(std::move(shape), {1, 2, 3, 4, 5, 6}), width, "x");
+    return read ? std::to_string(read->rows) : read.error().message;
+  };
+  EXPECT_EQ(values({2, 3}, 3), "2");
+  EXPECT_EQ(values({6}, 3), "x: its shape is (6,); wanted (rows, 3)");
+  EXPECT_EQ(values({6}, 6), "1");
+  EXPECT_EQ(values({1, 2, 3, 1}, 3), "2");
+  EXPECT_EQ(values({3, 2}, 6), "1");
+  EXPECT_EQ(values({6, 1}, 1), "6");
+  EXPECT_THAT(values({3, 2}, 3), HasSubstr("it is the transpose"));
+  EXPECT_THAT(to_table(array({0, 3}, {}), 3, "x").error().message, HasSubstr("wanted (rows, 3)"));
+  EXPECT_THAT(to_table(array({2}, {1, NAN}), 2, "x").error().message,
+              HasSubstr("nan at row 0 column 1"));
+  EXPECT_TRUE(to_table(array({2}, {1, NAN}), 2, "x", true));
+}
+
+TEST(Check, PartsThatDoNotFitAreRefused) {
+  const auto refusal = [](auto change) {
+    Parts parts;
+    parts.width = 3;
+    parts.head_dim = 64;
+    change(parts);
+    const auto program = program_of(parts);
+    return program ? "accepted" : program.error().message;
+  };
+  const std::vector<float> three = {1, 2, 3};
+  const op::Weight row{"w", quant::F32::id, 1, 3, Product::bytes_of(three)};
+  EXPECT_THAT(refusal([&](Parts& p) { p.kind = op::Kind::matmul, p.weight = row, p.width = 4; }),
+              HasSubstr("rows of 3, the input of 4"));
+  EXPECT_THAT(refusal([&](Parts& p) {
+                p.kind = op::Kind::matmul, p.weight = row, p.bias = row, p.bias.name = "b";
+              }),
+              HasSubstr("the bias has 3 values, the weight 1 rows"));
+  EXPECT_THAT(refusal([&](Parts& p) { p.kind = op::Kind::rms_norm, p.weight = row; }),
+              HasSubstr("eps must be above 0"));
+  EXPECT_THAT(refusal([](Parts& p) { p.kind = op::Kind::rope, p.heads = 2, p.head_dim = 2; }),
+              HasSubstr("3 values a row are not 2 heads of 2"));
+  EXPECT_THAT(refusal([](Parts& p) { p.kind = op::Kind::attention, p.heads = 3, p.kv_heads = 2; }),
+              HasSubstr("not a multiple"));
+  EXPECT_THAT(refusal([](Parts& p) { p.kind = op::Kind::select_rows; }), HasSubstr("only moves"));
+}
+
+TEST(Check, AnOperationCutOutGivesTheFirstRows) {
+  const Product product;
+  const op::Program part = cut_out(product.program, 0, first_rows(product.program.weights[0], 2));
+  Question question = question_about(part);
+  EXPECT_THAT(expected(question, "f32").want.data, ElementsAre(13, 22, 10, 19));
+}
+
+TEST(Kit, ToleranceCoversTheLimitAndTheRounding) {
+  const Product product;
+  KitRun run;
+  run.step.tokens = {0, 0};
+  run.step.positions = {0, 1};
+  // 0.1 in f64: the exact results are no f32 numbers.
+  run.values[product.program.operations[0].inputs[0]] = table(2, 3, {0.1, 2, 4, -1, 0, 0.1});
+  const auto folder = std::filesystem::temp_directory_path() / ("kit" + std::to_string(getpid()));
+  const auto written = write_case(product.program, 0, run, {{0}, 64}, folder.string());
+  ASSERT_TRUE(written) << written.error().message;
+  const auto read = [&](const char* name) {
+    return trace::read_npy((folder / "matmul" / name).string())->values();
+  };
+  const auto want = read("expected.f32.npy"), tolerance = read("tolerance.f32.npy");
+  const Question question = [&] {
+    Question one = question_about(product.program);
+    one.inputs = {run.values.begin()->second};
+    return one;
+  }();
+  const auto judged = expected(question, "f32");
+  for (size_t i = 0; i < want.size(); ++i) {
+    const double limit = judged.limit.data[0] * 0x1p-24 * judged.scale.data[i];
+    EXPECT_EQ(want[i], double(float(judged.want.data[i])));
+    EXPECT_GE(tolerance[i], limit + std::fabs(want[i] - judged.want.data[i]));
+    EXPECT_LE(tolerance[i], 1.2 * limit + 0x1p-24 * std::fabs(want[i]));  // not slack
+  }
+  const auto plan = plan_kit(product.program, {{0}, 64}, 2);
+  EXPECT_EQ(plan.operations.size(), 1u);
+  EXPECT_NEAR(double(plan.bytes), double(written->bytes), double(plan.bytes) / 2);
+  std::filesystem::remove_all(folder);
+}
+
+}  // namespace
+}  // namespace assay::check
