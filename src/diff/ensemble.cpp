@@ -29,9 +29,33 @@ Side side_of(const op::Program& program, std::string_view contract) {
   return side;
 }
 
-Range widened(const Range& range, double relative = 0x1p-20) {
-  const double more = 2 * (range.high - range.low) + relative * range.high;
-  return {std::max(0.0, range.low - more), range.high + more};
+/// Of numbers that lie close together: what they are measured from is the first of them.
+struct Moments {
+  double count = 0, first = 0, sum = 0, squares = 0;
+
+  void add(double x) {
+    if (count == 0) first = x;
+    ++count;
+    sum += x - first;
+    squares += (x - first) * (x - first);
+  }
+  double mean() const { return first + sum / count; }
+  /// Relative to the mean's square.
+  double variance() const {
+    const double absolute = std::max(0.0, squares - sum * sum / count) / (count - 1);
+    return mean() == 0 ? 0 : absolute / (mean() * mean());
+  }
+};
+
+std::vector<Range> ranges_of(const std::vector<Moments>& rows, bool pooled) {
+  double mean = 0;
+  for (const Moments& row : rows) mean += pooled ? row.variance() / double(rows.size()) : 0;
+  std::vector<Range> out;
+  for (const Moments& row : rows) {
+    const double wide = deviations * std::sqrt(std::max(mean, row.variance())) + 0x1p-20;
+    out.push_back({row.mean() * std::max(0.0, 1 - wide), row.mean() * (1 + wide)});
+  }
+  return out;
 }
 
 /// The layer whose output the operation is; op::none for others.
@@ -40,26 +64,37 @@ uint32_t layer_of_output(const op::Operation& operation) {
   return operation.layer;
 }
 
-/// Adds a contract's runs to the ensemble.
+/// Collects runs.
 class Sampler {
  public:
-  Sampler(const op::Program& program, Ensemble& ensemble)
-      : program_(program), ensemble_(ensemble), last_use_(reference::last_uses(program)) {}
+  Sampler(const op::Program& program, std::span<const int32_t> tokens)
+      : program_(program),
+        tokens_(tokens),
+        last_use_(reference::last_uses(program)),
+        rms_(program.operations.size()),
+        largest_(program.operations.size()),
+        growth_(program.layers) {}
 
-  void sample(const Side& side, std::span<const int32_t> tokens, uint64_t runs, uint64_t seed) {
-    CorrectRuns correct(program_, side, tokens, runs, seed);
+  void sample(const Side& side, uint64_t runs, uint64_t seed) {
+    CorrectRuns correct(program_, side, tokens_, runs, seed);
     std::vector<double> embedded(runs, 0.0);
     for (size_t i = 0; i < program_.operations.size(); ++i) {
       const op::Operation& operation = program_.operations[i];
-      const Table& out = correct.run(i);
-      const std::vector<double> squares = add_rows(i, out, runs);
+      const std::vector<double> squares = add_rows(i, correct.run(i), runs);
       if (operation.kind == op::Kind::embed) embedded = squares;
       if (const uint32_t layer = layer_of_output(operation); layer != op::none)
         for (uint64_t run = 0; run < runs; ++run)
-          ensemble_.growth[layer].add(std::sqrt(squares[run] / embedded[run]));
+          growth_[layer].add(std::sqrt(squares[run] / embedded[run]));
       for (const uint32_t value : operation.inputs)
         if (last_use_[value] == i) correct.forget(value);
     }
+  }
+
+  Ensemble finish(uint64_t runs) const {
+    Ensemble ensemble{runs, tokens_.size(), {}, {}, ranges_of(growth_, false)};
+    for (const auto& rows : rms_) ensemble.rms.push_back(ranges_of(rows, true));
+    for (const auto& rows : largest_) ensemble.largest.push_back(ranges_of(rows, true));
+    return ensemble;
   }
 
  private:
@@ -67,26 +102,26 @@ class Sampler {
   std::vector<double> add_rows(size_t index, const Table& out, uint64_t runs) {
     std::vector<double> squares(runs, 0.0);
     if (out.data.empty()) return squares;
-    auto& rms = ensemble_.rms[index];
-    auto& largest = ensemble_.largest[index];
-    rms.resize(ensemble_.tokens);
-    largest.resize(ensemble_.tokens);
+    rms_[index].resize(tokens_.size());
+    largest_[index].resize(tokens_.size());
     for (uint64_t r = 0; r < out.rows; ++r) {
       double sum = 0, most = 0;
       for (const double x : out.row(r)) {
         sum += x * x;
         most = std::max(most, std::fabs(x));
       }
-      squares[r / ensemble_.tokens] += sum;
-      rms[r % ensemble_.tokens].add(std::sqrt(sum / double(out.width)));
-      largest[r % ensemble_.tokens].add(most);
+      squares[r / tokens_.size()] += sum;
+      rms_[index][r % tokens_.size()].add(std::sqrt(sum / double(out.width)));
+      largest_[index][r % tokens_.size()].add(most);
     }
     return squares;
   }
 
   const op::Program& program_;
-  Ensemble& ensemble_;
+  const std::span<const int32_t> tokens_;
   const std::vector<size_t> last_use_;
+  std::vector<std::vector<Moments>> rms_, largest_;  // (operations, tokens)
+  std::vector<Moments> growth_;
 };
 
 /// What a row has outside of what correct runs give; `how` far: the factor beyond the range.
@@ -151,8 +186,9 @@ std::string sentence_of(const op::Program& program, const Growth& growth,
   if (growth.first) {
     const Outside& first = *growth.first;
     const bool counted = first.what == "NaN" || first.what == "infinities";
-    return fmt::format("first layer outside the ensemble: {}@ token {}: {}; {})",
-                       place(program.operations[first.operation]), first.token,
+    const std::string token = first.what == "growth" ? "" : fmt::format("@ token {}", first.token);
+    return fmt::format("first layer outside the ensemble: {}{}: {}; {})",
+                       place(program.operations[first.operation]), token,
                        counted
                            ? fmt::format("{:.0f} {}, correct runs have none", first.got, first.what)
                            : fmt::format("{} {:.4g}, correct runs {:.4g} to {:.4g}", first.what,
@@ -199,40 +235,25 @@ std::string sentence_of(const op::Program& program, const Partings& partings,
 
 }  // namespace
 
-void Range::add(double x) {
-  low = std::min(low, x);
-  high = std::max(high, x);
-}
-
 Ensemble correct_ensemble(const op::Program& program, std::span<const int32_t> tokens,
                           uint64_t runs, uint64_t seed) {
-  Ensemble ensemble;
-  ensemble.tokens = tokens.size();
-  ensemble.rms.resize(program.operations.size());
-  ensemble.largest.resize(program.operations.size());
-  ensemble.growth.resize(program.layers);
-  const uint64_t each = (runs + contracts().size() - 2) / (contracts().size() - 1);
-  Sampler sampler(program, ensemble);
-  for (const std::string_view contract : contracts()) {
-    if (contract == "exact") continue;
-    sampler.sample(side_of(program, contract), tokens, each, seed++);
-    ensemble.runs += each;
-  }
-  const auto widen = [](std::vector<Range>& ranges) {
-    for (Range& range : ranges) range = widened(range);
-  };
-  std::ranges::for_each(ensemble.rms, widen);
-  std::ranges::for_each(ensemble.largest, widen);
-  widen(ensemble.growth);
-  return ensemble;
+  const uint64_t kinds = contracts().size() - 1;
+  const uint64_t wanted = std::max(runs, (64 + tokens.size() - 1) / tokens.size());
+  const uint64_t each = (wanted + kinds - 1) / kinds;
+  Sampler sampler(program, tokens);
+  for (const std::string_view contract : contracts())
+    if (contract != "exact") sampler.sample(side_of(program, contract), each, seed++);
+  return sampler.finish(each * kinds);
 }
 
 Growth judge_growth(const op::Program& program, const TokenLines& lines, const Ensemble& ensemble) {
   Growth growth;
+  const double embedded = whole_rms(lines, "embd", ensemble.tokens);
   for (size_t i = 0; i < program.operations.size(); ++i) {
+    const op::Operation& operation = program.operations[i];
     if (ensemble.rms[i].empty()) continue;
     double worst = 0;
-    for (const TokenLine* line : by_token(lines, program.operations[i].name, ensemble.tokens)) {
+    for (const TokenLine* line : by_token(lines, operation.name, ensemble.tokens)) {
       if (!line) continue;
       ++growth.rows;
       const auto finding =
@@ -242,11 +263,13 @@ Growth judge_growth(const op::Program& program, const TokenLines& lines, const E
       worst = finding->how;
       growth.first = Outside{i, line->token, finding->what, finding->got, finding->range};
     }
+    const uint32_t layer = layer_of_output(operation);
+    if (layer == op::none) continue;
+    const double times = whole_rms(lines, operation.name, ensemble.tokens) / embedded;
+    growth.layers.push_back(times);
+    if (!growth.first && !std::isnan(times) && !ensemble.growth[layer].holds(times))
+      growth.first = Outside{i, 0, "growth", times, ensemble.growth[layer]};
   }
-  const double embedded = whole_rms(lines, "embd", ensemble.tokens);
-  for (uint32_t layer = 0; layer < program.layers; ++layer)
-    growth.layers.push_back(whole_rms(lines, fmt::format("blk.{}.out", layer), ensemble.tokens) /
-                            embedded);
   growth.sentence = sentence_of(program, growth, ensemble);
   return growth;
 }

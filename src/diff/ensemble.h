@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -16,23 +15,25 @@
 namespace assay::diff {
 
 struct Range {
-  double low = std::numeric_limits<double>::infinity(), high = -low;
-
-  void add(double x);
+  double low = 0, high = 0;
   bool holds(double x) const { return x >= low && x <= high; }
 };
 
-/// Ranges in which correct runs lie: the least and the greatest of the runs made, and on either
-/// side twice their distance more. Of eight normal variables the range is 2.8 σ on average, so that
-/// is about ±7 σ: one in 10^11 lies outside. Plus 2^-20 of the value, for f32 sums.
+/// Ranges in which correct runs lie: their mean and `deviations` times their standard deviation on
+/// either side, plus 2^-20 for f32 sums. A row's deviation is relative, and no less than the mean
+/// square of those of the operation's other tokens: eight runs may happen to lie close together in
+/// one of some thousand rows, but not in all.
 struct Ensemble {
   uint64_t runs = 0, tokens = 0;
   std::vector<std::vector<Range>> rms, largest;  ///< (operations, tokens); empty for kv_store
   std::vector<Range> growth;  ///< of each layer: RMS(blk.N.out)/RMS(embd) over all tokens
 };
+/// The worst row of 23 traces of correct engines lay 7.4 away (two models, five engines, some 10^4
+/// rows each: the tails are heavier than a normal distribution's).
+inline constexpr double deviations = 10;
 
 /// At least `runs`, as many of each contract but exact (diff/coding.h), from `tokens` at positions
-/// 0, 1, …
+/// 0, 1, …; more where the tokens are few: 64 rows an operation at least.
 Ensemble correct_ensemble(const op::Program& program, std::span<const int32_t> tokens,
                           uint64_t runs, uint64_t seed);
 
@@ -40,7 +41,7 @@ Ensemble correct_ensemble(const op::Program& program, std::span<const int32_t> t
 struct Outside {
   size_t operation = 0;
   uint64_t token = 0;
-  std::string what;  ///< "RMS", "max|x|", "NaN", "infinities"
+  std::string what;  ///< "RMS", "max|x|", "NaN", "infinities", "growth" (of all tokens)
   double got = 0;
   Range range;
 };
