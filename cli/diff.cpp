@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 
+#include "cases/case_file.h"
 #include "common.h"
 #include "diagnose/diagnose.h"
 #include "diff/diff.h"
@@ -22,7 +24,7 @@ using assay::trace::Trace;
 namespace {
 
 struct Flags {
-  std::string a, b, model;
+  std::string a, b, model, case_path;
   assay::diff::DiffOptions options;
   DiffRunFlags run;
   bool json = false, all = false, swap = false;
@@ -124,6 +126,27 @@ void print_summary(const Report& report) {
   fmt::print("{}\n", escaped(report.sentence, false));
 }
 
+/// Writes the first failing operation to --case.
+assay::Status save_case(const Flags& flags, const assay::op::Program& program, const Trace& a,
+                        const Trace& b, const Report& report) {
+  if (!report.first) {
+    fmt::print(stderr, "assay: no operation fails: there is no case to write to {}\n",
+               escaped(flags.case_path, false));
+    return assay::ok();
+  }
+  const auto& side = report.first->a ? report.a : report.b;
+  const auto& operations = program.operations;
+  const auto index =
+      size_t(std::ranges::find(operations, report.first->operation, &assay::op::Operation::name) -
+             operations.begin());
+  const auto scene =
+      assay::diff::scene_at(program, report.first->a ? a : b, side, report.first->step, index);
+  if (!scene) return scene.error();
+  auto the = assay::cases::cut_case(program, *scene, side.engine);
+  the.version = "assay " ASSAY_VERSION;
+  return assay::cases::write_case(the, flags.case_path);
+}
+
 int diff(const Flags& flags) {
   const auto traces = open_traces(flags);
   if (!traces) return report(traces.error());
@@ -149,6 +172,9 @@ int diff(const Flags& flags) {
     if (!swapped) return report(swapped.error());
     found->swap = std::move(*swapped);
   }
+  if (!flags.case_path.empty())
+    if (const auto saved = save_case(flags, *program, *a, *b, *found); !saved)
+      return report(saved.error());
   if (flags.json) {
     fmt::print("{}\n", assay::diff::to_json(*program, *found));
   } else {
@@ -182,6 +208,10 @@ void add_diff(CLI::App& app, int& exit_code) {
   command->add_flag("--swap", flags->swap,
                     "which difference matters: replace single outputs in the wrong run");
   add_diff_run_flags(*command, flags->run);
+  command
+      ->add_option("--case", flags->case_path,
+                   "write the first failing operation, with its inputs, for 'assay trace replay'")
+      ->type_name("FILE");
   command->add_flag("--all", flags->all, "every operation in the table");
   command->add_flag("--json", flags->json, "schema assay.diff/1");
   command->callback([flags, &exit_code] { exit_code = diff(*flags); });

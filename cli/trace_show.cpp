@@ -7,6 +7,7 @@
 #include <regex>
 
 #include "common.h"
+#include "show_growth.h"
 #include "trace.h"
 #include "trace/summary.h"
 #include "trace/trace_file.h"
@@ -20,6 +21,7 @@ namespace {
 
 struct Flags {
   std::string a, b, filter;
+  GrowthFlags growth;
   bool all = false, json = false;
 };
 
@@ -35,10 +37,8 @@ struct Shown {
   std::vector<std::string> unknown;
 };
 
-Result<Shown> read(const std::string& path, const Flags& flags) {
-  const auto trace = Trace::open(path);
-  if (!trace) return trace.error();
-  auto rows = assay::trace::summarise(*trace);
+Result<Shown> read(const Trace& trace, const Flags& flags) {
+  auto rows = assay::trace::summarise(trace);
   if (!rows) return rows.error();
   try {
     const std::regex expression(flags.filter);
@@ -49,7 +49,7 @@ Result<Shown> read(const std::string& path, const Flags& flags) {
   } catch (const std::regex_error&) {
     return Error{fmt::format("--filter: '{}' is not a regular expression", flags.filter)};
   }
-  return Shown{trace->metadata("engine"), std::move(*rows), trace->unknown()};
+  return Shown{trace.metadata("engine"), std::move(*rows), trace.unknown()};
 }
 
 const Summary* find(const Shown& shown, const std::string& name) {
@@ -60,11 +60,13 @@ const Summary* find(const Shown& shown, const std::string& name) {
 
 void print_one(const Shown& shown) {
   fmt::print("{}\n\n", escaped(shown.engine));
-  fmt::print("{:<22}{:>11}{:>11}{:>12}{:>12}{:>12}{:>5}\n", "operation", "RMS", "max|x|", "min",
-             "max", "mean", "NaN");
+  fmt::print("{:<22}{:>11}{:>9}{:>11}{:>12}{:>12}{:>12}{:>5}\n", "operation", "RMS", "/embd",
+             "max|x|", "min", "max", "mean", "NaN");
+  const Summary* embedded = find(shown, "embd");
   for (const Summary& row : shown.rows)
-    fmt::print("{:<22}{:>11.4f}{:>11.4f}{:>12.4f}{:>12.4f}{:>12.5f}{:>5}\n", row.name, row.rms,
-               row.max_abs, row.min, row.max, row.mean, row.nan);
+    fmt::print("{:<22}{:>11.4f}{:>9}{:>11.4f}{:>12.4f}{:>12.4f}{:>12.5f}{:>5}\n", row.name, row.rms,
+               embedded ? fmt::format("{:.4g}", row.rms / embedded->rms) : "-", row.max_abs,
+               row.min, row.max, row.mean, row.nan);
 }
 
 void print_two(const Shown& a, const Shown& b) {
@@ -103,28 +105,60 @@ nlohmann::ordered_json json_of(const Shown& shown) {
   return json;
 }
 
-int show(const Flags& flags) {
-  std::vector<Shown> shown;
-  for (const std::string& path : {flags.a, flags.b}) {
-    if (path.empty()) continue;
-    auto one = read(path, flags);
-    if (!one) return report(one.error());
-    shown.push_back(std::move(*one));
-  }
-  if (flags.json) {
-    nlohmann::ordered_json json = {{"schema", "assay.trace-show/1"}, {"traces", {}}};
-    for (const Shown& one : shown) json["traces"].push_back(json_of(one));
-    fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
-    return 0;
-  }
+/// The table, heads, what is normal; as text.
+void print_all(const std::vector<Shown>& shown, const std::vector<Heads>& heads) {
   if (shown.size() == 2)
     print_two(shown[0], shown[1]);
   else
     print_one(shown[0]);
+  for (size_t i = 0; i < heads.size(); ++i) {
+    if (heads.size() == 2) fmt::print("\n{}", i == 0 ? "a" : "b");
+    print_heads(heads[i]);
+  }
   for (const Shown& one : shown)
     if (!one.unknown.empty())
       fmt::print(stderr, "assay: {} tensors have names that are not known here, '{}' the first\n",
                  one.unknown.size(), escaped(one.unknown.front()));
+  fmt::print("\n");
+  (void)flush_output();  // correct runs take a while; what fails here fails again at the end
+}
+
+int show(const Flags& flags) {
+  std::vector<Trace> traces;
+  std::vector<Shown> shown;
+  std::vector<Heads> heads;
+  for (const std::string& path : {flags.a, flags.b}) {
+    if (path.empty()) continue;
+    auto trace = Trace::open(path);
+    if (!trace) return report(trace.error());
+    auto one = read(*trace, flags);
+    if (!one) return report(one.error());
+    traces.push_back(std::move(*trace));
+    shown.push_back(std::move(*one));
+  }
+  const auto model = open_shown_model(flags.growth, traces);
+  if (!model && !flags.growth.model.empty()) return report(model.error());
+  for (const Trace& trace : traces) {
+    if (!flags.growth.attention) break;
+    auto one = weights_of(flags.growth, model, trace);
+    if (!one) return report(one.error());
+    heads.push_back(std::move(*one));
+  }
+  if (!flags.json) print_all(shown, heads);
+  const auto growth = report_growth(flags.growth, model, traces);
+  if (!growth) return report(growth.error());
+  if (!flags.json) {
+    for (const std::string& sentence : growth->sentences())
+      fmt::print("{}\n", escaped(sentence, false));
+    return 0;
+  }
+  nlohmann::ordered_json json = {{"schema", "assay.trace-show/1"}, {"traces", {}}};
+  for (size_t i = 0; i < shown.size(); ++i) {
+    json["traces"].push_back(json_of(shown[i]));
+    if (flags.growth.attention) json["traces"].back()["attention"] = heads_json(heads[i]);
+  }
+  json["growth"] = growth_json(*growth, model);
+  fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
   return 0;
 }
 
@@ -139,6 +173,7 @@ void add_trace_show(CLI::App& parent, int& exit_code) {
   command->add_flag("--all", flags->all, "every operation, not the layers' outputs only");
   command->add_option("--filter", flags->filter, "operations whose name this expression finds")
       ->type_name("REGEX");
+  add_growth_flags(*command, flags->growth);
   command->add_flag("--json", flags->json, "schema assay.trace-show/1");
   command->callback([flags, &exit_code] { exit_code = show(*flags); });
 }

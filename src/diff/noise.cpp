@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
-#include "base/mix64.h"
 #include "diff/product.h"
 #include "diff/runs.h"
 #include "reference/executor.h"
@@ -14,26 +12,6 @@ namespace assay::diff {
 using reference::Table;
 
 namespace {
-
-/// A number that depends on nothing but x.
-uint64_t mix(uint64_t x) {
-  return splitmix64(x);
-}
-
-/// Moves outputs to f32, and an ulp up or down or not at all; attention in f16 as much of f16.
-Runs::Alter perturbation(const op::Program& program, const Side& side, uint64_t seed) {
-  return [&program, &side, seed](size_t index, Table& out) {
-    const op::Kind kind = program.operations[index].kind;
-    if (kind == op::Kind::embed || kind == op::Kind::select_rows) return;
-    const bool halves = kind == op::Kind::attention && side.arithmetic.f16_attention;
-    const double step = halves ? 0x1p-12 : 0x1p-24;
-    const uint64_t key = mix(seed ^ mix(index));
-    for (uint64_t i = 0; i < out.data.size(); ++i) {
-      const double direction = double(mix(key ^ i) % 3) - 1.0;
-      out.data[i] = double(float(out.data[i] * (1.0 + step * direction)));
-    }
-  };
-}
 
 /// Rows (runs, tokens) of one run.
 struct View {
@@ -117,10 +95,8 @@ Noise correct_runs(const op::Program& program, const Side& a, const Side& b,
                    std::span<const int32_t> tokens, uint64_t runs, uint64_t seed) {
   const uint64_t half = runs / 2;
   Noise noise{2 * half, tokens.size(), {}, {}};
-  std::vector<uint32_t> selected(tokens.size());
-  std::iota(selected.begin(), selected.end(), 0u);
-  Runs of_a(program, a, tokens, selected, half, perturbation(program, a, mix(seed)));
-  Runs of_b(program, b, tokens, selected, half, perturbation(program, b, mix(seed + 1)));
+  Runs of_a = correct(program, a, tokens, half, seed);
+  Runs of_b = correct(program, b, tokens, half, seed + 1);
   const std::vector<size_t> last_use = reference::last_uses(program);
   for (size_t i = 0; i < program.operations.size(); ++i) {
     const op::Operation& operation = program.operations[i];

@@ -1,7 +1,9 @@
 #include "diff/runs.h"
 
 #include <algorithm>
+#include <numeric>
 
+#include "base/mix64.h"
 #include "diff/product.h"
 #include "reference/executor.h"
 
@@ -84,6 +86,29 @@ void Runs::store(const op::Operation& operation, uint64_t run) {
   for (uint32_t t = 0; t < step_.tokens.size(); ++t)
     caches_[run][operation.layer].store(t, both.row(t).first(keys.width),
                                         both.row(t).subspan(keys.width));
+}
+
+/// A number that depends on nothing but x.
+static uint64_t mix(uint64_t x) {
+  return splitmix64(x);
+}
+
+Runs correct(const op::Program& program, const Side& side, std::span<const int32_t> tokens,
+             uint64_t runs, uint64_t seed) {
+  std::vector<uint32_t> all(tokens.size());
+  std::iota(all.begin(), all.end(), 0u);
+  const auto perturb = [&program, &side, seed](size_t index, Table& out) {
+    const op::Kind kind = program.operations[index].kind;
+    if (kind == op::Kind::embed || kind == op::Kind::select_rows) return;
+    const bool halves = kind == op::Kind::attention && side.arithmetic.f16_attention;
+    const double step = halves ? 0x1p-12 : 0x1p-24;
+    const uint64_t key = mix(mix(seed) ^ mix(index));
+    for (uint64_t i = 0; i < out.data.size(); ++i) {
+      const double direction = double(mix(key ^ i) % 3) - 1.0;
+      out.data[i] = double(float(out.data[i] * (1.0 + step * direction)));
+    }
+  };
+  return Runs(program, side, tokens, std::move(all), runs, perturb);
 }
 
 }  // namespace assay::diff

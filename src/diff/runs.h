@@ -44,4 +44,9 @@ class Runs {
   reference::Table nothing_;
 };
 
+/// `runs` runs that are all correct: every output is moved to f32, and an ulp up or down or not at
+/// all (attention in f16: of f16). Logits of all tokens are wanted.
+Runs correct(const op::Program& program, const Side& side, std::span<const int32_t> tokens,
+             uint64_t runs, uint64_t seed);
+
 }  // namespace assay::diff

@@ -323,8 +323,8 @@ Result<Side> judge_trace(const op::Program& program, const Trace& trace) {
   return side;
 }
 
-Result<std::vector<Table>> deviations(const op::Program& program, const Trace& trace,
-                                      const Side& side) {
+Result<std::vector<Table>> errors_of(const op::Program& program, const Trace& trace,
+                                     const Side& side) {
   std::vector<Table> out;
   if (side.failures.empty()) return out;
   Walk walk(program, trace, side.arithmetic);

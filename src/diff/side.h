@@ -50,8 +50,8 @@ std::string find_contract(const op::Program& program, const trace::Trace& trace)
 Result<Side> judge_trace(const op::Program& program, const trace::Trace& trace);
 
 /// What was got less what was wanted, (rows, width), of each of the side's failures.
-Result<std::vector<reference::Table>> deviations(const op::Program& program,
-                                                 const trace::Trace& trace, const Side& side);
+Result<std::vector<reference::Table>> errors_of(const op::Program& program,
+                                                const trace::Trace& trace, const Side& side);
 
 /// One operation of a trace with what it reads, for another look (diagnosis, a minimal case).
 struct Scene {

@@ -62,10 +62,10 @@ class Experiment {
     return ok();
   }
 
-  Status read_deviations() {
-    const auto found = deviations(program_, own_, side_);
+  Status read_errors() {
+    const auto found = errors_of(program_, own_, side_);
     if (!found) return found.error();
-    deviations_.resize(program_.operations.size());
+    errors_.resize(program_.operations.size());
     for (size_t i = 0; i < found->size(); ++i) {
       const Failure& failure = side_.failures[i];
       uint64_t before = 0;
@@ -77,7 +77,7 @@ class Experiment {
         const uint64_t token = before + (selected ? own_.steps()[failure.step].selected[r] : r);
         const auto row = (*found)[i].row(r);
         if (token <= swap_.position)
-          deviations_[failure.operation][token].assign(row.begin(), row.end());
+          errors_[failure.operation][token].assign(row.begin(), row.end());
       }
     }
     return ok();
@@ -99,7 +99,7 @@ class Experiment {
       const uint64_t rows = out.rows / cuts.size();
       for (uint64_t r = 0; r < out.rows; ++r) {
         const uint64_t token = selected ? swap_.position : r % rows;
-        const auto& off = deviations_[index];
+        const auto& off = errors_[index];
         if (const auto found = off.find(token); found != off.end())
           std::ranges::transform(out.row(r), found->second, out.row(r).begin(), std::plus());
         if (cuts[r / rows] != index) continue;
@@ -183,7 +183,7 @@ class Experiment {
   Swap& swap_;
   std::vector<int32_t> tokens_;
   std::vector<double> wanted_;
-  std::vector<Rows> deviations_;  // by operation
+  std::vector<Rows> errors_;  // by operation
 };
 
 }  // namespace
@@ -195,7 +195,7 @@ Result<Swap> swap(const op::Program& program, const Trace& a, const Trace& b, co
   Experiment experiment(program, found.of_a ? a : b, found.of_a ? b : a,
                         found.of_a ? report.a : report.b, found);
   Status done = experiment.choose_position();
-  if (done) done = experiment.read_deviations();
+  if (done) done = experiment.read_errors();
   if (done) done = experiment.remake();
   if (done) done = experiment.cut(experiment.borders(), progress);
   if (done) done = experiment.cut(experiment.inner(), progress);

@@ -47,31 +47,63 @@ bool is_line(std::span<const double> line) {
   return count(line[5]) && count(line[6]) && count(line[7]) && line[5] + line[6] <= line[7];
 }
 
-}  // namespace
-
-Result<std::vector<Summary>> summarise(const Trace& trace) {
-  std::vector<Sums> sums;
-  std::map<std::string, size_t> by_name;
+/// Calls visit(tensor, row, line) with the statistics of every row, in execution order.
+template <class Visit>
+Status visit_lines(const Trace& trace, Visit visit) {
   for (const TraceTensor& tensor : trace.tensors()) {
     const auto values = trace.values(tensor);
     if (!values) return values.error();
-    const auto [where, fresh] = by_name.try_emplace(tensor.name, sums.size());
-    if (fresh) sums.push_back({Summary{.name = tensor.name}});
     for (uint64_t row = 0; row < values->rows; ++row) {
       const auto line = values->row(row);
       if (!trace.holds_statistics()) {
-        sums[where->second].add(row_statistics(std::vector<float>(line.begin(), line.end())));
+        visit(tensor, row, row_statistics(std::vector<float>(line.begin(), line.end())));
         continue;
       }
       if (line.size() != statistics_width || !is_line(line))
         return Error{fmt::format("{}: '{}' holds no statistics: they have eight numbers a token",
                                  trace.path(), tensor.key)};
-      sums[where->second].add(line);
+      visit(tensor, row, std::vector<double>(line.begin(), line.end()));
     }
   }
+  return ok();
+}
+
+}  // namespace
+
+Result<std::vector<Summary>> summarise(const Trace& trace) {
+  std::vector<Sums> sums;
+  std::map<std::string, size_t> by_name;
+  const Status visited =
+      visit_lines(trace, [&](const TraceTensor& tensor, uint64_t, const std::vector<double>& line) {
+        const auto [where, fresh] = by_name.try_emplace(tensor.name, sums.size());
+        if (fresh) sums.push_back({Summary{.name = tensor.name}});
+        sums[where->second].add(line);
+      });
+  if (!visited) return visited.error();
   std::vector<Summary> out;
   for (const Sums& sum : sums) out.push_back(sum.finish());
   return out;
+}
+
+Result<TokenLines> token_lines(const Trace& trace) {
+  std::vector<uint64_t> before;  // tokens of the steps before each
+  uint64_t tokens = 0;
+  for (const TraceStep& step : trace.steps()) {
+    before.push_back(tokens);
+    tokens += step.tokens.size();
+  }
+  TokenLines lines;
+  const Status visited = visit_lines(
+      trace, [&](const TraceTensor& tensor, uint64_t row, const std::vector<double>& line) {
+        const TraceStep& step = trace.steps()[tensor.step];
+        const bool all = tensor.rows == step.tokens.size();
+        if (!all && tensor.rows != step.selected.size()) return;
+        lines[tensor.name].push_back({before[tensor.step] + (all ? row : step.selected[row]),
+                                      line[3], line[4], uint64_t(line[5]), uint64_t(line[6]),
+                                      uint64_t(line[7]), trace.rounding(tensor)});
+      });
+  if (!visited) return visited.error();
+  return lines;
 }
 
 }  // namespace assay::trace

@@ -212,4 +212,9 @@ Result<reference::Table> Trace::values(const TraceTensor& tensor) const {
   return table;
 }
 
+double Trace::rounding(const TraceTensor& tensor) const {
+  const std::string& type = file_.tensors[tensor.stored].dtype;
+  return type == "F16" ? 0x1p-11 : type == "BF16" ? 0x1p-8 : 0x1p-24;
+}
+
 }  // namespace assay::trace

@@ -53,6 +53,8 @@ class Trace {
   const TraceTensor* find(uint32_t step, std::string_view name) const;
   /// Its values, (rows, width). Errors: a type that holds no numbers.
   Result<reference::Table> values(const TraceTensor& tensor) const;
+  /// Half an ulp of its type, relative: 2^-11 for F16, 2^-8 for BF16, 2^-24 for the rest.
+  double rounding(const TraceTensor& tensor) const;
 
  private:
   Status read_steps();

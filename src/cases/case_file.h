@@ -1,0 +1,54 @@
+// One operation of a trace with all that it read and gave, small enough to send to somebody: the
+// file that `assay diff --case` writes and `assay trace replay` runs again (assay.case/1, see
+// docs/trace-format.md).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "diff/judge.h"
+#include "diff/side.h"
+#include "op/program.h"
+
+namespace assay::cases {
+
+/// Its program has the one operation; its values are the inputs and the output, its layer is 0.
+/// A weight has the rows that are needed: of a matmul those of the outputs kept, of an embedding
+/// those of the tokens.
+struct Case {
+  op::Program program;
+  diff::Scene scene;           ///< operation 0; of an embedding, tokens are indices into `rows`
+  std::vector<uint64_t> rows;  ///< which rows of the whole weight these are; empty: all
+  uint64_t whole_rows = 0;     ///< how many the whole weight has
+  std::vector<int32_t> tokens;
+  std::string engine, version;
+  uint32_t layer = op::none;  ///< in the model
+  diff::Seen seen;  ///< as the diff found it: token and row of the whole output, all failures
+  reference::Table expected;  ///< as the judge had it when the case was written
+  reference::Table allowed;   ///< |output − expected| up to this passes
+
+  const op::Operation& operation() const { return program.operations[0]; }
+  const reference::Table& output() const { return scene.output; }
+  /// The row of the whole output that column `column` of this one is.
+  uint64_t whole_row(uint64_t column) const;
+
+  std::vector<std::shared_ptr<std::vector<uint8_t>>> bytes;  ///< what the weights point into
+};
+
+/// Cuts the scene of a failing operation out of its trace. Of a matmul's rows it keeps those with
+/// the worst failures, `most_rows` at most, and their neighbours; all else stays whole.
+Case cut_case(const op::Program& program, const diff::Scene& scene, const std::string& engine,
+              uint64_t most_rows = 32);
+
+/// Errors: as write_atomically.
+Status write_case(const Case& the, const std::string& path);
+
+/// Errors, one sentence each: cannot be read; what parse_safetensors refuses; another format; a
+/// number, list or shape that does not fit the operation.
+Result<Case> open_case(const std::string& path);
+Result<Case> parse_case(std::vector<uint8_t> bytes, const std::string& path);
+
+}  // namespace assay::cases

@@ -1,0 +1,154 @@
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "cases/case_file.h"
+#include "trace/bounds.h"
+
+namespace assay::cases {
+
+using reference::Table;
+
+namespace {
+
+/// The columns with the worst failures, `most` at most, and their neighbours.
+std::vector<uint64_t> columns_to_keep(const Table& output, const diff::Judged& judged,
+                                      uint64_t most) {
+  std::vector<std::pair<double, uint64_t>> failing;  // worst first
+  for (uint64_t column = 0; column < output.width; ++column) {
+    diff::Seen all;
+    for (uint64_t t = 0; t < output.rows; ++t)
+      all.add(diff::compare_element(output, judged, t, column));
+    if (all.failures) failing.emplace_back(-trace::badness(all.max_u, all.limit_u), column);
+  }
+  std::ranges::sort(failing);
+  failing.resize(std::min<size_t>(failing.size(), most));
+  std::set<uint64_t> kept;
+  for (const auto& [worst, column] : failing)
+    for (uint64_t c = column == 0 ? 0 : column - 1; c <= column + 1; ++c)
+      if (c < output.width) kept.insert(c);
+  return {kept.begin(), kept.end()};
+}
+
+/// A weight of its own bytes: those rows of `whole`.
+op::Weight cut_rows(const op::Weight& whole, const std::vector<uint64_t>& rows, Case& the) {
+  auto bytes = std::make_shared<std::vector<uint8_t>>();
+  for (const uint64_t row : rows)
+    bytes->insert(bytes->end(), whole.row(row).begin(), whole.row(row).end());
+  the.bytes.push_back(bytes);
+  return {whole.name, whole.type, rows.size(), whole.columns, *bytes};
+}
+
+std::vector<uint64_t> all_rows(const op::Weight& weight) {
+  std::vector<uint64_t> rows(weight.rows);
+  for (uint64_t i = 0; i < rows.size(); ++i) rows[i] = i;
+  return rows;
+}
+
+Table keep_columns(const Table& table, const std::vector<uint64_t>& columns) {
+  Table out(table.rows, columns.size());
+  for (uint64_t t = 0; t < table.rows; ++t)
+    for (size_t i = 0; i < columns.size(); ++i) out.row(t)[i] = table.row(t)[columns[i]];
+  return out;
+}
+
+/// The bias' elements of the columns kept.
+op::Weight cut_bias(const op::Weight& whole, const std::vector<uint64_t>& columns, Case& the) {
+  auto bytes = std::make_shared<std::vector<uint8_t>>();
+  for (const uint64_t column : columns)
+    bytes->insert(bytes->end(), whole.data.begin() + std::ptrdiff_t(4 * column),
+                  whole.data.begin() + std::ptrdiff_t(4 * column + 4));
+  the.bytes.push_back(bytes);
+  return {whole.name, whole.type, 1, columns.size(), *bytes};
+}
+
+/// Tokens as indices into the distinct ones, which become `rows`.
+void index_tokens(Case& the) {
+  std::set<uint64_t> distinct;
+  for (const int32_t token : the.tokens) distinct.insert(uint64_t(token));
+  the.rows.assign(distinct.begin(), distinct.end());
+  for (int32_t& token : the.scene.tokens.tokens)
+    token = int32_t(std::ranges::lower_bound(the.rows, uint64_t(token)) - the.rows.begin());
+}
+
+/// Of what follows select_rows only the selected tokens count.
+void keep_selected(trace::TraceStep& step) {
+  trace::TraceStep kept;
+  for (size_t i = 0; i < step.selected.size(); ++i) {
+    kept.tokens.push_back(step.tokens[step.selected[i]]);
+    kept.positions.push_back(step.positions[step.selected[i]]);
+    kept.selected.push_back(uint32_t(i));
+  }
+  step = kept;
+}
+
+/// The operation alone in a program; its weights' rows as `the.rows` and `columns` say.
+void build_program(const op::Program& whole, const op::Operation& operation,
+                   const std::vector<uint64_t>& columns, Case& the) {
+  op::Program& program = the.program;
+  op::Operation alone = operation;
+  program.layers = 1;
+  program.rope = whole.rope;
+  program.attention = whole.attention;
+  alone.inputs.clear();
+  for (size_t i = 0; i < operation.inputs.size(); ++i)
+    alone.inputs.push_back(
+        program.add_value("input." + std::to_string(i), uint32_t(the.scene.inputs[i].width)));
+  if (operation.output != op::none)
+    alone.output = program.add_value(operation.name, uint32_t(the.scene.output.width));
+  if (operation.weight != op::none) {
+    const op::Weight& weight = whole.weights[operation.weight];
+    the.whole_rows = weight.rows;
+    alone.weight =
+        program.add_weight(cut_rows(weight, the.rows.empty() ? all_rows(weight) : the.rows, the));
+    program.vocabulary = uint32_t(program.weights[alone.weight].rows);
+  }
+  if (operation.bias != op::none)
+    alone.bias = program.add_weight(cut_bias(whole.weights[operation.bias], columns, the));
+  alone.layer = 0;
+  program.add_operation(alone);
+}
+
+}  // namespace
+
+uint64_t Case::whole_row(uint64_t column) const {
+  return operation().kind == op::Kind::matmul && !rows.empty() ? rows[column] : column;
+}
+
+Case cut_case(const op::Program& program, const diff::Scene& scene, const std::string& engine,
+              uint64_t most_rows) {
+  const op::Operation& operation = program.operations[scene.operation];
+  const diff::Judged whole = diff::judge(program, scene);
+  Case the;
+  the.engine = engine;
+  the.layer = operation.layer;
+  the.seen = diff::compare(scene.output, whole);
+  the.scene = scene;
+  the.scene.operation = 0;
+  the.scene.caches.clear();
+  the.scene.caches.resize(1);
+  if (operation.kind == op::Kind::attention) the.scene.caches[0] = scene.caches[operation.layer];
+  const bool of_selected =
+      !operation.inputs.empty() && program.values[operation.inputs[0]].selected;
+  if (of_selected) keep_selected(the.scene.tokens);
+  the.tokens = the.scene.tokens.tokens;
+  std::vector<uint64_t> columns(scene.output.width);
+  for (uint64_t i = 0; i < columns.size(); ++i) columns[i] = i;
+  if (operation.kind == op::Kind::matmul) {
+    columns = the.rows = columns_to_keep(scene.output, whole, most_rows);
+    the.scene.output = keep_columns(scene.output, columns);
+  }
+  if (operation.kind == op::Kind::embed) index_tokens(the);
+  build_program(program, operation, columns, the);
+  const diff::Judged judged = diff::judge(the.program, the.scene);
+  the.expected = judged.want;
+  the.allowed = Table(judged.want.rows, judged.want.width);
+  for (uint64_t t = 0; t < judged.want.rows; ++t)
+    for (uint64_t i = 0; i < judged.want.width; ++i)
+      the.allowed.row(t)[i] = judged.limit_at(t, i) * trace::unit * judged.scale.row(t)[i] +
+                              judged.slack_at(t, i) +
+                              (judged.limit_at(t, i) > 0 ? trace::absolute_floor : 0.0);
+  return the;
+}
+
+}  // namespace assay::cases

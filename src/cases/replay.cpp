@@ -1,0 +1,232 @@
+#include "cases/replay.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "quant/formats.h"
+
+namespace assay::cases {
+
+using diff::Seen;
+using reference::Table;
+
+namespace {
+
+/// The case's operation as a program that an executor runs: every input comes from an F32 table of
+/// its own, of which token t takes row t.
+class OneOperation {
+ public:
+  explicit OneOperation(const Case& the) : case_(the), whole_(the.operation()) {
+    program_.layers = 1;
+    program_.rope = the.program.rope;
+    program_.attention = the.program.attention;
+    // A row of keys is as wide as its heads even where nothing is cached.
+    if (whole_.kind == op::Kind::attention) {
+      earlier_ = the.scene.tokens.positions[0];
+      const uint32_t keys = embed("keys", cached(the.scene.caches[0].keys));
+      const uint32_t values = embed("values", cached(the.scene.caches[0].values));
+      program_.add_operation(
+          {op::Kind::kv_store, "kv", {keys, values}, op::none, op::none, op::none, 0, 0, 0});
+    }
+    op::Operation operation = whole_;
+    for (size_t i = 0; i < whole_.inputs.size(); ++i)
+      operation.inputs[i] = embed(fmt::format("input.{}", i), shifted(the.scene.inputs[i]));
+    if (whole_.weight != op::none)
+      operation.weight = program_.add_weight(the.program.weights[whole_.weight]);
+    if (whole_.bias != op::none)
+      operation.bias = program_.add_weight(the.program.weights[whole_.bias]);
+    if (whole_.output != op::none)
+      operation.output = program_.add_value(whole_.name, the.program.values[whole_.output].width,
+                                            whole_.kind == op::Kind::select_rows);
+    at_ = program_.operations.size();
+    program_.add_operation(operation);
+    if (whole_.kind == op::Kind::kv_store) {  // a program ends in an output
+      const uint32_t out = program_.add_value("end", program_.values[operation.inputs[0]].width);
+      program_.add_operation({op::Kind::add,
+                              "end",
+                              {operation.inputs[0], operation.inputs[0]},
+                              out,
+                              op::none,
+                              op::none,
+                              0,
+                              0,
+                              0});
+    }
+    program_.vocabulary = rows_;
+    program_.assign_buffers();
+  }
+
+  op::ExecutorOptions options() const {
+    op::ExecutorOptions options;
+    options.context = uint32_t(earlier_ + tokens());
+    options.batch = uint32_t(std::max(earlier_, tokens()));
+    options.cache = case_.scene.arithmetic.f16_cache ? op::CacheType::f16 : op::CacheType::f32;
+    options.contract = case_.scene.contract == "f32" ? op::Contract::f32 : op::Contract::assay1;
+    return options;
+  }
+  const op::Program& program() const { return program_; }
+
+  Table run(op::Executor& executor) const {
+    if (earlier_ > 0) step(executor, 0, earlier_, {});
+    Table out(case_.output().rows, case_.output().width);
+    step(executor, earlier_, tokens(), [&](const op::Operation& operation, auto values) {
+      if (&operation != &program_.operations[at_]) return;
+      if (whole_.kind != op::Kind::kv_store)
+        return void(std::copy(values.begin(), values.end(), out.data.begin()));
+      // All keys, then all values; a row of the case has both.
+      const uint64_t width = case_.scene.inputs[0].width;
+      for (uint64_t t = 0; t < out.rows; ++t)
+        for (uint64_t i = 0; i < out.width; ++i)
+          out.row(t)[i] =
+              double(values[i < width ? t * width + i
+                                      : out.rows * width + t * (out.width - width) + (i - width)]);
+    });
+    return out;
+  }
+
+ private:
+  uint64_t tokens() const { return case_.tokens.size(); }
+
+  /// Positions count from 0 where the cache is filled first, or nothing depends on them.
+  void step(op::Executor& executor, uint64_t first, uint64_t count, const op::Sink& sink) const {
+    const bool turns = whole_.kind == op::Kind::rope;
+    std::vector<int32_t> ids;
+    std::vector<uint32_t> positions, sequences(count, 0), selected;
+    for (uint64_t t = 0; t < count; ++t) {
+      ids.push_back(whole_.kind == op::Kind::embed ? case_.scene.tokens.tokens[t]
+                                                   : int32_t(first + t));
+      positions.push_back(turns ? case_.scene.tokens.positions[t] : uint32_t(first + t));
+      selected.push_back(uint32_t(t));
+    }
+    if (whole_.kind == op::Kind::select_rows) selected = case_.scene.tokens.selected;
+    executor.run({ids, positions, sequences, selected}, sink);
+  }
+
+  uint32_t embed(const std::string& name, const Table& rows) {
+    auto bytes = std::make_shared<std::vector<uint8_t>>(4 * rows.data.size());
+    for (size_t i = 0; i < rows.data.size(); ++i) {
+      const float value = float(rows.data[i]);
+      std::memcpy(bytes->data() + 4 * i, &value, 4);
+    }
+    bytes_.push_back(bytes);
+    rows_ = std::max(rows_, uint32_t(rows.rows));
+    const uint32_t weight =
+        program_.add_weight({"table of " + name, quant::F32::id, rows.rows, rows.width, *bytes});
+    const uint32_t value = program_.add_value(name, uint32_t(rows.width));
+    return program_.add_operation(
+        {op::Kind::embed, name, {}, value, weight, op::none, op::none, 0, 0});
+  }
+
+  /// Below as many rows of zeros as the cache has earlier positions.
+  Table shifted(const Table& input) const {
+    Table out(earlier_ + input.rows, input.width);
+    std::ranges::copy(input.data, out.row(earlier_).begin());
+    return out;
+  }
+
+  static Table cached(const std::vector<std::vector<double>>& rows) {
+    Table out(rows.size(), rows[0].size());
+    for (size_t i = 0; i < rows.size(); ++i) std::ranges::copy(rows[i], out.row(i).begin());
+    return out;
+  }
+
+  const Case& case_;
+  const op::Operation& whole_;
+  op::Program program_;
+  size_t at_ = 0;
+  uint64_t earlier_ = 0;  // positions that the cache holds before the step
+  uint32_t rows_ = 0;
+  std::vector<std::shared_ptr<std::vector<uint8_t>>> bytes_;
+};
+
+/// The case as a device that keeps our contract should compute it.
+diff::Scene scene_of_device(const Case& the, const std::string& contract) {
+  diff::Scene scene = the.scene;
+  scene.contract = contract;
+  scene.arithmetic = {true, false, false, the.scene.arithmetic.f16_cache};
+  scene.coding = {};
+  if (the.operation().kind == op::Kind::matmul)
+    scene.coding = diff::codings(contract, the.program.weights[the.operation().weight].type)[0];
+  if (scene.arithmetic.f16_cache)
+    for (auto* rows : {&scene.caches[0].keys, &scene.caches[0].values})
+      for (auto& row : *rows)
+        for (double& x : row) x = reference::round_to_f16(x);
+  return scene;
+}
+
+bool same(double a, double b) {
+  return a == b || std::fabs(a - b) <= 1e-6 * std::fabs(b);
+}
+
+std::string error_of(const Seen& seen) {
+  return fmt::format("{:.3g} u (limit {:.3g} u)", seen.max_u, seen.limit_u);
+}
+
+std::string sentence_of(const Case& the, const Replayed& r) {
+  const std::string stored =
+      r.stored.failures == 0
+          ? fmt::format("{}'s output passes here: {}", the.engine, error_of(r.stored))
+          : fmt::format("{}'s output fails {}: token {} row {}, {}", the.engine,
+                        r.as_recorded ? "again" : "elsewhere or by another amount than recorded",
+                        r.stored.token, the.whole_row(r.stored.row), error_of(r.stored));
+  return fmt::format("{} {}: {} ({}): {} at most, {} of {} elements outside; {}",
+                     r.device.failures == 0 ? "PASS" : "FAIL", the.operation().name, r.name,
+                     r.contract, error_of(r.device), r.device.failures, r.device.elements, stored);
+}
+
+}  // namespace
+
+Result<Replayed> replay(const Case& the, const MakeExecutor& make) {
+  Replayed out;
+  out.stored = diff::compare(the.output(), diff::judge(the.program, the.scene));
+  out.as_recorded = out.stored.token == the.seen.token &&
+                    the.whole_row(out.stored.row) == the.seen.row &&
+                    same(out.stored.max_u, the.seen.max_u);
+  const OneOperation one(the);
+  const op::ExecutorOptions options = one.options();
+  auto executor = make(one.program(), options);
+  if (!executor) return executor.error();
+  const Table got = one.run(**executor);
+  const std::string contract = options.contract == op::Contract::f32 ? "f32" : "assay/1";
+  out.device = diff::compare(got, diff::judge(the.program, scene_of_device(the, contract)));
+  out.name = (*executor)->device();
+  out.isa = (*executor)->isa();
+  out.contract = (*executor)->contract();
+  out.sentence = sentence_of(the, out);
+  return out;
+}
+
+std::string to_json(const Case& the, const Replayed& r) {
+  using Json = nlohmann::ordered_json;
+  const auto number = [](double x) { return std::isfinite(x) ? Json(x) : Json(nullptr); };
+  const auto seen = [&](const Seen& s) {
+    return Json{{"token", s.token},           {"row", the.whole_row(s.row)},
+                {"error_u", number(s.max_u)}, {"limit_u", number(s.limit_u)},
+                {"failures", s.failures},     {"of", s.elements}};
+  };
+  Json stored = seen(r.stored), device = seen(r.device);
+  stored["fails"] = r.stored.failures > 0;
+  stored["as_recorded"] = r.as_recorded;
+  device["name"] = r.name;
+  device["isa"] = r.isa;
+  device["contract"] = r.contract;
+  device["passes"] = r.device.failures == 0;
+  const Json json = {{"schema", "assay.replay/1"},
+                     {"sentence", r.sentence},
+                     {"case",
+                      {{"operation", the.operation().name},
+                       {"kind", op::name_of(the.operation().kind)},
+                       {"engine", the.engine},
+                       {"contract", the.scene.contract},
+                       {"step", the.scene.step},
+                       {"tokens", the.tokens.size()}}},
+                     {"stored", stored},
+                     {"device", device}};
+  return json.dump(2, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace assay::cases

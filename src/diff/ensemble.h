@@ -1,0 +1,75 @@
+// What correct runs of a model give: the RMS and the largest element of every operation's rows, so
+// that a trace's growth through the layers can be called normal, or its first layer that no correct
+// run gives be named. Needs no values of the trace: statistics are enough.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "op/program.h"
+#include "trace/summary.h"
+
+namespace assay::diff {
+
+struct Range {
+  double low = 0, high = 0;
+  bool holds(double x) const { return x >= low && x <= high; }
+};
+
+/// Ranges in which correct runs lie: their mean and `deviations` times their standard deviation on
+/// either side, plus 2^-20 for f32 sums. A row's deviation is relative, and no less than the mean
+/// square of those of the operation's other tokens: eight runs may happen to lie close together in
+/// one of some thousand rows, but not in all.
+struct Ensemble {
+  uint64_t runs = 0, tokens = 0;
+  std::vector<std::vector<Range>> rms, largest;  ///< (operations, tokens); empty for kv_store
+  std::vector<Range> growth;  ///< of each layer: RMS(blk.N.out)/RMS(embd) over all tokens
+};
+/// The worst row of 23 traces of correct engines lay 7.4 away (two models, five engines, some 10^4
+/// rows each: the tails are heavier than a normal distribution's).
+inline constexpr double deviations = 10;
+
+/// At least `runs`, as many of each contract but exact (diff/coding.h), from `tokens` at positions
+/// 0, 1, …; more where the tokens are few: 64 rows an operation at least.
+Ensemble correct_ensemble(const op::Program& program, std::span<const int32_t> tokens,
+                          uint64_t runs, uint64_t seed);
+
+/// A row that no correct run gives: the worst token of the operation.
+struct Outside {
+  size_t operation = 0;
+  uint64_t token = 0;
+  std::string what;  ///< "RMS", "max|x|", "NaN", "infinities", "growth" (of all tokens)
+  double got = 0;
+  Range range;
+};
+
+/// A trace against the ensemble.
+struct Growth {
+  std::vector<double> layers;  ///< RMS(blk.N.out)/RMS(embd) over the ensemble's tokens; NaN unknown
+  std::optional<Outside> first;  ///< in the program's order
+  uint64_t rows = 0;             ///< that were compared
+  std::string sentence;
+};
+Growth judge_growth(const op::Program& program, const trace::TokenLines& lines,
+                    const Ensemble& ensemble);
+
+/// Where two traces part more than any two correct runs: the ratio of their RMS (or max|x|).
+struct Parting {
+  size_t operation = 0;
+  uint64_t token = 0;
+  std::string what;
+  double a = 0, b = 0;
+  Range range;  ///< of a/b
+};
+struct Partings {
+  std::optional<Parting> first;  ///< in the program's order
+  uint64_t rows = 0;             ///< that were compared
+  std::string sentence;
+};
+Partings judge_parting(const op::Program& program, const trace::TokenLines& a,
+                       const trace::TokenLines& b, const Ensemble& ensemble);
+
+}  // namespace assay::diff
