@@ -15,6 +15,7 @@ void add_check(CLI::App& app, int& exit_code);
 
 struct CheckFlags {
   std::string first, second;  ///< MODEL NAME, or NAME
+  std::string model;          ///< -m
   std::string kind;           ///< --op
   std::vector<std::string> inputs;
   std::string output, expected, contract, cache, positions, tokens;

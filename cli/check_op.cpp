@@ -64,6 +64,8 @@ Result<assay::op::Weight> weight_of(const Npy& array, const std::string& type,
       return refuse(fmt::format("rows of {} bytes are not whole blocks of {}, {} bytes each",
                                 weight.columns, info.name, info.block_bytes));
     weight.columns = weight.columns / info.block_bytes * info.block_size;
+  } else if (*id != assay::quant::F32::id) {
+    return refuse("--type is that of a weight's bytes, u1");
   } else if (array.type == NpyType::f2) {
     weight.type = assay::quant::F16::id;
   } else if (array.type != NpyType::f4) {

@@ -132,6 +132,9 @@ std::string sentence_of(const Question& question, const Answer& answer, bool ask
   const Trial& best = answer.best;
   const std::string& name = operation_of(question).name;
   const auto fits = answer.fits();
+  if (answer.verdict == Verdict::unmeasured)
+    return fmt::format("UNMEASURED {} @ token {} row {}: the operation itself gives NaN there",
+                       name, best.seen.token, best.seen.row);
   if (answer.verdict == Verdict::pass)
     return fmt::format("PASS {}: {} elements, the worst {:.3g} u (limit {:.3g} u), contract {}",
                        name, best.seen.elements, best.seen.max_u, best.seen.limit_u,
@@ -165,13 +168,18 @@ Answer answer(const Question& question, const std::string& contract) {
       std::ranges::find_if(out.trials, [](const Trial& trial) { return trial.seen.failures == 0; });
   const bool passes = asked ? out.trials[0].seen.failures == 0 : fit != out.trials.end();
   out.verdict = passes ? Verdict::pass : Verdict::fail;
-  if (passes)
-    out.best = asked ? out.trials[0] : *fit;
-  else
+  out.best = passes && !asked ? *fit : out.trials[0];
+  // Inputs are finite: NaN comes from the weights, and no kernel is to blame for it.
+  const auto want_at = [&](const Trial& trial) {
+    const Table want = judged(question, trial.contract, trial.coding).want;
+    return want.row(trial.seen.token)[trial.seen.row];
+  };
+  if (!passes && std::isnan(want_at(out.best)))
+    out.verdict = Verdict::unmeasured;
+  else if (!passes)
     find_cause(question, asked, out);
-  const Seen& seen = out.best.seen;
-  out.got = question.output.row(seen.token)[seen.row];
-  out.want = judged(question, out.best.contract, out.best.coding).want.row(seen.token)[seen.row];
+  out.got = question.output.row(out.best.seen.token)[out.best.seen.row];
+  out.want = want_at(out.best);
   out.sentence = sentence_of(question, out, asked);
   return out;
 }

@@ -200,6 +200,8 @@ class OfAModel(Numpy):
                 (("--op", "fly"), "there are embed, rms_norm"),
                 (("--op", "rms_norm", "--weight", whole), "needs --eps"),
                 (("--op", "rope", "--dim", "7", "--positions", "1"), "are not pairs"),
+                ((KJV,), "give NAME after it"),
+                (("--op", "matmul", "--weight", whole, "--type", "Q4_K"), "that of a weight's bytes"),
                 ((), "give MODEL and NAME")):
             done = assay("check", *arguments)
             self.assertEqual(done.returncode, 2, (arguments, done.stdout))
@@ -242,6 +244,13 @@ class WithoutAModel(Numpy):
         done = assay("check", "--op", "matmul", "--weight", self.save("w", w), "--input", self.save("x", x), "--expected", expected)
         self.assertEqual(done.returncode, 0, done.stderr)
         np.testing.assert_array_equal(np.load(expected), (x.astype("f8") @ w.astype("f8").T).astype("f4"))
+
+    def test_a_weight_that_is_not_finite_is_no_kernels_fault(self):
+        x, w = self.normal(2, 33), self.normal(5, 33)
+        w[1, 2] = np.nan
+        done = assay("check", "--op", "matmul", "--weight", self.save("w", w), "--input", self.save("x", x), "--output", self.save("y", x @ w.T))
+        self.assertEqual(done.returncode, 2, done.stdout)
+        self.assertIn("UNMEASURED matmul @ token 0 row 1: the operation itself gives NaN there", done.stdout)
 
     def test_arrays_of_every_layout_that_numpy_writes(self):
         a, b = self.normal(3, 4), self.normal(3, 4)
