@@ -129,20 +129,23 @@ void find_cause(const Question& question, bool asked, Answer& answer) {
 }
 
 std::string sentence_of(const Question& question, const Answer& answer, bool asked) {
-  const Trial& best = answer.best;
+  const diff::Seen& seen = answer.best.seen;
   const std::string& name = operation_of(question).name;
+  const std::string place = fmt::format("{} @ token {} row {}", name, seen.token, seen.row);
   const auto fits = answer.fits();
+  // Where contracts don't part none is named.
+  const bool named = asked || answer.trials.size() > 1;
   if (answer.verdict == Verdict::unmeasured)
-    return fmt::format("UNMEASURED {} @ token {} row {}: the operation itself gives NaN there",
-                       name, best.seen.token, best.seen.row);
+    return fmt::format("UNMEASURED {}: the operation itself gives NaN there", place);
   if (answer.verdict == Verdict::pass)
-    return fmt::format("PASS {}: {} elements, the worst {:.3g} u (limit {:.3g} u), contract {}",
-                       name, best.seen.elements, best.seen.max_u, best.seen.limit_u,
-                       asked ? best.contract : fmt::format("{}", fmt::join(fits, ", ")));
-  std::string text = fmt::format(
-      "FAIL {} @ token {} row {}: {:.3g} u (limit {:.3g} u), {} of {} elements; contract {}", name,
-      best.seen.token, best.seen.row, best.seen.max_u, best.seen.limit_u, best.seen.failures,
-      best.seen.elements, best.contract);
+    return fmt::format("PASS {}: {} elements, the worst {:.3g} u (limit {:.3g} u){}", name,
+                       seen.elements, seen.max_u, seen.limit_u,
+                       !named  ? ""
+                       : asked ? "; contract " + answer.best.contract
+                               : fmt::format("; contract {}", fmt::join(fits, ", ")));
+  std::string text = fmt::format("FAIL {}: {:.3g} u (limit {:.3g} u), {} of {} elements{}", place,
+                                 seen.max_u, seen.limit_u, seen.failures, seen.elements,
+                                 named ? "; contract " + answer.best.contract : "");
   if (asked && !fits.empty()) text += fmt::format("; it fits {}", fmt::join(fits, ", "));
   if (answer.cause->id == "unknown") return text + "; cause unknown";
   return text +
