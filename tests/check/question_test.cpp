@@ -131,6 +131,10 @@ TEST(Check, PartsThatDoNotFitAreRefused) {
               HasSubstr("3 values a row are not 2 heads of 2"));
   EXPECT_THAT(refusal([](Parts& p) { p.kind = op::Kind::attention, p.heads = 3, p.kv_heads = 2; }),
               HasSubstr("not a multiple"));
+  EXPECT_THAT(refusal([](Parts& p) {  // 2^16·2^16 would wrap to no values at all
+                p.kind = op::Kind::attention, p.heads = p.kv_heads = p.head_dim = 65536;
+              }),
+              HasSubstr("more than 16777216 values"));
   EXPECT_THAT(refusal([](Parts& p) { p.kind = op::Kind::select_rows; }), HasSubstr("only moves"));
 }
 

@@ -219,6 +219,8 @@ class OfAModel(Numpy):
                 ((KJV, "blk.0.q_rope", "--input", whole, "--positions", "6-0"), "is not a list"),
                 (("--op", "fly"), "there are embed, rms_norm"),
                 (("--op", "rms_norm", "--weight", whole), "needs --eps"),
+                (("--op", "swiglu", "--weight", whole), "has no --weight"),
+                (("--op", "rope", "--dim", "4", "--input", self.save("batch", self.normal(1, 3, 8))), "--positions tells"),
                 (("--op", "rope", "--dim", "7", "--positions", "1"), "are not pairs"),
                 ((KJV,), "give NAME after it"),
                 (("--op", "matmul", "--weight", whole, "--type", "Q4_K"), "that of a weight's bytes"),
