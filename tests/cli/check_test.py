@@ -372,6 +372,7 @@ class Kit(Numpy):
         full.mkdir(exist_ok=True)
         (full / "mine").write_text("x")
         for arguments, message in (
+                (("-o", ""), "names no folder"),
                 (("-o", full), "is not empty; --force"),
                 (("-o", full / "mine"), "is not a folder"),
                 (("-o", self.folder / "new", "--layers", "6"), "the model has no block 6, it has 6"),
