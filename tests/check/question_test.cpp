@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <cmath>
-#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -56,8 +55,8 @@ Question question_about(const op::Program& program) {
 trace::Npy array(std::vector<uint64_t> shape, std::vector<float> values) {
   trace::Npy out;
   out.shape = std::move(shape);
-  out.bytes.resize(values.size() * sizeof(float));
-  std::memcpy(out.bytes.data(), values.data(), out.bytes.size());
+  const auto bytes = Product::bytes_of(values);
+  out.bytes.assign(bytes.begin(), bytes.end());
   return out;
 }
 
