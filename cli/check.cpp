@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <memory>
 #include <optional>
 
@@ -262,7 +263,9 @@ int check_operation(const CheckFlags& flags, const assay::op::Program& program, 
     fmt::print("{}\n", assay::check::to_json(*question, answer));
   else
     print_answer(*question, answer);
-  return int(answer.verdict == assay::diff::Verdict::pass ? Exit::done : Exit::negative);
+  return int(answer.verdict == assay::diff::Verdict::pass   ? Exit::done
+             : answer.verdict == assay::diff::Verdict::fail ? Exit::negative
+                                                            : Exit::cannot);
 }
 
 int check(const CheckFlags& flags) {
@@ -271,20 +274,26 @@ int check(const CheckFlags& flags) {
   const auto arrays = read_arrays(flags);
   if (!arrays) return report(arrays.error());
   if (!flags.kind.empty()) {
-    if (!flags.first.empty()) return report({"--op stands without a model"});
+    if (!flags.first.empty() || !flags.model.empty())
+      return report({"--op stands without a model"});
     const auto made = make_operation(flags, arrays->inputs, positions->size());
     if (!made) return report(made.error());
     return check_operation(flags, made->program, 0, *arrays, *positions);
   }
-  if (flags.first.empty()) return report({"give MODEL and NAME, or --op"});
-  const bool named = !flags.second.empty();
-  const auto path = resolve_model(named ? flags.first : "");
+  const bool both = !flags.second.empty();
+  const std::string& name = both ? flags.second : flags.first;
+  if (name.empty() || (both && !flags.model.empty()))
+    return report({"give MODEL and NAME, or --op"});
+  std::error_code ignored;
+  if (!both && flags.model.empty() && std::filesystem::exists(name, ignored))
+    return report({fmt::format("'{}' is a file; give NAME after it", name)});
+  const auto path = resolve_model(both ? flags.first : flags.model);
   if (!path) return report(path.error());
   const auto file = assay::gguf::File::open(*path);
   if (!file) return report(file.error());
   const auto program = assay::model::build(*file);
   if (!program) return report(program.error());
-  const auto index = assay::check::find_operation(*program, named ? flags.second : flags.first);
+  const auto index = assay::check::find_operation(*program, name);
   if (!index) return report(index.error());
   return check_operation(flags, *program, *index, *arrays, *positions);
 }
@@ -297,10 +306,13 @@ void add_check(CLI::App& app, int& exit_code) {
       app.add_subcommand("check", "Judge one kernel's output: is it right, and if not, why");
   command->add_option("model", flags->first, "GGUF file or known model; alone: NAME")
       ->type_name("[MODEL]");
+  command->add_option("-m,--model", flags->model, "the model, if not the first argument")
+      ->type_name("MODEL");
   command->add_option("name", flags->second, "operation or tensor: blk.0.attn_q, blk.3.kqv, logits")
       ->type_name("NAME");
   command->add_option("--input", flags->inputs, "what the kernel read; several in order")
-      ->type_name("NPY");
+      ->type_name("NPY")
+      ->allow_extra_args(false);
   command->add_option("--output", flags->output, "what it gave")->type_name("NPY");
   command->add_option("--expected", flags->expected, "write what it must give")->type_name("NPY");
   command

@@ -15,6 +15,7 @@ void add_check(CLI::App& app, int& exit_code);
 
 struct CheckFlags {
   std::string first, second;  ///< MODEL NAME, or NAME
+  std::string model;          ///< -m
   std::string kind;           ///< --op
   std::vector<std::string> inputs;
   std::string output, expected, contract, cache, positions, tokens;
@@ -22,7 +23,7 @@ struct CheckFlags {
   // What --op is made of.
   std::string weight, weight_type = "F32", bias, pairing = "adjacent";
   double base = 10000, linear = 1, eps = 0, factor = 1, scale = 0;
-  uint32_t dim = 0, heads = 0, kv_heads = 0, value_dim = 0, turning = 0;
+  uint32_t dim = 0, heads = 0, kv_heads = 0, value_dim = 0;
 };
 
 /// An operation without a model. Its weights are views of `arrays`.

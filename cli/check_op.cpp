@@ -64,6 +64,8 @@ Result<assay::op::Weight> weight_of(const Npy& array, const std::string& type,
       return refuse(fmt::format("rows of {} bytes are not whole blocks of {}, {} bytes each",
                                 weight.columns, info.name, info.block_bytes));
     weight.columns = weight.columns / info.block_bytes * info.block_size;
+  } else if (*id != assay::quant::F32::id) {
+    return refuse("--type is that of a weight's bytes, u1");
   } else if (array.type == NpyType::f2) {
     weight.type = assay::quant::F16::id;
   } else if (array.type != NpyType::f4) {
@@ -79,21 +81,17 @@ uint64_t width_of(const Npy& array, size_t positions) {
   return rows ? array.elements() / rows : 0;
 }
 
-/// Heads and lanes of RoPE's input: what is not given follows from what is.
-void fit_heads(const Npy& input, Parts& parts, uint32_t turning) {
-  if (parts.heads == 0 && parts.head_dim == 0 && input.shape.size() > 2)
-    parts.head_dim = uint32_t(input.shape.back());
-  if (parts.head_dim == 0)
-    parts.head_dim = parts.heads ? parts.width / parts.heads : std::max(turning, 1u);
-  if (parts.heads == 0) parts.heads = parts.width / parts.head_dim;
-}
-
-std::string what_is_missing(const CheckFlags& flags, Kind kind) {
+/// A flag that the operation needs or doesn't know; empty: none.
+std::string wrong_flag(const CheckFlags& flags, Kind kind) {
   const bool weighted = kind == Kind::embed || kind == Kind::rms_norm || kind == Kind::matmul;
-  if (weighted && flags.weight.empty()) return "--weight";
-  if (kind == Kind::rms_norm && !(flags.eps > 0)) return "--eps";
-  if (kind == Kind::rope && flags.dim == 0) return "--dim";
-  if (kind == Kind::attention && (flags.dim == 0 || flags.heads == 0)) return "--heads and --dim";
+  const bool biased = kind == Kind::scale || kind == Kind::matmul;
+  if (weighted && flags.weight.empty()) return "needs --weight";
+  if (!weighted && !flags.weight.empty()) return "has no --weight";
+  if (!biased && !flags.bias.empty()) return "has no --bias";
+  if (kind == Kind::rms_norm && !(flags.eps > 0)) return "needs --eps";
+  if (kind == Kind::rope && flags.dim == 0) return "needs --dim";
+  if (kind == Kind::attention && (flags.dim == 0 || flags.heads == 0))
+    return "needs --heads and --dim";
   return {};
 }
 
@@ -107,25 +105,12 @@ Result<assay::op::Rope> rope_of(const CheckFlags& flags) {
   return assay::op::make_rope(rope, flags.pairing == "adjacent");
 }
 
-}  // namespace
-
-Result<MadeOperation> make_operation(const CheckFlags& flags, const std::vector<Npy>& inputs,
-                                     size_t positions) {
-  const auto kind = kind_of(flags.kind);
-  if (!kind) return Error{fmt::format("--op: no '{}'; there are {}", flags.kind, kind_names())};
-  if (const std::string missing = what_is_missing(flags, *kind); !missing.empty())
-    return Error{fmt::format("--op {} needs {}", flags.kind, missing)};
-  MadeOperation made;
-  made.arrays.reserve(2);
-  Parts parts;
-  parts.kind = *kind;
-  parts.heads = flags.heads;
-  parts.kv_heads = flags.kv_heads ? flags.kv_heads : flags.heads;
-  parts.eps = float(flags.eps);
-  parts.factor = float(flags.factor);
-  parts.scale = float(flags.scale);
+/// The files of --weight and --bias.
+assay::Status read_weights(const CheckFlags& flags, MadeOperation& made, Parts& parts) {
+  made.arrays.reserve(2);  // the weights are views of them
   const auto read = [&](const std::string& path, const std::string& type,
                         assay::op::Weight& weight) -> assay::Status {
+    if (path.empty()) return assay::ok();
     auto array = assay::trace::read_npy(path);
     if (!array) return array.error();
     made.arrays.push_back(std::move(*array));
@@ -134,14 +119,30 @@ Result<MadeOperation> make_operation(const CheckFlags& flags, const std::vector<
     weight = *found;
     return assay::ok();
   };
-  if (!flags.weight.empty())
-    if (const auto done = read(flags.weight, flags.weight_type, parts.weight); !done)
-      return done.error();
-  if (!flags.bias.empty()) {
-    if (const auto done = read(flags.bias, "F32", parts.bias); !done) return done.error();
-    parts.bias.name = "bias";
-    if (parts.bias.rows != 1) return Error{fmt::format("{}: a bias is one row", flags.bias)};
-  }
+  if (const auto done = read(flags.weight, flags.weight_type, parts.weight); !done) return done;
+  if (const auto done = read(flags.bias, "F32", parts.bias); !done) return done;
+  parts.bias.name = "bias";
+  if (parts.bias.rows > 1) return Error{fmt::format("{}: a bias is one row", flags.bias)};
+  return assay::ok();
+}
+
+}  // namespace
+
+Result<MadeOperation> make_operation(const CheckFlags& flags, const std::vector<Npy>& inputs,
+                                     size_t positions) {
+  const auto kind = kind_of(flags.kind);
+  if (!kind) return Error{fmt::format("--op: no '{}'; there are {}", flags.kind, kind_names())};
+  if (const std::string wrong = wrong_flag(flags, *kind); !wrong.empty())
+    return Error{fmt::format("--op {} {}", flags.kind, wrong)};
+  MadeOperation made;
+  Parts parts;
+  parts.kind = *kind;
+  parts.heads = flags.heads;
+  parts.kv_heads = flags.kv_heads ? flags.kv_heads : flags.heads;
+  parts.eps = float(flags.eps);
+  parts.factor = float(flags.factor);
+  parts.scale = float(flags.scale);
+  if (const auto done = read_weights(flags, made, parts); !done) return done.error();
   if (*kind == Kind::matmul || *kind == Kind::rms_norm)
     parts.width = uint32_t(parts.weight.columns);
   else if (!inputs.empty())
@@ -150,8 +151,12 @@ Result<MadeOperation> make_operation(const CheckFlags& flags, const std::vector<
     auto rope = rope_of(flags);
     if (!rope) return rope.error();
     parts.rope = std::move(*rope);
-    if (inputs.empty()) parts.width = flags.dim, parts.heads = 1;
-    fit_heads(inputs.empty() ? Npy{} : inputs[0], parts, flags.dim);
+    if (inputs.empty()) parts.width = flags.dim;
+    if (!inputs.empty() && positions == 0 && inputs[0].shape.size() > 2 && inputs[0].shape[0] == 1)
+      return Error{fmt::format("{}: is its shape {} one token? --positions tells", flags.inputs[0],
+                               assay::trace::shape_text(inputs[0].shape))};
+    parts.head_dim = flags.heads ? parts.width / flags.heads : flags.dim;
+    if (flags.heads == 0) parts.heads = parts.width / flags.dim;
   } else {
     // A product's heads matter to one hypothesis only: that their rows are permuted.
     parts.head_dim = flags.dim ? flags.dim : 64;
@@ -185,7 +190,7 @@ void add_operation_flags(CLI::App& command, CheckFlags& flags) {
   number("--eps", flags.eps, 1e-30, 1, "rms_norm");
   number("--base", flags.base, 1, 1e12, "rope (default 10000)");
   number("--dim", flags.dim, 1, 65536, "rope: lanes that turn; attention: lanes of a head");
-  number("--heads", flags.heads, 1, 65536, "rope, attention");
+  number("--heads", flags.heads, 1, 65536, "rope (default: heads of --dim lanes), attention");
   number("--kv-heads", flags.kv_heads, 1, 65536, "attention (default: as heads)");
   number("--value-dim", flags.value_dim, 1, 65536, "attention (default: as --dim)");
   number("--scale", flags.scale, 1e-6, 1e6, "attention (default 1/√dim)");

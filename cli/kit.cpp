@@ -71,6 +71,7 @@ Result<std::vector<int32_t>> read_tokens(const Flags& flags, const assay::gguf::
 assay::Status check_folder(const Flags& flags) {
   namespace fs = std::filesystem;
   std::error_code failed;
+  if (flags.output.empty()) return Error{"-o names no folder"};
   if (!fs::exists(flags.output, failed)) return assay::ok();
   if (!fs::is_directory(flags.output, failed))
     return Error{fmt::format("'{}' is not a folder", flags.output)};

@@ -9,6 +9,8 @@ namespace assay::check {
 
 namespace {
 
+constexpr uint64_t most_width = 1 << 24;
+
 /// What is wrong with the parts; empty: nothing. `add_operation` asserts the same.
 std::string problem_of(const Parts& parts) {
   const op::Weight& weight = parts.weight;
@@ -37,6 +39,9 @@ std::string problem_of(const Parts& parts) {
       if (parts.kv_heads == 0 || parts.heads % parts.kv_heads != 0)
         return fmt::format("{} heads are not a multiple of {} KV heads", parts.heads,
                            parts.kv_heads);
+      if (uint64_t(parts.heads) * std::max(parts.head_dim, parts.value_dim) > most_width)
+        return fmt::format("{} heads of {} are more than {} values", parts.heads, parts.head_dim,
+                           most_width);
       return {};
     case op::Kind::scale:
       if (parts.bias.columns && parts.bias.columns != parts.width)

@@ -113,7 +113,7 @@ func load(_ path: String) -> [Float] {
   let start = min(bytes.count, 10 + Int(bytes[8]) + 256 * Int(bytes[9]))
   let header = String(decoding: bytes[10..<start], as: UTF8.self)
   guard header.contains("'<f4', 'fortran_order': False") else { cannot("\(path): not float32 in C order") }
-  return stride(from: start, to: bytes.count - 3, by: 4).map { at in
+  return stride(from: start, to: bytes.count - 3, by: 4).map { (at: Int) -> Float in
     let bits = (0..<4).reduce(UInt32(0)) { $0 | UInt32(bytes[at + $1]) << UInt32(8 * $1) }
     return Float(bitPattern: bits)
   }

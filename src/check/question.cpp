@@ -129,17 +129,23 @@ void find_cause(const Question& question, bool asked, Answer& answer) {
 }
 
 std::string sentence_of(const Question& question, const Answer& answer, bool asked) {
-  const Trial& best = answer.best;
+  const diff::Seen& seen = answer.best.seen;
   const std::string& name = operation_of(question).name;
+  const std::string place = fmt::format("{} @ token {} row {}", name, seen.token, seen.row);
   const auto fits = answer.fits();
+  // Where contracts don't part none is named.
+  const bool named = asked || answer.trials.size() > 1;
+  if (answer.verdict == Verdict::unmeasured)
+    return fmt::format("UNMEASURED {}: the operation itself gives NaN there", place);
   if (answer.verdict == Verdict::pass)
-    return fmt::format("PASS {}: {} elements, the worst {:.3g} u (limit {:.3g} u), contract {}",
-                       name, best.seen.elements, best.seen.max_u, best.seen.limit_u,
-                       asked ? best.contract : fmt::format("{}", fmt::join(fits, ", ")));
-  std::string text = fmt::format(
-      "FAIL {} @ token {} row {}: {:.3g} u (limit {:.3g} u), {} of {} elements; contract {}", name,
-      best.seen.token, best.seen.row, best.seen.max_u, best.seen.limit_u, best.seen.failures,
-      best.seen.elements, best.contract);
+    return fmt::format("PASS {}: {} elements, the worst {:.3g} u (limit {:.3g} u){}", name,
+                       seen.elements, seen.max_u, seen.limit_u,
+                       !named  ? ""
+                       : asked ? "; contract " + answer.best.contract
+                               : fmt::format("; contract {}", fmt::join(fits, ", ")));
+  std::string text = fmt::format("FAIL {}: {:.3g} u (limit {:.3g} u), {} of {} elements{}", place,
+                                 seen.max_u, seen.limit_u, seen.failures, seen.elements,
+                                 named ? "; contract " + answer.best.contract : "");
   if (asked && !fits.empty()) text += fmt::format("; it fits {}", fmt::join(fits, ", "));
   if (answer.cause->id == "unknown") return text + "; cause unknown";
   return text +
@@ -165,13 +171,18 @@ Answer answer(const Question& question, const std::string& contract) {
       std::ranges::find_if(out.trials, [](const Trial& trial) { return trial.seen.failures == 0; });
   const bool passes = asked ? out.trials[0].seen.failures == 0 : fit != out.trials.end();
   out.verdict = passes ? Verdict::pass : Verdict::fail;
-  if (passes)
-    out.best = asked ? out.trials[0] : *fit;
-  else
+  out.best = passes && !asked ? *fit : out.trials[0];
+  // Inputs are finite: NaN comes from the weights, and no kernel is to blame for it.
+  const auto want_at = [&](const Trial& trial) {
+    const Table want = judged(question, trial.contract, trial.coding).want;
+    return want.row(trial.seen.token)[trial.seen.row];
+  };
+  if (!passes && std::isnan(want_at(out.best)))
+    out.verdict = Verdict::unmeasured;
+  else if (!passes)
     find_cause(question, asked, out);
-  const Seen& seen = out.best.seen;
-  out.got = question.output.row(seen.token)[seen.row];
-  out.want = judged(question, out.best.contract, out.best.coding).want.row(seen.token)[seen.row];
+  out.got = question.output.row(out.best.seen.token)[out.best.seen.row];
+  out.want = want_at(out.best);
   out.sentence = sentence_of(question, out, asked);
   return out;
 }

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <cmath>
-#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -56,8 +55,8 @@ Question question_about(const op::Program& program) {
 trace::Npy array(std::vector<uint64_t> shape, std::vector<float> values) {
   trace::Npy out;
   out.shape = std::move(shape);
-  out.bytes.resize(values.size() * sizeof(float));
-  std::memcpy(out.bytes.data(), values.data(), out.bytes.size());
+  const auto bytes = Product::bytes_of(values);
+  out.bytes.assign(bytes.begin(), bytes.end());
   return out;
 }
 
@@ -131,6 +130,10 @@ TEST(Check, PartsThatDoNotFitAreRefused) {
               HasSubstr("3 values a row are not 2 heads of 2"));
   EXPECT_THAT(refusal([](Parts& p) { p.kind = op::Kind::attention, p.heads = 3, p.kv_heads = 2; }),
               HasSubstr("not a multiple"));
+  EXPECT_THAT(refusal([](Parts& p) {  // 2^16·2^16 would wrap to no values at all
+                p.kind = op::Kind::attention, p.heads = p.kv_heads = p.head_dim = 65536;
+              }),
+              HasSubstr("more than 16777216 values"));
   EXPECT_THAT(refusal([](Parts& p) { p.kind = op::Kind::select_rows; }), HasSubstr("only moves"));
 }
 
