@@ -124,6 +124,54 @@ void try_keys(const Case& the, Contest& contest) {
   }
 }
 
+/// The tokens that see most keys, at most four: enough to fit a number.
+Case few_tokens(const Case& the) {
+  Case few = the;
+  const uint64_t count = std::min<uint64_t>(4, the.tokens()), first = the.tokens() - count;
+  const auto last_rows = [&](Table& table) {
+    table.data.erase(table.data.begin(), table.data.begin() + std::ptrdiff_t(first * table.width));
+    table.rows = count;
+  };
+  last_rows(few.scene.inputs[0]);
+  last_rows(few.scene.output);
+  auto& tokens = few.scene.tokens;
+  tokens.tokens.erase(tokens.tokens.begin(), tokens.tokens.begin() + std::ptrdiff_t(first));
+  tokens.positions.erase(tokens.positions.begin(),
+                         tokens.positions.begin() + std::ptrdiff_t(first));
+  return few;
+}
+
+/// The number between the bounds with which attention comes nearest to what the engine gave: by a
+/// grid of 24, then golden section, both on its logarithm.
+double fitted(const Case& few, double low, double high, double Altered::*number) {
+  const auto distance = [&](double logarithm) {
+    Altered altered = usual(few);
+    altered.*number = std::exp(logarithm);
+    const Table y = attended(few, altered);
+    double sum = 0;
+    for (size_t i = 0; i < y.data.size(); ++i)
+      sum += (y.data[i] - few.got().data[i]) * (y.data[i] - few.got().data[i]);
+    return sum;
+  };
+  const double from = std::log(low), step = (std::log(high) - from) / 23;
+  double best = from, least = INFINITY;
+  for (int i = 0; i < 24; ++i)
+    if (const double d = distance(from + i * step); d < least) {
+      least = d;
+      best = from + i * step;
+    }
+  double a = best - step, b = best + step;
+  const double ratio = (std::sqrt(5.0) - 1) / 2;
+  for (int i = 0; i < 48; ++i) {
+    const double c = b - ratio * (b - a), d = a + ratio * (b - a);
+    if (distance(c) < distance(d))
+      b = d;
+    else
+      a = c;
+  }
+  return std::exp((a + b) / 2);
+}
+
 void try_scores(const Case& the, Contest& contest) {
   const auto scaled = [&](const char* id, const char* name, double scale) {
     Altered altered = usual(the);
@@ -133,12 +181,24 @@ void try_scores(const Case& the, Contest& contest) {
   const double own = double(the.program.attention.scale);
   scaled("score-scale-missing", "the scores are not scaled by 1/√d", 1 / own);
   scaled("score-scale-twice", "the scores are scaled by 1/√d twice", own);
-  for (const double cap : {1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 50.0, 100.0}) {
+  if (contest.decided()) return;
+  const Case few = few_tokens(the);
+  contest.offer_rounded(fitted(few, 0.5, 200, &Altered::softcap), [&](double cap) {
     Altered altered = usual(the);
     altered.softcap = cap;
-    contest.offer({"score-softcap", "the scores are capped", fmt::format("cap {:g}", cap)},
-                  attended(the, altered));
-  }
+    return std::pair(
+        Cause{"score-softcap", "the scores are capped", fmt::format("cap {:.7g}", cap)},
+        with_limits(the, attended(the, altered)));
+  });
+  if (contest.decided()) return;
+  contest.offer_rounded(fitted(few, 0.02, 50, &Altered::scale), [&](double scale) {
+    Altered altered = usual(the);
+    altered.scale = scale;
+    return std::pair(Cause{"score-scale", "the scores' scale is another",
+                           fmt::format("{:.7g} of the model's", scale)},
+                     with_limits(the, attended(the, altered)));
+  });
+  if (contest.decided()) return;
   const uint32_t held = uint32_t(the.scene.caches[the.operation.layer].keys.size());
   for (uint32_t multiple = 8; multiple <= 1024 && !contest.decided(); multiple *= 2) {
     Altered altered = usual(the);

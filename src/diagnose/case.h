@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "diff/diff.h"
@@ -52,6 +53,14 @@ class Contest {
   bool offer(Cause cause, const diff::Judged& judged);
   /// The same with another `want` in the usual limits.
   bool offer(Cause cause, reference::Table want);
+  /// A parameter that was fitted: tried as rounded to 3, 4 … 7 digits, then as it is, until one
+  /// reproduces. `make` gives the cause and what the operation would be.
+  bool offer_rounded(double value,
+                     const std::function<std::pair<Cause, diff::Judged>(double)>& make);
+  /// As offer; where nothing reproduces what the engine gave exactly, the one that comes nearest
+  /// counts, if it leaves under a twentieth of the difference's square: weights that were altered
+  /// and then quantised again.
+  bool offer_nearly(Cause cause, const diff::Judged& judged);
   /// Another name for what won, where more is known of it.
   void rename(Cause cause);
   /// A pattern that needs no altered arithmetic; loses against any that was reproduced.
@@ -62,9 +71,15 @@ class Contest {
 
  private:
   const Case& case_;
-  std::optional<Cause> best_, noted_;
+  std::optional<Cause> best_, near_, noted_;
   uint64_t failures_ = UINT64_MAX;
+  double left_ = 0.05;
 };
+
+/// x in so many significant digits.
+double rounded(double x, int digits);
+/// The usual limits around another result.
+diff::Judged with_limits(const Case& the, reference::Table want);
 
 // One function a kind of operation; each offers its hypotheses.
 void try_matmul(const Case& the, Contest& contest);

@@ -46,13 +46,51 @@ bool Contest::offer(Cause cause, const Judged& judged) {
   return true;
 }
 
-bool Contest::offer(Cause cause, Table want) {
-  Judged judged = case_.usual;
+Judged with_limits(const Case& the, Table want) {
+  Judged judged = the.usual;
   // Limits are of the new result where they were of the old one's size.
   for (uint64_t i = 0; i < want.data.size(); ++i)
     judged.scale.data[i] = std::max(judged.scale.data[i], std::fabs(want.data[i]));
   judged.want = std::move(want);
-  return offer(std::move(cause), judged);
+  return judged;
+}
+
+bool Contest::offer(Cause cause, Table want) {
+  return offer(std::move(cause), with_limits(case_, std::move(want)));
+}
+
+double rounded(double x, int digits) {
+  if (x == 0 || !std::isfinite(x)) return x;
+  const double size = std::pow(10.0, std::floor(std::log10(std::fabs(x))) - (digits - 1));
+  return std::round(x / size) * size;
+}
+
+bool Contest::offer_rounded(double value,
+                            const std::function<std::pair<Cause, Judged>(double)>& make) {
+  if (!std::isfinite(value)) return false;
+  for (int digits = 3; digits <= 8; ++digits) {
+    auto [cause, judged] = make(digits < 8 ? rounded(value, digits) : value);
+    if (offer(std::move(cause), judged)) return true;
+  }
+  return false;
+}
+
+bool Contest::offer_nearly(Cause cause, const Judged& judged) {
+  if (offer(cause, judged)) return true;
+  double left = 0, all = 0;
+  const auto& got = case_.got().data;
+  for (size_t i = 0; i < got.size(); ++i) {
+    left += (got[i] - judged.want.data[i]) * (got[i] - judged.want.data[i]);
+    all += (got[i] - case_.usual.want.data[i]) * (got[i] - case_.usual.want.data[i]);
+  }
+  if (!(left < left_ * all)) return false;
+  left_ = left / all;
+  cause.evidence += fmt::format(
+      "{}explains all but {:.2g} of the difference's square: not to the "
+      "bit, as after quantising again",
+      cause.evidence.empty() ? "" : "; ", left_);
+  near_ = std::move(cause);
+  return true;
 }
 
 void Contest::rename(Cause cause) {
@@ -68,6 +106,7 @@ void Contest::note(Cause cause) {
 
 Cause Contest::result() const {
   if (best_) return *best_;
+  if (near_) return *near_;
   if (noted_) return *noted_;
   return {"unknown", "cause unknown", "no hypothesis reproduces the engine's values"};
 }

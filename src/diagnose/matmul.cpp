@@ -5,6 +5,8 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <map>
+#include <numeric>
 
 #include "diagnose/case.h"
 #include "diff/product.h"
@@ -35,8 +37,8 @@ Judged judged(Product product) {
 }
 
 void offer_weight(const Case& the, Contest& contest, Cause cause, const op::Weight& weight) {
-  contest.offer(std::move(cause),
-                judged(diff::multiply(weight, bias_of(the), the.input(0), the.scene.coding)));
+  contest.offer_nearly(std::move(cause), judged(diff::multiply(weight, bias_of(the), the.input(0),
+                                                               the.scene.coding)));
 }
 
 /// The same tensor from other bytes.
@@ -155,8 +157,8 @@ void try_transposed(const Case& the, Contest& contest) {
       for (uint64_t c = 0; c < x.width; ++c)
         x.row(t)[c] = row.scale[c / the.scene.coding.block] * row.code[c];
     }
-  contest.offer({"weight-transposed", "the tensor is read as its transpose", ""},
-                judged(diff::multiply(plain, bias_of(the), x, {})));
+  contest.offer_nearly({"weight-transposed", "the tensor is read as its transpose", ""},
+                       judged(diff::multiply(plain, bias_of(the), x, {})));
 }
 
 // --- how a block is taken apart: rows 3 to 7 ---
@@ -352,10 +354,34 @@ bool smaller_steps_pass(const Case& the, uint64_t& most) {
   return most > 0;
 }
 
+/// The number of last columns whose product alone is what the engine lacks, from some of its
+/// failures; 0 where there is none.
+uint64_t fitted_tail(const Case& the) {
+  const op::Weight& weight = weight_of(the);
+  std::vector<double> left(weight.columns + 1, 0.0);
+  uint64_t found = 0;
+  for (uint64_t r = 0; r < the.got().width && found < 8; ++r)
+    for (uint64_t t = 0; t < the.tokens() && found < 8; ++t) {
+      if (!the.fails(t, r) || !std::isfinite(the.got().row(t)[r])) continue;
+      ++found;
+      const std::vector<double> w = reference::decode_row(weight, r);
+      const auto x = the.input(0).row(t);
+      const double scale = the.usual.scale.row(t)[r];
+      double lacking = (the.usual.want.row(t)[r] - the.got().row(t)[r]) / scale;
+      for (uint64_t tail = 1; tail <= weight.columns; ++tail) {
+        lacking -= w[weight.columns - tail] * x[weight.columns - tail] / scale;
+        left[tail] += lacking * lacking;
+      }
+    }
+  if (found == 0) return 0;
+  return uint64_t(std::min_element(left.begin() + 1, left.end()) - left.begin());
+}
+
 void try_tails(const Case& the, Contest& contest) {
-  const uint64_t columns = weight_of(the).columns;
-  for (const uint64_t tail : {32, 1, 2, 4, 8, 16, 64, 96, 128, 192, 256}) {
-    if (tail >= columns || contest.decided()) continue;
+  const uint64_t columns = weight_of(the).columns, fitted = fitted_tail(the);
+  // Decoded weights tell it but for activations of nearly nothing, and what coding does to them.
+  for (const uint64_t tail : {fitted, fitted - 1, fitted + 1, fitted - 2, fitted + 2}) {
+    if (tail == 0 || tail >= columns || contest.decided()) continue;
     uint64_t most = 0;
     Cause cause{"k-tail", "the last columns are not summed", fmt::format("{} columns", tail)};
     Judged altered = without_tail(the, tail);
@@ -366,6 +392,94 @@ void try_tails(const Case& the, Contest& contest) {
            fmt::format("right with {} token{}; with {} the last {} columns are not summed", most,
                        most == 1 ? "" : "s", the.tokens(), tail)});
   }
+}
+
+// --- whole rows ---
+
+/// For every row of the result the one that it should have been, in all tokens; its own where none
+/// fits.
+std::vector<uint64_t> sources_of_rows(const Case& the, uint64_t& found) {
+  const Table &got = the.got(), &want = the.usual.want;
+  const auto is = [&](uint64_t r, uint64_t source, uint64_t t) {
+    const double allowed =
+        the.usual.limit_at(t, source) * 0x1p-24 * the.usual.scale.row(t)[source] +
+        the.usual.slack_at(t, source);
+    return std::fabs(got.row(t)[r] - want.row(t)[source]) <= allowed;
+  };
+  std::vector<uint64_t> by_value(want.width), sources(want.width);
+  std::iota(by_value.begin(), by_value.end(), 0u);
+  std::ranges::sort(by_value, {}, [&](uint64_t r) { return want.row(0)[r]; });
+  found = 0;
+  for (uint64_t r = 0; r < got.width; ++r) {
+    sources[r] = r;
+    const auto near = std::ranges::lower_bound(by_value, got.row(0)[r], {},
+                                               [&](uint64_t s) { return want.row(0)[s]; }) -
+                      by_value.begin();
+    const auto first = std::max<std::ptrdiff_t>(0, near - 4);
+    const auto last = std::min<std::ptrdiff_t>(near + 4, std::ptrdiff_t(want.width));
+    for (auto i = first; i < last; ++i) {
+      const uint64_t source = by_value[size_t(i)];
+      bool all = true;
+      for (uint64_t t = 0; t < got.rows && all; ++t) all = is(r, source, t);
+      if (!all) continue;
+      sources[r] = source;
+      ++found;
+      break;
+    }
+  }
+  return sources;
+}
+
+Judged with_rows(const Judged& usual, const std::vector<uint64_t>& sources) {
+  Judged out = usual;
+  const auto take = [&](Table& to, const Table& from) {
+    if (from.data.size() <= 1) return;
+    for (uint64_t t = 0; t < from.rows; ++t)
+      for (uint64_t r = 0; r < from.width; ++r) to.row(t)[r] = from.row(t)[sources[r]];
+  };
+  take(out.want, usual.want);
+  take(out.scale, usual.scale);
+  take(out.limit, usual.limit);
+  take(out.slack, usual.slack);
+  return out;
+}
+
+void try_rows(const Case& the, Contest& contest) {
+  uint64_t found = 0;
+  const uint64_t rows = the.got().width;
+  const std::vector<uint64_t> sources = sources_of_rows(the, found);
+  if (found < rows - rows / 10) return;
+  std::map<uint64_t, uint64_t> shifts;
+  for (uint64_t r = 0; r < rows; ++r) ++shifts[(r + rows - sources[r]) % rows];
+  const auto usual =
+      std::ranges::max_element(shifts, {}, [](const auto& shift) { return shift.second; });
+  const bool one = usual->second >= rows - rows / 10;
+  uint64_t moved = 0;
+  while (moved + 1 < rows && sources[moved] == moved) ++moved;
+  contest.offer(one ? Cause{"weight-rows-shifted", "the rows are shifted",
+                            fmt::format("by {} of {}", usual->first, rows)}
+                    : Cause{"weight-rows-permuted", "the rows are in another order",
+                            fmt::format("row {} has what is row {}'s", moved, sources[moved])},
+                with_rows(the.usual, sources));
+}
+
+/// Some rows fail in nearly every token, the others in none: they have other weights.
+void note_rows(const Case& the, Contest& contest) {
+  std::vector<uint64_t> wrong;
+  uint64_t failures = 0;
+  for (uint64_t r = 0; r < the.got().width; ++r) {
+    uint64_t count = 0;
+    for (uint64_t t = 0; t < the.tokens(); ++t) count += the.fails(t, r);
+    failures += count;
+    if (count > 0) wrong.push_back(r);
+  }
+  if (wrong.empty() || wrong.size() > the.got().width / 2 || the.tokens() < 2) return;
+  if (failures * 2 < wrong.size() * the.tokens()) return;
+  contest.note({"weight-rows", "some rows of the tensor are other weights",
+                wrong.size() == 1
+                    ? fmt::format("row {} of {}", wrong[0], the.got().width)
+                    : fmt::format("{} rows of {}, the first {}, the last {}", wrong.size(),
+                                  the.got().width, wrong.front(), wrong.back())});
 }
 
 /// Failures in the last rows or the last tokens only.
@@ -404,7 +518,10 @@ void try_matmul(const Case& the, Contest& contest) {
   if (the.scene.coding.kind != diff::Coding::Kind::exact && !contest.decided())
     contest.offer({"contract-f32", "activations are not quantised", "", true},
                   judged(diff::multiply(weight_of(the), bias_of(the), the.input(0), {})));
-  if (!contest.decided()) note_edges(the, contest);
+  if (!contest.decided()) try_rows(the, contest);
+  if (contest.decided()) return;
+  note_edges(the, contest);
+  note_rows(the, contest);
 }
 
 }  // namespace assay::diagnose

@@ -96,8 +96,11 @@ void try_norm(const Case& the, Contest& contest) {
 void try_activation(const Case& the, Contest& contest) {
   const Table &gate = the.input(0), &up = the.input(1);
   const auto with = [&](const char* id, const char* name, auto activation) {
-    contest.offer({id, name, ""},
-                  mapped(gate, up, [&](double g, double u) { return activation(g) * u; }));
+    diff::Judged judged =
+        with_limits(the, mapped(gate, up, [&](double g, double u) { return activation(g) * u; }));
+    // 1 + tanh and 1 + erf cancel for negative gates: their error is one of |gate·up|.
+    judged.scale = mapped(gate, up, [](double g, double u) { return std::fabs(g * u); });
+    contest.offer({id, name, ""}, judged);
   };
   contest.offer({"gate-up-swapped", "gate and up are exchanged", ""},
                 mapped(up, gate, [](double u, double g) { return silu(u) * g; }));
@@ -133,8 +136,15 @@ void try_add(const Case& the, Contest& contest) {
   const Table branch = mapped(the.got(), a, [](double y, double x) { return y - x; });
   const double factor = factor_between(branch, b);
   if (std::isfinite(factor))
-    contest.offer({"residual-scale", "the branch is scaled", fmt::format("by {:.4g}", factor)},
-                  mapped(a, b, [&](double x, double y) { return x + factor * y; }));
+    contest.offer_rounded(factor, [&](double by) {
+      diff::Judged judged =
+          with_limits(the, mapped(a, b, [&](double x, double y) { return x + by * y; }));
+      // The product is rounded, too.
+      judged.scale =
+          mapped(a, b, [&](double x, double y) { return std::fabs(x) + 2 * std::fabs(by * y); });
+      return std::pair(
+          Cause{"residual-scale", "the branch is scaled", fmt::format("by {:.7g}", by)}, judged);
+    });
   const double whole = factor_between(the.got(), the.usual.want);
   if (std::isfinite(whole))
     contest.offer({"residual-scale", "the residual is scaled", fmt::format("by {:.4g}", whole)},
@@ -161,20 +171,33 @@ void try_embed(const Case& the, Contest& contest) {
 void try_general(const Case& the, Contest& contest) {
   const Table &got = the.got(), &want = the.usual.want;
   double most = 0;
-  bool above = false;
+  bool above = false, halves = true;
   for (size_t i = 0; i < got.data.size(); ++i) {
     if (std::isfinite(got.data[i])) most = std::max(most, std::fabs(got.data[i]));
     above = above || std::fabs(want.data[i]) > 65504;
+    halves =
+        halves && (std::isnan(got.data[i]) || reference::round_to_f16(got.data[i]) == got.data[i]);
   }
   const uint64_t at_most =
       uint64_t(std::ranges::count_if(got.data, [&](double y) { return std::fabs(y) == most; }));
   if (at_most >= 2)
     contest.offer({"clipped", "values are clipped", fmt::format("at {:.4g}", most)},
                   mapped(want, [&](double y) { return std::clamp(y, -most, most); }));
-  if (above)
-    contest.offer(
-        {"f16-overflow", "the result is kept as f16 and overflows", "its truth exceeds 65504"},
-        mapped(want, [](double y) { return reference::round_to_f16(y); }));
+  if (halves) {
+    diff::Judged judged =
+        with_limits(the, mapped(want, [](double y) { return reference::round_to_f16(y); }));
+    // The engine's own f32 error may choose f16's other neighbour.
+    judged.slack = mapped(want, [](double y) { return std::fabs(y) * 0x1p-10 + 0x1p-24; });
+    for (size_t i = 0; i < want.data.size(); ++i)
+      if (!std::isfinite(judged.want.data[i])) judged.scale.data[i] = judged.slack.data[i] = 1;
+    contest.offer(above ? Cause{"f16-overflow", "the result is kept as f16 and overflows",
+                                "its truth exceeds 65504"}
+                        : Cause{"f16-result", "the result is kept as f16", ""},
+                  judged);
+  }
+  if (the.seen.not_finite > 0)
+    contest.note({"not-finite", "NaN or infinity",
+                  fmt::format("{} of {} results", the.seen.not_finite, the.seen.elements)});
   const double factor = factor_between(got, want);
   if (std::isfinite(factor))
     contest.offer({"scaled", "the result is scaled", fmt::format("by {:.4g}", factor)},

@@ -41,23 +41,35 @@ double angle_of(const Case& the, uint64_t t, size_t pair) {
   return std::atan2(cross, dot);
 }
 
-/// What the engine's frequencies are, from the token at the smallest position above 0: empty where
-/// that is too far for angles to tell (they come back after 2π).
-std::vector<double> frequencies_of(const Case& the) {
-  const auto& positions = the.positions();
-  uint64_t best = UINT64_MAX;
-  for (uint64_t t = 0; t < positions.size(); ++t)
-    if (positions[t] > 0 && (best == UINT64_MAX || positions[t] < positions[best])) best = t;
-  if (best == UINT64_MAX || positions[best] > 2) return {};
-  std::vector<double> out;
-  for (size_t i = 0; i < the.program.rope.frequency.size(); ++i)
-    out.push_back(angle_of(the, best, i) / double(positions[best]));
-  return out;
-}
+/// The engine's frequencies, and how far off they may be, in radians a position.
+struct Frequencies {
+  std::vector<double> of;
+  double error = 0;
+};
 
-double two_digits(double x) {
-  const double size = std::pow(10.0, std::floor(std::log10(std::fabs(x))) - 2);
-  return std::round(x / size) * size;
+/// A first guess from the smallest position above 0; each further one, in rising order, makes it
+/// better: what is left over of its angle is small against a turn. Empty where the smallest is too
+/// far for angles to tell (they come back after 2π).
+Frequencies frequencies_of(const Case& the) {
+  const auto& positions = the.positions();
+  std::vector<uint64_t> order;
+  for (uint64_t t = 0; t < positions.size(); ++t)
+    if (positions[t] > 0) order.push_back(t);
+  std::ranges::sort(order, {}, [&](uint64_t t) { return positions[t]; });
+  if (order.empty() || positions[order[0]] > 2) return {};
+  Frequencies out{std::vector<double>(the.program.rope.frequency.size(), 0.0), 0};
+  double farthest = 0;
+  for (const uint64_t t : order) {
+    const double position = positions[t];
+    if (farthest > 0 && position > 64 * farthest) break;
+    for (size_t i = 0; i < out.of.size(); ++i)
+      out.of[i] +=
+          std::remainder(angle_of(the, t, i) - position * out.of[i], 2 * std::numbers::pi) /
+          position;
+    farthest = position;
+  }
+  out.error = 1e-6 / farthest;
+  return out;
 }
 
 /// Bases that models have, where the positions are too far for a fit.
@@ -72,43 +84,65 @@ void try_usual_bases(const Case& the, Contest& contest, const PositionOf& own) {
   }
 }
 
+/// ln frequency = −ln base·i/pairs by least squares, the higher frequencies known better.
+double fitted_base(const Frequencies& found) {
+  const double pairs = double(found.of.size());
+  double along = 0, size = 0;
+  for (size_t i = 1; i < found.of.size(); ++i) {
+    if (!(found.of[i] > 0)) continue;
+    const double weight = found.of[i] * found.of[i], x = double(i) / pairs;
+    along -= weight * x * std::log(found.of[i]);
+    size += weight * x * x;
+  }
+  return std::exp(along / size);
+}
+
+/// The engine's own divisor of each frequency, to as few digits as its angles tell.
+void try_factors(const Case& the, Contest& contest, const PositionOf& own,
+                 const Frequencies& found) {
+  op::Rope factored = the.program.rope;
+  double most = 1;
+  for (size_t i = 0; i < found.of.size(); ++i) {
+    const double ratio = factored.frequency[i] / found.of[i];
+    if (!(ratio > 0)) return;  // it turns the other way: no factor does that
+    const double error = found.error / found.of[i];
+    if (std::fabs(ratio - 1) <= error) continue;
+    double factor = ratio;
+    for (int digits = 8; digits >= 2; --digits)
+      if (const double fewer = rounded(ratio, digits); std::fabs(fewer / ratio - 1) <= error)
+        factor = fewer;
+    factored.frequency[i] /= factor;
+    most = std::max(most, factor);
+  }
+  contest.offer({"rope-factors", "some of RoPE's frequencies are divided",
+                 fmt::format("by up to {:.4g}", most)},
+                turned(the, factored, own));
+}
+
 void try_frequencies(const Case& the, Contest& contest, const PositionOf& own) {
   const op::Rope& rope = the.program.rope;
-  const std::vector<double> found = frequencies_of(the);
-  if (found.size() < 2) return try_usual_bases(the, contest, own);
-  const size_t pairs = found.size();
-  // Base: −ln(frequency)·d/(2i), from a pair in the middle, where it is neither 1 nor tiny.
-  const size_t middle = std::max<size_t>(1, pairs / 4);
-  if (found[middle] > 0) {
-    const double base =
-        two_digits(std::exp(-std::log(found[middle]) * double(pairs) / double(middle)));
+  const Frequencies found = frequencies_of(the);
+  if (found.of.size() < 2) return try_usual_bases(the, contest, own);
+  const size_t pairs = found.of.size();
+  contest.offer_rounded(fitted_base(found), [&](double base) {
     op::Rope other = rope;
     for (size_t i = 0; i < pairs; ++i)
       other.frequency[i] = std::pow(base, -double(i) / double(pairs));
-    contest.offer({"rope-base", "RoPE's base is another",
-                   fmt::format("base {:g} instead of {:g}", base,
-                               std::pow(rope.frequency[1], -double(pairs)))},
-                  turned(the, other, own));
-  }
-  const double factor = two_digits(rope.frequency[0] / found[0]);
-  op::Rope scaled = rope;
-  for (double& frequency : scaled.frequency) frequency /= factor;
-  if (factor > 0)
-    contest.offer({"rope-scaling", "positions are scaled", fmt::format("divided by {:g}", factor)},
-                  turned(the, scaled, own));
-  // Factors: each pair its own; those that are off by less than angles tell are the model's.
-  op::Rope factored = rope;
-  double most = 1;
-  for (size_t i = 0; i < pairs; ++i) {
-    const double ratio = rope.frequency[i] / found[i];
-    if (ratio < 0) return;  // it turns the other way: no factor does that
-    if (!(std::fabs(ratio - 1) > 1e-2)) continue;
-    factored.frequency[i] = rope.frequency[i] / two_digits(ratio);
-    most = std::max(most, two_digits(ratio));
-  }
-  contest.offer({"rope-factors", "some of RoPE's frequencies are divided",
-                 fmt::format("by up to {:g}", most)},
-                turned(the, factored, own));
+    return std::pair(
+        Cause{"rope-base", "RoPE's base is another",
+              fmt::format("base {:.8g} instead of {:.8g}", base,
+                          std::pow(rope.frequency[1] / rope.frequency[0], -double(pairs)))},
+        with_limits(the, turned(the, other, own)));
+  });
+  if (contest.decided()) return;
+  contest.offer_rounded(rope.frequency[0] / found.of[0], [&](double factor) {
+    op::Rope scaled = rope;
+    for (double& frequency : scaled.frequency) frequency /= factor;
+    return std::pair(
+        Cause{"rope-scaling", "positions are scaled", fmt::format("divided by {:.7g}", factor)},
+        with_limits(the, turned(the, scaled, own)));
+  });
+  if (!contest.decided()) try_factors(the, contest, own, found);
 }
 
 /// Whether the layer's other rotation (K's for Q, Q's for K) is ahead by as much.
