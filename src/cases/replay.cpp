@@ -159,7 +159,7 @@ diff::Scene scene_of_device(const Case& the, const std::string& contract) {
 }
 
 bool same(double a, double b) {
-  return a == b || std::fabs(a - b) <= 1e-6 * std::fabs(b);
+  return a == b || std::fabs(a - b) <= 1e-6 * std::min(std::fabs(a), std::fabs(b));
 }
 
 std::string error_of(const Seen& seen) {
