@@ -10,11 +10,12 @@
 
 namespace assay::trace {
 
-/// Over all finite and infinite values; NaN are counted and left out of the rest. Sums in double.
+/// Over all finite and infinite values; NaN are counted and left out of the rest. Sums in double,
+/// eight of them in turns.
 struct Statistics {
   double rms = 0, mean = 0;
   float min = 0, max = 0, max_abs = 0;
-  uint64_t nan = 0, count = 0;
+  uint64_t nan = 0, infinite = 0, count = 0;  ///< count: all but NaN
 };
 Statistics statistics(std::span<const float> values);
 
