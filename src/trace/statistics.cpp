@@ -7,49 +7,22 @@
 
 namespace assay::trace {
 
-namespace {
-
-/// Eight lanes, so that a compiler can make vectors of them and no sum waits for the one before.
-struct Lanes {
-  static constexpr size_t count = 8;
-  double sum[count] = {}, squares[count] = {};
-  float min[count], max[count];
-  uint32_t nan[count] = {}, infinite[count] = {};
-
-  Lanes() {
-    std::fill(min, min + count, std::numeric_limits<float>::infinity());
-    std::fill(max, max + count, -std::numeric_limits<float>::infinity());
-  }
-  void add(size_t lane, float x) {
-    const float kept = x == x ? x : 0.0f;
-    sum[lane] += double(kept);
-    squares[lane] += double(kept) * double(kept);
-    min[lane] = x < min[lane] ? x : min[lane];  // false for NaN
-    max[lane] = x > max[lane] ? x : max[lane];
-    nan[lane] += x != x;
-    infinite[lane] += std::fabs(x) > std::numeric_limits<float>::max();
-  }
-};
-
-}  // namespace
-
 Statistics statistics(std::span<const float> values) {
-  Lanes lanes;
-  const size_t whole = values.size() / Lanes::count * Lanes::count;
-  for (size_t i = 0; i < whole; i += Lanes::count)
-    for (size_t lane = 0; lane < Lanes::count; ++lane) lanes.add(lane, values[i + lane]);
-  for (size_t i = whole; i < values.size(); ++i) lanes.add(i - whole, values[i]);
   Statistics s;
   double squares = 0, sum = 0;
-  for (size_t lane = 0; lane < Lanes::count; ++lane) {
-    sum += lanes.sum[lane];
-    squares += lanes.squares[lane];
-    s.nan += lanes.nan[lane];
-    s.infinite += lanes.infinite[lane];
+  s.min = std::numeric_limits<float>::infinity();
+  s.max = -s.min;
+  for (float x : values) {
+    if (std::isnan(x)) {
+      ++s.nan;
+      continue;
+    }
+    ++s.count;
+    squares += double(x) * x;
+    sum += x;
+    s.min = std::min(s.min, x);
+    s.max = std::max(s.max, x);
   }
-  s.count = values.size() - s.nan;
-  s.min = *std::min_element(lanes.min, lanes.min + Lanes::count);
-  s.max = *std::max_element(lanes.max, lanes.max + Lanes::count);
   if (s.count == 0) {
     s.min = s.max = s.max_abs = std::numeric_limits<float>::quiet_NaN();
     s.rms = s.mean = s.min;
@@ -58,6 +31,8 @@ Statistics statistics(std::span<const float> values) {
   s.rms = std::sqrt(squares / double(s.count));
   s.mean = sum / double(s.count);
   s.max_abs = std::max(std::fabs(s.min), std::fabs(s.max));
+  if (std::isinf(s.max_abs))
+    s.infinite = uint64_t(std::ranges::count_if(values, [](float x) { return std::isinf(x); }));
   return s;
 }
 

@@ -10,8 +10,7 @@
 
 namespace assay::trace {
 
-/// Over all finite and infinite values; NaN are counted and left out of the rest. Sums in double,
-/// eight of them in turns.
+/// Over all finite and infinite values; NaN are counted and left out of the rest. Sums in double.
 struct Statistics {
   double rms = 0, mean = 0;
   float min = 0, max = 0, max_abs = 0;

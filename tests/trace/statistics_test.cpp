@@ -23,8 +23,7 @@ TEST(Statistics, HandExampleLeavesNanOut) {
   EXPECT_EQ(s.count, 2u);
 }
 
-// 21 values: two rounds of the lanes and a rest; the largest and the NaN stand in the rest.
-TEST(Statistics, EveryLaneAndTheRestCount) {
+TEST(Statistics, EveryValueCountsAndInfinitiesAreCounted) {
   std::vector<float> values;
   double sum = 0, squares = 0;
   for (int i = 0; i < 21; ++i) {
