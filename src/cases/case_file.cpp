@@ -83,7 +83,8 @@ Json arithmetic_json(const diff::Arithmetic& a) {
   return {{"own", a.own},
           {"f16_attention", a.f16_attention},
           {"f16_scores", a.f16_scores},
-          {"f16_cache", a.f16_cache}};
+          {"f16_cache", a.f16_cache},
+          {"goes_on_in_f64", a.goes_on_in_f64}};
 }
 
 Json seen_json(const diff::Seen& seen) {
@@ -294,7 +295,8 @@ void Reader::read_contract() {
   coding.offset_meets_sums = c.flag("offset_meets_sums");
   Fields a = object("arithmetic");
   the_.scene.arithmetic = {a.flag("own"), a.flag("f16_attention"), a.flag("f16_scores"),
-                           a.flag("f16_cache")};
+                           a.flag("f16_cache"),
+                           a.flag("goes_on_in_f64")};
   the_.scene.contract = text("contract");
   the_.engine = text("engine");
   the_.version = text("version");

@@ -9,22 +9,15 @@
 #include <string_view>
 #include <vector>
 
-namespace assay::cases {
+#include "trace/shallow_json.h"
 
-/// As nlohmann's parser, but what is nested deeper than an object of numbers is thrown away at
-/// once.
-inline nlohmann::json parse_flat(const std::string& text) {
-  const auto shallow = [](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
-    return depth <= 2;
-  };
-  return nlohmann::json::parse(text, shallow, false);
-}
+namespace assay::cases {
 
 class Fields {
  public:
   /// `what` names the object in messages; `problem` must outlive this.
   Fields(const std::string& text, std::string what, std::string& problem)
-      : json_(parse_flat(text)), what_(std::move(what)), problem_(problem) {
+      : json_(trace::parse_shallow(text)), what_(std::move(what)), problem_(problem) {
     if (!json_.is_object()) fail("is no JSON object");
   }
 
@@ -84,7 +77,7 @@ class Fields {
 /// A JSON list of integers from 0 to `limit`; false where it is none, or longer than `most`.
 template <class T>
 bool read_list(const std::string& text, std::vector<T>& out, uint64_t limit, uint64_t most) {
-  const nlohmann::json json = parse_flat(text);
+  const nlohmann::json json = trace::parse_shallow(text);
   if (!json.is_array() || json.size() > most) return false;
   for (const auto& one : json) {
     if (!one.is_number_unsigned() || one > limit) return false;
@@ -93,7 +86,7 @@ bool read_list(const std::string& text, std::vector<T>& out, uint64_t limit, uin
   return true;
 }
 inline bool read_number(const std::string& text, uint64_t& out, uint64_t limit) {
-  const nlohmann::json json = parse_flat(text);
+  const nlohmann::json json = trace::parse_shallow(text);
   if (!json.is_number_unsigned() || json > limit) return false;
   out = json.get<uint64_t>();
   return true;

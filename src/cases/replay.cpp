@@ -147,7 +147,7 @@ class OneOperation {
 diff::Scene scene_of_device(const Case& the, const std::string& contract) {
   diff::Scene scene = the.scene;
   scene.contract = contract;
-  scene.arithmetic = {true, false, false, the.scene.arithmetic.f16_cache};
+  scene.arithmetic = {true, false, false, the.scene.arithmetic.f16_cache, false};
   scene.coding = {};
   if (the.operation().kind == op::Kind::matmul)
     scene.coding = diff::codings(contract, the.program.weights[the.operation().weight].type)[0];
@@ -159,7 +159,7 @@ diff::Scene scene_of_device(const Case& the, const std::string& contract) {
 }
 
 bool same(double a, double b) {
-  return a == b || std::fabs(a - b) <= 1e-6 * std::fabs(b);
+  return a == b || std::fabs(a - b) <= 1e-6 * std::min(std::fabs(a), std::fabs(b));
 }
 
 std::string error_of(const Seen& seen) {

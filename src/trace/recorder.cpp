@@ -13,10 +13,8 @@ namespace assay::trace {
 
 std::vector<double> row_statistics(std::span<const float> row) {
   const Statistics s = statistics(row);
-  uint64_t infinities = 0;
-  for (const float x : row) infinities += std::isinf(x);
   return {double(s.min),      double(s.max),     s.mean, s.rms, double(s.max_abs), double(s.nan),
-          double(infinities), double(row.size())};
+          double(s.infinite), double(row.size())};
 }
 
 void Recorder::begin_step(const op::Step& step) {

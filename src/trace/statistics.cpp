@@ -31,6 +31,8 @@ Statistics statistics(std::span<const float> values) {
   s.rms = std::sqrt(squares / double(s.count));
   s.mean = sum / double(s.count);
   s.max_abs = std::max(std::fabs(s.min), std::fabs(s.max));
+  if (std::isinf(s.max_abs))
+    s.infinite = uint64_t(std::ranges::count_if(values, [](float x) { return std::isinf(x); }));
   return s;
 }
 

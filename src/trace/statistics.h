@@ -14,7 +14,7 @@ namespace assay::trace {
 struct Statistics {
   double rms = 0, mean = 0;
   float min = 0, max = 0, max_abs = 0;
-  uint64_t nan = 0, count = 0;
+  uint64_t nan = 0, infinite = 0, count = 0;  ///< count: all but NaN
 };
 Statistics statistics(std::span<const float> values);
 

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "trace/llama_names.h"
+#include "trace/shallow_json.h"
 
 namespace assay::trace {
 
@@ -121,7 +122,7 @@ Status Trace::read_steps() {
   const std::string tokens = metadata("tokens"), steps = metadata("steps");
   if (tokens.empty() && steps.empty())
     return refuse("its metadata has neither tokens nor steps (docs/trace-format.md)");
-  Json json = Json::parse(steps.empty() ? "[{\"tokens\":" + tokens + "}]" : steps, nullptr, false);
+  Json json = parse_shallow(steps.empty() ? "[{\"tokens\":" + tokens + "}]" : steps);
   if (json.is_discarded() || !json.is_array() || json.empty() || json.size() > most_tokens)
     return refuse(steps.empty() ? "tokens is not a JSON list of ids" : "steps is not a JSON list");
   uint32_t next = 0;
@@ -149,7 +150,7 @@ Status Trace::read_tensors() {
 
   std::vector<uint64_t> ends;  // of each step, in tensors
   if (const std::string order = metadata("order"); !order.empty()) {
-    const auto counts = integers<uint64_t>(Json::parse(order, nullptr, false), most_id);
+    const auto counts = integers<uint64_t>(parse_shallow(order), most_id);
     if (!counts || counts->size() != steps_.size())
       return Error{fmt::format("{}: this is no trace: order is not a count for each step", path_)};
     for (const uint64_t count : *counts) ends.push_back(count + (ends.empty() ? 0 : ends.back()));

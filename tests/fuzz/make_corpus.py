@@ -100,6 +100,69 @@ def npy():
     write("npy", "scalar", file(3, "<f4", "()", bytes(4)))
     write("npy", "wrap", file(1, "<f4", "(4611686018427387904,)"))
     write("npy", "structured", file(1, "<f4", "(1,)").replace(b"'<f4'", b"[('a', '<f4')]"))
+def safetensors_file(metadata, tensors):
+    """tensors: {name: (dtype, shape, bytes)}"""
+    header, data = {"__metadata__": metadata}, b""
+    for name, (dtype, shape, content) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(content)]}
+        data += content
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def floats(*values, kind="f"):
+    return struct.pack(f"<{len(values)}{kind}", *values)
+
+
+def trace():
+    row = ("F32", [2, 2], floats(1, 2, 3, float("nan")))
+    plain = {"tokens": "[1, 2]", "engine": "x", "content": "values"}
+    write("trace", "values", safetensors_file(plain, {"000000.embd": row, "000001.blk.0.q": row, "logits": row}))
+    write("trace", "foreign", safetensors_file(plain, {"000000.Qcur-0.ROPE": row, "000001.kq-0.MUL_MAT": row, "x": row,
+                                                       "000002.ffn_out-0.MUL_MAT": ("F16", [2, 1, 2], bytes(8))}))
+    lines = floats(*[-1, 1, 0, 0.5, 1, 0, 0, 4] * 2, kind="d")
+    write("trace", "statistics", safetensors_file({"tokens": "[1,2]", "content": "statistics"},
+                                                  {"000000.embd": ("F64", [2, 8], lines)}))
+    steps = [{"tokens": [1, 2], "selected": [1]}, {"tokens": [3], "positions": [2]}]
+    write("trace", "steps", safetensors_file({"steps": json.dumps(steps), "order": "[1,1]"},
+                                             {"000000.embd": row, "000001.embd": ("BF16", [1, 2], bytes(4))}))
+    write("trace", "nested", safetensors_file({"tokens": "[" * 400}, {}))
+    write("trace", "twice", safetensors_file({"tokens": "[1, 2]"}, {"000000.embd": row, "000001.embd": row}))
+
+
+def case():
+    def operation(kind, tensors, width, heads=0, **metadata):
+        number = {"kind": kind, "name": "blk.0.x", "layer": 0, "eps": 1e-5, "heads": heads, "factor": 1.0}
+        coding = {"kind": "exact", "block": 32, "rounding": "even_of_product", "scale_is_f16": False, "sums": "codes",
+                  "products_are_f16": False, "offset_meets_sums": False}
+        arithmetic = {"own": True, "f16_attention": False, "f16_scores": False, "f16_cache": True,
+                      "goes_on_in_f64": False}
+        first = {"token": 0, "row": 0, "error_u": None, "limit_u": 4, "count": 1, "of": 2 * width}
+        base = {"format": "assay.case/1", "engine": "x", "contract": "assay/1", "version": "", "step": "0", "tokens": "[3,5]",
+                "positions": "[0,1]", "selected": "[0,1]", "operation": json.dumps(number), "coding": json.dumps(coding),
+                "arithmetic": json.dumps(arithmetic), "first": json.dumps(first)}
+        zeros = ("F64", [2, width], bytes(16 * width))
+        tensors = {**tensors, "output": ("F32", [2, width], floats(*range(2 * width))), "expected": zeros, "allowed": zeros}
+        write("case", kind, safetensors_file({**base, **{k: json.dumps(v) for k, v in metadata.items()}}, tensors))
+
+    def table(rows, width):
+        return "F32", [rows, width], floats(*[i % 7 - 3 for i in range(rows * width)])
+
+    def weight(kind, columns, rows):
+        return {"name": "w", "type": kind, "columns": columns, "rows": rows}
+
+    heads = {"heads": 2, "kv_heads": 1, "key_dim": 2, "value_dim": 2, "scale": 0.5}
+    rows = ("I64", [2], floats(3, 5, kind="q"))
+    operation("embed", {"weight": ("U8", [2, 8], floats(1, 2, 3, 4)), "rows": rows}, 2, weight=weight("F32", 2, 9))
+    operation("rms_norm", {"input.0": table(2, 2), "weight": ("U8", [1, 8], floats(1, 2))}, 2, weight=weight("F32", 2, 1))
+    operation("matmul", {"input.0": table(2, 32), "weight": ("U8", [2, 34], bytes(range(68))), "rows": rows,
+                         "bias": ("U8", [1, 8], floats(1, 2))}, 2, weight=weight("Q8_0", 32, 9))
+    operation("rope", {"input.0": table(2, 4), "rope.frequency": ("F64", [1, 1], floats(1, kind="d"))}, 4, heads=2,
+              rope={"dimensions": 2, "adjacent": True, "magnitude": 1.0})
+    operation("kv_store", {"input.0": table(2, 2), "input.1": table(2, 2)}, 4, attention=heads)
+    operation("attention", {"input.0": table(2, 4), "cache.keys": table(2, 2), "cache.values": table(2, 2)}, 4, attention=heads)
+    operation("add", {"input.0": table(2, 2), "input.1": table(2, 2)}, 2)
+    operation("select_rows", {"input.0": table(2, 2)}, 2)
 
 
 def dictionaries():
@@ -120,9 +183,14 @@ def dictionaries():
     (HERE / "safetensors.dict").write_text("".join(entry(f'"{w}"'.encode()) for w in header))
     literals = "'descr': 'fortran_order': 'shape': True False '<f4' '<f8' '|u1' () (1,)".split()
     (HERE / "npy.dict").write_text("".join(entry(w.encode()) for w in literals))
+    (HERE / "trace.dict").write_text("".join(entry(w.encode()) for w in (
+        "tokens steps positions selected order content statistics 000000. embd blk.0.q logits Qcur-0 ROPE MUL_MAT F64").split()))
+    (HERE / "case.dict").write_text("".join(entry(w.encode()) for w in (
+        "embed rms_norm matmul rope kv_store attention swiglu add scale select_rows integers f16 bf16 exact signed_maximum "
+        "values_f16 Q4_1 Q4_K Q6_K F16 F32 true false null input.0 input.1 cache.keys rows bias F64 I64 U8").split()))
     (HERE / "tokenizer.dict").write_text("".join(entry(w) for w in (b"<0x0A>", b"\xe2\x96\x81", b"<|x|>", b"'s", b"\r\n",
                                                                    b"\xcc\x81", b"\xe4\xbd\xa0", b"\xf0\x9f\x98\x80")))
 
 
-for make in (gguf, tokenizer, template, safetensors, npy, dictionaries):
+for make in (gguf, tokenizer, template, safetensors, npy, trace, case, dictionaries):
     make()

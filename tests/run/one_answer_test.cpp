@@ -3,11 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <numeric>
 #include <random>
 #include <set>
 
 #include "cpu/kernels.h"
 #include "support/default_model.h"
+#include "trace/recorder.h"
 #include "trace/statistics.h"
 
 namespace assay {
@@ -94,17 +96,24 @@ TEST_F(OneAnswer, DenormalsFlushedOrNot) {
   EXPECT_EQ(hash_with(options), golden());
 }
 
+// A recorder reads what is there: values, statistics and a filter, over prefill, cuts and decode.
 TEST_F(OneAnswer, TracedOrNot) {
-  auto session = testing::open_default();
-  std::vector<float> logits;
-  uint64_t seen = 0;
-  const auto last = session.feed(
-      0, prompt(), run::Session::Wanted::all,
-      [&](auto part) { logits.insert(logits.end(), part.begin(), part.end()); },
-      [&](const op::Operation&, std::span<const float>) { ++seen; });
-  ASSERT_TRUE(last);
-  EXPECT_EQ(seen, session.program().operations.size());
-  EXPECT_EQ(hash(logits), golden());
+  const auto few = [](std::string_view name) { return name.ends_with(".out"); };
+  const trace::RecorderOptions modes[] = {{{}, false}, {{}, true}, {few, false}, {few, true}};
+  std::vector<size_t> decode(68);  // the prompt's first 7 tokens at once, then one a step
+  std::iota(decode.begin(), decode.end(), 7);
+  for (const trace::RecorderOptions& mode : modes)
+    for (const std::vector<size_t>& ends : {std::vector<size_t>{}, {3, 40}, decode}) {
+      auto session = testing::open_default();
+      trace::Recorder recorder(session.program(), mode);
+      session.watch_steps([&](const op::Step& step) { recorder.begin_step(step); });
+      const auto logits = testing::all_logits(session, prompt(), ends, std::ref(recorder));
+      EXPECT_EQ(hash(logits), golden()) << mode.statistics << " " << ends.size();
+      const uint64_t layers = session.program().layers;
+      // Of every operation one tensor a step, of kv_store two; of the filter's one a layer.
+      const uint64_t tensors = mode.wanted ? layers : session.program().operations.size() + layers;
+      EXPECT_EQ(recorder.tensors(), tensors * (ends.size() + 1));
+    }
 }
 
 // Three sequences of different length in one batch, each as if alone.

@@ -46,15 +46,15 @@ inline run::Session open_default(const std::string& device = "cpu",
 
 /// Logits of every token, (tokens, vocabulary), run in pieces that end at `ends` (the last: all).
 inline std::vector<float> all_logits(run::Session& session, std::span<const int32_t> tokens,
-                                     std::vector<size_t> ends = {}) {
+                                     std::vector<size_t> ends = {}, const op::Sink& sink = {}) {
   std::vector<float> logits;
   ends.push_back(tokens.size());
   size_t start = 0;
   for (size_t end : ends) {
-    const auto last = session.feed(0, tokens.subspan(start, end - start), run::Session::Wanted::all,
-                                   [&](std::span<const float> part) {
-                                     logits.insert(logits.end(), part.begin(), part.end());
-                                   });
+    const auto last = session.feed(
+        0, tokens.subspan(start, end - start), run::Session::Wanted::all,
+        [&](std::span<const float> part) { logits.insert(logits.end(), part.begin(), part.end()); },
+        sink);
     if (!last) throw std::runtime_error(last.error().message);
     start = end;
   }

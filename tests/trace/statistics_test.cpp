@@ -23,6 +23,25 @@ TEST(Statistics, HandExampleLeavesNanOut) {
   EXPECT_EQ(s.count, 2u);
 }
 
+TEST(Statistics, EveryValueCountsAndInfinitiesAreCounted) {
+  std::vector<float> values;
+  double sum = 0, squares = 0;
+  for (int i = 0; i < 21; ++i) {
+    values.push_back(i == 19 ? nan_value : float(i * i - 50));
+    if (i != 19) sum += i * i - 50, squares += (i * i - 50) * (i * i - 50);
+  }
+  const Statistics s = statistics(values);
+  EXPECT_DOUBLE_EQ(s.mean, sum / 20);
+  EXPECT_DOUBLE_EQ(s.rms, std::sqrt(squares / 20));
+  EXPECT_EQ(s.max, 350);
+  EXPECT_EQ(s.min, -50);
+  EXPECT_EQ(s.nan, 1u);
+  EXPECT_EQ(s.count, 20u);
+  values[9] = -std::numeric_limits<float>::infinity();
+  EXPECT_EQ(statistics(values).infinite, 1u);
+  EXPECT_TRUE(std::isinf(statistics(values).max_abs));
+}
+
 TEST(Statistics, OfNothingButNanIsNanAndNotZero) {
   const std::vector<float> values = {nan_value};
   EXPECT_TRUE(std::isnan(statistics(values).rms));
