@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "cases/case_file.h"
 #include "common.h"
@@ -58,16 +60,14 @@ Result<std::string> model_of(const Flags& flags, const Trace& a, const Trace& b)
   return Error{"UNMEASURED: neither trace names a model file that is there; give it with --model"};
 }
 
-/// A trace made with other weights than the file's can't be judged by them.
-assay::Status check_hash(const assay::gguf::File& file, const Trace& trace, std::string& hash) {
+/// What to say of a trace that states another model file than this one; empty where it doesn't.
+std::string other_file(const assay::gguf::File& file, const Trace& trace, std::string& hash) {
   const std::string stated = trace.metadata("model_sha256");
-  if (stated.empty()) return assay::ok();
+  if (stated.empty()) return "";
   if (hash.empty()) hash = file_sha256(file);
-  if (stated == hash) return assay::ok();
-  return Error{
-      fmt::format("the weights differ: {} was made with a model of SHA-256 {:.12}…, {} has "
-                  "{:.12}…",
-                  trace.path(), stated, file.path(), hash)};
+  if (stated == hash) return "";
+  return fmt::format("{} was made with a model of SHA-256 {:.12}…, {} has {:.12}…", trace.path(),
+                     stated, file.path(), hash);
 }
 
 std::string cell(const assay::diff::JudgedOperation& operation) {
@@ -159,12 +159,20 @@ int diff(const Flags& flags) {
   const auto program = assay::model::build(*file);
   if (!program) return report(program.error());
   std::string hash;
+  std::vector<std::string> notes;
   for (const Trace* trace : {&*a, &*b})
-    if (const auto same = check_hash(*file, *trace, hash); !same) return report(same.error());
-  auto found = assay::diff::compare(*program, *a, *b, flags.options);
+    if (std::string other = other_file(*file, *trace, hash); !other.empty()) {
+      // Only who names the model means that its weights are the right ones.
+      if (flags.model.empty()) return report(Error{"the weights differ: " + other});
+      notes.push_back(std::move(other) + "; judged by the latter's weights");
+    }
+  auto options = flags.options;
+  options.other_weights = !flags.model.empty();
+  auto found = assay::diff::compare(*program, *a, *b, options);
   if (!found) return report(found.error());
   if (const auto explained = assay::diagnose::explain(*program, *a, *b, *found); !explained)
     return report(explained.error());
+  found->benign.insert(found->benign.end(), notes.begin(), notes.end());
   if (flags.swap) {
     Progress bar("swap");
     auto swapped = assay::diff::swap(*program, *a, *b, *found,

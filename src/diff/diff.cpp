@@ -12,8 +12,25 @@ using trace::Trace;
 
 namespace {
 
+/// Where one list is the other with tokens before or after it; empty otherwise.
+std::string what_was_added(const std::vector<int32_t>& a, const std::vector<int32_t>& b) {
+  const bool b_lacks = a.size() > b.size();
+  const auto& more = b_lacks ? a : b;
+  const auto& less = b_lacks ? b : a;
+  if (less.empty() || more.size() != less.size() + 1) return "";
+  const char* side = b_lacks ? "a" : "b";
+  if (std::equal(less.begin(), less.end(), more.begin() + 1)) {
+    if (more[0] == more[1])
+      return fmt::format("; {} doubles its first token {} (BOS twice?)", side, more[0]);
+    return fmt::format("; {} begins with {} more (BOS missing on the other side?)", side, more[0]);
+  }
+  if (std::equal(less.begin(), less.end(), more.begin()))
+    return fmt::format("; {} ends with {} more (EOS appended?)", side, more.back());
+  return "";
+}
+
 /// What must be equal before anything is compared.
-Status check_inputs(const Trace& a, const Trace& b) {
+Status check_inputs(const Trace& a, const Trace& b, bool other_weights) {
   const auto ta = all_tokens(a), tb = all_tokens(b);
   if (ta != tb) {
     const auto at = std::ranges::mismatch(ta, tb).in1 - ta.begin();
@@ -24,12 +41,12 @@ Status check_inputs(const Trace& a, const Trace& b) {
                          count < tokens.size() ? ",…" : "");
     };
     return Error{
-        fmt::format("the tokens differ from index {} on: {} has {} and {} has {}; nothing else "
-                    "can be compared",
-                    at, a.path(), shown(ta), b.path(), shown(tb))};
+        fmt::format("the tokens differ from index {} on: {} has {} and {} has {}{}; nothing "
+                    "else can be compared",
+                    at, a.path(), shown(ta), b.path(), shown(tb), what_was_added(ta, tb))};
   }
   const std::string ha = a.metadata("model_sha256"), hb = b.metadata("model_sha256");
-  if (!ha.empty() && !hb.empty() && ha != hb)
+  if (!other_weights && !ha.empty() && !hb.empty() && ha != hb)
     return Error{
         fmt::format("the weights differ: {} was made with a model of SHA-256 {:.12}… and {} "
                     "with {:.12}…",
@@ -255,7 +272,7 @@ std::string noise_of(const Report& report) {
 
 Result<Report> compare(const op::Program& program, const Trace& a, const Trace& b,
                        const DiffOptions& options) {
-  if (const Status equal = check_inputs(a, b); !equal) return equal.error();
+  if (const Status equal = check_inputs(a, b, options.other_weights); !equal) return equal.error();
   Report report;
   auto side = judge_trace(program, a);
   if (!side) return side.error();

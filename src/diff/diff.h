@@ -60,6 +60,7 @@ struct DiffOptions {
   uint64_t runs = 16;    ///< of the noise certificate; 0: none
   uint64_t tokens = 32;  ///< the prompt's beginning that it takes
   uint64_t seed = 1;
+  bool other_weights = false;  ///< traces may state other model hashes: the program judges both
 };
 
 /// Of all steps.
@@ -69,7 +70,7 @@ using Rows = std::map<uint64_t, std::vector<double>>;
 Result<Rows> rows_of(const op::Program& program, const trace::Trace& trace,
                      const op::Operation& operation);
 
-/// Errors (exit code 2): other tokens, positions or model hashes; as judge_trace.
+/// Errors (exit code 2): other tokens, positions or (unless allowed) model hashes; as judge_trace.
 Result<Report> compare(const op::Program& program, const trace::Trace& a, const trace::Trace& b,
                        const DiffOptions& options = {});
 

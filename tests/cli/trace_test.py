@@ -67,9 +67,44 @@ class TraceAndDiff(unittest.TestCase):
     def test_another_models_trace_is_refused(self):
         stranger = self.path("stranger.safetensors")
         safetensors(stranger, {"tokens": f"[{TOKENS}]", "model_sha256": "0" * 64}, {})
-        done = assay("diff", stranger, self.ours, "-m", KJV)
+        done = assay("diff", self.ours, stranger)
         self.assertEqual(done.returncode, 2)
         self.assertIn("the weights differ", done.stderr)
+
+    def altered(self, name, place, change):
+        """A trace of the model with the bytes of `place`, a slice, changed."""
+        model = bytearray(KJV.read_bytes())
+        model[place] = change(bytes(model[place]))
+        path = self.path(name + ".gguf")
+        path.write_bytes(model)
+        trace = self.path(name + ".safetensors")
+        done = assay("trace", "record", path, "--tokens", TOKENS, "-o", trace)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return trace
+
+    def test_a_named_model_judges_a_trace_of_altered_weights(self):
+        # blk.1.attn_v.weight: Q8_0, 272 bytes a row; two rows exchanged.
+        trace = self.altered("rows", slice(1318784, 1318784 + 544), lambda rows: rows[272:] + rows[:272])
+        done = assay("diff", trace, self.ours, "-m", KJV, "--json", "--runs", "0")
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        report = json.loads(done.stdout)
+        self.assertEqual((report["first"]["operation"], report["first"]["side"]), ("blk.1.v", "a"))
+        self.assertIn("judged by the latter's weights", " ".join(report["benign"]))
+        self.assertEqual(assay("diff", trace, self.ours).returncode, 2)
+
+    def test_a_file_that_differs_in_a_text_only_passes_with_a_note(self):
+        at = KJV.read_bytes().index(b"general.name") + len("general.name") + 4 + 8
+        trace = self.altered("named", slice(at, at + 1), lambda letter: bytes([letter[0] ^ 1]))
+        done = assay("diff", trace, self.ours, "-m", KJV, "--runs", "0")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("judged by the latter's weights", done.stdout)
+
+    def test_a_dropped_first_token_is_named(self):
+        dropped = self.path("dropped.safetensors")
+        assay("trace", "record", KJV, "--tokens", TOKENS.removeprefix("1,"), "-o", dropped)
+        done = assay("diff", self.ours, dropped, "-m", KJV)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("a begins with 1 more (BOS missing on the other side?)", done.stderr)
 
     def test_an_empty_trace_is_unmeasured(self):
         empty = self.path("empty.safetensors")
