@@ -267,3 +267,10 @@ uint64_t peak_bytes() {
   return uint64_t(usage.ru_maxrss) * 1024;
 #endif
 }
+
+std::string cpu_name() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);)
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  return "unknown";
+}

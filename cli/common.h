@@ -84,3 +84,5 @@ void catch_interrupt(bool end_reads = false);
 double seconds();
 /// Most memory this process has held, in bytes.
 uint64_t peak_bytes();
+/// "AMD EPYC 7413 24-Core Processor"; "unknown" where the system doesn't say.
+std::string cpu_name();

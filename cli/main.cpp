@@ -19,6 +19,7 @@
 #include "run.h"
 #include "tokenize.h"
 #include "trace.h"
+#include "verify.h"
 
 namespace {
 
@@ -55,6 +56,7 @@ int main(int argc, char** argv) {
   add_bench(app, exit_code);
   add_trace(app, exit_code);
   add_diff(app, exit_code);
+  add_verify(app, exit_code);
   const auto known = [&](const std::string& name) {
     return std::ranges::any_of(app.get_subcommands({}),
                                [&](const CLI::App* sub) { return sub->get_name() == name; });
