@@ -127,19 +127,18 @@ uint32_t Builder::weight(uint32_t type, uint64_t rows, uint64_t columns,
                                columns, built_->bytes.back()});
 }
 
-uint32_t Builder::input(uint32_t width, const std::vector<float>& rows) {
-  op::Operation operation{op::Kind::embed};
+uint32_t Builder::given(uint32_t width, const std::vector<float>& rows) {
+  op::Operation operation;
+  operation.kind = op::Kind::embed;
   operation.weight = floats(rows.size() / width, rows);
   return add(std::move(operation), width);
 }
 
-uint32_t Builder::input(uint32_t width) {
+uint32_t Builder::input(uint32_t width, float factor) {
   std::vector<float> rows;
-  for (uint32_t t = 0; t < tokens_; ++t) {
-    const std::vector<float> row = activations(t, width, random_);
-    rows.insert(rows.end(), row.begin(), row.end());
-  }
-  return input(width, rows);
+  for (uint32_t t = 0; t < tokens_; ++t)
+    for (const float x : activations(t, width, random_)) rows.push_back(x * factor);
+  return given(width, rows);
 }
 
 uint32_t Builder::add(op::Operation operation, uint32_t width, bool selected) {

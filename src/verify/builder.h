@@ -35,9 +35,9 @@ class Builder {
  public:
   explicit Builder(uint32_t tokens, op::Attention attention = {1, 1, 1, 1, 1.0f});
 
-  /// A value of activations (tokens, width); with `rows`, of just these.
-  uint32_t input(uint32_t width);
-  uint32_t input(uint32_t width, const std::vector<float>& rows);
+  /// A value of activations (tokens, width) times `factor`, or the given ones.
+  uint32_t input(uint32_t width, float factor = 1);
+  uint32_t given(uint32_t width, const std::vector<float>& rows);
   /// A weight of random blocks, or of the given bytes.
   uint32_t weight(uint32_t type, uint64_t rows, uint64_t columns);
   uint32_t weight(uint32_t type, uint64_t rows, uint64_t columns, std::vector<uint8_t> bytes);

@@ -75,7 +75,7 @@ Result<Probe> half_weights(const Bench& bench) {
     bytes.push_back(uint8_t(code)), bytes.push_back(uint8_t(code >> 8));
     want.push_back(value_of_half(code));
   }
-  op::Operation operation{op::Kind::matmul, "", {builder.input(1, {1.0f})}};
+  op::Operation operation{op::Kind::matmul, "", {builder.given(1, {1.0f})}};
   operation.weight = builder.weight(quant::F16::id, 65536, 1, std::move(bytes));
   builder.add(operation, 65536);
   const auto got = bench.last(builder);
@@ -105,8 +105,8 @@ Result<Probe> half_cache(const Bench& bench) {
   Builder builder(tokens, {1, 1, width, width, 1.0f});
   op::Operation store{op::Kind::kv_store,
                       "",
-                      {builder.input(width, {rows.begin(), rows.begin() + half}),
-                       builder.input(width, {rows.begin() + half, rows.end()})}};
+                      {builder.given(width, {rows.begin(), rows.begin() + half}),
+                       builder.given(width, {rows.begin() + half, rows.end()})}};
   store.layer = 0;
   builder.add(store, 0);
   builder.input(1);  // a program ends with a value
@@ -129,8 +129,8 @@ Result<Probe> division(const Bench& bench) {
       want.push_back(float(sum[i] / double(t + 1)));
     }
   Builder builder(keys, {1, 1, width, width, 1.0f});
-  const uint32_t zeros = builder.input(width, std::vector<float>(size_t(keys) * width, 0.0f));
-  op::Operation store{op::Kind::kv_store, "", {zeros, builder.input(width, values)}};
+  const uint32_t zeros = builder.given(width, std::vector<float>(size_t(keys) * width, 0.0f));
+  op::Operation store{op::Kind::kv_store, "", {zeros, builder.given(width, values)}};
   store.layer = 0;
   builder.add(store, 0);
   op::Operation attend{op::Kind::attention, "", {zeros}};
@@ -157,7 +157,7 @@ Result<Probe> square_root(const Bench& bench) {
     want.insert(want.end(), {r, x * r});
   }
   Builder builder(tokens);
-  op::Operation norm{op::Kind::rms_norm, "", {builder.input(2, rows)}};
+  op::Operation norm{op::Kind::rms_norm, "", {builder.given(2, rows)}};
   norm.weight = builder.weight({1.0f, 1.0f});
   norm.eps = eps;
   builder.add(norm, 2);
@@ -182,7 +182,7 @@ Result<Probe> contraction(const Bench& bench) {
   std::vector<float> b;
   for (const float value : x) b.push_back(-(value * factor));
   Builder builder(1);
-  op::Operation scale{op::Kind::scale, "", {builder.input(width, x)}};
+  op::Operation scale{op::Kind::scale, "", {builder.given(width, x)}};
   scale.bias = builder.weight(b);
   scale.factor = factor;
   builder.add(scale, width);
@@ -207,7 +207,7 @@ Result<Probe> written_fma(const Bench& bench) {
     for (size_t k = 0; k < 4; ++k)
       bytes[4 * i + k] = uint8_t(std::bit_cast<uint32_t>(weights[i]) >> 8 * k);
   Builder builder(1);
-  op::Operation matmul{op::Kind::matmul, "", {builder.input(2, {1.0f, b})}};
+  op::Operation matmul{op::Kind::matmul, "", {builder.given(2, {1.0f, b})}};
   matmul.weight = builder.weight(quant::F32::id, rows, 2, std::move(bytes));
   builder.add(matmul, rows);
   const auto got = bench.last(builder);
@@ -227,8 +227,8 @@ Result<Probe> reassociation(const Bench& bench) {
     want[i] = sum - a[i];
   }
   Builder builder(1);
-  const uint32_t x = builder.input(width, a), y = builder.input(width, b),
-                 z = builder.input(width, minus);
+  const uint32_t x = builder.given(width, a), y = builder.given(width, b),
+                 z = builder.given(width, minus);
   const uint32_t sum = builder.add({op::Kind::add, "", {x, y}}, width);
   builder.add({op::Kind::add, "", {sum, z}}, width);
   const auto got = bench.last(builder);
@@ -249,7 +249,7 @@ Result<Probe> ties(const Bench& bench) {
   std::vector<uint8_t> block = {0x00, 0x3C, 1, 1};  // Q8_0: scale 1 as f16, then 32 codes
   block.resize(34, 0);
   Builder builder(uint32_t(want.size()));
-  op::Operation matmul{op::Kind::matmul, "", {builder.input(32, rows)}};
+  op::Operation matmul{op::Kind::matmul, "", {builder.given(32, rows)}};
   matmul.weight = builder.weight(quant::Q8_0::id, 1, 32, std::move(block));
   builder.add(matmul, 1);
   const auto got = bench.last(builder);
@@ -261,7 +261,7 @@ Result<Probe> ties(const Bench& bench) {
 Result<Probe> denormals(const Bench& bench) {
   constexpr float least = 0x1p-149f;
   Builder builder(1);
-  const uint32_t x = builder.input(2, {least, 0x1p-127f}), zero = builder.input(2, {0.0f, 0.0f});
+  const uint32_t x = builder.given(2, {least, 0x1p-127f}), zero = builder.given(2, {0.0f, 0.0f});
   builder.add({op::Kind::add, "", {x, zero}}, 2);
   const auto got = bench.last(builder);
   if (!got) return got.error();
@@ -278,7 +278,7 @@ Result<Probe> denormals(const Bench& bench) {
 /// Outputs below 2^-72 become 0, so that no denormal can arise after them.
 Result<Probe> floor(const Bench& bench) {
   Builder builder(1);
-  op::Operation norm{op::Kind::rms_norm, "", {builder.input(3, {1.0f, 1.0f, 1.0f})}};
+  op::Operation norm{op::Kind::rms_norm, "", {builder.given(3, {1.0f, 1.0f, 1.0f})}};
   norm.weight = builder.weight({0x1p-71f, -0x1p-74f, 0x1p-130f});
   norm.eps = 0x1p-40f;
   builder.add(norm, 3);
@@ -293,7 +293,7 @@ Result<Probe> special(const Bench& bench, float value) {
   Builder builder(1, {1, 1, width, width, 1.0f});
   std::vector<float> row(width, 0.5f), ones(width, 1.0f);
   row[37] = value;
-  const uint32_t x = builder.input(width, row), y = builder.input(width, ones);
+  const uint32_t x = builder.given(width, row), y = builder.given(width, ones);
   struct Seen {
     std::string kind;
     size_t index;

@@ -115,7 +115,8 @@ std::string certificate(const Report& report, const Settings& settings,
   line("coverage",
        fmt::format("{} operations, {} shapes, {} elements, formats {}", report.operations,
                    report.shapes.size(), report.elements, fmt::join(report.formats, " ")));
-  text += "\n" + table(report);
+  text += '\n';
+  text += table(report);
   text +=
       "\nworst u: the error against the judge's f64 sums from the same inputs, in 2^-24 of the\n"
       "magnitude that each bound names (docs/verify.md); limit u: what that element may have.\n"

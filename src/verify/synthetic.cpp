@@ -59,7 +59,8 @@ Case matmul_case(const quant::Info& info, Level level) {
 Case embed_case(const quant::Info& info) {
   Builder builder(batch_tokens);
   for (const uint32_t blocks : {1, 3, 11}) {
-    op::Operation operation{op::Kind::embed};
+    op::Operation operation;
+    operation.kind = op::Kind::embed;
     operation.weight = builder.weight(info.id, batch_tokens, blocks * info.block_size);
     builder.add(operation, blocks * info.block_size);
   }
@@ -114,8 +115,9 @@ Case rope_case(const Turn& turn) {
 Case attention_case(uint32_t heads, uint32_t kv_heads, uint32_t key_dim, uint32_t value_dim,
                     uint32_t tokens) {
   Builder builder(tokens, {heads, kv_heads, key_dim, value_dim, 1 / std::sqrt(float(key_dim))});
-  const uint32_t q = builder.input(heads * key_dim), k = builder.input(kv_heads * key_dim),
-                 v = builder.input(kv_heads * value_dim);
+  // queries so small that u of a score stays far below the distance between two: the bound is sharp
+  const uint32_t q = builder.input(heads * key_dim, 0x1p-14f);
+  const uint32_t k = builder.input(kv_heads * key_dim), v = builder.input(kv_heads * value_dim);
   op::Operation store{op::Kind::kv_store, "", {k, v}};
   store.layer = 0;
   builder.add(store, 0);
