@@ -14,6 +14,7 @@
 #include "chat.h"
 #include "common.h"
 #include "diff.h"
+#include "golden.h"
 #include "inspect.h"
 #include "logits.h"
 #include "run.h"
@@ -57,6 +58,7 @@ int main(int argc, char** argv) {
   add_trace(app, exit_code);
   add_diff(app, exit_code);
   add_verify(app, exit_code);
+  add_golden(app, exit_code);
   const auto known = [&](const std::string& name) {
     return std::ranges::any_of(app.get_subcommands({}),
                                [&](const CLI::App* sub) { return sub->get_name() == name; });

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <ctime>
 #include <memory>
+#include <set>
 #include <thread>
 
 #include "base/atomic_file.h"
@@ -66,21 +67,22 @@ Result<std::unique_ptr<Model>> open_model(const Flags& flags) {
     if (uint32_t(token) >= program->vocabulary)
       return Error{
           fmt::format("token {} is beyond the vocabulary of {}", token, program->vocabulary)};
-  const size_t most = std::min<size_t>(flags.level == "full" ? 103 : 10, program->trained_context);
+  const size_t most = std::min<size_t>(flags.level == "full" ? 103 : 9, program->trained_context);
   tokens->resize(std::min(most, tokens->size()));
   return std::make_unique<Model>(Model{std::move(*file), std::move(*program), std::move(*tokens)});
 }
 
-/// Every instruction set of the device, and 1, 2, 3 and all threads.
+/// The other instruction sets of the device, and 1, 2, 3 and all threads.
 std::vector<verify::Path> other_paths(const std::string& device, const verify::Path& path) {
-  std::vector<verify::Path> paths;
   const auto sets = assay::run::instruction_sets(device);
-  for (const std::string& isa : sets)
-    if (isa != path.isa) paths.push_back({isa, path.threads});
+  std::vector<verify::Path> paths;
   if (sets.empty()) return paths;
-  for (const uint32_t threads : {1u, 2u, 3u, std::max(1u, std::thread::hardware_concurrency())})
-    if (threads != path.threads && (threads <= 3 || path.threads))
-      paths.push_back({path.isa, threads});
+  const std::string own_isa = path.isa.empty() ? sets.back() : path.isa;
+  for (const std::string& isa : sets)
+    if (isa != own_isa) paths.push_back({isa, path.threads});
+  const uint32_t cores = std::max(1u, std::thread::hardware_concurrency());
+  for (const uint32_t threads : std::set<uint32_t>{1, 2, 3, cores})
+    if (threads != (path.threads ? path.threads : cores)) paths.push_back({path.isa, threads});
   return paths;
 }
 

@@ -17,8 +17,8 @@ Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
                                                     const op::Program& program,
                                                     const op::ExecutorOptions& options);
 
-/// What can be forced with ExecutorOptions::isa on this machine, the plainest first; empty where
-/// the device leaves no choice.
+/// What can be forced with ExecutorOptions::isa on this machine, the plainest first and
+/// the device's own choice last; empty where there is none.
 std::vector<std::string> instruction_sets(std::string_view device);
 
 }  // namespace assay::run

@@ -68,8 +68,8 @@ struct Limit {
 };
 
 /// For one head, each output i. With w[j] = e^(s[j] − max s) and w'[j] what an executor has in its
-/// place, y' − y = Σ (w'[j] − w[j])·(V[j,i] − y[i]) / Σ w'[j], as Σ w·(V − y) = 0: a factor common to
-/// all weights cancels. w'[j] lies in w[j]·e^±e[j], and e[j], in u, is the sum of
+/// place, y' − y = Σ (w'[j] − w[j])·(V[j,i] − y[i]) / Σ w'[j], as Σ w·(V − y) = 0: a factor common
+/// to all weights cancels. w'[j] lies in w[j]·e^±e[j], and e[j], in u, is the sum of
 ///   - the score: float_matmul_limit(key_dim) of scale·Σ|q·K| for the dot, |s[j]| for its scaling;
 ///   - max s − s[j]: the differences s − m_c, m_c − M', M − M' … add up to it, each rounded once;
 ///   - 4 for each exponential: one for p[j] and at most one for each later chunk;

@@ -37,7 +37,6 @@ class Bits {
   Bits(const Case& one, op::Executor& executor);
   /// Differences by operation, in the program's order; none: all bits are equal.
   std::vector<Difference> compare(const Step& step, const StepOutputs& outputs) const;
-  const StepOutputs& outputs() const { return outputs_; }
 
  private:
   const Case& case_;

@@ -93,11 +93,14 @@ void Verifier::judge(const Case& one, op::Executor& executor, const Bits& bits) 
   Judge judge(one, options_for(one), settings_.judges);
   const std::vector<Step> steps = steps_of(one, one.judged);
   std::vector<std::vector<Difference>> differences(one.judged.pieces.size());
+  trace::LogitsHash logits;
   run(executor, one, one.judged, [&](size_t i, const Step& step, const StepOutputs& outputs) {
     judge.step(step, outputs);
     differences[i] = bits.compare(step, outputs);
     count_compared(one, outputs);
+    logits.update(outputs.back());
   });
+  if (!one.owner) report_.logits_sha256 = logits.hex();
   const std::vector<trace::OperationError> errors = judge.results();
   for (size_t i = 0; i < errors.size(); ++i) {
     const trace::OperationError& error = errors[i];
@@ -140,11 +143,6 @@ Status Verifier::check(const Case& one) {
   if (!plain) return plain.error();
   const Bits bits(one, **plain);
   const std::string contract = (*plain)->contract();
-  if (!one.owner) {
-    trace::LogitsHash hash;
-    hash.update(bits.outputs().back());
-    report_.logits_sha256 = hash.hex();
-  }
   const Schedule whole{{uint32_t(one.tokens.size())}};
   {
     const auto executor = open(settings_.device, one, settings_.path);
@@ -203,7 +201,7 @@ Result<Report> verify(const Settings& settings) {
     cases[i] = {};  // its weights are not needed any more
     if (settings.progress) settings.progress(i + 1, cases.size());
   }
-  report.paths.push_back(name_of(settings.path));
+  report.paths.push_back(name_of(Path{report.isa, report.threads}));
   for (const Path& path : settings.paths) report.paths.push_back(name_of(path));
   uint64_t compared = 0;
   for (const Row& row : report.rows) {
