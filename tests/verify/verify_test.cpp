@@ -1,6 +1,7 @@
 // verify passes what gives the contract's bits, and names what doesn't.
 #include "verify/verify.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -223,9 +224,9 @@ TEST(Certificate, EndsWithTheDigestOfItsLines) {
   const std::string text = certificate(report, {}, around);
   const size_t last = text.rfind('\n', text.size() - 2) + 1;
   const std::string above = text.substr(0, last);
-  EXPECT_EQ(text.substr(last),
-            "sha256 of the lines above: " +
-                sha256_hex({reinterpret_cast<const uint8_t*>(above.data()), above.size()}) + "\n");
+  const std::string hash =
+      sha256_hex({reinterpret_cast<const uint8_t*>(above.data()), above.size()});
+  EXPECT_EQ(text.substr(last), fmt::format("sha256 of the lines above: {}\n", hash));
   for (const char* needed : {"PASS: nothing", "commit abc", "today", "a cpu, 2 cores, an os"})
     EXPECT_THAT(above, HasSubstr(needed));
 }
