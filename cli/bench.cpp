@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -50,13 +49,6 @@ struct Machine {
   std::string cpu;
   double read_bytes = 0, int8_ops = 0;
 };
-
-std::string cpu_name() {
-  std::ifstream info("/proc/cpuinfo");
-  for (std::string line; std::getline(info, line);)
-    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
-  return "unknown";
-}
 
 /// Runs function(thread) on every thread and returns the best of five times in seconds.
 template <class Function>

@@ -64,6 +64,10 @@ Result<std::string> resolve_model(const std::string& name_or_path) {
       fmt::format("no file '{}', and no known model of that name; known: {}", name_or_path, names)};
 }
 
+std::string default_model() {
+  return known_models[0].name;
+}
+
 int report(const Error& error) {
   fmt::print(stderr, "assay: {}\n", escaped(error.message, false));
   return int(error.exit);
@@ -269,4 +273,26 @@ uint64_t peak_bytes() {
 #else
   return uint64_t(usage.ru_maxrss) * 1024;
 #endif
+}
+
+std::string cpu_name() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);)
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  return "unknown";
+}
+
+Result<std::vector<size_t>> read_cuts(const std::string& text, size_t count) {
+  const auto ids = parse_ids(text);
+  if (!ids) return Error{fmt::format("--cut: {}", ids.error().message)};
+  std::vector<size_t> ends;
+  if (!ids->empty() && count == 1)
+    return Error{fmt::format("--cut {}: one token cannot be cut", text)};
+  for (int32_t at : *ids) {
+    if (size_t(at) >= count || at == 0 || (!ends.empty() && size_t(at) <= ends.back()))
+      return Error{fmt::format("--cut {}: cuts rise and lie between 1 and {}", text, count - 1)};
+    ends.push_back(size_t(at));
+  }
+  ends.push_back(count);
+  return ends;
 }

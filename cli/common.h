@@ -17,6 +17,9 @@
 /// Errors: no such file, a known model that has not been fetched (says how to fetch it).
 assay::Result<std::string> resolve_model(const std::string& name_or_path);
 
+/// The known name of the model that "" is.
+std::string default_model();
+
 /// Prints `assay: SENTENCE` to stderr and returns the exit code.
 int report(const assay::Error& error);
 
@@ -50,6 +53,9 @@ std::string file_sha256(const assay::gguf::File& file);
 
 /// "1,2,3" or "1 2 3" as token ids.
 assay::Result<std::vector<int32_t>> parse_ids(const std::string& text);
+
+/// The ends of the pieces that the prompt is run in: --cut 3,7 of 10 tokens gives 3, 7, 10.
+assay::Result<std::vector<size_t>> read_cuts(const std::string& text, size_t count);
 
 /// A flag's number between two bounds; NaN is refused.
 CLI::Validator between(double low, double high);
@@ -87,3 +93,5 @@ void catch_interrupt(bool end_reads = false);
 double seconds();
 /// Most memory this process has held, in bytes.
 uint64_t peak_bytes();
+/// "AMD EPYC 7413 24-Core Processor"; "unknown" where the system doesn't say.
+std::string cpu_name();

@@ -31,22 +31,6 @@ struct Run {
   std::string path, device, isa, contract, description;
 };
 
-/// The ends of the pieces that the prompt is run in: --cut 3,7 of 10 tokens gives 3, 7, 10.
-Result<std::vector<size_t>> read_cuts(const std::string& text, size_t count) {
-  const auto ids = parse_ids(text);
-  if (!ids) return Error{fmt::format("--cut: {}", ids.error().message)};
-  std::vector<size_t> ends;
-  if (!ids->empty() && count == 1)
-    return Error{fmt::format("--cut {}: one token cannot be cut", text)};
-  for (int32_t at : *ids) {
-    if (size_t(at) >= count || at == 0 || (!ends.empty() && size_t(at) <= ends.back()))
-      return Error{fmt::format("--cut {}: cuts rise and lie between 1 and {}", text, count - 1)};
-    ends.push_back(size_t(at));
-  }
-  ends.push_back(count);
-  return ends;
-}
-
 Result<Run> compute(const Flags& flags) {
   auto session = open_session(flags.model, 64, flags.batch_copies);
   if (!session) return session.error();

@@ -16,12 +16,14 @@
 #include "common.h"
 #include "diff.h"
 #include "doctor.h"
+#include "golden.h"
 #include "inspect.h"
 #include "kit.h"
 #include "logits.h"
 #include "run.h"
 #include "tokenize.h"
 #include "trace.h"
+#include "verify.h"
 
 namespace {
 
@@ -61,6 +63,8 @@ int main(int argc, char** argv) {
   add_doctor(app, exit_code);
   add_check(app, exit_code);
   add_kit(app, exit_code);
+  add_verify(app, exit_code);
+  add_golden(app, exit_code);
   const auto known = [&](const std::string& name) {
     return std::ranges::any_of(app.get_subcommands({}),
                                [&](const CLI::App* sub) { return sub->get_name() == name; });

@@ -295,8 +295,7 @@ void Reader::read_contract() {
   coding.offset_meets_sums = c.flag("offset_meets_sums");
   Fields a = object("arithmetic");
   the_.scene.arithmetic = {a.flag("own"), a.flag("f16_attention"), a.flag("f16_scores"),
-                           a.flag("f16_cache"),
-                           a.flag("goes_on_in_f64")};
+                           a.flag("f16_cache"), a.flag("goes_on_in_f64")};
   the_.scene.contract = text("contract");
   the_.engine = text("engine");
   the_.version = text("version");

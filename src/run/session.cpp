@@ -4,29 +4,10 @@
 
 #include <algorithm>
 
-#include "cpu/executor.h"
 #include "model/model.h"
-#include "reference/executor.h"
+#include "run/device.h"
 
 namespace assay::run {
-
-namespace {
-
-Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
-                                                    const op::Program& program,
-                                                    const op::ExecutorOptions& options) {
-  const bool exact = options.contract == op::Contract::exact;
-  if (device == "cpu" && exact)
-    return Error{"the contract 'exact' is the reference's; the cpu has assay/1 and f32"};
-  if (device == "cpu") return cpu::make_executor(program, options);
-  if (device == "reference")
-    return reference::make_executor(program, options,
-                                    exact ? reference::Mode::exact : reference::Mode::contract);
-  return Error{fmt::format("device '{}' is not in this build; it has: cpu, reference", device),
-               Exit::device};
-}
-
-}  // namespace
 
 Result<Session> Session::open(const std::string& path, const SessionOptions& options) {
   Session session;

@@ -40,21 +40,38 @@ std::vector<Limit> attention_limits(const reference::Attended& head, const refer
   const double dot = float_matmul_limit(attention.key_dim, false);
   const double sums = float_matmul_limit(std::min(keys, chunk), false) + 4.0 * double(chunks) + 8.0;
   const double largest = *std::max_element(head.score.begin(), head.score.end());
-  std::vector<double> scale(attention.value_dim, 0.0), by_weights(attention.value_dim, 0.0);
+  std::vector<double> error(keys);  // of a score, absolute: the weight is e^±error off
   for (size_t j = 0; j < keys; ++j) {
-    const double below = largest - head.score[j];
     const double exponentials = 4.0 * double(chunks - j / chunk);
-    double error = dot * head.magnitude[j] + std::fabs(head.score[j]) + below + exponentials;
-    if (below >= 49.0) error = 1.0 / unit;
-    const double* value = &cache.values[j][size_t(kv_head) * attention.value_dim];
-    for (size_t i = 0; i < scale.size(); ++i) {
-      by_weights[i] += head.probability[j] * std::fabs(value[i] - head.output[i]) * error;
-      scale[i] += head.probability[j] * std::fabs(value[i]);
+    error[j] = unit * (dot * head.magnitude[j] + std::fabs(head.score[j]) +
+                       (largest - head.score[j]) + exponentials);
+  }
+  const double worst = *std::max_element(error.begin(), error.end());
+  const size_t width = attention.value_dim;
+  std::vector<double> moved(width, 0.0), weighed(width, 0.0), most(width, 0.0), far(width, 0.0);
+  double least_sum = 0;
+  for (size_t j = 0; j < keys; ++j) {
+    const double below = largest - head.score[j], weight = std::exp(-below);
+    const double up = std::exp(std::min(error[j] - below, 700.0));
+    const double low = below + error[j] + worst >= 49.0 ? 0.0 : std::exp(-below - error[j]);
+    const double change = std::max(up - weight, weight - low);
+    least_sum += low;
+    const double* value = &cache.values[j][size_t(kv_head) * width];
+    for (size_t i = 0; i < width; ++i) {
+      const double distance = std::fabs(value[i] - head.output[i]);
+      moved[i] += change * distance;
+      weighed[i] += up * std::fabs(value[i]);
+      far[i] = std::max(far[i], distance);
+      most[i] = std::max(most[i], std::fabs(value[i]));
     }
   }
-  std::vector<Limit> limits(scale.size());
-  for (size_t i = 0; i < scale.size(); ++i)
-    limits[i] = {scale[i], sums + (scale[i] > 0 ? by_weights[i] / scale[i] : 0.0)};
+  std::vector<Limit> limits(width);
+  for (size_t i = 0; i < width; ++i) {
+    // an average of values is never further off than the values are
+    const double scale = least_sum > 0 ? std::min(weighed[i] / least_sum, most[i]) : most[i];
+    const double by_weights = least_sum > 0 ? std::min(moved[i] / least_sum, far[i]) : far[i];
+    limits[i] = {scale, sums + (scale > 0 ? by_weights / (unit * scale) : 0.0)};
+  }
   return limits;
 }
 

@@ -67,15 +67,18 @@ struct Limit {
   double limit_u;  ///< how many u of it
 };
 
-/// For one head, each output i: the scale is Σ_j p[j]·|V[j,i]|, and limit·scale is
-///   Σ_j p[j]·|V[j,i] − y[i]|·e[j]  +  sums·Σ_j p[j]·|V[j,i]|
-/// e[j] is the relative error of the weight e^s[j] before it is divided by the sum, in u. To first
-/// order a weight that is wrong by e[j] moves y = ΣpV by p[j]·(V[j] − y)·e[j]: a factor common to
-/// all weights cancels. e[j] is the sum of
+/// For one head, each output i. With w[j] = e^(s[j] − max s) and w'[j] what an executor has in its
+/// place, y' − y = Σ (w'[j] − w[j])·(V[j,i] − y[i]) / Σ w'[j], as Σ w·(V − y) = 0: a factor common
+/// to all weights cancels. w'[j] lies in w[j]·e^±e[j], and e[j], in u, is the sum of
 ///   - the score: float_matmul_limit(key_dim) of scale·Σ|q·K| for the dot, |s[j]| for its scaling;
 ///   - max s − s[j]: the differences s − m_c, m_c − M', M − M' … add up to it, each rounded once;
 ///   - 4 for each exponential: one for p[j] and at most one for each later chunk;
-/// or 1/u, the whole weight, where s[j] is 49 or more below the maximum: exp is 0 below −50.
+/// or it is 0, where s[j] may be 49 or more below the maximum: exp is 0 below −50. So
+///   limit·scale = Σ max|w' − w|·|V[j,i] − y[i]| / Σ min w'  +  sums·scale
+///   scale = Σ max w'·|V[j,i]| / Σ min w'
+/// neither further off than the values are: max|V[j,i] − y[i]|, max|V[j,i]|. For ordinary scores
+/// this is Σ p·|V − y|·e and Σ p·|V|; where scores are so large (above 2^20) that u of one is more
+/// than the distance between two, any key can win, and only that remains.
 /// `sums`: V in order inside a chunk (float_matmul_limit of 64 keys at most), four roundings a
 /// chunk where chunks combine (two for O, two for L), and 8 for the lanes and the tree of L and the
 /// last division.

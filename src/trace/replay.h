@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -46,8 +47,10 @@ class Tally {
 class Replay {
  public:
   /// `program` must outlive the replay. The options say which contract the executor runs: cache,
-  /// contract, sequences.
-  Replay(const op::Program& program, const op::ExecutorOptions& options);
+  /// contract, sequences. `wanted`: which operations are judged; empty: all. The rest are only
+  /// followed, so that several replays of the same outputs can share the work.
+  Replay(const op::Program& program, const op::ExecutorOptions& options,
+         std::function<bool(const op::Operation&)> wanted = {});
 
   void begin_step(const op::Step& step);
   void operator()(const op::Operation& operation, std::span<const float> output);
@@ -76,6 +79,7 @@ class Replay {
   const op::Program& program_;
   op::CacheType cache_type_;
   op::Contract contract_;
+  std::function<bool(const op::Operation&)> wanted_;
   std::vector<reference::Table> values_;  // by index of value; empty outside its life
   std::vector<size_t> last_use_;
   std::vector<std::vector<reference::Cache>>

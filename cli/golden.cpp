@@ -1,0 +1,221 @@
+#include "golden.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+
+#include "base/atomic_file.h"
+#include "common.h"
+#include "verify/golden.h"
+
+using assay::Error;
+using assay::Exit;
+using assay::Result;
+using assay::run::Session;
+using assay::verify::Golden;
+using assay::verify::GoldenCase;
+
+namespace {
+
+constexpr const char* suffix = ".golden.json";
+
+struct Flags {
+  ModelFlags model;
+  std::string path, cut;
+  std::vector<std::string> prompts, tokens;
+  bool no_parse_special = false, no_bos = false;
+};
+
+/// Runs the tokens in steps that end where `ends` say.
+Result<GoldenCase> record(Session& session, std::span<const int32_t> tokens,
+                          const std::vector<size_t>& ends) {
+  assay::verify::GoldenRecorder recorder;
+  session.truncate(0, 0);
+  session.watch_steps([&](const assay::op::Step& step) { recorder.begin_step(step); });
+  size_t at = 0;
+  for (const size_t end : ends) {
+    const Session::Part part{0, tokens.subspan(at, end - at)};
+    const auto logits = session.step({&part, 1}, Session::Wanted::all, std::ref(recorder));
+    if (!logits) return logits.error();
+    recorder.logits(*logits);
+    at = end;
+  }
+  session.watch_steps({});
+  return recorder.finish();
+}
+
+Result<std::vector<std::vector<int32_t>>> read_runs(const Flags& flags,
+                                                    const assay::gguf::File& file) {
+  std::vector<std::vector<int32_t>> runs;
+  for (const std::string& text : flags.tokens) {
+    const auto ids = parse_ids(text);
+    if (!ids) return ids.error();
+    runs.push_back(*ids);
+  }
+  if (!flags.prompts.empty()) {
+    const auto tokenizer = open_tokenizer(file);
+    if (!tokenizer) return tokenizer.error();
+    for (const std::string& prompt : flags.prompts) {
+      runs.push_back(tokenizer->encode(
+          prompt,
+          {.parse_special = !flags.no_parse_special, .add_bos = !flags.no_bos, .add_eos = false}));
+    }
+  }
+  if (runs.empty()) return Error{"give at least one --tokens or -p"};
+  for (const auto& run : runs)
+    if (run.empty()) return Error{"no tokens to run"};
+  return runs;
+}
+
+// The most tokens of a step: a golden's steps are not cut any further.
+constexpr uint32_t batch = 4096;
+
+int update(const Flags& flags) {
+  auto session = open_session(flags.model, batch);
+  if (!session) return report(session.error());
+  const auto runs = read_runs(flags, session->file());
+  if (!runs) return report(runs.error());
+  const auto& executor = session->executor();
+  const std::string device = describe(executor);
+  fmt::print(stderr, "device: {}\n", device);
+  Golden golden{executor.contract(),
+                flags.model.model.empty() ? default_model() : flags.model.model,
+                file_sha256(session->file()),
+                fmt::format("assay " ASSAY_VERSION ", commit " ASSAY_COMMIT ", {}", device),
+                assay::verify::names_of(session->program()),
+                {}};
+  for (const auto& tokens : *runs) {
+    const auto ends = read_cuts(flags.cut, tokens.size());
+    if (!ends) return report(ends.error());
+    auto one = record(*session, tokens, *ends);
+    if (!one) return report(one.error());
+    golden.cases.push_back(std::move(*one));
+  }
+  std::filesystem::path path = flags.path;
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored))
+    path /= std::filesystem::path(session->file().path()).stem().string() + suffix;
+  const std::string text = assay::verify::to_json(golden);
+  const auto written = assay::write_atomically(path.string(), {text});
+  if (!written) return report(written.error());
+  fmt::print("{}: {} runs, contract {}\n", escaped(path.string(), false), golden.cases.size(),
+             golden.contract);
+  return 0;
+}
+
+/// The file, or all goldens of the folder, by name.
+Result<std::vector<std::string>> files_of(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(path, error)) return std::vector{path};
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(path, error))
+    if (entry.path().string().ends_with(suffix)) files.push_back(entry.path().string());
+  if (files.empty()) return Error{fmt::format("no file *{} in '{}'", suffix, path)};
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+/// The flags that give the stored contract.
+assay::Status take_contract(const Golden& golden, const std::string& path, ModelFlags& flags) {
+  std::string name = golden.contract;
+  flags.cache = "f16";
+  if (name.ends_with(" kv=f32")) {
+    flags.cache = "f32";
+    name.resize(name.size() - 7);
+  }
+  if (name != "assay/1" && name != "f32" && name != "exact")
+    return Error{fmt::format("{}: made under the contract {}, which this program does not have",
+                             path, golden.contract)};
+  flags.contract = name;
+  return assay::ok();
+}
+
+/// The verdict's sentence of the first departure, "" where there is none.
+Result<std::string> check_file(const Flags& given, const std::string& path, size_t& runs) {
+  const auto text = read_text(path);
+  if (!text) return text.error();
+  const auto golden = assay::verify::parse_golden(*text, path);
+  if (!golden) return golden.error();
+  ModelFlags flags = given.model;
+  if (flags.model.empty()) flags.model = golden->model;
+  if (const auto taken = take_contract(*golden, path, flags); !taken) return taken.error();
+  auto session = open_session(flags, batch);
+  if (!session) return session.error();
+  if (const std::string hash = file_sha256(session->file()); hash != golden->model_sha256)
+    return Error{fmt::format("{}: made with a model of SHA-256 {}…, '{}' has {}…", path,
+                             golden->model_sha256.substr(0, 16), session->file().path(),
+                             hash.substr(0, 16))};
+  if (session->executor().contract() != golden->contract)
+    return Error{fmt::format("{}: made under the contract {}, the device runs {}", path,
+                             golden->contract, session->executor().contract())};
+  fmt::print(stderr, "device: {}\n", describe(session->executor()));
+  if (assay::verify::names_of(session->program()) != golden->operations)
+    return Error{fmt::format("{}: its operations are not those of this program's graph", path)};
+  for (const GoldenCase& stored : golden->cases) {
+    std::vector<size_t> ends;
+    for (const auto& step : stored.steps)
+      ends.push_back((ends.empty() ? 0 : ends.back()) + step.tokens);
+    const auto now = record(*session, stored.tokens, ends);
+    if (!now) return now.error();
+    ++runs;
+    if (const auto first = assay::verify::first_departure(golden->operations, stored, *now))
+      return fmt::format("FAIL {}: run {}, step {}: {} is the first operation whose bits differ",
+                         path, runs, first->step, first->operation);
+  }
+  return std::string();
+}
+
+int check(const Flags& flags) {
+  const auto files = files_of(flags.path);
+  if (!files) return report(files.error());
+  size_t all = 0;
+  std::string failed;
+  for (const std::string& path : *files) {
+    size_t runs = 0;
+    const auto sentence = check_file(flags, path, runs);
+    if (!sentence) return report(sentence.error());
+    all += runs;
+    fmt::print("{}: {}\n", escaped(path, false),
+               sentence->empty() ? fmt::format("{} runs equal", runs) : "differs");
+    if (failed.empty()) failed = *sentence;
+  }
+  if (failed.empty())
+    fmt::print("PASS: {} runs of {} files give the stored bits\n", all, files->size());
+  else
+    fmt::print("{}\n", escaped(failed, false));
+  return int(failed.empty() ? Exit::done : Exit::negative);
+}
+
+}  // namespace
+
+void add_golden(CLI::App& app, int& exit_code) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command =
+      app.add_subcommand("golden", "Keep a model's bits in a file, and check that they stay");
+  command->require_subcommand(1);
+  CLI::App* making = command->add_subcommand("update", "Run prompts and write the hashes");
+  CLI::App* checking = command->add_subcommand(
+      "check", "Run them again: the first operation whose bits are others, exit code 1");
+  for (CLI::App* sub : {making, checking}) {
+    sub->add_option("golden", flags->path, "file, or a folder of *.golden.json")
+        ->type_name("FILE")
+        ->required();
+    add_model_flags(*sub, flags->model);
+  }
+  for (const char* taken : {"--kv", "--contract"})  // the file says
+    checking->remove_option(checking->get_option(taken));
+  making->add_option("-p,--prompt", flags->prompts, "text; given again: another run")
+      ->allow_extra_args(false);
+  making
+      ->add_option("--tokens", flags->tokens,
+                   "token ids, comma-separated; given again: another run")
+      ->allow_extra_args(false);
+  making->add_option("--cut", flags->cut, "run in pieces that end before these positions");
+  making->add_flag("--no-parse-special", flags->no_parse_special,
+                   "take the spelling of special tokens as plain text");
+  making->add_flag("--no-bos", flags->no_bos, "no beginning-of-sequence token");
+  making->callback([flags, &exit_code] { exit_code = update(*flags); });
+  checking->callback([flags, &exit_code] { exit_code = check(*flags); });
+}

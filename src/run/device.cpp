@@ -1,0 +1,33 @@
+#include "run/device.h"
+
+#include <fmt/format.h>
+
+#include "cpu/executor.h"
+#include "cpu/kernels.h"
+#include "reference/executor.h"
+
+namespace assay::run {
+
+Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
+                                                    const op::Program& program,
+                                                    const op::ExecutorOptions& options) {
+  const bool exact = options.contract == op::Contract::exact;
+  if (device == "cpu" && exact)
+    return Error{"the contract 'exact' is the reference's; the cpu has assay/1 and f32"};
+  if (device == "cpu") return cpu::make_executor(program, options);
+  if (device == "reference")
+    return reference::make_executor(program, options,
+                                    exact ? reference::Mode::exact : reference::Mode::contract);
+  return Error{fmt::format("device '{}' is not in this build; it has: cpu, reference", device),
+               Exit::device};
+}
+
+std::vector<std::string> instruction_sets(std::string_view device) {
+  std::vector<std::string> names;
+  if (device != "cpu") return names;
+  for (const char* name : {"portable", "avx2", "avx512"})
+    if (cpu::find_kernels(name)) names.emplace_back(name);
+  return names;
+}
+
+}  // namespace assay::run

@@ -1,0 +1,24 @@
+// The one place where a device's name becomes an executor.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "op/executor.h"
+
+namespace assay::run {
+
+/// The program must outlive the executor. Errors: a device that this build does not have, or an
+/// instruction set that this machine lacks (exit 3); a contract that the device does not run.
+Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
+                                                    const op::Program& program,
+                                                    const op::ExecutorOptions& options);
+
+/// What can be forced with ExecutorOptions::isa on this machine, the plainest first and
+/// the device's own choice last; empty where there is none.
+std::vector<std::string> instruction_sets(std::string_view device);
+
+}  // namespace assay::run

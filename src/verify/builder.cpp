@@ -1,0 +1,162 @@
+#include "verify/builder.h"
+
+#include <fmt/format.h>
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "base/mix64.h"
+#include "quant/formats.h"
+
+namespace assay::verify {
+
+uint64_t Random::bits() {
+  return splitmix64(state_);
+}
+
+float Random::uniform() {
+  return float(int32_t(uint32_t(bits())) >> 8) * 0x1p-23f;
+}
+
+namespace {
+
+/// Where the f16 that `read` reads stands in a block: found by trying.
+template <class Read>
+size_t half_offset(size_t block_bytes, Read read) {
+  for (size_t at = 0; at + 2 <= block_bytes; ++at) {
+    std::vector<uint8_t> block(block_bytes, 0);
+    block[at] = 0x34, block[at + 1] = 0x12;
+    if (read(block.data()) == 0x1234) return at;
+  }
+  return block_bytes;  // not reached: every block format has its f16 fields
+}
+
+/// ± 2^-9 … 2^-2, one in sixteen 0.
+uint16_t random_half(Random& random) {
+  const uint32_t sign = random.below(2) << 15;
+  return random.below(16) == 0 ? uint16_t(sign)
+                               : uint16_t(sign | (6 + random.below(8)) << 10 | random.below(1024));
+}
+
+void put(std::vector<uint8_t>& bytes, size_t at, uint16_t half) {
+  bytes[at] = uint8_t(half), bytes[at + 1] = uint8_t(half >> 8);
+}
+
+template <class Format>
+void fill(std::vector<uint8_t>& bytes, Random& random) {
+  if constexpr (quant::is_float_format<Format>) {
+    for (size_t at = 0; at < bytes.size(); at += Format::block_bytes) {
+      const auto bits = std::bit_cast<uint32_t>(random.uniform());
+      if constexpr (Format::id == quant::F16::id)
+        put(bytes, at, random_half(random));
+      else if constexpr (Format::id == quant::BF16::id)
+        put(bytes, at, uint16_t(bits >> 16));
+      else
+        std::memcpy(&bytes[at], &bits, sizeof bits);
+    }
+  } else {
+    for (uint8_t& byte : bytes) byte = uint8_t(random.bits());
+    std::vector<size_t> halves = {
+        half_offset(Format::block_bytes, [](auto* block) { return Format::scale_bits(block); })};
+    if constexpr (Format::has_minimum)
+      halves.push_back(half_offset(Format::block_bytes,
+                                   [](auto* block) { return Format::minimum_bits(block); }));
+    for (size_t at = 0; at < bytes.size(); at += Format::block_bytes)
+      for (const size_t offset : halves) put(bytes, at + offset, random_half(random));
+  }
+}
+
+}  // namespace
+
+std::vector<uint8_t> random_weights(uint32_t type, uint64_t rows, uint64_t columns,
+                                    Random& random) {
+  const quant::Info info = quant::info(type);
+  std::vector<uint8_t> bytes(rows * columns / info.block_size * info.block_bytes);
+  quant::visit(type, [&]<class Format>() { fill<Format>(bytes, random); });
+  return bytes;
+}
+
+std::vector<float> activations(uint64_t token, uint64_t width, Random& random) {
+  std::vector<float> x(width);
+  const uint64_t special = random.bits() % width;
+  float size = 1;
+  for (uint64_t i = 0; i < width; ++i) {
+    const float sign = random.below(2) ? -1.0f : 1.0f;
+    if (i % 32 == 0) size = std::ldexp(1.0f, int(random.below(9)) - 4);
+    switch (token % 5) {
+      case 0:
+        x[i] = random.uniform();
+        break;
+      case 1:
+        x[i] = i == special ? 1e4f : sign * 1e-3f;
+        break;
+      case 2:
+        x[i] = random.below(20) == 0 ? 0.0f : size * random.uniform();
+        break;
+      case 3:
+        x[i] = i == special ? random.uniform() : 0.0f;
+        break;
+      default:
+        x[i] = sign * 1e4f;
+    }
+  }
+  return x;
+}
+
+Builder::Builder(uint32_t tokens, op::Attention attention) : tokens_(tokens) {
+  program().vocabulary = tokens;
+  program().layers = 1;
+  program().attention = attention;
+}
+
+uint32_t Builder::floats(uint64_t rows, const std::vector<float>& values) {
+  std::vector<uint8_t> bytes(values.size() * sizeof(float));
+  std::memcpy(bytes.data(), values.data(), bytes.size());
+  return weight(quant::F32::id, rows, values.size() / rows, std::move(bytes));
+}
+
+uint32_t Builder::weight(uint32_t type, uint64_t rows, uint64_t columns) {
+  return weight(type, rows, columns, random_weights(type, rows, columns, random_));
+}
+
+uint32_t Builder::weight(uint32_t type, uint64_t rows, uint64_t columns,
+                         std::vector<uint8_t> bytes) {
+  built_->bytes.push_back(std::move(bytes));
+  return program().add_weight({fmt::format("weight.{}", program().weights.size()), type, rows,
+                               columns, built_->bytes.back()});
+}
+
+uint32_t Builder::given(uint32_t width, const std::vector<float>& rows) {
+  op::Operation operation;
+  operation.kind = op::Kind::embed;
+  operation.weight = floats(rows.size() / width, rows);
+  return add(std::move(operation), width);
+}
+
+uint32_t Builder::input(uint32_t width, float factor) {
+  std::vector<float> rows;
+  for (uint32_t t = 0; t < tokens_; ++t)
+    for (const float x : activations(t, width, random_)) rows.push_back(x * factor);
+  return given(width, rows);
+}
+
+uint32_t Builder::add(op::Operation operation, uint32_t width, bool selected) {
+  operation.name = fmt::format("{}.{}", op::name_of(operation.kind), program().operations.size());
+  if (operation.kind != op::Kind::kv_store)
+    operation.output = program().add_value(operation.name, width, selected);
+  return program().add_operation(std::move(operation));
+}
+
+Case Builder::finish(std::string name) {
+  program().assign_buffers();
+  Case one;
+  one.name = std::move(name);
+  one.program = &built_->program;
+  for (uint32_t t = 0; t < tokens_; ++t) one.tokens.push_back(int32_t(t));
+  one.judged = {{tokens_}};
+  one.owner = std::move(built_);
+  return one;
+}
+
+}  // namespace assay::verify

@@ -1,0 +1,60 @@
+// Small programs in memory: random weights of any format, activations that kernels find hard.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "verify/case.h"
+
+namespace assay::verify {
+
+/// SplitMix64: the same programs on every machine.
+class Random {
+ public:
+  explicit Random(uint64_t seed) : state_(seed) {}
+  uint64_t bits();
+  uint32_t below(uint32_t n) { return uint32_t(bits() % n); }
+  /// In (-1, 1).
+  float uniform();
+
+ private:
+  uint64_t state_;
+};
+
+/// Valid blocks of any format: any codes, scales and minima finite, of magnitude 2^-9 … 2^-2, one
+/// block in sixteen with a scale of 0.
+std::vector<uint8_t> random_weights(uint32_t type, uint64_t rows, uint64_t columns, Random& random);
+
+/// The rows of activations, by token: uniform; one 1e4 beside ±1e-3; groups of 32 whose sizes
+/// differ by up to 2^8 with zeros among them; one element that is not 0; all ±1e4.
+std::vector<float> activations(uint64_t token, uint64_t width, Random& random);
+
+/// Appends to a program whose values come from tables of f32, a row a token.
+class Builder {
+ public:
+  explicit Builder(uint32_t tokens, op::Attention attention = {1, 1, 1, 1, 1.0f});
+
+  /// A value of activations (tokens, width) times `factor`, or the given ones.
+  uint32_t input(uint32_t width, float factor = 1);
+  uint32_t given(uint32_t width, const std::vector<float>& rows);
+  /// A weight of random blocks, or of the given bytes.
+  uint32_t weight(uint32_t type, uint64_t rows, uint64_t columns);
+  uint32_t weight(uint32_t type, uint64_t rows, uint64_t columns, std::vector<uint8_t> bytes);
+  uint32_t weight(const std::vector<float>& row) { return floats(1, row); }
+  /// Appends an operation whose output is `width` wide; kv_store has none. Named kind.N.
+  uint32_t add(op::Operation operation, uint32_t width, bool selected = false);
+
+  op::Program& program() { return built_->program; }
+  Random& random() { return random_; }
+  /// Runs tokens 0, 1, … of the tables. The builder is empty afterwards.
+  Case finish(std::string name);
+
+ private:
+  uint32_t floats(uint64_t rows, const std::vector<float>& values);
+  std::shared_ptr<Built> built_ = std::make_shared<Built>();
+  uint32_t tokens_;
+  Random random_{1};
+};
+
+}  // namespace assay::verify

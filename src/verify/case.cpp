@@ -1,0 +1,92 @@
+#include "verify/case.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "quant/formats.h"
+
+namespace assay::verify {
+
+std::vector<Step> steps_of(const Case& one, const Schedule& schedule) {
+  std::vector<Step> steps;
+  uint32_t at = 0;
+  for (const uint32_t piece : schedule.pieces) {
+    Step step;
+    for (uint32_t copy = 0; copy < schedule.copies; ++copy)
+      for (uint32_t i = at; i < at + piece; ++i) {
+        if (!one.some_rows || i % 3 != 1) step.selected.push_back(uint32_t(step.tokens.size()));
+        step.tokens.push_back(one.tokens[i]);
+        step.positions.push_back(one.first_position + i);
+        step.sequences.push_back(copy);
+      }
+    at += piece;
+    steps.push_back(std::move(step));
+  }
+  return steps;
+}
+
+std::string name_of(const Schedule& schedule) {
+  std::string text;
+  for (size_t i = 0; i < schedule.pieces.size();) {
+    size_t end = i;
+    while (end < schedule.pieces.size() && schedule.pieces[end] == schedule.pieces[i]) ++end;
+    text += fmt::format("{}{}{}", text.empty() ? "" : "+",
+                        end - i > 1 ? fmt::format("{} x ", end - i) : "", schedule.pieces[i]);
+    i = end;
+  }
+  return schedule.copies == 1 ? text : fmt::format("{} sequences of {}", schedule.copies, text);
+}
+
+std::string_view format_of(const op::Program& program, const op::Operation& operation) {
+  if (operation.weight != op::none) return quant::info(program.weights[operation.weight].type).name;
+  const bool caches = operation.kind == op::Kind::kv_store || operation.kind == op::Kind::attention;
+  return caches ? "f16" : "f32";
+}
+
+std::string shape_of(const op::Program& program, const op::Operation& operation) {
+  const op::Attention& a = program.attention;
+  switch (operation.kind) {
+    case op::Kind::embed:
+    case op::Kind::matmul: {
+      const op::Weight& weight = program.weights[operation.weight];
+      return fmt::format("{} x {}{}", weight.rows, weight.columns,
+                         operation.bias == op::none ? "" : " + bias");
+    }
+    case op::Kind::rope:
+      return fmt::format("{} heads of {}, {} lanes turn {}", operation.heads, a.key_dim,
+                         program.rope.dimensions, program.rope.adjacent ? "adjacent" : "in halves");
+    case op::Kind::kv_store:
+    case op::Kind::attention:
+      return fmt::format("{} heads on {}, keys {}, values {}", a.heads, a.kv_heads, a.key_dim,
+                         a.value_dim);
+    default:
+      return fmt::format("width {}{}", program.values[operation.output].width,
+                         operation.bias == op::none ? "" : " + bias");
+  }
+}
+
+op::ExecutorOptions options_for(const Case& one) {
+  op::ExecutorOptions options;
+  options.context = one.first_position + uint32_t(one.tokens.size());
+  for (const Schedule& schedule : one.schedules)
+    options.sequences = std::max(options.sequences, schedule.copies);
+  options.batch = options.sequences * uint32_t(one.tokens.size());
+  return options;
+}
+
+void run(op::Executor& executor, const Case& one, const Schedule& schedule, const Each& each) {
+  for (uint32_t sequence = 0; sequence < schedule.copies; ++sequence)
+    executor.truncate(sequence, 0);
+  const std::vector<Step> steps = steps_of(one, schedule);
+  for (size_t i = 0; i < steps.size(); ++i) {
+    StepOutputs outputs;
+    executor.run(steps[i].view(), [&](const op::Operation&, std::span<const float> output) {
+      outputs.emplace_back(output.begin(), output.end());
+    });
+    each(i, steps[i], outputs);
+  }
+}
+
+}  // namespace assay::verify

@@ -1,0 +1,48 @@
+// The two proofs of a step: every element inside the judge's bound, every bit that of another run.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "trace/replay.h"
+#include "verify/case.h"
+
+namespace assay::verify {
+
+/// Replays of one run which share the operations, a thread each.
+class Judge {
+ public:
+  Judge(const Case& one, const op::ExecutorOptions& options, uint32_t threads);
+  void step(const Step& step, const StepOutputs& outputs);
+  /// In the program's order.
+  std::vector<trace::OperationError> results() const;
+
+ private:
+  const op::Program& program_;
+  std::vector<trace::Replay> replays_;
+};
+
+/// Where bits first differ: element `row` of token `token` of the case.
+struct Difference {
+  size_t operation = 0;
+  uint64_t token = 0, row = 0, count = 0;
+  float got = 0, want = 0;
+};
+
+/// The outputs of a run in one step, and whether others have their bits. Any NaN equals any NaN, as
+/// payloads differ between instruction sets (the judge fails NaN).
+class Bits {
+ public:
+  Bits(const Case& one, op::Executor& executor);
+  /// Differences by operation, in the program's order; none: all bits are equal.
+  std::vector<Difference> compare(const Step& step, const StepOutputs& outputs) const;
+
+ private:
+  const Case& case_;
+  Step whole_;
+  StepOutputs outputs_;
+  std::vector<uint64_t> selected_;  ///< by token: its row after select_rows
+};
+
+}  // namespace assay::verify

@@ -1,0 +1,362 @@
+// Questions to a device's arithmetic. Each is asked through operations, as a model would.
+#include <fmt/format.h>
+
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "quant/formats.h"
+#include "verify/builder.h"
+#include "verify/verify.h"
+
+namespace assay::verify {
+
+namespace {
+
+constexpr float nan = std::numeric_limits<float>::quiet_NaN();
+constexpr float infinity = std::numeric_limits<float>::infinity();
+
+/// The value of an f16 code, by its definition.
+float value_of_half(uint32_t code) {
+  const int exponent = int(code >> 10 & 31), mantissa = int(code & 1023);
+  const double magnitude = exponent == 31  ? (mantissa ? double(nan) : double(infinity))
+                           : exponent == 0 ? std::ldexp(mantissa, -24)
+                                           : std::ldexp(mantissa + 1024, exponent - 25);
+  return float(code >> 15 ? -magnitude : magnitude);
+}
+
+bool same_value(float got, float want) {
+  return got == want || (std::isnan(got) && std::isnan(want));
+}
+
+/// Runs a builder's program on the device in one step.
+class Bench {
+ public:
+  explicit Bench(const Settings& settings) : settings_(settings) {}
+  Result<StepOutputs> all(const Case& one) const {
+    op::ExecutorOptions options = options_for(one);
+    options.isa = settings_.path.isa;
+    options.threads = settings_.path.threads;
+    auto executor = settings_.device(*one.program, options);
+    if (!executor) return executor.error();
+    StepOutputs all;
+    run(**executor, one, one.judged,
+        [&](size_t, const Step&, const StepOutputs& outputs) { all = outputs; });
+    return all;
+  }
+  /// What the last operation gave, or the one so many before it.
+  Result<std::vector<float>> last(Builder& builder, size_t before = 0) const {
+    auto outputs = all(builder.finish("probe"));
+    if (!outputs) return outputs.error();
+    return std::move((*outputs)[outputs->size() - 1 - before]);
+  }
+
+ private:
+  const Settings& settings_;
+};
+
+/// The verdict on a row of values, element by element.
+Probe judged(std::string name, const std::vector<float>& got, const std::vector<float>& want,
+             std::string_view passed) {
+  Probe probe{std::move(name), std::string(passed), got.size() == want.size()};
+  for (size_t i = 0; i < want.size() && probe.pass; ++i) {
+    if (same_value(got[i], want[i])) continue;
+    probe.pass = false;
+    probe.found = fmt::format("element {} is {:.9g}, {:.9g} is right", i, got[i], want[i]);
+  }
+  return probe;
+}
+
+Result<Probe> half_weights(const Bench& bench) {
+  Builder builder(1);
+  std::vector<uint8_t> bytes;
+  std::vector<float> want;
+  for (uint32_t code = 0; code < 65536; ++code) {
+    bytes.push_back(uint8_t(code)), bytes.push_back(uint8_t(code >> 8));
+    want.push_back(value_of_half(code));
+  }
+  op::Operation operation{op::Kind::matmul, "", {builder.given(1, {1.0f})}};
+  operation.weight = builder.weight(quant::F16::id, 65536, 1, std::move(bytes));
+  builder.add(operation, 65536);
+  const auto got = bench.last(builder);
+  if (!got) return got.error();
+  return judged("f16 weights", *got, want, "all 65536 codes");
+}
+
+/// Every f16 value, the midpoint to the next (a tie, which goes to the even code), and both
+/// neighbours of the midpoint.
+Result<Probe> half_cache(const Bench& bench) {
+  constexpr uint32_t width = 64;
+  std::vector<float> rows, want;
+  for (uint32_t code = 0; code < 65536; ++code) {
+    const float value = value_of_half(code);
+    rows.push_back(value), want.push_back(value);
+    if ((code & 0x7FFF) > 0x7BFF) continue;      // no value beyond
+    const float next = value_of_half(code + 1);  // infinity after 65504, as if it were 65536
+    const float middle = std::isinf(next) ? std::copysign(65520.0f, value)
+                                          : float((double(value) + double(next)) / 2);
+    rows.insert(rows.end(),
+                {middle, std::nextafterf(middle, value), std::nextafterf(middle, next)});
+    want.insert(want.end(), {code & 1 ? next : value, value, next});
+  }
+  while (rows.size() % (2 * width)) rows.push_back(0), want.push_back(0);
+  const auto tokens = uint32_t(rows.size() / (2 * width));
+  const auto half = int64_t(rows.size() / 2);
+  Builder builder(tokens, {1, 1, width, width, 1.0f});
+  op::Operation store{op::Kind::kv_store,
+                      "",
+                      {builder.given(width, {rows.begin(), rows.begin() + half}),
+                       builder.given(width, {rows.begin() + half, rows.end()})}};
+  store.layer = 0;
+  builder.add(store, 0);
+  builder.input(1);  // a program ends with a value
+  const auto got = bench.last(builder, 1);
+  if (!got) return got.error();
+  return judged("f16 cache", *got, want, "all codes exact, ties to even");
+}
+
+/// A query of zeros weighs all keys alike: y = RN(Σv/n) with an exact sum.
+Result<Probe> division(const Bench& bench) {
+  constexpr uint32_t width = 64, keys = 63;
+  Random random(3);
+  std::vector<float> values, want;
+  std::vector<double> sum(width, 0.0);
+  for (uint32_t t = 0; t < keys; ++t)
+    for (uint32_t i = 0; i < width; ++i) {
+      values.push_back(float(int32_t(random.below(2047)) - 1023));
+      sum[i] += double(values.back());
+      // a quotient of two f32 rounds the same by way of double (53 >= 2·24 + 2 bits)
+      want.push_back(float(sum[i] / double(t + 1)));
+    }
+  Builder builder(keys, {1, 1, width, width, 1.0f});
+  const uint32_t zeros = builder.given(width, std::vector<float>(size_t(keys) * width, 0.0f));
+  op::Operation store{op::Kind::kv_store, "", {zeros, builder.given(width, values)}};
+  store.layer = 0;
+  builder.add(store, 0);
+  op::Operation attend{op::Kind::attention, "", {zeros}};
+  attend.layer = 0;
+  builder.add(attend, width);
+  const auto got = bench.last(builder);
+  if (!got) return got.error();
+  return judged("division", *got, want, "correctly rounded");
+}
+
+/// y = RN(RN(x·r)·w), r = RN(1/RN(√RN(mean + eps))), of rows (1, x): the first element is r.
+Result<Probe> square_root(const Bench& bench) {
+  constexpr uint32_t tokens = 4096;
+  constexpr float eps = 0x1p-20f;
+  Random random(4);
+  std::vector<float> rows, want;
+  for (uint32_t t = 0; t < tokens; ++t) {
+    const float x = 4 * random.uniform();
+    rows.insert(rows.end(), {1.0f, x});
+    const float square = x * x;  // both lanes' squares round before the tree adds them
+    const float mean = (1.0f + square) / 2;
+    const auto root = float(std::sqrt(double(mean + eps)));  // as in `division`
+    const auto r = float(1.0 / double(root));
+    want.insert(want.end(), {r, x * r});
+  }
+  Builder builder(tokens);
+  op::Operation norm{op::Kind::rms_norm, "", {builder.given(2, rows)}};
+  norm.weight = builder.weight({1.0f, 1.0f});
+  norm.eps = eps;
+  builder.add(norm, 2);
+  const auto got = bench.last(builder);
+  if (!got) return got.error();
+  return judged("square root", *got, want, "correctly rounded");
+}
+
+/// Pairs whose product is not exact.
+std::vector<float> factors(uint32_t count, uint64_t seed) {
+  Random random(seed);
+  std::vector<float> x(count);
+  for (float& value : x) value = 1 + random.uniform() / 4;
+  return x;
+}
+
+/// scale: RN(RN(x·factor) + b) with b = −RN(x·factor) is 0; a contracted one gives the rest.
+Result<Probe> contraction(const Bench& bench) {
+  constexpr uint32_t width = 257;
+  constexpr float factor = 0x1.555556p-1f;
+  const std::vector<float> x = factors(width, 5);
+  std::vector<float> b;
+  for (const float value : x) b.push_back(-(value * factor));
+  Builder builder(1);
+  op::Operation scale{op::Kind::scale, "", {builder.given(width, x)}};
+  scale.bias = builder.weight(b);
+  scale.factor = factor;
+  builder.add(scale, width);
+  const auto got = bench.last(builder);
+  if (!got) return got.error();
+  return judged("contraction", *got, std::vector<float>(width, 0.0f), "none");
+}
+
+/// matmul in f32: fma(w₁, x₁, fma(w₀, x₀, 0)) with w₀·x₀ = −RN(w₁·x₁) is the rest of the product.
+Result<Probe> written_fma(const Bench& bench) {
+  constexpr uint32_t rows = 257;
+  const std::vector<float> a = factors(rows, 6);
+  const float b = 0x1.333334p-1f;
+  std::vector<float> weights, want;
+  for (const float value : a) {
+    const float product = value * b;
+    weights.insert(weights.end(), {-product, value});
+    want.push_back(float(double(value) * double(b) - double(product)));
+  }
+  std::vector<uint8_t> bytes(weights.size() * sizeof(float));
+  for (size_t i = 0; i < weights.size(); ++i)
+    for (size_t k = 0; k < 4; ++k)
+      bytes[4 * i + k] = uint8_t(std::bit_cast<uint32_t>(weights[i]) >> 8 * k);
+  Builder builder(1);
+  op::Operation matmul{op::Kind::matmul, "", {builder.given(2, {1.0f, b})}};
+  matmul.weight = builder.weight(quant::F32::id, rows, 2, std::move(bytes));
+  builder.add(matmul, rows);
+  const auto got = bench.last(builder);
+  if (!got) return got.error();
+  return judged("written fma", *got, want, "one rounding");
+}
+
+/// (a + b) − a by two additions: RN(RN(a + b) − a), which is not b.
+Result<Probe> reassociation(const Bench& bench) {
+  constexpr uint32_t width = 257;
+  const std::vector<float> a = factors(width, 7);
+  std::vector<float> b = factors(width, 8), minus(width), want(width);
+  for (uint32_t i = 0; i < width; ++i) {
+    b[i] *= 0x1p-12f;
+    minus[i] = -a[i];
+    const float sum = a[i] + b[i];
+    want[i] = sum - a[i];
+  }
+  Builder builder(1);
+  const uint32_t x = builder.given(width, a), y = builder.given(width, b),
+                 z = builder.given(width, minus);
+  const uint32_t sum = builder.add({op::Kind::add, "", {x, y}}, width);
+  builder.add({op::Kind::add, "", {sum, z}}, width);
+  const auto got = bench.last(builder);
+  if (!got) return got.error();
+  return judged("(a + b) - a", *got, want, "not reassociated");
+}
+
+/// The codes of activations: with max|x| = 127 a code is rne(x), seen through weights of 1.
+Result<Probe> ties(const Bench& bench) {
+  std::vector<float> rows, want;
+  for (int i = -126; i < 126; ++i) {
+    std::vector<float> row(32, 0.0f);
+    row[0] = 127.0f;
+    row[1] = float(i) + 0.5f;
+    rows.insert(rows.end(), row.begin(), row.end());
+    want.push_back(127.0f + float(i & 1 ? i + 1 : i));
+  }
+  std::vector<uint8_t> block = {0x00, 0x3C, 1, 1};  // Q8_0: scale 1 as f16, then 32 codes
+  block.resize(34, 0);
+  Builder builder(uint32_t(want.size()));
+  op::Operation matmul{op::Kind::matmul, "", {builder.given(32, rows)}};
+  matmul.weight = builder.weight(quant::Q8_0::id, 1, 32, std::move(block));
+  builder.add(matmul, 1);
+  const auto got = bench.last(builder);
+  if (!got) return got.error();
+  return judged("codes", *got, want, "ties to even");
+}
+
+/// A denormal plus 0. Either answer holds the contract, where none arises.
+Result<Probe> denormals(const Bench& bench) {
+  constexpr float least = 0x1p-149f;
+  Builder builder(1);
+  const uint32_t x = builder.given(2, {least, 0x1p-127f}), zero = builder.given(2, {0.0f, 0.0f});
+  builder.add({op::Kind::add, "", {x, zero}}, 2);
+  const auto got = bench.last(builder);
+  if (!got) return got.error();
+  const bool kept = (*got)[0] == least && (*got)[1] == 0x1p-127f;
+  const bool flushed =
+      std::bit_cast<uint32_t>((*got)[0]) == 0 && std::bit_cast<uint32_t>((*got)[1]) == 0;
+  return Probe{"denormals",
+               kept      ? "kept"
+               : flushed ? "flushed to zero"
+                         : "neither kept nor zero",
+               kept || flushed};
+}
+
+/// Outputs below 2^-72 become 0, so that no denormal can arise after them.
+Result<Probe> floor(const Bench& bench) {
+  Builder builder(1);
+  op::Operation norm{op::Kind::rms_norm, "", {builder.given(3, {1.0f, 1.0f, 1.0f})}};
+  norm.weight = builder.weight({0x1p-71f, -0x1p-74f, 0x1p-130f});
+  norm.eps = 0x1p-40f;
+  builder.add(norm, 3);
+  const auto got = bench.last(builder);
+  if (!got) return got.error();
+  return judged("floor", *got, {0x1p-71f, 0, 0}, "below 2^-72 is 0");
+}
+
+/// What reads a NaN gives NaN, and so does a quantised row with an infinity.
+Result<Probe> special(const Bench& bench, float value) {
+  constexpr uint32_t width = 64;
+  Builder builder(1, {1, 1, width, width, 1.0f});
+  std::vector<float> row(width, 0.5f), ones(width, 1.0f);
+  row[37] = value;
+  const uint32_t x = builder.given(width, row), y = builder.given(width, ones);
+  struct Seen {
+    std::string kind;
+    size_t index;
+    uint64_t element;  // one that must be NaN
+  };
+  std::vector<Seen> wanted;
+  const auto add = [&](op::Operation operation, uint32_t out, uint64_t element) {
+    wanted.push_back(
+        {std::string(op::name_of(operation.kind)), builder.program().operations.size(), element});
+    builder.add(std::move(operation), out);
+  };
+  for (const uint32_t type : {quant::F32::id, quant::F16::id, quant::Q8_0::id, quant::Q4_1::id}) {
+    if (type == quant::F32::id && !std::isnan(value)) continue;  // there infinity stays infinity
+    if (type == quant::F16::id && !std::isnan(value)) continue;
+    op::Operation matmul{op::Kind::matmul, "", {x}};
+    matmul.weight = builder.weight(type, 3, width);
+    add(matmul, 3, 1);
+  }
+  op::Operation norm{op::Kind::rms_norm, "", {x}};
+  norm.weight = builder.weight(ones), norm.eps = 1e-5f;
+  add(norm, width, 37);
+  if (std::isnan(value)) {
+    add({op::Kind::add, "", {x, y}}, width, 37);
+    add({op::Kind::swiglu, "", {x, y}}, width, 37);
+    add({op::Kind::swiglu, "", {y, x}}, width, 37);
+    op::Operation store{op::Kind::kv_store, "", {y, x}};
+    store.layer = 0;
+    add(store, 0, width + 37);
+    op::Operation attend{op::Kind::attention, "", {y}};
+    attend.layer = 0;
+    add(attend, width, 37);
+  }
+  const size_t count = builder.program().operations.size();
+  const std::string name = std::isnan(value) ? "NaN" : "infinity";
+  Probe probe{name, std::isnan(value) ? "reaches all that reads it" : "gives NaN where quantised"};
+  const Case one = builder.finish("probe");
+  const auto outputs = bench.all(one);
+  if (!outputs) return outputs.error();
+  if (outputs->size() != count) return Probe{name, "operations are missing", false};
+  for (const Seen& seen : wanted) {
+    if (std::isnan((*outputs)[seen.index][seen.element]) || !probe.pass) continue;
+    probe.pass = false;
+    probe.found = fmt::format("{} hides it: element {} is {:.9g}", seen.kind, seen.element,
+                              (*outputs)[seen.index][seen.element]);
+  }
+  return probe;
+}
+
+}  // namespace
+
+Result<std::vector<Probe>> probe(const Settings& settings) {
+  const Bench bench(settings);
+  std::vector<Probe> probes;
+  using Ask = Result<Probe> (*)(const Bench&);
+  for (const Ask ask : std::initializer_list<Ask>{
+           half_weights, half_cache, division, square_root, written_fma, contraction, reassociation,
+           ties, denormals, floor, [](const Bench& b) { return special(b, nan); },
+           [](const Bench& b) { return special(b, infinity); }}) {
+    const auto answer = ask(bench);
+    if (!answer) return answer.error();
+    probes.push_back(*answer);
+  }
+  return probes;
+}
+
+}  // namespace assay::verify

@@ -1,0 +1,42 @@
+// Attention's bound where the first order is not enough, and where it is.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "trace/bounds.h"
+
+namespace assay::trace {
+namespace {
+
+/// What y may be off by, for keys of one lane with values 0 and 1.
+double allowed(double query, double first_key, double second_key) {
+  const op::Attention attention{1, 1, 1, 1, 1.0f};
+  reference::Cache cache;
+  cache.store(0, std::vector{first_key}, std::vector{0.0});
+  cache.store(1, std::vector{second_key}, std::vector{1.0});
+  const reference::Attended head = reference::attend(std::vector{query}, cache, 1, 0, attention);
+  const Limit limit = attention_limits(head, cache, 0, attention)[0];
+  return limit.limit_u * unit * limit.scale;
+}
+
+// Scores of 1e8 have an ulp of 8: computed in f32 either of two keys 4 apart can win by any factor,
+// so y may be anything from 0 to 1 where the truth is 0.98 or 0.02.
+TEST(AttentionLimits, LeaveOpenWhichOfTwoHugeScoresWins) {
+  EXPECT_GE(allowed(1e4, 10000.0004, 10000.0), 0.98);
+  EXPECT_GE(allowed(1e4, 10000.0, 10000.0004), 0.98);
+}
+
+// Two equal scores of 1: y = 1/2, and its error a few u.
+TEST(AttentionLimits, AreSharpForOrdinaryScores) {
+  EXPECT_LE(allowed(1, 1, 1), 30 * unit);
+  EXPECT_GT(allowed(1, 1, 1), unit);
+}
+
+// A key 60 below has a weight of e^-60 or 0: nothing to be wrong about, whatever its value.
+TEST(AttentionLimits, KeepFarKeysOut) {
+  EXPECT_LE(allowed(1, 0, -60), 1e-20);
+}
+
+}  // namespace
+}  // namespace assay::trace

@@ -1,0 +1,235 @@
+// verify passes what gives the contract's bits, and names what doesn't.
+#include "verify/verify.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "base/sha256.h"
+#include "fault/executor.h"
+#include "fault/harness.h"
+#include "quant/formats.h"
+#include "run/device.h"
+#include "verify/report.h"
+
+namespace assay::verify {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+Factory cpu(const std::string& isa = "") {
+  return [isa](const op::Program& program, op::ExecutorOptions options) {
+    if (!isa.empty()) options.isa = isa;
+    return run::make_executor("cpu", program, options);
+  };
+}
+
+Settings settings(Factory device) {
+  Settings settings;
+  settings.device = std::move(device);
+  settings.plain = cpu("portable");
+  return settings;
+}
+
+Report verified(const Settings& given) {
+  const auto report = verify(given);
+  if (!report) throw std::runtime_error(report.error().message);
+  return *report;
+}
+
+/// Spoils one element of what a sink sees of the wanted operations; the executor's own values stay.
+using Wanted = std::function<bool(const op::Program&, const op::Operation&, const op::Step&)>;
+using Spoil = std::function<void(std::vector<float>&)>;
+
+class Spoiled final : public op::Executor {
+ public:
+  Spoiled(std::unique_ptr<op::Executor> inner, const op::Program& program, Wanted wanted,
+          Spoil spoil)
+      : inner_(std::move(inner)),
+        program_(program),
+        wanted_(std::move(wanted)),
+        spoil_(std::move(spoil)) {}
+  std::span<const float> run(const op::Step& step, const op::Sink& sink) override {
+    return inner_->run(step, [&](const op::Operation& operation, std::span<const float> output) {
+      std::vector<float> copy(output.begin(), output.end());
+      if (wanted_(program_, operation, step)) spoil_(copy);
+      sink(operation, copy);
+    });
+  }
+  void truncate(uint32_t sequence, uint32_t position) override {
+    inner_->truncate(sequence, position);
+  }
+  std::string device() const override { return "spoiled"; }
+  std::string isa() const override { return ""; }
+  std::string contract() const override { return inner_->contract(); }
+  uint32_t threads() const override { return 1; }
+
+ private:
+  std::unique_ptr<op::Executor> inner_;
+  const op::Program& program_;
+  Wanted wanted_;
+  Spoil spoil_;
+};
+
+Factory spoiled(Wanted wanted, Spoil spoil) {
+  return [=](const op::Program& program,
+             const op::ExecutorOptions& options) -> Result<std::unique_ptr<op::Executor>> {
+    auto inner = cpu()(program, options);
+    if (!inner) return inner.error();
+    return std::unique_ptr<op::Executor>(
+        std::make_unique<Spoiled>(std::move(*inner), program, wanted, spoil));
+  };
+}
+
+bool is_matmul(const op::Program& program, const op::Operation& operation, uint32_t type,
+               uint64_t rows, uint64_t columns) {
+  if (operation.kind != op::Kind::matmul) return false;
+  const op::Weight& weight = program.weights[operation.weight];
+  return weight.type == type && weight.rows == rows && weight.columns == columns;
+}
+
+TEST(Verify, TheCpuPassesOnEveryPath) {
+  Settings given = settings(cpu());
+  for (const std::string& isa : run::instruction_sets("cpu")) given.paths.push_back({isa, 0});
+  given.paths.push_back({"", 3});
+  const Report report = verified(given);
+  EXPECT_TRUE(report.pass) << report.sentence;
+  EXPECT_THAT(report.sentence, StartsWith("PASS: "));
+  EXPECT_EQ(report.formats.size(), 14u);  // quant::All
+  std::set<op::Kind> kinds;
+  for (const Row& row : report.rows) {
+    kinds.insert(row.kind);
+    EXPECT_GT(row.cases, 0u);
+    EXPECT_GT(row.compared, row.elements);
+    EXPECT_EQ(bits_of(row), "equal");
+    EXPECT_TRUE(row.max_u <= row.limit_u);
+    // a thousandth of the bound is reached, or nothing may be wrong: no bound is blind
+    EXPECT_TRUE(row.limit_u == 0 || row.max_u >= 1e-3 * row.limit_u)
+        << op::name_of(row.kind) << " " << row.format;
+  }
+  EXPECT_EQ(kinds.size(), 10u);  // op::Kind
+}
+
+TEST(Verify, AnExecutorOfAnotherMakePasses) {
+  Settings given = settings([](const op::Program& program, const op::ExecutorOptions& options) {
+    return Result<std::unique_ptr<op::Executor>>(fault::make_executor(program, options));
+  });
+  const Report report = verified(given);
+  EXPECT_TRUE(report.pass) << report.sentence;
+}
+
+// One ulp in one element is inside every bound of a matmul: only the bits tell.
+TEST(Verify, OneBitIsFoundAndNamed) {
+  const Report report = verified(settings(spoiled(
+      [](const op::Program& program, const op::Operation& operation, const op::Step& step) {
+        return is_matmul(program, operation, quant::Q4_K::id, 257, 768) && step.tokens.size() == 9;
+      },
+      [](std::vector<float>& y) { y[4 * 257 + 100] = std::nextafter(y[4 * 257 + 100], 1e30f); })));
+  EXPECT_FALSE(report.pass);
+  // tokens 3 … 11 are the step of nine
+  EXPECT_THAT(report.sentence, StartsWith("FAIL matmul Q4_K 257 x 768: token 7 row 100 is "));
+  EXPECT_THAT(report.sentence, HasSubstr("in a step of 9 tokens"));
+  for (const Row& row : report.rows) {
+    const bool spoilt = row.kind == op::Kind::matmul && row.format == "Q4_K";
+    EXPECT_EQ(row.pass, !spoilt) << op::name_of(row.kind) << " " << row.format;
+    EXPECT_EQ(row.differ, spoilt ? 2u : 0u);  // two schedules have a step of nine
+  }
+}
+
+TEST(Verify, ABoundNamesStepAndElement) {
+  const Report report = verified(settings(spoiled(
+      [](const op::Program&, const op::Operation& operation, const op::Step& step) {
+        return operation.kind == op::Kind::rope && step.tokens.size() == 33;
+      },
+      [](std::vector<float>& y) { y[5 * (y.size() / 33) + 7] += 1.0f; })));
+  EXPECT_THAT(report.sentence, StartsWith("FAIL rope f32 3 heads of 64, 64 lanes turn adjacent: "
+                                          "token 5 of 33 in step 3, row 7: "));
+}
+
+TEST(Verify, NanFails) {
+  const Report report = verified(settings(
+      spoiled([](const op::Program&, const op::Operation& operation,
+                 const op::Step&) { return operation.kind == op::Kind::swiglu; },
+              [](std::vector<float>& y) { y[0] = std::numeric_limits<float>::quiet_NaN(); })));
+  EXPECT_FALSE(report.pass);
+  EXPECT_THAT(report.sentence, HasSubstr("swiglu"));
+}
+
+struct Seeded {
+  const char* fault;
+  const char* sentence;
+};
+class VerifyFinds : public ::testing::TestWithParam<Seeded> {};
+
+// Faults of src/fault, whose values go on into what follows.
+TEST_P(VerifyFinds, ASeededFault) {
+  const auto fault = fault::parse_fault(GetParam().fault);
+  ASSERT_TRUE(fault) << fault.error().message;
+  const Report report = verified(settings([&](const op::Program& program,
+                                              const op::ExecutorOptions& options) {
+    return Result<std::unique_ptr<op::Executor>>(fault::make_executor(program, options, *fault));
+  }));
+  EXPECT_FALSE(report.pass);
+  EXPECT_THAT(report.sentence, StartsWith(GetParam().sentence));
+}
+INSTANTIATE_TEST_SUITE_P(Faults, VerifyFinds,
+                         ::testing::Values(Seeded{"scale-high-bits", "FAIL matmul Q4_K "},
+                                           Seeded{"minimum-ignored", "FAIL matmul Q4_1 "},
+                                           Seeded{"k-tail", "FAIL matmul "},
+                                           Seeded{"attention-path", "FAIL attention f16 "},
+                                           Seeded{"kv-slot", "FAIL attention f16 "},
+                                           Seeded{"gqa-modulo", "FAIL attention f16 9 heads on 3"},
+                                           Seeded{"sum-order", "FAIL matmul "}),
+                         [](const auto& i) { return "n" + std::to_string(i.index); });
+
+TEST(Verify, AModelsOperationIsNamed) {
+  Settings given = settings(spoiled([](const op::Program&, const op::Operation& operation,
+                                       const op::Step&) { return operation.name == "blk.1.down"; },
+                                    [](std::vector<float>& y) { y[3] = 1000; }));
+  given.model = &fault::kjv().program;
+  given.tokens = {1, 300, 391, 394, 1991, 948, 388, 298, 300};
+  const Report report = verified(given);
+  EXPECT_THAT(report.sentence, StartsWith("FAIL blk.1.down: matmul "));
+  EXPECT_THAT(report.sentence, HasSubstr("row 3"));
+}
+
+TEST(Verify, AnotherContractIsRefused) {
+  const auto report = verify(settings([](const op::Program& program, op::ExecutorOptions options) {
+    options.contract = op::Contract::f32;
+    return run::make_executor("cpu", program, options);
+  }));
+  ASSERT_FALSE(report);
+  EXPECT_THAT(report.error().message, HasSubstr("runs the contract f32; verify proves assay/1"));
+}
+
+TEST(Verify, AMissingDeviceIsExit3) {
+  const auto report =
+      verify(settings([](const op::Program& program, const op::ExecutorOptions& options) {
+        return run::make_executor("cuda", program, options);
+      }));
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().exit, Exit::device);
+}
+
+TEST(Certificate, EndsWithTheDigestOfItsLines) {
+  const Circumstances around{"0.1", "abc", "today", "a cpu", "an os", 2, "", ""};
+  Report report;
+  report.sentence = "PASS: nothing";
+  report.rows.push_back({op::Kind::add, "f32", 1, 2, 0.5, 1, 2, 0, true});
+  const std::string text = certificate(report, {}, around);
+  const size_t last = text.rfind('\n', text.size() - 2) + 1;
+  const std::string above = text.substr(0, last);
+  const std::string hash =
+      sha256_hex({reinterpret_cast<const uint8_t*>(above.data()), above.size()});
+  EXPECT_EQ(text.substr(last), fmt::format("sha256 of the lines above: {}\n", hash));
+  for (const char* needed : {"PASS: nothing", "commit abc", "today", "a cpu, 2 cores, an os"})
+    EXPECT_THAT(above, HasSubstr(needed));
+}
+
+}  // namespace
+}  // namespace assay::verify
