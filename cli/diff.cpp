@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/atomic_file.h"
 #include "cases/case_file.h"
 #include "common.h"
 #include "diagnose/diagnose.h"
@@ -14,6 +15,7 @@
 #include "diff_run.h"
 #include "gguf/file.h"
 #include "model/model.h"
+#include "report/report.h"
 #include "trace/trace_file.h"
 
 using assay::Error;
@@ -26,7 +28,7 @@ using assay::trace::Trace;
 namespace {
 
 struct Flags {
-  std::string a, b, model, case_path;
+  std::string a, b, model, case_path, html;
   assay::diff::DiffOptions options;
   DiffRunFlags run;
   bool json = false, all = false, swap = false;
@@ -183,6 +185,11 @@ int diff(const Flags& flags) {
   if (!flags.case_path.empty())
     if (const auto saved = save_case(flags, *program, *a, *b, *found); !saved)
       return report(saved.error());
+  if (!flags.html.empty()) {
+    const auto page = assay::report::to_html(*program, *a, *b, *found);
+    if (const auto saved = assay::write_atomically(flags.html, {page}); !saved)
+      return report(saved.error());
+  }
   if (flags.json) {
     fmt::print("{}\n", assay::diff::to_json(*program, *found));
   } else {
@@ -213,6 +220,8 @@ void add_diff(CLI::App& app, int& exit_code) {
   command->add_option("--seed", flags->options.seed, "seed of their ulps")
       ->type_name("N")
       ->capture_default_str();
+  command->add_option("--html", flags->html, "a page with plots: where it broke")
+      ->type_name("FILE");
   command->add_flag("--swap", flags->swap,
                     "which difference matters: replace single outputs in the wrong run");
   add_diff_run_flags(*command, flags->run);

@@ -130,6 +130,7 @@ LogitsComparison compare_logits(const Rows& a, const Rows& b, uint64_t limit = U
     out.top1_equal += best(row) == best(other->second);
     out.certified += certified(row, other->second);
     out.kl_mean += kl;
+    out.kl.push_back(kl);
     out.kl_max = std::isnan(kl) ? kl : std::max(out.kl_max, kl);
   }
   if (out.positions) out.kl_mean /= double(out.positions);

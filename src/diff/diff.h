@@ -20,6 +20,7 @@ struct LogitsComparison {
   uint64_t positions = 0, top1_equal = 0;
   uint64_t certified = 0;  ///< positions where max|δ|, centred, is below half the gap: no flip
   double kl_mean = 0, kl_max = 0;
+  std::vector<double> kl;  ///< KL(b ‖ a) at each position that both have
 };
 
 struct First {

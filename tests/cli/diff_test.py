@@ -1,4 +1,5 @@
 """`assay diff --run`, `--swap`, `--fault` and `assay doctor` as their users run them, on the model of tests/data/kjv."""
+import html.parser
 import json
 import os
 import pathlib
@@ -48,6 +49,38 @@ class Run(unittest.TestCase):
         done = assay("diff", KJV, KJV, "--device", "cpu")
         self.assertEqual(done.returncode, 2)
         self.assertIn("belong to --run", done.stderr)
+
+
+class Page(unittest.TestCase):
+    class Tags(html.parser.HTMLParser):
+        """Fails where a tag is closed that is not the one last opened."""
+        VOID = {"meta", "rect", "path", "circle"}
+
+        def __init__(self):
+            super().__init__()
+            self.open = []
+
+        def handle_starttag(self, tag, attributes):
+            if tag not in self.VOID or (tag == "path" and not self.get_starttag_text().endswith("/>")):
+                self.open.append(tag)
+
+        def handle_startendtag(self, tag, attributes):
+            pass
+
+        def handle_endtag(self, tag):
+            assert self.open and self.open.pop() == tag, tag
+
+    def test_the_page_of_a_diff_is_well_formed(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "page.html")
+            done = assay("diff", "--run", KJV, "--tokens", TOKENS, "--device", "cpu", "--device", "reference", "--html", path)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            tags = self.Tags()
+            tags.feed(path.read_text())
+            self.assertEqual(tags.open, [])
+            done = assay("diff", "--run", KJV, "--tokens", TOKENS, "--device", "cpu", "--device", "cpu", "--html", folder)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("regular file", done.stderr)
 
 
 @unittest.skipUnless(FAULTS, "this build has no seeded faults")

@@ -1,0 +1,396 @@
+#include "report/report.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "report/svg.h"
+
+namespace assay::report {
+
+using diff::JudgedOperation;
+using diff::Report;
+using diff::Side;
+using diff::Verdict;
+
+std::string escaped(std::string_view text) {
+  std::string out;
+  for (const char c : text) switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      default:
+        out += uint8_t(c) < 32 || c == 127 ? ' ' : c;
+    }
+  return out;
+}
+
+namespace {
+
+constexpr const char* style = R"(
+:root{--ink:#1b1f24;--paper:#fff;--soft:#f3f5f7;--line:#d5dae0;--pass:#5b9bd5;--tie:#a9cdec;--fail:#d1401f;--grey:#b6bcc4;--b:#b8860b}
+@media(prefers-color-scheme:dark){:root{--ink:#e6e9ed;--paper:#15181c;--soft:#20252b;--line:#3a424b;--pass:#4f8fc9;--tie:#2f5576;--fail:#ff6a45;--grey:#5c646e;--b:#e0b040}}
+*{box-sizing:border-box}body{margin:0 auto;max-width:1000px;padding:0 16px 48px;color:var(--ink);background:var(--paper);font:16px/1.45 system-ui,sans-serif}
+h1{font-size:1rem;margin:0;letter-spacing:.08em;text-transform:uppercase}h2{font-size:1.1rem;margin:2rem 0 .5rem}h3{font-size:.95rem;margin:1rem 0 .3rem}
+.banner{margin:16px 0;padding:16px 20px;border-left:10px solid var(--grey);background:var(--soft);overflow-wrap:anywhere}
+.banner.FAIL{border-color:var(--fail)}.banner.PASS{border-color:var(--pass)}.PASS .word{color:var(--pass)}.banner .word{font-size:2rem;font-weight:700;line-height:1.1}
+.FAIL .word{color:var(--fail)}.banner p{margin:.5rem 0 0}.where{font-size:1.25rem;font-weight:600}
+.sides{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:8px 24px}.wrong{color:var(--fail);font-weight:600}
+svg{display:block;width:100%;height:auto;font:11px system-ui,sans-serif}svg text{fill:var(--ink)}
+.pass{fill:var(--pass)}.tie{fill:var(--tie)}.fail{fill:var(--fail)}.unmeasured{fill:none;stroke:var(--grey);stroke-dasharray:2 2}
+.cross{stroke:var(--paper);stroke-width:2;fill:none}.ring{fill:none;stroke:var(--ink);stroke-width:2.5}
+.line{fill:none;stroke-width:2;stroke:currentColor;stroke-linecap:round}.rule{stroke:var(--line);stroke-width:1}
+.got{color:var(--fail)}.usual{color:var(--pass)}.most{color:var(--grey)}.own{color:var(--pass)}.other{color:var(--b)}
+.box{overflow-x:auto;border:1px solid var(--line);border-radius:4px}table{border-collapse:collapse;font-size:.85rem;width:100%}
+th,td{text-align:left;padding:3px 10px;border-bottom:1px solid var(--line);white-space:nowrap}td.n{text-align:right;font-variant-numeric:tabular-nums}
+tr.FAIL td{background:color-mix(in srgb,var(--fail) 16%,transparent)}.key,.note{font-size:.85rem;margin:.2rem 0 .6rem}
+.swatch{display:inline-block;width:12px;height:12px;border-radius:2px;vertical-align:-1px;margin:0 4px 0 10px}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 16px;margin:.5rem 0}dt{font-weight:600}dd{margin:0;overflow-wrap:anywhere}
+summary{cursor:pointer;font-weight:600;margin:1rem 0}@media print{body{max-width:none}svg,.banner{break-inside:avoid}details>*{display:block}}
+)";
+
+std::string item(const std::string& name, const std::string& value) {
+  return fmt::format("<dt>{}</dt><dd>{}</dd>", name, value);
+}
+
+/// "blk.3.down" without its block: "down".
+std::string kind_of(const op::Operation& operation) {
+  if (operation.layer == op::none || !operation.name.starts_with("blk.")) return operation.name;
+  return operation.name.substr(operation.name.find('.', 4) + 1);
+}
+
+Mark mark_of(const JudgedOperation& judged) {
+  switch (judged.verdict) {
+    case Verdict::fail:
+      return Mark::fail;
+    case Verdict::unmeasured:
+      return Mark::unmeasured;
+    case Verdict::pass:
+      break;
+  }
+  return judged.seen.ties > 0 ? Mark::tie : Mark::pass;
+}
+
+std::string strip_of(const op::Program& program, const Report& report, bool of_a) {
+  const Side& side = of_a ? report.a : report.b;
+  Strip all;
+  all.title = fmt::format("Every operation of {}: which pass and which fail", side.engine);
+  all.columns = program.layers;
+  for (const op::Operation& operation : program.operations)
+    if (const std::string kind = kind_of(operation);
+        operation.layer != op::none &&
+        std::ranges::find(all.row_names, kind) == all.row_names.end())
+      all.row_names.push_back(kind);
+  all.marks.assign(all.row_names.size() * all.columns, Mark::none);
+  const bool wrong = report.first && (of_a ? report.first->a : report.first->b);
+  for (size_t i = 0; i < program.operations.size(); ++i) {
+    const op::Operation& operation = program.operations[i];
+    if (operation.layer == op::none) continue;
+    const auto row =
+        size_t(std::ranges::find(all.row_names, kind_of(operation)) - all.row_names.begin());
+    const size_t at = row * all.columns + operation.layer;
+    all.marks[at] = mark_of(side.operations[i]);
+    if (wrong && operation.name == report.first->operation) all.first = int64_t(at);
+  }
+  std::string out = strip(all);
+  std::string outside;
+  for (size_t i = 0; i < program.operations.size(); ++i)
+    if (program.operations[i].layer == op::none)
+      outside +=
+          fmt::format("{}{} {}", outside.empty() ? "" : ", ", escaped(program.operations[i].name),
+                      diff::name_of(side.operations[i].verdict));
+  return out + fmt::format("<p class=\"note\">outside the layers: {}</p>", outside);
+}
+
+std::string side_of(const op::Program& program, const Report& report, bool of_a) {
+  const Side& side = of_a ? report.a : report.b;
+  const bool wrong = report.first && (of_a ? report.first->a : report.first->b);
+  uint64_t ties = 0;
+  for (const auto& operation : side.operations) ties += operation.seen.ties;
+  return fmt::format(
+             "<div><h3>{}: {}{}</h3><p class=\"note\">contract {} ({}), {} PASS, {} FAIL, {} "
+             "unmeasured, "
+             "{} ties</p>",
+             of_a ? "a" : "b", escaped(side.engine),
+             wrong ? " <span class=\"wrong\">is wrong</span>" : "", escaped(side.contract),
+             side.found ? "found by trying" : "as it declares", side.count(Verdict::pass),
+             side.count(Verdict::fail), side.count(Verdict::unmeasured), ties) +
+         strip_of(program, report, of_a) + "</div>";
+}
+
+/// The operation to look at closely: the first failure, else that of the greatest error/limit.
+struct Close {
+  bool of_a = true;
+  uint32_t step = 0;
+  size_t operation = 0;
+};
+
+Close look_closely_at(const op::Program& program, const Report& report) {
+  Close best;
+  if (report.first) {
+    best.of_a = report.first->a;
+    best.step = report.first->step;
+    best.operation = size_t(
+        std::ranges::find(program.operations, report.first->operation, &op::Operation::name) -
+        program.operations.begin());
+    return best;
+  }
+  double most = 0;
+  for (const bool of_a : {true, false}) {
+    const auto& operations = (of_a ? report.a : report.b).operations;
+    for (size_t i = 0; i < operations.size(); ++i) {
+      const double ratio = operations[i].seen.max_u / operations[i].seen.limit_u;
+      if (!(ratio > most) || program.operations[i].kind == op::Kind::kv_store) continue;
+      most = ratio;
+      best = {of_a, 0, i};
+    }
+  }
+  return best;
+}
+
+/// error/limit of every element, the worst of each bin of `columns` columns.
+Grid bins(const diff::Scene& scene, const diff::Judged& judged, uint64_t columns) {
+  Grid grid;
+  const uint64_t most_rows = 64, width = scene.output.width;
+  const uint64_t per_row = (scene.output.rows + most_rows - 1) / most_rows;
+  grid.rows = (scene.output.rows + per_row - 1) / per_row;
+  grid.columns = std::min(columns, width);
+  grid.values.assign(grid.rows * grid.columns, 0.0);
+  for (uint64_t t = 0; t < scene.output.rows; ++t)
+    for (uint64_t i = 0; i < width; ++i) {
+      const diff::Seen seen = diff::compare_element(scene.output, judged, t, i);
+      double ratio = seen.max_u == 0 ? 0.0 : seen.max_u / seen.limit_u;
+      if (seen.not_finite > 0 && seen.failures > 0) ratio = NAN;
+      double& bin = grid.values[t / per_row * grid.columns + i * grid.columns / width];
+      if (std::isnan(ratio) || ratio > bin) bin = ratio;
+    }
+  for (uint64_t r = 0; r < grid.rows; ++r) grid.row_names.push_back(std::to_string(r * per_row));
+  grid.down = "token";
+  return grid;
+}
+
+std::string maps(const op::Program& program, const trace::Trace& trace, const Side& side,
+                 const Close& close) {
+  const auto scene = diff::scene_at(program, trace, side, close.step, close.operation);
+  if (!scene || scene->output.data.empty()) return "";
+  const op::Operation& operation = program.operations[close.operation];
+  const diff::Judged judged = diff::judge(program, *scene);
+  Grid grid = bins(*scene, judged, 96);
+  const uint64_t width = scene->output.width;
+  grid.title = fmt::format("{}: error over limit, token by channel", operation.name);
+  grid.across = fmt::format("channel (of {})", width);
+  for (uint64_t c = 0; c < grid.columns; ++c)
+    grid.column_names.push_back(std::to_string(c * width / grid.columns));
+  std::string out = fmt::format("<h3>{} of {}, step {}: token × channel</h3>",
+                                escaped(operation.name), escaped(side.engine), close.step);
+  out += heat_map(grid);
+  const bool by_head = operation.kind == op::Kind::rope || operation.kind == op::Kind::attention;
+  const uint64_t heads =
+      operation.kind == op::Kind::rope ? operation.heads : program.attention.heads;
+  if (by_head && heads > 0) {
+    grid = bins(*scene, judged, heads);
+    grid.title = fmt::format("{}: error over limit, position by head", operation.name);
+    grid.across = "head";
+    grid.down = "position";
+    for (uint64_t h = 0; h < grid.columns; ++h) grid.column_names.push_back(std::to_string(h));
+    out += "<h3>head × position</h3>" + heat_map(grid);
+  }
+  return out +
+         "<p class=\"key\">worst error/limit:<span class=\"swatch\" "
+         "style=\"background:#d7ebf5\"></span>0"
+         "<span class=\"swatch\" style=\"background:#7d91f5\"></span>1"
+         "<span class=\"swatch\" style=\"background:#fdae61\"></span>to 10"
+         "<span class=\"swatch\" style=\"background:#e34a33\"></span>to 1000"
+         "<span class=\"swatch\" style=\"background:#4d0007\"></span>above 10⁵"
+         "<span class=\"swatch\" style=\"background:#000\"></span>NaN</p>";
+}
+
+/// The relative difference of a and b at each layer's output, beside correct runs'.
+std::string growth(const op::Program& program, const Report& report) {
+  Line got{"a against b", "got", {}}, usual{"correct runs, median", "usual", {}},
+      most{"correct runs, most", "most", {}};
+  std::vector<std::string> names;
+  for (size_t i = 0; i < program.operations.size(); ++i) {
+    const op::Operation& operation = program.operations[i];
+    if (operation.layer == op::none ? i + 1 != program.operations.size()
+                                    : kind_of(operation) != "out")
+      continue;
+    names.push_back(operation.layer == op::none ? operation.name : std::to_string(operation.layer));
+    got.values.push_back(report.differences[i]);
+    if (report.noise.relative.empty() || report.noise.relative[i].empty()) continue;
+    const auto& sorted = report.noise.relative[i];
+    usual.values.push_back(sorted[sorted.size() / 2]);
+    most.values.push_back(sorted.back());
+  }
+  std::vector<Line> lines = {got};
+  if (!usual.values.empty()) lines = {most, usual, got};
+  return chart("Difference of the two runs, layer by layer", "layer", "|a − b| / |b|", lines,
+               names);
+}
+
+/// The worst error/limit of each layer; what stands outside of the layers comes last.
+std::string local_errors(const op::Program& program, const Report& report) {
+  Line a{"a", "own", std::vector<double>(program.layers + 1, 0.0)};
+  Line b{"b", "other", a.values};
+  std::vector<std::string> names;
+  for (uint32_t layer = 0; layer < program.layers; ++layer) names.push_back(std::to_string(layer));
+  names.emplace_back("rest");
+  for (size_t i = 0; i < program.operations.size(); ++i) {
+    const uint32_t layer = std::min(program.operations[i].layer, program.layers);
+    const auto add = [&](const Side& side, Line& line) {
+      const auto& seen = side.operations[i].seen;
+      if (seen.limit_u > 0)
+        line.values[layer] = std::max(line.values[layer], seen.max_u / seen.limit_u);
+    };
+    add(report.a, a);
+    add(report.b, b);
+  }
+  return chart("Worst error over limit in each layer", "layer", "error / limit", {a, b}, names);
+}
+
+std::string logits_part(const Report& report) {
+  const auto& logits = report.logits;
+  if (logits.positions == 0) return "";
+  std::vector<std::string> names;
+  for (size_t i = 0; i < logits.kl.size(); ++i) names.push_back(std::to_string(i));
+  std::string out = fmt::format(
+      "<h2>Logits</h2><dl>{}{}{}{}</dl>", item("positions", std::to_string(logits.positions)),
+      item("best token equal",
+           fmt::format("{}; certain in {}", logits.top1_equal, logits.certified)),
+      item("mean KL", fmt::format("{:.2e}, most {:.2e}", logits.kl_mean, logits.kl_max)),
+      report.logits_percentile < 0
+          ? ""
+          : item("place among correct runs",
+                 fmt::format("percentile {:.0f}", report.logits_percentile)));
+  return out + chart("KL of the logits at each position", "position", "KL",
+                     {{"KL(b ‖ a)", "got", logits.kl}}, names);
+}
+
+std::string cell(const JudgedOperation& judged) {
+  if (judged.verdict == Verdict::unmeasured) return "unmeasured";
+  if (judged.seen.elements == 0) return "-";
+  return fmt::format("{}{:.3g} / {:.3g}{}", judged.verdict == Verdict::fail ? "FAIL " : "",
+                     judged.seen.max_u, judged.seen.limit_u,
+                     judged.seen.ties ? fmt::format(", {} ties", judged.seen.ties) : "");
+}
+
+std::string table(const op::Program& program, const Report& report) {
+  std::string out =
+      "<details><summary>Every operation</summary><div "
+      "class=\"box\"><table><thead><tr><th>operation"
+      "</th><th>a: error / limit, u</th><th>b: error / limit, "
+      "u</th><th>|a−b|/|b|</th><th>percentile"
+      "</th></tr></thead><tbody>";
+  for (size_t i = 0; i < program.operations.size(); ++i) {
+    const auto &a = report.a.operations[i], &b = report.b.operations[i];
+    const bool fails = a.verdict == Verdict::fail || b.verdict == Verdict::fail;
+    out += fmt::format(
+        "<tr{}><td>{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td><td "
+        "class=\"n\">{}</td></tr>",
+        fails ? " class=\"FAIL\"" : "", escaped(program.operations[i].name), cell(a), cell(b),
+        report.differences[i] < 0 ? "-" : fmt::format("{:.2e}", report.differences[i]),
+        report.percentile[i] < 0 ? "-" : fmt::format("{:.0f}", report.percentile[i]));
+  }
+  return out + "</tbody></table></div></details>";
+}
+
+std::string first_part(const Report& report) {
+  if (!report.first) return "";
+  const auto& first = *report.first;
+  std::string out = "<h2>First divergence</h2><dl>";
+  out += item("operation", escaped(first.operation));
+  out += item("layer", first.layer == op::none ? "-" : std::to_string(first.layer));
+  out += item("place", fmt::format("step {}, token {}, row {}", first.step, first.seen.token,
+                                   first.seen.row));
+  out +=
+      item("error", fmt::format("{:.3g} u, limit {:.3g} u", first.seen.max_u, first.seen.limit_u));
+  out += item("elements", fmt::format("{} of {}", first.seen.failures, first.seen.elements));
+  const Side& side = first.a ? report.a : report.b;
+  out += item("wrong", first.a && first.b
+                           ? "both"
+                           : fmt::format("{}: {}", first.a ? "a" : "b", escaped(side.engine)));
+  if (report.cause)
+    out += item("cause",
+                escaped(report.cause->name +
+                        (report.cause->evidence.empty() ? "" : ": " + report.cause->evidence)));
+  if (report.swap) out += item("swap", escaped(diff::sentence_of(*report.swap)));
+  return out + "</dl>";
+}
+
+std::string where(const Report& report) {
+  if (!report.first) return "";
+  const auto& first = *report.first;
+  const Side& side = first.a ? report.a : report.b;
+  return fmt::format("<p class=\"where\">{} — {}{}{}</p>", escaped(first.operation),
+                     first.a && first.b ? "both engines are" : escaped(side.engine) + " is",
+                     " wrong", report.cause ? ": " + escaped(report.cause->name) : "");
+}
+
+std::string list(const char* title, const std::vector<std::string>& entries) {
+  if (entries.empty()) return "";
+  std::string out = fmt::format("<h2>{}</h2><ul>", title);
+  for (const std::string& entry : entries) out += "<li>" + escaped(entry) + "</li>";
+  return out + "</ul>";
+}
+
+}  // namespace
+
+std::string to_html(const op::Program& program, const trace::Trace& a, const trace::Trace& b,
+                    const Report& report) {
+  const std::string verdict(diff::name_of(report.verdict));
+  const Close close = look_closely_at(program, report);
+  std::string page = fmt::format(
+      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+      "content=\"width=device-width,initial-scale=1\"><meta name=\"color-scheme\" content=\"light "
+      "dark\">"
+      "<title>assay diff: {}</title><style>{}</style></head><body>",
+      verdict, style);
+  page += fmt::format(
+      "<div class=\"banner {0}\"><h1>assay diff</h1><div "
+      "class=\"word\">{0}</div>{1}<p>{2}</p></div>",
+      verdict, where(report), escaped(report.sentence));
+  page +=
+      "<h2>Where</h2><p class=\"key\"><span class=\"swatch\" "
+      "style=\"background:var(--pass)\"></span>inside its "
+      "limits<span class=\"swatch\" style=\"background:var(--tie)\"></span>inside, with ties<span "
+      "class=\"swatch\" style=\"background:var(--fail)\"></span>✕ wrong<span class=\"swatch\" "
+      "style=\"border:1px dashed var(--grey)\"></span>not measured; the ring: the first one</p>";
+  page += "<div class=\"sides\">" + side_of(program, report, true) +
+          side_of(program, report, false) + "</div>";
+  page += first_part(report);
+  page +=
+      report.first ? "<h2>What is wrong in it</h2>" : "<h2>The operation nearest to its limit</h2>";
+  page += maps(program, close.of_a ? a : b, close.of_a ? report.a : report.b, close);
+  page += "<h2>How the two runs part</h2>" + growth(program, report);
+  page +=
+      "<h2>Every operation by itself, the worst of each layer</h2><p class=\"note\">Each is judged "
+      "from the inputs that its "
+      "engine gave it; "
+      "above 1 it is wrong.</p>" +
+      local_errors(program, report);
+  page += logits_part(report);
+  page += list("Differs, and is right", report.benign);
+  page += fmt::format("<h2>Coverage</h2><p>{} of {} operations compared.</p>", report.compared,
+                      program.operations.size());
+  if (!report.unmeasured.empty())
+    page += fmt::format("<p>Not measured: {}</p>",
+                        escaped(fmt::format("{}", fmt::join(report.unmeasured, ", "))));
+  return page + table(program, report) + "</body></html>\n";
+}
+
+}  // namespace assay::report
