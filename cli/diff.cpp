@@ -14,6 +14,7 @@
 #include "diff/diff.h"
 #include "diff_run.h"
 #include "gguf/file.h"
+#include "model/difference.h"
 #include "model/model.h"
 #include "report/report.h"
 #include "trace/trace_file.h"
@@ -70,6 +71,20 @@ std::string other_file(const assay::gguf::File& file, const Trace& trace, std::s
   if (stated == hash) return "";
   return fmt::format("{} was made with a model of SHA-256 {:.12}…, {} has {:.12}…", trace.path(),
                      stated, file.path(), hash);
+}
+
+/// How the files that two traces name differ; empty where one is not there or they are equal.
+std::string difference_of(const Trace& a, const Trace& b) {
+  const auto x = assay::gguf::File::open(a.metadata("model"));
+  const auto y = assay::gguf::File::open(b.metadata("model"));
+  return x && y ? assay::model::difference_of(*x, *y) : "";
+}
+
+/// With --json a refusal is an object, too. Returns the exit code.
+int refuse(const Flags& flags, const Error& error, const char* id, const char* name) {
+  if (flags.json)
+    fmt::print("{}\n", assay::diff::refusal_json(error.message, {id, name, "", false}));
+  return report(error);
 }
 
 std::string cell(const assay::diff::JudgedOperation& operation) {
@@ -165,13 +180,20 @@ int diff(const Flags& flags) {
   for (const Trace* trace : {&*a, &*b})
     if (std::string other = other_file(*file, *trace, hash); !other.empty()) {
       // Only who names the model means that its weights are the right ones.
-      if (flags.model.empty()) return report(Error{"the weights differ: " + other});
+      if (flags.model.empty()) {
+        const std::string how = difference_of(*a, *b);
+        return refuse(
+            flags,
+            Error{fmt::format("the weights differ: {}{}{}; -m MODEL judges both by MODEL's", other,
+                              how.empty() ? "" : ": ", how)},
+            "weights-differ", "the traces are of two model files");
+      }
       notes.push_back(std::move(other) + "; judged by the latter's weights");
     }
   auto options = flags.options;
   options.other_weights = !flags.model.empty();
   auto found = assay::diff::compare(*program, *a, *b, options);
-  if (!found) return report(found.error());
+  if (!found) return refuse(flags, found.error(), "inputs-differ", "the traces can't be compared");
   if (const auto explained = assay::diagnose::explain(*program, *a, *b, *found); !explained)
     return report(explained.error());
   found->benign.insert(found->benign.end(), notes.begin(), notes.end());

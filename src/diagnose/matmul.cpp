@@ -453,7 +453,7 @@ void try_rows(const Case& the, Contest& contest) {
   for (uint64_t r = 0; r < rows; ++r) ++shifts[(r + rows - sources[r]) % rows];
   const auto usual =
       std::ranges::max_element(shifts, {}, [](const auto& shift) { return shift.second; });
-  const bool one = usual->second >= rows - rows / 10;
+  const bool one = usual->first != 0 && usual->second >= rows - rows / 10;
   uint64_t moved = 0;
   while (moved + 1 < rows && sources[moved] == moved) ++moved;
   contest.offer(one ? Cause{"weight-rows-shifted", "the rows are shifted",

@@ -79,6 +79,9 @@ Result<Report> compare(const op::Program& program, const trace::Trace& a, const 
 void conclude(const op::Program& program, const trace::Trace& a, const trace::Trace& b,
               Report& report);
 
+/// The same shape where nothing could be compared: UNMEASURED, with why.
+std::string refusal_json(const std::string& sentence, const Cause& cause);
+
 /// The fixed shape assay.diff/1.
 std::string to_json(const op::Program& program, const Report& report);
 

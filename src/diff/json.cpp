@@ -97,4 +97,19 @@ std::string to_json(const op::Program& program, const Report& report) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 
+std::string refusal_json(const std::string& sentence, const Cause& cause) {
+  const Json json = {{"schema", "assay.diff/1"},
+                     {"verdict", name_of(Verdict::unmeasured)},
+                     {"sentence", sentence},
+                     {"a", nullptr},
+                     {"b", nullptr},
+                     {"first", nullptr},
+                     {"cause", cause_of(cause)},
+                     {"benign", Json::array()},
+                     {"coverage", {{"compared", 0}, {"unmeasured", Json::array()}}},
+                     {"operations", Json::array()},
+                     {"logits", nullptr}};
+  return json.dump(2, ' ', false, Json::error_handler_t::replace);
+}
+
 }  // namespace assay::diff

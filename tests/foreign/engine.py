@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import math
+import pathlib
 import sys
 
 import gguf
@@ -74,11 +75,11 @@ FAULTS = {
     "residual-after-norm": ("attn_residual", "residual-after-norm"),
     "residual-scale": ("out", "residual-scale"),
     "clipped": ("out", "clipped"),
-    "f16-overflow": ("down", "f16-overflow"),
+    "f16": ("down", "f16-result"),
     "embedding-scale": ("embd", "embedding-scale"),
     "embedding-next": ("embd", "unknown"),
     "head-other": ("logits", "weight-tied-head"),
-    "nan": ("up", "unknown"),
+    "nan": ("up", "not-finite"),
     "noise": ("v", "unknown"),
 }
 
@@ -86,7 +87,7 @@ FAULTS = {
 class Model:
     def __init__(self, path):
         reader = gguf.GGUFReader(path)
-        self.sha256 = hashlib.sha256(open(path, "rb").read()).hexdigest()
+        self.sha256 = hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
         self.tensors = {tensor.name: tensor for tensor in reader.tensors}
         self.path = path
 
@@ -179,7 +180,7 @@ class Engine:
             y[-1, int(self.fault.get("row", 3))] = np.nan
         if name == "v" and self.fault.at("noise", layer):
             y = y + F(1e-3) * np.random.default_rng(int(self.fault.get("seed", 1))).standard_normal(y.shape).astype(F)
-        if name == "down" and self.fault.at("f16-overflow", layer):
+        if name == "down" and self.fault.at("f16", layer):
             with np.errstate(over="ignore"):
                 y = y.astype(np.float16).astype(F)
         return self.keep(f"blk.{layer}.{name}", y)
