@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "fault/harness.h"
+#include "fault/loud.h"
 #include "trace/statistics.h"
 
 namespace assay::fault {
@@ -25,31 +26,6 @@ const std::vector<tests::Tokens>& steps() {
       {kjv().tokens.begin(), kjv().tokens.begin() + prompt_tokens + decode_tokens}, prompt_tokens);
   return made;
 }
-
-/// A model of which one layer's feed-forward values pass 65504: its norm's weights times `factor`.
-class Loud {
- public:
-  Loud(const op::Program& program, uint32_t layer, float factor) : program_(program) {
-    for (const op::Operation& o : program.operations) {
-      if (o.name != "blk." + std::to_string(layer) + ".ffn_norm") continue;
-      op::Weight& weight = program_.weights[o.weight];
-      bytes_.assign(weight.data.begin(), weight.data.end());
-      for (size_t i = 0; i < bytes_.size(); i += 4) {
-        float value;
-        std::memcpy(&value, &bytes_[i], 4);
-        value *= factor;
-        std::memcpy(&bytes_[i], &value, 4);
-      }
-      weight.data = bytes_;
-    }
-  }
-  Loud(const Loud&) = delete;
-  const op::Program& program() const { return program_; }
-
- private:
-  op::Program program_;
-  std::vector<uint8_t> bytes_;
-};
 
 const op::Program& loud() {
   static const Loud model(kjv().program, 2, 1e5f);
@@ -72,8 +48,7 @@ const Outputs& faultless(const op::Program& program) {
 /// A drawn fault on its model; of those that need large values only the loud layer's.
 Fault drawn(std::string_view name, uint64_t seed) {
   Fault fault = *draw(name, seed, kjv().program);
-  const char* places[] = {"blk.2.gate", "blk.2.up", "blk.2.act"};
-  if (fault.needs().large_values) fault.at = places[seed % 3];
+  if (fault.needs().large_values) fault.at = loud_place(seed);
   return fault;
 }
 
