@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <numbers>
 
 #include "diagnose/case.h"
 
@@ -194,9 +195,11 @@ void try_scores(const Case& the, Contest& contest) {
   contest.offer_rounded(fitted(few, 0.02, 50, &Altered::scale), [&](double scale) {
     Altered altered = usual(the);
     altered.scale = scale;
-    return std::pair(Cause{"score-scale", "the scores' scale is another",
-                           fmt::format("{:.7g} of the model's", scale)},
-                     with_limits(the, attended(the, altered)));
+    Cause cause{"score-scale", "the scores' scale is another",
+                fmt::format("{:.7g} of the model's", scale)};
+    if (std::fabs(scale / std::numbers::ln2 - 1) < 1e-4)
+      cause = {"softmax-base-two", "the softmax takes powers of 2 in e's place", ""};
+    return std::pair(cause, with_limits(the, attended(the, altered)));
   });
   if (contest.decided()) return;
   const uint32_t held = uint32_t(the.scene.caches[the.operation.layer].keys.size());

@@ -138,9 +138,9 @@ void try_frequencies(const Case& the, Contest& contest, const PositionOf& own) {
   contest.offer_rounded(rope.frequency[0] / found.of[0], [&](double factor) {
     op::Rope scaled = rope;
     for (double& frequency : scaled.frequency) frequency /= factor;
-    return std::pair(
-        Cause{"rope-scaling", "positions are scaled", fmt::format("divided by {:.7g}", factor)},
-        with_limits(the, turned(the, scaled, own)));
+    Cause cause{"rope-scaling", "positions are scaled", fmt::format("divided by {:.7g}", factor)};
+    if (factor == -1) cause = {"rope-backwards", "RoPE turns the other way", ""};
+    return std::pair(cause, with_limits(the, turned(the, scaled, own)));
   });
   if (!contest.decided()) try_factors(the, contest, own, found);
 }

@@ -184,7 +184,7 @@ std::vector<Entry> rope_faults() {
           .counting("shift", 1, {1, 3, 100})
           .harmless(),
       // not in the catalogue: the rotation turns the other way
-      turning(Bug::unlisted_backwards, "unlisted-backwards", 0).called("unknown"),
+      turning(Bug::unlisted_backwards, "unlisted-backwards", 0).called("rope-backwards"),
   };
 }
 
@@ -215,7 +215,7 @@ std::vector<Entry> attention_faults() {
       // 26: from the second decode step on, as many keys as in the first
       attending(Bug::stale_graph, "stale-graph", 26, decode_twice),
       // not in the catalogue: 2^x for e^x
-      attending(Bug::unlisted_base_two, "unlisted-base-two", 0).called("unknown"),
+      attending(Bug::unlisted_base_two, "unlisted-base-two", 0).called("softmax-base-two"),
   };
 }
 
