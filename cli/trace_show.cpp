@@ -6,7 +6,9 @@
 #include <nlohmann/json.hpp>
 #include <regex>
 
+#include "base/atomic_file.h"
 #include "common.h"
+#include "report/report.h"
 #include "show_growth.h"
 #include "trace.h"
 #include "trace/summary.h"
@@ -20,7 +22,7 @@ using assay::trace::Trace;
 namespace {
 
 struct Flags {
-  std::string a, b, filter;
+  std::string a, b, filter, html;
   GrowthFlags growth;
   bool all = false, json = false;
 };
@@ -147,6 +149,13 @@ int show(const Flags& flags) {
   if (!flags.json) print_all(shown, heads);
   const auto growth = report_growth(flags.growth, model, traces);
   if (!growth) return report(growth.error());
+  if (!flags.html.empty()) {
+    std::vector<assay::report::Summarised> tables;
+    for (const Shown& one : shown) tables.push_back({one.engine, one.rows});
+    const std::string page = assay::report::to_html(tables, growth->sentences());
+    if (const auto saved = assay::write_atomically(flags.html, {page}); !saved)
+      return report(saved.error());
+  }
   if (!flags.json) {
     for (const std::string& sentence : growth->sentences())
       fmt::print("{}\n", escaped(sentence, false));
@@ -174,6 +183,7 @@ void add_trace_show(CLI::App& parent, int& exit_code) {
   command->add_option("--filter", flags->filter, "operations whose name this expression finds")
       ->type_name("REGEX");
   add_growth_flags(*command, flags->growth);
+  command->add_option("--html", flags->html, "a page with plots")->type_name("FILE");
   command->add_flag("--json", flags->json, "schema assay.trace-show/1");
   command->callback([flags, &exit_code] { exit_code = show(*flags); });
 }

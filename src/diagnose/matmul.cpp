@@ -479,6 +479,7 @@ void note_rows(const Case& the, Contest& contest) {
     if (count > 0) wrong.push_back(r);
   }
   if (wrong.empty() || wrong.size() > the.got().width / 2 || the.tokens() < 2) return;
+  if (the.seen.not_finite > 0) return;  // no weight makes NaN of numbers
   if (failures * 2 < wrong.size() * the.tokens()) return;
   contest.note({"weight-rows", "some rows of the tensor are other weights",
                 wrong.size() == 1

@@ -348,18 +348,80 @@ std::string list(const char* title, const std::vector<std::string>& entries) {
   return out + "</ul>";
 }
 
+std::string head_of(const std::string& title) {
+  return fmt::format(
+      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+      "content=\"width=device-width,initial-scale=1\"><meta name=\"color-scheme\" content=\"light "
+      "dark\"><title>{}</title><style>{}</style></head><body>",
+      escaped(title), style);
+}
+
+const trace::Summary* find(const Summarised& trace, const std::string& name) {
+  const auto found = std::ranges::find(trace.rows, name, &trace::Summary::name);
+  return found == trace.rows.end() ? nullptr : &*found;
+}
+
+/// A number of every row of the first trace, by name of both.
+std::string growth_of(const std::vector<Summarised>& traces, const std::string& what,
+                      double trace::Summary::*number) {
+  std::vector<std::string> names;
+  std::vector<Line> lines;
+  for (const trace::Summary& row : traces[0].rows) names.push_back(row.name);
+  for (const Summarised& one : traces) {
+    Line line{lines.empty() ? "a" : "b", lines.empty() ? "own" : "other", {}};
+    for (const std::string& name : names) {
+      const trace::Summary* row = find(one, name);
+      line.values.push_back(row ? row->*number : NAN);
+    }
+    lines.push_back(std::move(line));
+  }
+  for (std::string& name : names)
+    if (name.starts_with("blk.") && name.ends_with(".out")) name = name.substr(4, name.size() - 8);
+  return "<h2>" + what + "</h2>" +
+         chart(what + " of every line of the table", "layer", what, lines, names);
+}
+
 }  // namespace
+
+std::string to_html(const std::vector<Summarised>& traces,
+                    const std::vector<std::string>& sentences) {
+  std::string page = head_of("assay trace show");
+  page += "<div class=\"banner\"><h1>assay trace show</h1>";
+  for (const std::string& sentence : sentences)
+    page += fmt::format("<p class=\"where\">{}</p>", escaped(sentence));
+  page += "</div>";
+  for (size_t i = 0; i < traces.size(); ++i)
+    page += fmt::format("<p>{}: {}</p>", i == 0 ? "a" : "b", escaped(traces[i].engine));
+  page += growth_of(traces, "RMS", &trace::Summary::rms);
+  page += growth_of(traces, "max |x|", &trace::Summary::max_abs);
+  page += "<h2>Table</h2><div class=\"box\"><table><thead><tr><th>operation</th>";
+  for (size_t i = 0; i < traces.size(); ++i)
+    page += fmt::format("<th>RMS {0}</th><th>max|x| {0}</th><th>NaN {0}</th>", i == 0 ? 'a' : 'b');
+  page += traces.size() == 2 ? "<th>RMS a/b</th></tr></thead><tbody>" : "</tr></thead><tbody>";
+  for (const trace::Summary& row : traces[0].rows) {
+    page += fmt::format("<tr><td>{}</td>", escaped(row.name));
+    for (const Summarised& one : traces)
+      if (const trace::Summary* found = find(one, row.name))
+        page += fmt::format(
+            "<td class=\"n\">{:.4g}</td><td class=\"n\">{:.4g}</td><td class=\"n\">{}</td>",
+            found->rms, found->max_abs, found->nan);
+      else
+        page += "<td>-</td><td>-</td><td>-</td>";
+    if (traces.size() == 2) {
+      const trace::Summary* other = find(traces[1], row.name);
+      page +=
+          other ? fmt::format("<td class=\"n\">{:.4f}</td>", row.rms / other->rms) : "<td>-</td>";
+    }
+    page += "</tr>";
+  }
+  return page + "</tbody></table></div></body></html>\n";
+}
 
 std::string to_html(const op::Program& program, const trace::Trace& a, const trace::Trace& b,
                     const Report& report) {
   const std::string verdict(diff::name_of(report.verdict));
   const Close close = look_closely_at(program, report);
-  std::string page = fmt::format(
-      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
-      "content=\"width=device-width,initial-scale=1\"><meta name=\"color-scheme\" content=\"light "
-      "dark\">"
-      "<title>assay diff: {}</title><style>{}</style></head><body>",
-      verdict, style);
+  std::string page = head_of("assay diff: " + verdict);
   page += fmt::format(
       "<div class=\"banner {0}\"><h1>assay diff</h1><div "
       "class=\"word\">{0}</div>{1}<p>{2}</p></div>",

@@ -84,6 +84,18 @@ TEST(Report, OneTokenAndMissingOperations) {
   EXPECT_THAT(page, HasSubstr("Not measured: "));
 }
 
+TEST(Report, TwoTracesAreLinesAndATable) {
+  const trace::Summary one{
+      .name = "blk.0.out", .rms = 2, .max_abs = 3, .min = 0, .max = 0, .mean = 0};
+  trace::Summary other = one;
+  other.rms = 4;
+  const std::string page = to_html({{"x<", {one}}, {"y", {other}}}, {"first layer outside: <b>"});
+  EXPECT_THAT(page, HasSubstr("first layer outside: &lt;b&gt;"));
+  EXPECT_THAT(page, HasSubstr("<td>blk.0.out</td>"));
+  EXPECT_THAT(page, HasSubstr("<td class=\"n\">0.5000</td>"));
+  EXPECT_EQ(count(page, "<svg "), 2);
+}
+
 TEST(Report, ThePageIsWholeAndLoadsNothing) {
   const std::string page = page_of(wrong_down(), {});
   EXPECT_TRUE(page.ends_with("</body></html>\n"));
