@@ -7,18 +7,10 @@
 #include <thread>
 #include <vector>
 
+#include "base/wide.h"
 #include "kernel/lang.h"
 #include "quant/formats.h"
 #include "trace/bounds.h"
-
-// Wider vectors where the machine has them. Integers are exact, and the float sums are in eight
-// written lanes, so every machine gives the same bits.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
-    !defined(__SANITIZE_ADDRESS__)
-#define ASSAY_WIDE __attribute__((target_clones("avx2", "default")))
-#else
-#define ASSAY_WIDE
-#endif
 
 namespace assay::diff {
 

@@ -328,7 +328,7 @@ std::string first_part(const Report& report) {
     out += item("cause",
                 escaped(report.cause->name +
                         (report.cause->evidence.empty() ? "" : ": " + report.cause->evidence)));
-  if (report.swap) out += item("swap", escaped(diff::sentence_of(*report.swap)));
+  if (report.swap) out += item("which matters", escaped(diff::sentence_of(*report.swap)));
   return out + "</dl>";
 }
 

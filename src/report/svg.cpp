@@ -77,6 +77,7 @@ std::string strip(const Strip& strip) {
   const double width = left + cell * double(std::max<uint64_t>(strip.columns, 8)) + 8;
   const double height = top + cell * double(rows) + 34;
   std::string out = open_svg(width, height, strip.title);
+  std::string ring;  // over its neighbours
   constexpr std::array<const char*, 5> classes = {"none", "pass", "tie", "fail", "unmeasured"};
   for (uint64_t r = 0; r < rows; ++r) {
     out += text(left - 6, top + (double(r) + 0.72) * cell, "end", strip.row_names[r]);
@@ -91,14 +92,14 @@ std::string strip(const Strip& strip) {
         out += fmt::format("<path class=\"cross\" d=\"M{0:.0f} {1:.0f}l8 8m0 -8l-8 8\"/>", x + 3,
                            y + 3);
       if (int64_t(i) == strip.first)
-        out += fmt::format("<circle class=\"ring\" cx=\"{:.0f}\" cy=\"{:.0f}\" r=\"13\"/>", x + 7,
+        ring = fmt::format("<circle class=\"ring\" cx=\"{:.0f}\" cy=\"{:.0f}\" r=\"13\"/>", x + 7,
                            y + 7);
     }
   }
   for (uint64_t c = 0; c < strip.columns; c += name_step(strip.columns))
     out += text(left + (double(c) + 0.45) * cell, height - 18, "middle", std::to_string(c));
   out += text(left + cell * double(strip.columns) / 2, height - 4, "middle", "layer");
-  return out + "</svg>";
+  return out + ring + "</svg>";
 }
 
 std::string chart(const std::string& title, const std::string& across, const std::string& down,

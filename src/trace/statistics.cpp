@@ -1,18 +1,65 @@
 #include "trace/statistics.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <limits>
 
+#include "base/wide.h"
+
 namespace assay::trace {
+
+namespace {
+
+constexpr size_t lane_count = 16;
+
+/// Sums of lane i are those of the values i, i + 16, …
+struct Lanes {
+  std::array<double, lane_count> squares{}, sum{};
+  std::array<float, lane_count> low, high;
+};
+
+/// Whole multiples of 16 values. Whether none is NaN; where one is, the lanes mean nothing.
+ASSAY_WIDE bool add_lanes(const float* x, size_t count, Lanes& lanes) {
+  std::array<int32_t, lane_count> numbers;
+  numbers.fill(-1);
+  for (size_t i = 0; i < count; i += lane_count)
+    for (size_t l = 0; l < lane_count; ++l) {
+      const float value = x[i + l];
+      const double wide = double(value);
+      lanes.squares[l] += wide * wide;
+      lanes.sum[l] += wide;
+      lanes.low[l] = value < lanes.low[l] ? value : lanes.low[l];
+      lanes.high[l] = value > lanes.high[l] ? value : lanes.high[l];
+      numbers[l] &= -int32_t(value == value);
+    }
+  return std::ranges::all_of(numbers, [](int32_t all) { return all != 0; });
+}
+
+}  // namespace
 
 Statistics statistics(std::span<const float> values) {
   Statistics s;
   double squares = 0, sum = 0;
   s.min = std::numeric_limits<float>::infinity();
   s.max = -s.min;
-  for (float x : values) {
+  const size_t whole = values.size() - values.size() % lane_count;
+  Lanes lanes;
+  lanes.low.fill(s.min);
+  lanes.high.fill(s.max);
+  std::span<const float> rest = values;
+  if (add_lanes(values.data(), whole, lanes)) {
+    rest = values.subspan(whole);
+    s.count = whole;
+    for (size_t l = 0; l < lane_count; ++l) {
+      squares += lanes.squares[l];
+      sum += lanes.sum[l];
+      s.min = std::min(s.min, lanes.low[l]);
+      s.max = std::max(s.max, lanes.high[l]);
+    }
+  }
+  for (float x : rest) {
     if (std::isnan(x)) {
       ++s.nan;
       continue;
