@@ -97,7 +97,7 @@ class Foreign(Named):
         # min-ignored wants a matrix of Q4_1; the head that is another one, a model with its own.
         self.seed_all(KJV, [name for name in engine.FAULTS if not name.startswith("min-")], SEEDS)
 
-    @unittest.skipUnless(SLOW, "the default model is a part of make test-all")
+    @unittest.skipUnless(SLOW, "a part of make test-all")
     def test_faults_on_the_default_model(self):
         # Its values are other ones: eps shows only where it is large, softcaps and clips likewise.
         names = [name for name in engine.FAULTS if name not in ("head-other", "norm-eps")]
@@ -138,7 +138,7 @@ class Altered(Named):
     def test_altered_files_of_the_small_model(self):
         self.alter_all(KJV, SEEDS)
 
-    @unittest.skipUnless(SLOW, "the default model is a part of make test-all")
+    @unittest.skipUnless(SLOW, "a part of make test-all")
     def test_altered_files_of_the_default_model(self):
         self.alter_all(DEFAULT, range(1, 4))
 
