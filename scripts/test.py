@@ -47,13 +47,13 @@ def unittest(folder):
 
 # The budgets add up to less than TOTAL_BUDGET, with what `install` may take (see main).
 PARTS = [
-    Part("model", "step", [PYTHON, "scripts/fetch_model.py"], 120),
+    Part("model", "step", [PYTHON, "scripts/fetch_model.py"], 60),
     Part("release build", "step", build("release"), 700),
     Part("release tests", "ctest", ctest("release"), 420, "release build"),
     Part("asan build", "step", build("asan"), 420),
     Part("asan tests", "ctest", ctest("asan", "-L", "^(gguf|text|quant|jinja|fuzz|hostile)$"), 370, "asan build"),
     Part("format", "check", [PYTHON, "scripts/format.py", "--check"], 15),
-    Part("command line", "unittest", unittest("tests/cli"), 120, "release build"),
+    Part("command line", "unittest", unittest("tests/cli"), 180, "release build"),
     Part("hostile files", "unittest", unittest("tests/hostile"), 50, "release build"),
     Part("templates", "check", [PYTHON, "tests/templates.py", "tests/jinja/templates"], 30, "release build"),
     Part("python tests", "unittest", unittest("tests/scripts"), 20),
