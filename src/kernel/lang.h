@@ -1,49 +1,28 @@
-// The words of the kernel language, as plain C++ on the host. Formats and numeric functions are
-// written in it, so that one source serves the CPU, the emulated grid, CUDA and Metal.
+// The kernel language: a small C++14 that is Metal Shading Language, CUDA C++ and plain C++ at
+// once. A device's words stand in lang_metal.h, lang_cuda.h and lang_emulated.h (the host's too);
+// what is made of them, for all devices, stands here. Rules: docs/kernels.md.
 #pragma once
 
-#include <bit>
-#include <cmath>
-#include <cstdint>
-
-#define K_DEV     // address space: device memory
-#define K_CONST   // address space: constant memory
-#define K_GROUP   // address space: memory shared by a group
-#define K_THREAD  // address space: a thread's own memory
-// A device function. Internal linkage: files compiled for different instruction sets must not share
-// one copy.
-#define K_FN static inline
-#define K_TABLE inline constexpr  // a program-scope constant
+#if defined(__METAL_VERSION__)
+#include "kernel/lang_metal.h"
+#elif defined(__CUDACC__)
+#include "kernel/lang_cuda.h"
+#else
+#include "kernel/lang_emulated.h"
+#endif
 
 namespace assay {
 
-/// RN(a·b + c), one rounding.
-K_FN float k_fma(float a, float b, float c) {
-  return __builtin_fmaf(a, b, c);
-}
-K_FN float k_div(float a, float b) {
-  return a / b;
-}
-K_FN float k_sqrt(float x) {
-  return __builtin_sqrtf(x);
-}
-K_FN uint32_t k_bits(float x) {
-  return std::bit_cast<uint32_t>(x);
-}
-K_FN float k_float(uint32_t bits) {
-  return std::bit_cast<float>(bits);
-}
-
 /// IEEE binary16 bits to f32, exact; subnormals and NaN payloads kept (NaN made quiet).
-K_FN float k_f16_to_f32(uint16_t half) {
-  const uint32_t sign = uint32_t(half & 0x8000u) << 16;
-  const uint32_t exponent = (half >> 10) & 0x1fu;
-  const uint32_t mantissa = half & 0x3ffu;
-  if (exponent == 31)
+K_FN float k_f16_to_f32(uint16_t bits) {
+  const uint32_t sign = uint32_t(bits & 0x8000u) << 16;
+  const uint32_t exponent = (bits >> 10) & 0x1fu;
+  const uint32_t mantissa = bits & 0x3ffu;
+  if (exponent == 31u)
     return k_float(sign | 0x7f800000u | (mantissa << 13) | (mantissa ? 0x400000u : 0u));
-  if (exponent != 0) return k_float(sign | ((exponent + 112u) << 23) | (mantissa << 13));
+  if (exponent != 0u) return k_float(sign | ((exponent + 112u) << 23) | (mantissa << 13));
   // Subnormal: mantissa·2^-24; the product with a power of two is exact.
-  const float magnitude = float(mantissa) * 0x1p-24f;
+  const float magnitude = float(mantissa) * 5.96046448e-08f;
   return k_float(sign | k_bits(magnitude));
 }
 
@@ -70,6 +49,10 @@ K_FN uint16_t k_f32_to_f16(float value) {
   const uint32_t up =
       (remainder > half_unit || (remainder == half_unit && (quotient & 1u))) ? 1u : 0u;
   return uint16_t(sign | (quotient + up));
+}
+
+K_FN float k_bf16_to_f32(uint16_t bits) {
+  return k_float(uint32_t(bits) << 16);
 }
 
 /// Little-endian 16 bits at any alignment.

@@ -7,7 +7,7 @@ namespace assay {
 
 /// Values of an operation's output below this magnitude become +0, so that no f32 denormal can
 /// arise downstream (docs/numbers.md, "No denormals").
-inline constexpr float k_floor_limit = 0x1p-72f;
+K_TABLE float k_floor_limit = 2.11758237e-22f;  // 0x1p-72
 
 /// x, or +0 where |x| < 2^-72. NaN passes.
 K_FN float k_floor_tiny(float x) {
@@ -17,17 +17,18 @@ K_FN float k_floor_tiny(float x) {
 // e^r = 1 + r + r²·(c2 + c3·r + c4·r² + c5·r³ + c6·r⁴) on |r| <= ln2/2: least maximum relative
 // error with the first two coefficients held at 1 (so that e^0 = 1), the others rounded to f32 one
 // after another: 2^-28.2.
-K_TABLE float k_exp_c2 = 0x1.fffffcp-2f;
-K_TABLE float k_exp_c3 = 0x1.555492p-3f;
-K_TABLE float k_exp_c4 = 0x1.5558aap-5f;
-K_TABLE float k_exp_c5 = 0x1.12396ep-7f;
-K_TABLE float k_exp_c6 = 0x1.6a524cp-10f;
-K_TABLE float k_exp_log2_e = 0x1.715476p+0f;
-K_TABLE float k_exp_ln2_high = 0x1.62e4p-1f;    // 15 bits: n·high is exact for |n| <= 128
-K_TABLE float k_exp_ln2_low = 0x1.7f7d1cp-20f;  // ln 2 − high, rounded
+K_TABLE float k_exp_c2 = 0.49999994f;      // 0x1.fffffcp-2
+K_TABLE float k_exp_c3 = 0.166665211f;     // 0x1.555492p-3
+K_TABLE float k_exp_c4 = 0.0416682549f;    // 0x1.5558aap-5
+K_TABLE float k_exp_c5 = 0.00836866256f;   // 0x1.12396ep-7
+K_TABLE float k_exp_c6 = 0.00138214673f;   // 0x1.6a524cp-10
+K_TABLE float k_exp_log2_e = 1.44269502f;  // 0x1.715476p+0
+K_TABLE float k_exp_ln2_high =
+    0.693145752f;  // 0x1.62e4p-1: 15 bits: n·high is exact for |n| <= 128
+K_TABLE float k_exp_ln2_low = 1.42860677e-06f;  // 0x1.7f7d1cp-20: ln 2 − high, rounded
 K_TABLE float k_exp_low = -50.0f;               // below: 0
 K_TABLE float k_exp_high = 88.72283f;           // above: infinity
-K_TABLE float k_exp_round = 0x1.8p+23f;         // adding it rounds to an integer, ties to even
+K_TABLE float k_exp_round = 12582912.0f;  // 0x1.8p+23: adding it rounds to an integer, ties to even
 
 /// e^x: +0 below -50, infinity above 88.72283, NaN for NaN; else 2^n·p(r), n = rint(x·log2 e), r =
 /// x − n·ln 2. Relative error under 2^-23.6 (2^-23.644 measured over every f32 of [-50, 88.72283],

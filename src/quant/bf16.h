@@ -6,10 +6,9 @@
 namespace assay::quant {
 
 struct BF16 {
-  static constexpr const char* name = "BF16";
-  static constexpr uint32_t id = 30;
-  static constexpr uint32_t block_size = 1;
-  static constexpr uint32_t block_bytes = 2;
+  K_TABLE uint32_t id = 30;
+  K_TABLE uint32_t block_size = 1;
+  K_TABLE uint32_t block_bytes = 2;
   K_FN float value(K_DEV const uint8_t* block) {
     return k_float(uint32_t(k_load_u16(block)) << 16);
   }

@@ -6,10 +6,9 @@
 namespace assay::quant {
 
 struct F32 {
-  static constexpr const char* name = "F32";
-  static constexpr uint32_t id = 0;
-  static constexpr uint32_t block_size = 1;
-  static constexpr uint32_t block_bytes = 4;
+  K_TABLE uint32_t id = 0;
+  K_TABLE uint32_t block_size = 1;
+  K_TABLE uint32_t block_bytes = 4;
   K_FN float value(K_DEV const uint8_t* block) {
     return k_float(k_load_u16(block) | (uint32_t(k_load_u16(block + 2)) << 16));
   }

@@ -15,7 +15,7 @@ bool decode_row(uint32_t id, std::span<const uint8_t> bytes, std::span<float> ou
 std::string_view supported_names() {
   static const std::string names = []<class... F>(List<F...>) {
     std::string text;
-    ((text += text.empty() ? "" : ", ", text += F::name), ...);
+    ((text += text.empty() ? "" : ", ", text += name_of<F>), ...);
     return text;
   }(All{});
   return names;

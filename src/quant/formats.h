@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iterator>
 #include <span>
 #include <string_view>
 
@@ -31,6 +32,18 @@ template <class... Formats>
 struct List {};
 using All =
     List<F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL>;
+/// Their names, in the same order: kernels have no use for text, so the formats have none.
+inline constexpr std::string_view all_names[] = {"F32",  "F16",  "BF16", "Q8_0",  "Q4_0",
+                                                 "Q4_1", "Q5_0", "Q5_1", "Q2_K",  "Q3_K",
+                                                 "Q4_K", "Q5_K", "Q6_K", "IQ4_NL"};
+
+template <class Format>
+inline constexpr std::string_view name_of = []<class... F>(List<F...>) {
+  static_assert(sizeof...(F) == std::size(all_names));
+  size_t index = 0;
+  (void)((F::id == Format::id || (++index, false)) || ...);
+  return all_names[index];
+}(All{});
 
 template <class Format>
 inline constexpr bool is_float_format = Format::block_size == 1;
@@ -55,7 +68,7 @@ bool visit(uint32_t id, Visitor&& visitor) {
 /// The format's facts; an Info with block_size 0 where the id is not supported.
 inline Info info(uint32_t id) {
   Info found{id, {}, 0, 0};
-  visit(id, [&]<class F>() { found = {F::id, F::name, F::block_size, F::block_bytes}; });
+  visit(id, [&]<class F>() { found = {F::id, name_of<F>, F::block_size, F::block_bytes}; });
   return found;
 }
 

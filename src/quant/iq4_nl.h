@@ -8,24 +8,25 @@
 
 namespace assay::quant {
 
-K_TABLE int8_t iq4_nl_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                    1,    13,   25,  38,  53,  69,  89,  113};
+// value[q] + 128 for q = 0 … 7 and 8 … 15, a byte each, the first lowest: -127 -104 -83 -65 -49 -35
+// -22 -10 | 1 13 25 38 53 69 89 113.
+K_TABLE uint64_t iq4_nl_low = 0x766a5d4f3f2d1801u;
+K_TABLE uint64_t iq4_nl_high = 0xf1d9c5b5a6998d81u;
 
 struct IQ4_NL {
-  static constexpr const char* name = "IQ4_NL";
-  static constexpr uint32_t id = 20;
-  static constexpr uint32_t block_size = 32;
-  static constexpr uint32_t block_bytes = 18;
-  static constexpr uint32_t group_size = 32;
-  static constexpr uint32_t code_bits = 8;
-  static constexpr int32_t code_offset = 128;
-  static constexpr bool has_minimum = false;
+  K_TABLE uint32_t id = 20;
+  K_TABLE uint32_t block_size = 32;
+  K_TABLE uint32_t block_bytes = 18;
+  K_TABLE uint32_t group_size = 32;
+  K_TABLE uint32_t code_bits = 8;
+  K_TABLE int32_t code_offset = 128;
+  K_TABLE bool has_minimum = false;
 
   K_FN uint16_t scale_bits(K_DEV const uint8_t* block) { return k_load_u16(block); }
   K_FN float scale(K_DEV const uint8_t* block, uint32_t) { return k_f16_to_f32(scale_bits(block)); }
   K_FN uint32_t code(K_DEV const uint8_t* block, uint32_t i) {
     const uint32_t q = i < 16 ? block[2 + i] & 15u : block[2 + i - 16] >> 4;
-    return uint32_t(iq4_nl_values[q] + 128);
+    return uint32_t((q < 8u ? iq4_nl_low : iq4_nl_high) >> (8u * (q % 8u))) & 255u;
   }
 };
 

@@ -10,16 +10,15 @@
 namespace assay::quant {
 
 struct Q2_K {
-  static constexpr const char* name = "Q2_K";
-  static constexpr uint32_t id = 10;
-  static constexpr uint32_t block_size = 256;
-  static constexpr uint32_t block_bytes = 84;
-  static constexpr uint32_t group_size = 16;
-  static constexpr uint32_t code_bits = 2;
-  static constexpr int32_t code_offset = 0;
-  static constexpr bool has_minimum = true;
+  K_TABLE uint32_t id = 10;
+  K_TABLE uint32_t block_size = 256;
+  K_TABLE uint32_t block_bytes = 84;
+  K_TABLE uint32_t group_size = 16;
+  K_TABLE uint32_t code_bits = 2;
+  K_TABLE int32_t code_offset = 0;
+  K_TABLE bool has_minimum = true;
 
-  static constexpr float minimum_sign = -1.0f;  ///< what the file stores is subtracted
+  K_TABLE float minimum_sign = -1.0f;  ///< what the file stores is subtracted
 
   K_FN uint16_t scale_bits(K_DEV const uint8_t* block) { return k_load_u16(block + 80); }
   K_FN uint16_t minimum_bits(K_DEV const uint8_t* block) { return k_load_u16(block + 82); }

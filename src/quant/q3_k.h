@@ -12,14 +12,13 @@
 namespace assay::quant {
 
 struct Q3_K {
-  static constexpr const char* name = "Q3_K";
-  static constexpr uint32_t id = 11;
-  static constexpr uint32_t block_size = 256;
-  static constexpr uint32_t block_bytes = 110;
-  static constexpr uint32_t group_size = 16;
-  static constexpr uint32_t code_bits = 3;
-  static constexpr int32_t code_offset = 4;
-  static constexpr bool has_minimum = false;
+  K_TABLE uint32_t id = 11;
+  K_TABLE uint32_t block_size = 256;
+  K_TABLE uint32_t block_bytes = 110;
+  K_TABLE uint32_t group_size = 16;
+  K_TABLE uint32_t code_bits = 3;
+  K_TABLE int32_t code_offset = 4;
+  K_TABLE bool has_minimum = false;
 
   K_FN uint16_t scale_bits(K_DEV const uint8_t* block) { return k_load_u16(block + 108); }
   K_FN int32_t scale_code(K_DEV const uint8_t* block, uint32_t group) {

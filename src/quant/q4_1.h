@@ -9,16 +9,15 @@
 namespace assay::quant {
 
 struct Q4_1 {
-  static constexpr const char* name = "Q4_1";
-  static constexpr uint32_t id = 3;           ///< GGUF tensor type
-  static constexpr uint32_t block_size = 32;  ///< weights a block
-  static constexpr uint32_t block_bytes = 20;
-  static constexpr uint32_t group_size = 32;  ///< weights that share one scale and minimum
-  static constexpr uint32_t code_bits = 4;    ///< stored codes are 0 .. 2^bits - 1
-  static constexpr int32_t code_offset = 0;   ///< w = scale·(code − offset) + minimum
-  static constexpr bool has_minimum = true;
+  K_TABLE uint32_t id = 3;           ///< GGUF tensor type
+  K_TABLE uint32_t block_size = 32;  ///< weights a block
+  K_TABLE uint32_t block_bytes = 20;
+  K_TABLE uint32_t group_size = 32;  ///< weights that share one scale and minimum
+  K_TABLE uint32_t code_bits = 4;    ///< stored codes are 0 .. 2^bits - 1
+  K_TABLE int32_t code_offset = 0;   ///< w = scale·(code − offset) + minimum
+  K_TABLE bool has_minimum = true;
 
-  static constexpr float minimum_sign = 1.0f;  ///< what the file stores is added
+  K_TABLE float minimum_sign = 1.0f;  ///< what the file stores is added
 
   K_FN uint16_t scale_bits(K_DEV const uint8_t* block) { return k_load_u16(block); }
   K_FN uint16_t minimum_bits(K_DEV const uint8_t* block) { return k_load_u16(block + 2); }

@@ -11,16 +11,15 @@
 namespace assay::quant {
 
 struct Q4_K {
-  static constexpr const char* name = "Q4_K";
-  static constexpr uint32_t id = 12;
-  static constexpr uint32_t block_size = 256;
-  static constexpr uint32_t block_bytes = 144;
-  static constexpr uint32_t group_size = 32;
-  static constexpr uint32_t code_bits = 4;
-  static constexpr int32_t code_offset = 0;
-  static constexpr bool has_minimum = true;
+  K_TABLE uint32_t id = 12;
+  K_TABLE uint32_t block_size = 256;
+  K_TABLE uint32_t block_bytes = 144;
+  K_TABLE uint32_t group_size = 32;
+  K_TABLE uint32_t code_bits = 4;
+  K_TABLE int32_t code_offset = 0;
+  K_TABLE bool has_minimum = true;
 
-  static constexpr float minimum_sign = -1.0f;  ///< what the file stores is subtracted
+  K_TABLE float minimum_sign = -1.0f;  ///< what the file stores is subtracted
 
   K_FN uint16_t scale_bits(K_DEV const uint8_t* block) { return k_load_u16(block); }
   K_FN uint16_t minimum_bits(K_DEV const uint8_t* block) { return k_load_u16(block + 2); }

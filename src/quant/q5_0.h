@@ -9,14 +9,13 @@
 namespace assay::quant {
 
 struct Q5_0 {
-  static constexpr const char* name = "Q5_0";
-  static constexpr uint32_t id = 6;
-  static constexpr uint32_t block_size = 32;
-  static constexpr uint32_t block_bytes = 22;
-  static constexpr uint32_t group_size = 32;
-  static constexpr uint32_t code_bits = 5;
-  static constexpr int32_t code_offset = 16;
-  static constexpr bool has_minimum = false;
+  K_TABLE uint32_t id = 6;
+  K_TABLE uint32_t block_size = 32;
+  K_TABLE uint32_t block_bytes = 22;
+  K_TABLE uint32_t group_size = 32;
+  K_TABLE uint32_t code_bits = 5;
+  K_TABLE int32_t code_offset = 16;
+  K_TABLE bool has_minimum = false;
 
   K_FN uint16_t scale_bits(K_DEV const uint8_t* block) { return k_load_u16(block); }
   K_FN float scale(K_DEV const uint8_t* block, uint32_t) { return k_f16_to_f32(scale_bits(block)); }

@@ -9,16 +9,15 @@
 namespace assay::quant {
 
 struct Q5_1 {
-  static constexpr const char* name = "Q5_1";
-  static constexpr uint32_t id = 7;
-  static constexpr uint32_t block_size = 32;
-  static constexpr uint32_t block_bytes = 24;
-  static constexpr uint32_t group_size = 32;
-  static constexpr uint32_t code_bits = 5;
-  static constexpr int32_t code_offset = 0;
-  static constexpr bool has_minimum = true;
+  K_TABLE uint32_t id = 7;
+  K_TABLE uint32_t block_size = 32;
+  K_TABLE uint32_t block_bytes = 24;
+  K_TABLE uint32_t group_size = 32;
+  K_TABLE uint32_t code_bits = 5;
+  K_TABLE int32_t code_offset = 0;
+  K_TABLE bool has_minimum = true;
 
-  static constexpr float minimum_sign = 1.0f;  ///< what the file stores is added
+  K_TABLE float minimum_sign = 1.0f;  ///< what the file stores is added
 
   K_FN uint16_t scale_bits(K_DEV const uint8_t* block) { return k_load_u16(block); }
   K_FN uint16_t minimum_bits(K_DEV const uint8_t* block) { return k_load_u16(block + 2); }

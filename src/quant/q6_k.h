@@ -11,14 +11,13 @@
 namespace assay::quant {
 
 struct Q6_K {
-  static constexpr const char* name = "Q6_K";
-  static constexpr uint32_t id = 14;
-  static constexpr uint32_t block_size = 256;
-  static constexpr uint32_t block_bytes = 210;
-  static constexpr uint32_t group_size = 16;
-  static constexpr uint32_t code_bits = 6;
-  static constexpr int32_t code_offset = 32;
-  static constexpr bool has_minimum = false;
+  K_TABLE uint32_t id = 14;
+  K_TABLE uint32_t block_size = 256;
+  K_TABLE uint32_t block_bytes = 210;
+  K_TABLE uint32_t group_size = 16;
+  K_TABLE uint32_t code_bits = 6;
+  K_TABLE int32_t code_offset = 32;
+  K_TABLE bool has_minimum = false;
 
   K_FN uint16_t scale_bits(K_DEV const uint8_t* block) { return k_load_u16(block + 208); }
   K_FN int32_t scale_code(K_DEV const uint8_t* block, uint32_t group) {

@@ -8,14 +8,13 @@
 namespace assay::quant {
 
 struct Q8_0 {
-  static constexpr const char* name = "Q8_0";
-  static constexpr uint32_t id = 8;
-  static constexpr uint32_t block_size = 32;
-  static constexpr uint32_t block_bytes = 34;
-  static constexpr uint32_t group_size = 32;
-  static constexpr uint32_t code_bits = 8;
-  static constexpr int32_t code_offset = 128;
-  static constexpr bool has_minimum = false;
+  K_TABLE uint32_t id = 8;
+  K_TABLE uint32_t block_size = 32;
+  K_TABLE uint32_t block_bytes = 34;
+  K_TABLE uint32_t group_size = 32;
+  K_TABLE uint32_t code_bits = 8;
+  K_TABLE int32_t code_offset = 128;
+  K_TABLE bool has_minimum = false;
 
   K_FN uint16_t scale_bits(K_DEV const uint8_t* block) { return k_load_u16(block); }
   K_FN float scale(K_DEV const uint8_t* block, uint32_t) { return k_f16_to_f32(scale_bits(block)); }

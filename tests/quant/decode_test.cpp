@@ -29,11 +29,11 @@ uint32_t comparable_bits(float x) {
 /// n blocks, then n·block_size f32 (tests/quant/make_golden.py): every weight's bits must be equal.
 template <class F>
 void expect_equal_to_golden(const std::string& directory, uint64_t least_blocks) {
-  const std::vector<uint8_t> bytes = read_bytes(directory + "/quant_" + F::name + ".bin");
+  const std::vector<uint8_t> bytes = read_bytes(directory + "/quant_" + quant::name_of<F> + ".bin");
   const uint64_t bytes_a_block = F::block_bytes + 4ull * F::block_size;
-  ASSERT_EQ(bytes.size() % bytes_a_block, 0u) << F::name;
+  ASSERT_EQ(bytes.size() % bytes_a_block, 0u) << quant::name_of<F>;
   const uint64_t blocks = bytes.size() / bytes_a_block;
-  ASSERT_GE(blocks, least_blocks) << F::name;
+  ASSERT_GE(blocks, least_blocks) << quant::name_of<F>;
 
   const uint64_t weights = blocks * F::block_size;
   std::vector<uint32_t> expected(weights);
@@ -48,11 +48,12 @@ void expect_equal_to_golden(const std::string& directory, uint64_t least_blocks)
         decode<F>(bytes.data() + i / F::block_size * F::block_bytes, uint32_t(i % F::block_size));
     if (comparable_bits(row[i]) == expected[i] && comparable_bits(single) == expected[i]) continue;
     if (++wrong <= 3)
-      ADD_FAILURE() << F::name << " block " << i / F::block_size << " weight " << i % F::block_size
-                    << ": found " << std::hex << k_bits(row[i]) << ", gguf gives " << expected[i];
+      ADD_FAILURE() << quant::name_of<F> << " block " << i / F::block_size << " weight "
+                    << i % F::block_size << ": found " << std::hex << k_bits(row[i])
+                    << ", gguf gives " << expected[i];
   }
-  EXPECT_EQ(wrong, 0u) << F::name << ": of " << weights;
-  EXPECT_GT(not_a_number, 0u) << F::name << ": the golden's NaN blocks were lost";
+  EXPECT_EQ(wrong, 0u) << quant::name_of<F> << ": of " << weights;
+  EXPECT_GT(not_a_number, 0u) << quant::name_of<F> << ": the golden's NaN blocks were lost";
 }
 
 template <class... F>
@@ -212,11 +213,11 @@ void expect_codes_in_range() {
   for (int round = 0; round < 64; ++round) {
     for (uint8_t& byte : block) byte = uint8_t((state = state * 1664525u + 1013904223u) >> 24);
     for (uint32_t i = 0; i < F::block_size; ++i) {
-      ASSERT_LT(F::code(block.data(), i), 1u << F::code_bits) << F::name;
+      ASSERT_LT(F::code(block.data(), i), 1u << F::code_bits) << quant::name_of<F>;
       seen_highest |= F::code(block.data(), i);
     }
   }
-  EXPECT_EQ(seen_highest, (1u << F::code_bits) - 1) << F::name;
+  EXPECT_EQ(seen_highest, (1u << F::code_bits) - 1) << quant::name_of<F>;
   EXPECT_EQ(F::block_size % F::group_size, 0u);
 }
 

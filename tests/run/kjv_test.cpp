@@ -60,7 +60,9 @@ TEST(Kjv, HoldsEveryFormat) {
   const auto expect_in_file = [&](uint32_t id, std::string_view name) {
     EXPECT_TRUE(types.contains(id)) << name;
   };
-  [&]<class... F>(quant::List<F...>) { (expect_in_file(F::id, F::name), ...); }(quant::All{});
+  [&]<class... F>(quant::List<F...>) {
+    (expect_in_file(F::id, quant::name_of<F>), ...);
+  }(quant::All{});
 }
 
 TEST(Kjv, TokensAreSentencePiecesOwn) {

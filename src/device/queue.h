@@ -1,0 +1,60 @@
+// A device as an ordered queue of copies and kernel launches: the second of the two virtual seams.
+// What is queued runs in order, each operation seeing all that came before it.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace assay::device {
+
+/// An address in the device's memory, as kernels see it: arguments hold it as a pointer. 0: none.
+using Address = uint64_t;
+
+/// A kernel by name, its grid of groups and the bytes of its arguments. A group has a multiple of
+/// 32 threads, at most 1024.
+struct Launch {
+  std::string_view kernel;
+  uint32_t groups_x = 1, groups_y = 1;
+  uint32_t group_size = 32;
+  std::span<const uint8_t> args;
+};
+
+/// Errors carry Exit::device and name the device; after a failed launch or wait the queue is broken
+/// and every later call says so again. A queue is used by one thread at a time.
+class Queue {
+ public:
+  virtual ~Queue() = default;
+
+  /// "NVIDIA H100 80GB HBM3 (sm_90)", "emulated grid": for people.
+  virtual std::string name() const = 0;
+  /// Bytes that allocate() could give now, and in all.
+  struct Memory {
+    uint64_t free = 0, total = 0;
+  };
+  virtual Memory memory() const = 0;
+
+  /// Memory of the device, aligned to 256 bytes, not initialised. Freed with the queue.
+  virtual Result<Address> allocate(uint64_t bytes) = 0;
+  /// Copies to the device; the span may be reused when the call returns.
+  virtual Status upload(Address to, std::span<const uint8_t> bytes) = 0;
+  /// Waits for all that was queued, then copies from the device.
+  virtual Status download(Address from, std::span<uint8_t> bytes) = 0;
+  /// Queues a kernel. Errors: an unknown name, arguments of another size than the kernel's.
+  virtual Status launch(const Launch& launch) = 0;
+  /// Waits for all that was queued. Errors: what a kernel did wrong.
+  virtual Status wait() = 0;
+
+  /// From here to end_recording(), launches are kept and not run. One recording at a time; only
+  /// launches may be queued while it lasts.
+  virtual Status begin_recording() = 0;
+  /// A handle of what was kept, for replay().
+  virtual Result<uint32_t> end_recording() = 0;
+  /// Queues a recording's launches, with the arguments they were recorded with.
+  virtual Status replay(uint32_t recording) = 0;
+};
+
+}  // namespace assay::device

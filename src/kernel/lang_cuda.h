@@ -1,0 +1,114 @@
+// The words of the kernel language in CUDA C++. Compiled with -fmad=false, IEEE division and square
+// root and no flushing (CMakeLists.txt); `assay verify` proves that with its probes.
+#pragma once
+
+#include <cstdint>
+
+#define K_DEV
+#define K_CONST
+#define K_GROUP
+#define K_THREAD
+#define K_FN static __device__ __forceinline__
+#define K_TABLE static constexpr
+#define K_UNROLL _Pragma("unroll")
+
+#define K_KERNEL(name, Args, Shared)                                                           \
+  static __device__ __forceinline__ void name##_body(K_CONST const Args& a, K_GROUP Shared& s, \
+                                                     ::assay::Thread t);                       \
+  static __global__ void name(const __grid_constant__ Args a) {                                \
+    __shared__ Shared s;                                                                       \
+    name##_body(a, s,                                                                          \
+                ::assay::Thread{blockIdx.x, blockIdx.y, threadIdx.x, blockDim.x,               \
+                                threadIdx.x % 32u, threadIdx.x / 32u});                        \
+  }                                                                                            \
+  static const ::assay::KernelEntry name##_entry{#name, sizeof(Args),                          \
+                                                 reinterpret_cast<const void*>(&name)};        \
+  static __device__ __forceinline__ void name##_body(K_CONST const Args& a, K_GROUP Shared& s, \
+                                                     ::assay::Thread t)
+
+namespace assay {
+
+struct Thread {
+  uint32_t group_x, group_y, index, group_size, lane, simd;
+};
+
+/// Adds itself to the kernels that the CUDA queue knows by name (device/cuda/kernels.h).
+struct KernelEntry {
+  KernelEntry(const char* name, uint32_t args_bytes, const void* function);
+  const char* name;
+  uint32_t args_bytes;
+  const void* function;
+};
+
+K_FN float k_fma(float a, float b, float c) {
+  return __fmaf_rn(a, b, c);
+}
+K_FN float k_div(float a, float b) {
+  return __fdiv_rn(a, b);
+}
+K_FN float k_sqrt(float x) {
+  return __fsqrt_rn(x);
+}
+K_FN uint32_t k_bits(float x) {
+  return __float_as_uint(x);
+}
+K_FN float k_float(uint32_t bits) {
+  return __uint_as_float(bits);
+}
+K_FN int32_t k_round(float x) {
+  return __float2int_rn(x);
+}
+K_FN int32_t k_dot4_i8(uint32_t a, uint32_t b, int32_t c) {
+  return __dp4a(int32_t(a), int32_t(b), c);
+}
+
+struct Words4 {
+  uint32_t x, y, z, w;
+};
+K_FN Words4 load4(K_DEV const uint32_t* p) {
+  const uint4 v = *reinterpret_cast<const uint4*>(p);
+  return {v.x, v.y, v.z, v.w};
+}
+K_FN void store4(K_DEV uint32_t* p, Words4 v) {
+  *reinterpret_cast<uint4*>(p) = make_uint4(v.x, v.y, v.z, v.w);
+}
+
+K_FN void barrier_group() {
+  __syncthreads();
+}
+K_FN uint32_t shuffle_from(uint32_t value, uint32_t lane) {
+  return __shfl_sync(0xffffffffu, value, lane);
+}
+K_FN uint32_t shuffle_xor(uint32_t value, uint32_t mask) {
+  return __shfl_xor_sync(0xffffffffu, value, mask);
+}
+
+struct TileSums {
+  int32_t sum[4];
+};
+K_FN uint32_t tile_row(uint32_t lane) {
+  return lane / 4u;
+}
+K_FN uint32_t tile_slot(uint32_t lane) {
+  return lane % 4u;
+}
+K_FN void tile_mma_32(TileSums& sums, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                      K_GROUP const uint32_t* x, uint32_t stride, uint32_t lane) {
+  const uint32_t* column = x + lane / 4u * stride + lane % 4u;
+  asm volatile(
+      "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+      "{%8, %9}, {%0, %1, %2, %3};"
+      : "+r"(sums.sum[0]), "+r"(sums.sum[1]), "+r"(sums.sum[2]), "+r"(sums.sum[3])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(column[0]), "r"(column[4]));
+}
+K_FN void tile_mma_16(TileSums& sums, uint32_t a0, uint32_t a1, K_GROUP const uint32_t* x,
+                      uint32_t stride, uint32_t lane) {
+  const uint32_t* column = x + lane / 4u * stride + lane % 4u;
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5}, {%6}, "
+      "{%0, %1, %2, %3};"
+      : "+r"(sums.sum[0]), "+r"(sums.sum[1]), "+r"(sums.sum[2]), "+r"(sums.sum[3])
+      : "r"(a0), "r"(a1), "r"(column[0]));
+}
+
+}  // namespace assay

@@ -1,0 +1,128 @@
+// The words of the kernel language as plain C++: for the host, and for the emulated grid
+// (device/emulated/), whose meaning of barriers, shuffles and tiles is the definition that the
+// other devices are tested against.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+
+#define K_DEV     // address space: device memory
+#define K_CONST   // address space: constant memory
+#define K_GROUP   // address space: memory shared by a group
+#define K_THREAD  // address space: a thread's own memory
+// A device function. Internal linkage: files compiled for different instruction sets must not share
+// one copy.
+#define K_FN static inline
+#define K_TABLE static constexpr  // a constant of program or class scope
+#define K_UNROLL                  // before a loop of constant length
+
+/// The entry `name`: a kernel over Args (as the host filled them) and a group's Shared. Its body
+/// sees `a`, `s` and `t`.
+#define K_KERNEL(name, Args, Shared)                                                               \
+  static void name([[maybe_unused]] K_CONST const Args& a, [[maybe_unused]] K_GROUP Shared& s,     \
+                   [[maybe_unused]] ::assay::Thread t);                                            \
+  [[maybe_unused]] static const ::assay::KernelEntry name##_entry{                                 \
+      #name, sizeof(Args), sizeof(Shared), [](const void* args, void* shared, ::assay::Thread t) { \
+        name(*static_cast<const Args*>(args), *static_cast<Shared*>(shared), t);                   \
+      }};                                                                                          \
+  static void name([[maybe_unused]] K_CONST const Args& a, [[maybe_unused]] K_GROUP Shared& s,     \
+                   [[maybe_unused]] ::assay::Thread t)
+
+namespace assay {
+
+/// Where a thread stands. Groups are (group_x, group_y) of the grid; `index` runs over the group's
+/// `group_size` threads, 32 lanes to a simd.
+struct Thread {
+  uint32_t group_x, group_y, index, group_size, lane, simd;
+};
+
+/// Adds itself to the kernels that the emulated grid knows by name (device/emulated/kernels.h).
+struct KernelEntry {
+  using Body = void (*)(const void* args, void* shared, Thread t);
+  KernelEntry(const char* name, uint32_t args_bytes, uint32_t shared_bytes, Body body);
+  const char* name;
+  uint32_t args_bytes, shared_bytes;
+  Body body;
+};
+
+/// RN(a·b + c), one rounding.
+K_FN float k_fma(float a, float b, float c) {
+  return __builtin_fmaf(a, b, c);
+}
+K_FN float k_div(float a, float b) {
+  return a / b;
+}
+K_FN float k_sqrt(float x) {
+  return __builtin_sqrtf(x);
+}
+K_FN uint32_t k_bits(float x) {
+  return std::bit_cast<uint32_t>(x);
+}
+K_FN float k_float(uint32_t bits) {
+  return std::bit_cast<float>(bits);
+}
+/// The nearest integer, ties to even; |x| < 2^22.
+K_FN int32_t k_round(float x) {
+  return int32_t(__builtin_nearbyintf(x));
+}
+/// Four int8 of `a` times four of `b`, summed, plus c: exact.
+K_FN int32_t k_dot4_i8(uint32_t a, uint32_t b, int32_t c) {
+  for (int i = 0; i < 32; i += 8) c += int32_t(int8_t(a >> i)) * int32_t(int8_t(b >> i));
+  return c;
+}
+
+/// Sixteen bytes.
+struct Words4 {
+  uint32_t x, y, z, w;
+};
+
+/// Reports an address that a GPU would refuse (device/emulated/grid.cpp).
+void check_alignment(const void* p, uint32_t bytes, const char* file, int line);
+
+K_FN Words4 load4(K_DEV const uint32_t* p, const char* file = __builtin_FILE(),
+                  int line = __builtin_LINE()) {
+  if (reinterpret_cast<uintptr_t>(p) % 16) check_alignment(p, 16, file, line);
+  return {p[0], p[1], p[2], p[3]};
+}
+K_FN void store4(K_DEV uint32_t* p, Words4 v, const char* file = __builtin_FILE(),
+                 int line = __builtin_LINE()) {
+  if (reinterpret_cast<uintptr_t>(p) % 16) check_alignment(p, 16, file, line);
+  p[0] = v.x;
+  p[1] = v.y;
+  p[2] = v.z;
+  p[3] = v.w;
+}
+
+// Meeting points. Every thread of the group (barrier) or of the simd (the others) must come to the
+// same one; the grid names who waits where when they don't.
+
+/// All threads of the group; what they wrote before to shared and device memory is seen after.
+void barrier_group(const char* file = __builtin_FILE(), int line = __builtin_LINE());
+/// The value that lane `lane`, or lane (own ^ mask), gave.
+uint32_t shuffle_from(uint32_t value, uint32_t lane, const char* file = __builtin_FILE(),
+                      int line = __builtin_LINE());
+uint32_t shuffle_xor(uint32_t value, uint32_t mask, const char* file = __builtin_FILE(),
+                     int line = __builtin_LINE());
+
+/// What a lane holds of a tile of 16 rows × 8 columns of exact integer sums: rows tile_row and
+/// tile_row + 8, of each the columns 2·tile_slot and 2·tile_slot + 1, in that order.
+struct TileSums {
+  int32_t sum[4];
+};
+/// Which row of the first eight, and which of four slots, is the lane's: as the sums lie, and as
+/// weights must be given.
+uint32_t tile_row(uint32_t lane);
+uint32_t tile_slot(uint32_t lane);
+/// sums[r][c] += Σ_k w[r][k]·x[c][k] over 32 int8. A lane gives, of rows tile_row (a0, a2) and
+/// tile_row + 8 (a1, a3), the weights k = 4·tile_slot … + 3 (a0, a1) and those 16 later (a2, a3);
+/// x[c] are the eight words at x + c·stride.
+void tile_mma_32(TileSums& sums, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                 K_GROUP const uint32_t* x, uint32_t stride, uint32_t lane,
+                 const char* file = __builtin_FILE(), int line = __builtin_LINE());
+/// The same over 16 int8, the four words at x + c·stride.
+void tile_mma_16(TileSums& sums, uint32_t a0, uint32_t a1, K_GROUP const uint32_t* x,
+                 uint32_t stride, uint32_t lane, const char* file = __builtin_FILE(),
+                 int line = __builtin_LINE());
+
+}  // namespace assay
