@@ -1,0 +1,37 @@
+#include "device/emulated/kernels.h"
+
+#include <map>
+
+#include "kernel/list.h"
+
+namespace assay {
+
+namespace {
+
+std::map<std::string_view, const KernelEntry*>& table() {
+  static std::map<std::string_view, const KernelEntry*> kernels;
+  return kernels;
+}
+
+}  // namespace
+
+KernelEntry::KernelEntry(const char* kernel_name, uint32_t args, uint32_t shared, Body function)
+    : name(kernel_name), args_bytes(args), shared_bytes(shared), body(function) {
+  table().emplace(name, this);
+}
+
+namespace emulated {
+
+const KernelEntry* find_kernel(std::string_view name) {
+  const auto found = table().find(name);
+  return found == table().end() ? nullptr : found->second;
+}
+
+std::vector<const KernelEntry*> all_kernels() {
+  std::vector<const KernelEntry*> kernels;
+  for (const auto& [name, entry] : table()) kernels.push_back(entry);
+  return kernels;
+}
+
+}  // namespace emulated
+}  // namespace assay

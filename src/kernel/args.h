@@ -1,0 +1,187 @@
+// Arguments of the kernels: the same bytes on host and device, at most 512. Pointers are device
+// addresses. Rows are tokens, values (rows, width) row-major f32 unless said otherwise.
+#pragma once
+
+#include "kernel/lang.h"
+
+namespace assay {
+
+K_TABLE uint32_t lanes = 32;           // threads of a simd
+K_TABLE uint32_t quantum = 32;         // activations that share a scale
+K_TABLE uint32_t chunk_columns = 256;  // columns whose sum is kept apart
+K_TABLE uint32_t key_chunk = 64;       // keys of attention whose softmax is kept apart
+K_TABLE uint32_t tile_rows = 32;       // rows of a weight that are packed together
+K_TABLE uint32_t most_head_dim = 512;  // widest head that attention takes
+K_TABLE uint32_t most_parts = 3;       // weights that one launch multiplies
+K_TABLE uint32_t not_in_step = 0xffffffffu;
+
+/// Activations (rows, columns) in int8: codes four to a word; per 32 columns the scale d and the
+/// sums of the codes of both halves, as two int16 (the first half's low).
+struct Quantised {
+  K_DEV uint32_t* codes;
+  K_DEV float* scale;
+  K_DEV uint32_t* sums;
+};
+
+/// What a step brings, in device memory: it changes while the arguments of a recording don't.
+struct StepInputs {
+  K_DEV const int32_t* tokens;
+  K_DEV const uint32_t* positions;
+  K_DEV const uint32_t* sequences;
+  K_DEV const uint32_t* selected;
+  K_DEV const float* rope;  // (tokens, dimensions): cos, sin of each pair
+};
+
+/// A weight matrix in the layout of kernel/weights.h, with what is added to its product.
+struct Matrix {
+  K_DEV const uint8_t* data;
+  K_DEV const float* bias;  // (rows), or null
+  K_DEV const float* add;   // (tokens, rows), or null: y = RN(product + add), for the residual
+  K_DEV float* y;           // (tokens, rows)
+  uint32_t format;          // a GGUF tensor type
+  uint32_t rows;
+  uint32_t first_group;  // group_x at which its rows begin
+  uint32_t unused;
+};
+
+struct EmbedArgs {
+  K_DEV const uint8_t* data;
+  K_DEV const int32_t* tokens;
+  K_DEV float* y;
+  uint32_t format, columns;
+};
+
+struct RmsNormArgs {
+  K_DEV const float* x;
+  K_DEV const float* weight;
+  K_DEV float* y;       // null: only the quantised form is wanted
+  Quantised quantised;  // codes null: only y is wanted
+  uint32_t columns;
+  float eps;
+};
+
+struct QuantiseArgs {
+  K_DEV const float* x;
+  Quantised y;
+  uint32_t blocks;  // rows·columns / 32
+  uint32_t unused;
+};
+
+struct MatmulArgs {
+  Quantised x;
+  K_DEV const float* x_f32;  // float formats read these
+  Matrix parts[3];
+  uint32_t part_count, columns, tokens, unused;
+};
+
+struct GateUpArgs {
+  Quantised x, y;
+  K_DEV const uint8_t* gate;
+  K_DEV const uint8_t* up;
+  uint32_t gate_format, up_format, rows, columns;
+};
+
+struct RopeArgs {
+  K_DEV const float* x;
+  K_DEV const float* table;
+  K_DEV float* y;
+  uint32_t heads, head_dim, dimensions, adjacent;
+};
+
+/// The cache of one layer. Keys: (sequences, kv_heads, positions / 64, key_dim, 64); values:
+/// (sequences, kv_heads, positions, value_dim); f16, or f32 where `f32`.
+struct CacheView {
+  K_DEV uint8_t* keys;
+  K_DEV uint8_t* values;
+  uint32_t positions, kv_heads, key_dim, value_dim;  // positions: a multiple of 64
+  uint32_t f32, unused;
+};
+
+struct StoreArgs {
+  CacheView cache;
+  StepInputs step;
+  K_DEV const float* keys;
+  K_DEV const float* values;
+};
+
+/// Rotates queries and keys, and stores keys and values: rope, rope and kv_store in one.
+struct RopeStoreArgs {
+  CacheView cache;
+  StepInputs step;
+  K_DEV const float* queries;
+  K_DEV float* rotated;
+  K_DEV const float* keys;
+  K_DEV const float* values;
+  uint32_t heads, dimensions, adjacent, unused;
+};
+
+/// What the cache holds at the step's positions, as f32: for traces.
+struct LoadArgs {
+  CacheView cache;
+  StepInputs step;
+  K_DEV float* keys;
+  K_DEV float* values;
+};
+
+struct AttentionArgs {
+  CacheView cache;
+  StepInputs step;
+  K_DEV const float* queries;
+  K_DEV float* y;       // null: only the quantised form is wanted
+  Quantised quantised;  // codes null: only y is wanted
+  uint32_t heads;
+  float scale;
+};
+
+/// y = f(a, b) over n elements.
+struct PairArgs {
+  K_DEV const float* a;
+  K_DEV const float* b;
+  K_DEV float* y;
+  uint32_t count, unused;
+};
+
+struct ScaleArgs {
+  K_DEV const float* x;
+  K_DEV const float* bias;  // (columns), or null
+  K_DEV float* y;
+  uint32_t count, columns;
+  float factor;
+  uint32_t unused;
+};
+
+struct SelectArgs {
+  K_DEV const float* x;
+  K_DEV const uint32_t* selected;
+  K_DEV float* y;
+  uint32_t columns, unused;
+};
+
+/// The `k` best of each row of logits, best first; equal logits: the lower id first.
+struct TopKArgs {
+  K_DEV const float* logits;
+  K_DEV float* values;   // (rows, k)
+  K_DEV uint32_t* ids;   // (rows, k)
+  K_DEV uint32_t* keys;  // scratch
+  uint32_t columns, k;
+};
+
+static_assert(sizeof(Quantised) == 24, "the host and every device agree");
+static_assert(sizeof(StepInputs) == 40, "the host and every device agree");
+static_assert(sizeof(Matrix) == 48, "the host and every device agree");
+static_assert(sizeof(EmbedArgs) == 32, "the host and every device agree");
+static_assert(sizeof(RmsNormArgs) == 56, "the host and every device agree");
+static_assert(sizeof(QuantiseArgs) == 40, "the host and every device agree");
+static_assert(sizeof(MatmulArgs) == 192, "the host and every device agree");
+static_assert(sizeof(GateUpArgs) == 80, "the host and every device agree");
+static_assert(sizeof(RopeArgs) == 40, "the host and every device agree");
+static_assert(sizeof(CacheView) == 40, "the host and every device agree");
+static_assert(sizeof(StoreArgs) == 96, "the host and every device agree");
+static_assert(sizeof(RopeStoreArgs) == 128, "the host and every device agree");
+static_assert(sizeof(LoadArgs) == 96, "the host and every device agree");
+static_assert(sizeof(AttentionArgs) == 128, "the host and every device agree");
+static_assert(sizeof(PairArgs) == 32, "the host and every device agree");
+static_assert(sizeof(ScaleArgs) == 40, "the host and every device agree");
+static_assert(sizeof(SelectArgs) == 32, "the host and every device agree");
+
+}  // namespace assay

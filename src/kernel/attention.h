@@ -1,0 +1,117 @@
+// y[h] = Σ_j softmax_j(q[h]·K[j]·scale) V[j] over keys 0 … position of the query's sequence. A
+// group owns a query's head; its simds take the chunks of 64 keys, and each round of chunks is
+// combined in order (docs/numbers.md, "Attention").
+#pragma once
+
+#include "kernel/cache.h"
+
+namespace assay {
+
+K_TABLE uint32_t attention_simds = 8;
+
+struct AttentionShared {
+  float query[512];
+  float outputs[8 * 512];  // (simds, value_dim)
+  float max[8], sum[8];
+};
+
+/// Scores of lane and lane + 32 of a chunk's keys, from the chunk's first element; −infinity beyond
+/// the last key.
+struct ScorePair {
+  float low, high;
+};
+K_FN ScorePair chunk_scores(K_CONST const AttentionArgs& a, K_GROUP AttentionShared& s,
+                            uint64_t first, uint32_t valid, uint32_t lane) {
+  float low = 0.0f, high = 0.0f;
+  for (uint32_t d = 0u; d < a.cache.key_dim; ++d) {
+    const uint64_t index = first + uint64_t(d) * key_chunk + lane;
+    if (lane < valid) low = k_fma(s.query[d], cache_load(a.cache.keys, index, a.cache.f32), low);
+    if (lane + lanes < valid)
+      high = k_fma(s.query[d], cache_load(a.cache.keys, index + lanes, a.cache.f32), high);
+  }
+  const float none = k_float(0xff800000u);
+  const ScorePair pair = {lane < valid ? low * a.scale : none,
+                          lane + lanes < valid ? high * a.scale : none};
+  return pair;
+}
+
+/// Max, sum and output of one chunk into the simd's part of shared memory.
+K_FN void attend_chunk(K_CONST const AttentionArgs& a, K_GROUP AttentionShared& s, Thread t,
+                       uint64_t row, uint32_t chunk, uint32_t valid) {
+  const ScorePair score = chunk_scores(
+      a, s, row * a.cache.key_dim + uint64_t(chunk) * a.cache.key_dim * key_chunk, valid, t.lane);
+  const float larger = score.high > score.low ? score.high : score.low;
+  const float m = simd_max_ordered(larger);
+  const float low = k_exp(score.low - m), high = k_exp(score.high - m);
+  const float sum = simd_sum_ordered(low + high);
+  if (t.lane == 0u) {
+    s.max[t.simd] = m;
+    s.sum[t.simd] = sum;
+  }
+  // o[d] = Σ_j p_j·v[j][d] in order of j: a lane for each d, the weights from their lanes.
+  for (uint32_t first = 0u; first < a.cache.value_dim; first += lanes) {
+    const uint32_t d = first + t.lane;
+    float o = 0.0f;
+    for (uint32_t j = 0u; j < valid; ++j) {
+      const float p = shuffle_from_f32(j < lanes ? low : high, j % lanes);
+      if (d < a.cache.value_dim) {
+        const uint64_t index = (row + chunk * key_chunk + j) * a.cache.value_dim + d;
+        o = k_fma(p, cache_load(a.cache.values, index, a.cache.f32), o);
+      }
+    }
+    if (d < a.cache.value_dim) s.outputs[t.simd * most_head_dim + d] = o;
+  }
+}
+
+}  // namespace assay
+
+/// Grid: (heads, tokens), group of 256. The quantised form needs value_dim to be whole blocks
+/// of 32.
+K_KERNEL(attention, assay::AttentionArgs, assay::AttentionShared) {
+  const uint32_t token = t.group_y, head = t.group_x;
+  const uint32_t kv_head = head / (a.heads / a.cache.kv_heads);
+  const uint32_t keys = a.step.positions[token] + 1u;
+  const uint32_t chunks = (keys + assay::key_chunk - 1u) / assay::key_chunk;
+  const uint64_t row = assay::cache_row(a.cache, a.step.sequences[token], kv_head);
+  const uint32_t value_dim = a.cache.value_dim, simds = t.group_size / assay::lanes;
+  K_DEV const float* query = a.queries + (uint64_t(token) * a.heads + head) * a.cache.key_dim;
+  for (uint32_t d = t.index; d < a.cache.key_dim; d += t.group_size) s.query[d] = query[d];
+  float running_max = 0.0f, running_sum = 0.0f;
+  float o[2] = {0.0f, 0.0f};  // of d = index and index + group_size
+  for (uint32_t first = 0u; first < chunks; first += simds) {
+    assay::barrier_group();  // the query is there, the last round has been read
+    const uint32_t chunk = first + t.simd;
+    if (chunk < chunks) {
+      const uint32_t left = keys - chunk * assay::key_chunk;
+      assay::attend_chunk(a, s, t, row, chunk, left < assay::key_chunk ? left : assay::key_chunk);
+    }
+    assay::barrier_group();
+    for (uint32_t i = 0u; i < simds && first + i < chunks; ++i) {
+      const float chunk_max = s.max[i], chunk_total = s.sum[i];
+      const bool begins = first + i == 0u;
+      const float m = begins || chunk_max > running_max ? chunk_max : running_max;
+      const float old_weight = begins ? 0.0f : assay::k_exp(running_max - m);
+      const float new_weight = assay::k_exp(chunk_max - m);
+      for (uint32_t e = 0u; e < 2u; ++e) {
+        const uint32_t d = t.index + e * t.group_size;
+        if (d >= value_dim) continue;
+        const float part = s.outputs[i * assay::most_head_dim + d];
+        o[e] = begins ? part
+                      : assay::k_floor_tiny(
+                            assay::k_fma(o[e], old_weight, assay::k_floor_tiny(part * new_weight)));
+      }
+      running_sum =
+          begins ? chunk_total : assay::k_fma(running_sum, old_weight, chunk_total * new_weight);
+      running_max = m;
+    }
+  }
+  const uint32_t width = a.heads * value_dim;
+  for (uint32_t e = 0u; e < 2u; ++e) {
+    const uint32_t d = t.index + e * t.group_size;
+    const float y = d < value_dim ? assay::k_floor_tiny(assay::k_div(o[e], running_sum)) : 0.0f;
+    if (a.y != nullptr && d < value_dim) a.y[uint64_t(token) * width + head * value_dim + d] = y;
+    if (a.quantised.codes != nullptr)
+      assay::quantise_lanes(y, a.quantised, (token * width + head * value_dim + d) / assay::quantum,
+                            t.lane, d < value_dim);
+  }
+}

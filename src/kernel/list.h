@@ -1,0 +1,10 @@
+// Every kernel. A device includes this once.
+#pragma once
+
+#include "kernel/attention.h"
+#include "kernel/cache.h"
+#include "kernel/elementwise.h"
+#include "kernel/embed.h"
+#include "kernel/matmul.h"
+#include "kernel/matvec.h"
+#include "kernel/norm.h"

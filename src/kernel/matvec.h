@@ -1,0 +1,195 @@
+// Weights × one row of activations. A lane owns a row and a chunk of 256 columns, whose sum is a
+// fixed chain; the simds of a group take the chunks of 32 rows, and their sums add in order:
+//   y[row] = Σ chunks v,   v: for each group of 32 (or 16): v = fma(RN(dot·scale), d, v), and where
+//   the format has a minimum v = fma(minimum, RN(d·Σ codes), v)          W: (rows, columns)
+#pragma once
+
+#include "kernel/dispatch.h"
+#include "kernel/elementwise.h"
+
+namespace assay {
+
+K_TABLE uint32_t most_simds = 32;
+
+struct MatvecShared {
+  float sums[32 * 32];  // (simds, rows)
+};
+
+/// One step of the chain: v, dot over a group's codes, Σ of its activation codes, their scale.
+template <class F>
+K_FN float chain_step(float v, int32_t dot, int32_t sum, float d, GroupScale group) {
+  const int32_t exact = dot - int32_t(Packed<F>::code_offset) * sum;
+  v = k_fma(float(exact) * group.scale, d, v);
+  if (F::has_minimum) v = k_fma(group.minimum, d * float(sum), v);
+  return v;
+}
+
+/// The sum of one chunk of one row; `first_block` is the chunk's first block of 32 of the row of
+/// activations.
+template <class F>
+K_FN float chunk_sum(K_DEV const uint8_t* chunk, uint32_t quanta, uint32_t row, Quantised x,
+                     uint32_t first_block) {
+  float v = 0.0f;
+  for (uint32_t block = 0u; block < quanta; ++block) {
+    const Codes32 codes = load_codes<F>(chunk, quanta, block, row);
+    const Words4 x0 = load4(x.codes + 8u * (first_block + block));
+    const Words4 x1 = load4(x.codes + 8u * (first_block + block) + 4u);
+    const float d = x.scale[first_block + block];
+    const uint32_t sums = x.sums[first_block + block];
+    int32_t low = k_dot4_i8(codes.word[0], x0.x, 0);
+    low = k_dot4_i8(codes.word[1], x0.y, low);
+    low = k_dot4_i8(codes.word[2], x0.z, low);
+    low = k_dot4_i8(codes.word[3], x0.w, low);
+    int32_t high = k_dot4_i8(codes.word[4], x1.x, 0);
+    high = k_dot4_i8(codes.word[5], x1.y, high);
+    high = k_dot4_i8(codes.word[6], x1.z, high);
+    high = k_dot4_i8(codes.word[7], x1.w, high);
+    if (F::group_size == 16u) {
+      v = chain_step<F>(v, low, low_sum(sums), d, load_scale<F>(chunk, quanta, block, row, 0u));
+      v = chain_step<F>(v, high, high_sum(sums), d, load_scale<F>(chunk, quanta, block, row, 1u));
+    } else {
+      v = chain_step<F>(v, low + high, low_sum(sums) + high_sum(sums), d,
+                        load_scale<F>(chunk, quanta, block, row, 0u));
+    }
+  }
+  return v;
+}
+
+/// The same for float formats, activations x (columns) f32: v = fma(w, x, v) in order.
+template <class F>
+K_FN float float_chunk_sum(K_DEV const uint8_t* data, uint32_t columns, uint32_t tile, uint32_t row,
+                           K_DEV const float* x, uint32_t first, uint32_t last) {
+  float v = 0.0f;
+  for (uint32_t k = first; k < last; ++k)
+    v = k_fma(load_float<F>(data, columns, tile, k, row), x[k], v);
+  return v;
+}
+
+/// total += the sums that the group's simds hold of the chunks from `first_chunk` on, in order.
+/// Every thread of the group comes here; the totals of the first simd are the answer.
+K_FN float add_chunks(K_GROUP MatvecShared& s, Thread t, float total, float v, uint32_t first_chunk,
+                      uint32_t chunks) {
+  s.sums[t.simd * lanes + t.lane] = v;
+  barrier_group();
+  if (t.simd == 0u) {
+    const uint32_t simds = t.group_size / lanes;
+    for (uint32_t i = 0u; i < simds && first_chunk + i < chunks; ++i)
+      total = total + s.sums[i * lanes + t.lane];
+  }
+  barrier_group();
+  return total;
+}
+
+/// The product's row of this lane, in the first simd, over quantised activations row `token`.
+template <class F>
+K_FN float matvec_row(K_GROUP MatvecShared& s, Thread t, K_DEV const uint8_t* data, uint32_t tile,
+                      uint32_t columns, Quantised x, uint32_t token) {
+  const uint32_t chunks = (columns + chunk_columns - 1u) / chunk_columns;
+  const uint32_t simds = t.group_size / lanes;
+  float total = 0.0f;
+  for (uint32_t first = 0u; first < chunks; first += simds) {
+    const uint32_t chunk = first + t.simd;
+    float v = 0.0f;
+    if (chunk < chunks)
+      v = chunk_sum<F>(packed_chunk<F>(data, columns, tile, chunk), chunk_quanta(columns, chunk),
+                       t.lane, x, token * (columns / quantum) + chunk * (chunk_columns / quantum));
+    total = add_chunks(s, t, total, v, first, chunks);
+  }
+  return total;
+}
+
+/// Which part of the launch a group works on.
+K_FN uint32_t part_of(K_CONST const MatmulArgs& a, uint32_t group) {
+  uint32_t part = 0u;
+  for (uint32_t i = 1u; i < a.part_count; ++i)
+    if (group >= a.parts[i].first_group) part = i;
+  return part;
+}
+
+/// y = product (+ bias) (+ add).
+K_FN void store_product(K_CONST const Matrix& m, uint32_t token, uint32_t row, float product) {
+  if (row >= m.rows) return;
+  float y = m.bias != nullptr ? product + m.bias[row] : product;
+  const uint64_t index = uint64_t(token) * m.rows + row;
+  if (m.add != nullptr) y = m.add[index] + y;
+  m.y[index] = y;
+}
+
+struct Matvec {
+  K_CONST const MatmulArgs* a;
+  K_GROUP MatvecShared* s;
+  Thread t;
+  uint32_t part;
+  template <class F>
+  void run() const {
+    const uint32_t tile = t.group_x - a->parts[part].first_group;
+    const float product =
+        matvec_row<F>(*s, t, a->parts[part].data, tile, a->columns, a->x, t.group_y);
+    if (t.simd == 0u) store_product(a->parts[part], t.group_y, tile * tile_rows + t.lane, product);
+  }
+};
+
+struct MatvecFloat {
+  K_CONST const MatmulArgs* a;
+  K_GROUP MatvecShared* s;
+  Thread t;
+  uint32_t part;
+  template <class F>
+  void run() const {
+    const uint32_t tile = t.group_x - a->parts[part].first_group;
+    const uint32_t chunks = (a->columns + chunk_columns - 1u) / chunk_columns;
+    K_DEV const float* x = a->x_f32 + uint64_t(t.group_y) * a->columns;
+    float total = 0.0f;
+    for (uint32_t first = 0u; first < chunks; first += t.group_size / lanes) {
+      const uint32_t begin = (first + t.simd) * chunk_columns;
+      const uint32_t end = begin + chunk_columns < a->columns ? begin + chunk_columns : a->columns;
+      float v = 0.0f;
+      if (begin < a->columns)
+        v = float_chunk_sum<F>(a->parts[part].data, a->columns, tile, t.lane, x, begin, end);
+      total = add_chunks(*s, t, total, v, first, chunks);
+    }
+    if (t.simd == 0u) store_product(a->parts[part], t.group_y, tile * tile_rows + t.lane, total);
+  }
+};
+
+struct MatvecRow {
+  K_GROUP MatvecShared* s;
+  Thread t;
+  K_DEV const uint8_t* data;
+  uint32_t columns, token;
+  Quantised x;
+  K_THREAD float* product;
+  template <class F>
+  void run() const {
+    *product = matvec_row<F>(*s, t, data, t.group_x, columns, x, token);
+  }
+};
+
+}  // namespace assay
+
+/// Up to three matrices of one input. Grid: (tiles of 32 rows of all parts, tokens).
+K_KERNEL(matvec, assay::MatmulArgs, assay::MatvecShared) {
+  const uint32_t part = assay::part_of(a, t.group_x);
+  const assay::Matvec op = {&a, &s, t, part};
+  assay::for_block_format(a.parts[part].format, op);
+}
+
+K_KERNEL(matvec_float, assay::MatmulArgs, assay::MatvecShared) {
+  const uint32_t part = assay::part_of(a, t.group_x);
+  const assay::MatvecFloat op = {&a, &s, t, part};
+  assay::for_float_format(a.parts[part].format, op);
+}
+
+/// y = quantised(silu(gate·x)·(up·x)): two matmuls, swiglu and quantise in one; a group's 32 rows
+/// are one block of the next matmul's activations. Grid: (rows / 32, tokens).
+K_KERNEL(gate_up, assay::GateUpArgs, assay::MatvecShared) {
+  float gate = 0.0f, up = 0.0f;
+  const assay::MatvecRow first = {&s, t, a.gate, a.columns, t.group_y, a.x, &gate};
+  assay::for_block_format(a.gate_format, first);
+  const assay::MatvecRow second = {&s, t, a.up, a.columns, t.group_y, a.x, &up};
+  assay::for_block_format(a.up_format, second);
+  // Every simd comes to the exchanges; the first one holds the products.
+  const float y = assay::swiglu_of(gate, up);
+  assay::quantise_lanes(y, a.y, t.group_y * (a.rows / assay::quantum) + t.group_x, t.lane,
+                        t.simd == 0u);
+}

@@ -1,0 +1,43 @@
+// RMSNorm:  y[i] = (x[i]·r)·w[i],  r = 1/√(Σ x²/n + eps)
+#pragma once
+
+#include "kernel/words.h"
+
+namespace assay {
+
+/// Σ x² of a row, over 32 strided lanes and the xor tree: each simd of the group makes it for
+/// itself, which costs less than a barrier.
+K_FN float row_sum_of_squares(K_DEV const float* x, uint32_t columns, uint32_t lane) {
+  float sum = 0.0f;
+  for (uint32_t i = lane; i < columns; i += lanes) sum = k_fma(x[i], x[i], sum);
+  return simd_sum_ordered(sum);
+}
+
+}  // namespace assay
+
+/// Grid: (1, rows). Gives y, or its quantised form, or both; the quantised form needs whole blocks
+/// of 32 columns.
+K_KERNEL(rms_norm, assay::RmsNormArgs, assay::NoShared) {
+  K_DEV const float* x = a.x + uint64_t(t.group_y) * a.columns;
+  const float mean =
+      assay::k_div(assay::row_sum_of_squares(x, a.columns, t.lane), float(a.columns));
+  const float r = assay::k_div(1.0f, assay::k_sqrt(mean + a.eps));
+  // Whole simds, so that each comes to every exchange below.
+  for (uint32_t first = t.simd * assay::lanes; first < a.columns; first += t.group_size) {
+    const uint32_t i = first + t.lane;
+    const float y = i < a.columns ? assay::k_floor_tiny((x[i] * r) * a.weight[i]) : 0.0f;
+    if (a.y != nullptr && i < a.columns) a.y[uint64_t(t.group_y) * a.columns + i] = y;
+    if (a.quantised.codes != nullptr)
+      assay::quantise_lanes(y, a.quantised,
+                            t.group_y * (a.columns / assay::quantum) + first / assay::quantum,
+                            t.lane, true);
+  }
+}
+
+/// Grid: (blocks of 32 / simds of a group, 1).
+K_KERNEL(quantise, assay::QuantiseArgs, assay::NoShared) {
+  const uint32_t block = t.group_x * (t.group_size / assay::lanes) + t.simd;
+  const bool inside = block < a.blocks;
+  const float x = inside ? a.x[uint64_t(block) * assay::quantum + t.lane] : 0.0f;
+  assay::quantise_lanes(x, a.y, block, t.lane, inside);
+}

@@ -1,0 +1,231 @@
+// How GPU kernels hold a weight matrix: packed once at load, so that neighbouring lanes read
+// neighbouring bytes. 32 rows are a tile; a tile's columns are cut in chunks of 256, the last one
+// shorter. A chunk of `quanta` blocks of 32 columns is, each array over the tile's 32 rows:
+//   low    (quanta, row) the low 8, 4 or 2 bits of the 32 codes: 32 (two halves of 16), 16 or 8
+//   bytes high   (quanta, row) the next 1 or 2 bits: 4 or 8 bytes, where the format has them scales
+//   blocks of 32: (quanta, row) d, and the minimum beside it, f16
+//          super-blocks: (row) 16 bytes of int8 scales, and minima: [8 scales, 8 minima] of groups
+//          of 32, [16 scales] of groups of 16, followed by (row) [16 minima] where there are any;
+//          then (row) d, and dmin beside it, f16
+// Codes lie so that a word op gives four at once, for word w = 0..3 and half h of a block, weights
+// 16·h + 4·w + i, i = 0..3, to the four bytes:
+//   8 bits: word w of half h, already with the offset taken off (int8)
+//   4 bits: (word w >> 4·h) & 0x0f0f0f0f
+//   2 bits: (word h >> 2·w) & 0x03030303
+//   1 bit:  (the word >> (w + 4·h)) & 0x01010101
+// Float formats: (columns / 4, row) four elements each, columns rounded up to 4.
+#pragma once
+
+#include "kernel/words.h"
+#include "quant/bf16.h"
+#include "quant/f16.h"
+#include "quant/f32.h"
+#include "quant/iq4_nl.h"
+#include "quant/q2_k.h"
+#include "quant/q3_k.h"
+#include "quant/q4_0.h"
+#include "quant/q4_1.h"
+#include "quant/q4_k.h"
+#include "quant/q5_0.h"
+#include "quant/q5_1.h"
+#include "quant/q5_k.h"
+#include "quant/q6_k.h"
+#include "quant/q8_0.h"
+
+namespace assay {
+
+/// Whether the file's minimum is subtracted.
+template <class F, bool has_minimum>
+struct MinimumOf {
+  K_TABLE bool negative = false;
+};
+template <class F>
+struct MinimumOf<F, true> {
+  K_TABLE bool negative = F::minimum_sign < 0.0f;
+};
+
+/// Sizes of a block format's arrays. Bytes are those of one row and one block of 32 columns, but
+/// for super-blocks' scales: of one row and chunk.
+template <class F>
+struct Packed {
+  K_TABLE uint32_t low_bits = F::code_bits == 8u ? 8u : (F::code_bits >= 4u ? 4u : 2u);
+  K_TABLE uint32_t high_bits = F::code_bits - low_bits;
+  K_TABLE uint32_t low_bytes = 4u * low_bits;
+  K_TABLE uint32_t high_bytes = 4u * high_bits;
+  K_TABLE bool super_block = F::block_size == 256u;
+  K_TABLE uint32_t scale_pieces = F::group_size == 16u && F::has_minimum ? 2u : 1u;  // of 16 bytes
+  K_TABLE uint32_t d_bytes = F::has_minimum ? 4u : 2u;
+  K_TABLE uint32_t quantum_bytes = low_bytes + high_bytes + (super_block ? 0u : d_bytes);
+  K_TABLE uint32_t chunk_extra = super_block ? 16u * scale_pieces + d_bytes : 0u;
+  K_TABLE uint32_t code_offset = F::code_bits == 8u ? 0u : uint32_t(F::code_offset);
+};
+
+template <class F>
+K_FN uint32_t packed_chunk_bytes(uint32_t quanta) {
+  return tile_rows * (quanta * Packed<F>::quantum_bytes + Packed<F>::chunk_extra);
+}
+K_FN uint32_t chunk_quanta(uint32_t columns, uint32_t chunk) {
+  const uint32_t left = columns - chunk * chunk_columns;
+  return (left < chunk_columns ? left : chunk_columns) / quantum;
+}
+/// Bytes of a tile of rows: less than 2^32, which packing checks.
+template <class F>
+K_FN uint32_t packed_tile_bytes(uint32_t columns) {
+  const uint32_t whole = columns / chunk_columns, rest = columns % chunk_columns / quantum;
+  return whole * packed_chunk_bytes<F>(chunk_columns / quantum) +
+         (rest != 0u ? packed_chunk_bytes<F>(rest) : 0u);
+}
+template <class F>
+K_FN K_DEV const uint8_t* packed_chunk(K_DEV const uint8_t* data, uint32_t columns, uint32_t tile,
+                                       uint32_t chunk) {
+  return data + uint64_t(tile) * packed_tile_bytes<F>(columns) +
+         chunk * packed_chunk_bytes<F>(chunk_columns / quantum);
+}
+
+/// The codes of one row's block: word 4·h + w holds weights 16·h + 4·w … + 3.
+struct Codes32 {
+  uint32_t word[8];
+};
+/// Words w of both halves.
+struct CodePair {
+  uint32_t low, high;
+};
+
+K_FN K_DEV const uint32_t* words_at(K_DEV const uint8_t* p) {
+  return reinterpret_cast<K_DEV const uint32_t*>(p);
+}
+
+/// The `high` plane's bits of word w, half h, above the low ones.
+template <class F>
+K_FN uint32_t high_code_bits(K_DEV const uint8_t* chunk, uint32_t quanta, uint32_t block,
+                             uint32_t row, uint32_t w, uint32_t h) {
+  K_DEV const uint8_t* plane =
+      chunk + tile_rows * (quanta * Packed<F>::low_bytes + block * Packed<F>::high_bytes);
+  if (Packed<F>::high_bits == 1u)
+    return ((words_at(plane)[row] >> (w + 4u * h)) & 0x01010101u) << Packed<F>::low_bits;
+  if (Packed<F>::high_bits == 2u)
+    return ((words_at(plane)[2u * row + h] >> (2u * w)) & 0x03030303u) << Packed<F>::low_bits;
+  return 0u;
+}
+
+template <class F>
+K_FN Codes32 load_codes(K_DEV const uint8_t* chunk, uint32_t quanta, uint32_t block, uint32_t row) {
+  Codes32 codes;
+  K_DEV const uint8_t* plane = chunk + tile_rows * block * Packed<F>::low_bytes;
+  if (Packed<F>::low_bits == 8u) {
+    const Words4 low = load4(words_at(plane) + 4u * row);
+    const Words4 high = load4(words_at(plane) + 4u * (tile_rows + row));
+    codes.word[0] = low.x;
+    codes.word[1] = low.y;
+    codes.word[2] = low.z;
+    codes.word[3] = low.w;
+    codes.word[4] = high.x;
+    codes.word[5] = high.y;
+    codes.word[6] = high.z;
+    codes.word[7] = high.w;
+  } else if (Packed<F>::low_bits == 4u) {
+    const Words4 both = load4(words_at(plane) + 4u * row);
+    codes.word[0] = both.x & 0x0f0f0f0fu;
+    codes.word[1] = both.y & 0x0f0f0f0fu;
+    codes.word[2] = both.z & 0x0f0f0f0fu;
+    codes.word[3] = both.w & 0x0f0f0f0fu;
+    codes.word[4] = (both.x >> 4) & 0x0f0f0f0fu;
+    codes.word[5] = (both.y >> 4) & 0x0f0f0f0fu;
+    codes.word[6] = (both.z >> 4) & 0x0f0f0f0fu;
+    codes.word[7] = (both.w >> 4) & 0x0f0f0f0fu;
+  } else {
+    K_UNROLL
+    for (uint32_t i = 0u; i < 8u; ++i)
+      codes.word[i] = (words_at(plane)[2u * row + i / 4u] >> (2u * (i % 4u))) & 0x03030303u;
+  }
+  if (Packed<F>::high_bits != 0u) {
+    K_UNROLL
+    for (uint32_t i = 0u; i < 8u; ++i)
+      codes.word[i] |= high_code_bits<F>(chunk, quanta, block, row, i % 4u, i / 4u);
+  }
+  return codes;
+}
+
+template <class F>
+K_FN CodePair load_code_pair(K_DEV const uint8_t* chunk, uint32_t quanta, uint32_t block,
+                             uint32_t row, uint32_t w) {
+  CodePair pair;
+  K_DEV const uint32_t* plane = words_at(chunk + tile_rows * block * Packed<F>::low_bytes);
+  if (Packed<F>::low_bits == 8u) {
+    pair.low = plane[4u * row + w];
+    pair.high = plane[4u * (tile_rows + row) + w];
+  } else if (Packed<F>::low_bits == 4u) {
+    const uint32_t both = plane[4u * row + w];
+    pair.low = both & 0x0f0f0f0fu;
+    pair.high = (both >> 4) & 0x0f0f0f0fu;
+  } else {
+    pair.low = (plane[2u * row] >> (2u * w)) & 0x03030303u;
+    pair.high = (plane[2u * row + 1u] >> (2u * w)) & 0x03030303u;
+  }
+  if (Packed<F>::high_bits != 0u) {
+    pair.low |= high_code_bits<F>(chunk, quanta, block, row, w, 0u);
+    pair.high |= high_code_bits<F>(chunk, quanta, block, row, w, 1u);
+  }
+  return pair;
+}
+
+/// A group's factors: weight = scale·(code − offset) + minimum, both products exact.
+struct GroupScale {
+  float scale, minimum;
+};
+
+/// The f16 at 2·index.
+K_FN float f16_at(K_DEV const uint8_t* p, uint32_t index) {
+  return k_f16_to_f32(reinterpret_cast<K_DEV const uint16_t*>(p)[index]);
+}
+
+/// Of block `block` of 32 columns, or of its half h where groups are of 16.
+template <class F>
+K_FN GroupScale load_scale(K_DEV const uint8_t* chunk, uint32_t quanta, uint32_t block,
+                           uint32_t row, uint32_t h) {
+  GroupScale group;
+  group.minimum = 0.0f;
+  K_DEV const uint8_t* scales =
+      chunk + tile_rows * quanta * (Packed<F>::low_bytes + Packed<F>::high_bytes);
+  if (Packed<F>::super_block) {
+    const uint32_t index = F::group_size == 16u ? 2u * block + h : block;
+    K_DEV const int8_t* codes = reinterpret_cast<K_DEV const int8_t*>(scales) + 16u * row + index;
+    K_DEV const uint8_t* d =
+        scales + tile_rows * 16u * Packed<F>::scale_pieces + Packed<F>::d_bytes * row;
+    group.scale = f16_at(d, 0u) * float(codes[0]);
+    if (F::has_minimum)
+      group.minimum = f16_at(d, 1u) * float(codes[F::group_size == 16u ? 16u * tile_rows : 8u]);
+  } else {
+    K_DEV const uint8_t* d = scales + Packed<F>::d_bytes * (tile_rows * block + row);
+    group.scale = f16_at(d, 0u);
+    if (F::has_minimum) group.minimum = f16_at(d, 1u);
+  }
+  if (MinimumOf<F, F::has_minimum>::negative) group.minimum = -group.minimum;
+  return group;
+}
+
+/// Element (row, column) of a float format.
+template <class F>
+K_FN float load_float(K_DEV const uint8_t* data, uint32_t columns, uint32_t tile, uint32_t column,
+                      uint32_t row) {
+  const uint64_t pieces = (columns + 3u) / 4u;
+  const uint64_t index = ((tile * pieces + column / 4u) * tile_rows + row) * 4u + column % 4u;
+  return F::value(data + index * F::block_bytes);
+}
+
+/// Weight (row, column) of any block format, as quant::decode makes it.
+template <class F>
+K_FN float load_weight(K_DEV const uint8_t* data, uint32_t columns, uint32_t row, uint32_t column) {
+  const uint32_t chunk = column / chunk_columns, block = column % chunk_columns / quantum;
+  const uint32_t quanta = chunk_quanta(columns, chunk), lane_row = row % tile_rows;
+  const uint32_t w = column % 16u / 4u, h = column % quantum / 16u;
+  K_DEV const uint8_t* p = packed_chunk<F>(data, columns, row / tile_rows, chunk);
+  const CodePair pair = load_code_pair<F>(p, quanta, block, lane_row, w);
+  const uint32_t byte = ((h == 0u ? pair.low : pair.high) >> (8u * (column % 4u))) & 255u;
+  const int32_t stored = F::code_bits == 8u ? int32_t(int8_t(byte)) : int32_t(byte);
+  const float code = float(stored - int32_t(Packed<F>::code_offset));
+  const GroupScale group = load_scale<F>(p, quanta, block, lane_row, h);
+  return F::has_minimum ? k_fma(group.scale, code, group.minimum) : group.scale * code;
+}
+
+}  // namespace assay
