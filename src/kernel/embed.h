@@ -9,12 +9,12 @@ struct EmbedBlock {
   K_CONST const EmbedArgs* a;
   Thread t;
   template <class F>
-  void run() const {
-    const uint32_t row = uint32_t(a->tokens[t.group_y]);
-    const uint32_t column = t.group_x * t.group_size + t.index;
-    if (column < a->columns)
-      a->y[uint64_t(t.group_y) * a->columns + column] =
-          load_weight<F>(a->data, a->columns, row, column);
+  K_FN void run(K_THREAD const EmbedBlock& self) {
+    const uint32_t row = uint32_t(self.a->tokens[self.t.group_y]);
+    const uint32_t column = self.t.group_x * self.t.group_size + self.t.index;
+    if (column < self.a->columns)
+      self.a->y[uint64_t(self.t.group_y) * self.a->columns + column] =
+          load_weight<F>(self.a->data, self.a->columns, row, column);
   }
 };
 
@@ -22,12 +22,12 @@ struct EmbedFloat {
   K_CONST const EmbedArgs* a;
   Thread t;
   template <class F>
-  void run() const {
-    const uint32_t row = uint32_t(a->tokens[t.group_y]);
-    const uint32_t column = t.group_x * t.group_size + t.index;
-    if (column < a->columns)
-      a->y[uint64_t(t.group_y) * a->columns + column] =
-          load_float<F>(a->data, a->columns, row / tile_rows, column, row % tile_rows);
+  K_FN void run(K_THREAD const EmbedFloat& self) {
+    const uint32_t row = uint32_t(self.a->tokens[self.t.group_y]);
+    const uint32_t column = self.t.group_x * self.t.group_size + self.t.index;
+    if (column < self.a->columns)
+      self.a->y[uint64_t(self.t.group_y) * self.a->columns + column] =
+          load_float<F>(self.a->data, self.a->columns, row / tile_rows, column, row % tile_rows);
   }
 };
 

@@ -143,8 +143,8 @@ struct Matmul {
   Thread t;
   uint32_t part;
   template <class F>
-  void run() const {
-    matmul_tile<F, column_tiles>(*a, *s, t, part);
+  K_FN void run(K_THREAD const Matmul& self) {
+    matmul_tile<F, column_tiles>(*self.a, *self.s, self.t, self.part);
   }
 };
 
@@ -162,30 +162,34 @@ struct MatmulFloat {
   uint32_t part;
 
   template <class F>
-  void run() const {
-    const uint32_t tiles = (a->parts[part].rows + tile_rows - 1u) / tile_rows;
-    const uint32_t tile = (t.group_x - a->parts[part].first_group) * tile_simds + t.simd;
+  K_FN void run(K_THREAD const MatmulFloat& self) {
+    K_CONST const MatmulArgs& a = *self.a;
+    K_GROUP MatmulFloatShared& s = *self.s;
+    const Thread t = self.t;
+    K_CONST const Matrix& m = self.a->parts[self.part];
+    const uint32_t tiles = (m.rows + tile_rows - 1u) / tile_rows;
+    const uint32_t tile = (t.group_x - m.first_group) * tile_simds + t.simd;
     const uint32_t first_token = t.group_y * float_tokens;
     float total[8] = {0, 0, 0, 0, 0, 0, 0, 0};
-    for (uint32_t first = 0u; first < a->columns; first += chunk_columns) {
-      const uint32_t left = a->columns - first;
+    for (uint32_t first = 0u; first < a.columns; first += chunk_columns) {
+      const uint32_t left = a.columns - first;
       const uint32_t count = left < chunk_columns ? left : chunk_columns;
       barrier_group();
       for (uint32_t i = t.index; i < float_tokens * count; i += t.group_size) {
         const uint32_t token = i / count, k = i % count;
-        s->x[token * chunk_columns + k] =
-            first_token + token < a->tokens
-                ? a->x_f32[uint64_t(first_token + token) * a->columns + first + k]
+        s.x[token * chunk_columns + k] =
+            first_token + token < a.tokens
+                ? a.x_f32[uint64_t(first_token + token) * a.columns + first + k]
                 : 0.0f;
       }
       barrier_group();
       if (tile >= tiles) continue;
       float v[8] = {0, 0, 0, 0, 0, 0, 0, 0};
       for (uint32_t k = 0u; k < count; ++k) {
-        const float w = load_float<F>(a->parts[part].data, a->columns, tile, first + k, t.lane);
+        const float w = load_float<F>(m.data, a.columns, tile, first + k, t.lane);
         K_UNROLL
         for (uint32_t n = 0u; n < float_tokens; ++n)
-          v[n] = k_fma(w, s->x[n * chunk_columns + k], v[n]);
+          v[n] = k_fma(w, s.x[n * chunk_columns + k], v[n]);
       }
       K_UNROLL
       for (uint32_t n = 0u; n < float_tokens; ++n) total[n] = total[n] + v[n];
@@ -193,8 +197,8 @@ struct MatmulFloat {
     if (tile >= tiles) return;
     K_UNROLL
     for (uint32_t n = 0u; n < float_tokens; ++n)
-      if (first_token + n < a->tokens)
-        store_product(a->parts[part], first_token + n, tile * tile_rows + t.lane, total[n]);
+      if (first_token + n < a.tokens)
+        store_product(m, first_token + n, tile * tile_rows + t.lane, total[n]);
   }
 };
 

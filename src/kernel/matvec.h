@@ -121,11 +121,14 @@ struct Matvec {
   Thread t;
   uint32_t part;
   template <class F>
-  void run() const {
-    const uint32_t tile = t.group_x - a->parts[part].first_group;
-    const float product =
-        matvec_row<F>(*s, t, a->parts[part].data, tile, a->columns, a->x, t.group_y);
-    if (t.simd == 0u) store_product(a->parts[part], t.group_y, tile * tile_rows + t.lane, product);
+  K_FN void run(K_THREAD const Matvec& self) {
+    K_CONST const MatmulArgs& a = *self.a;
+    K_GROUP MatvecShared& s = *self.s;
+    const Thread t = self.t;
+    K_CONST const Matrix& m = self.a->parts[self.part];
+    const uint32_t tile = t.group_x - m.first_group;
+    const float product = matvec_row<F>(s, t, m.data, tile, a.columns, a.x, t.group_y);
+    if (t.simd == 0u) store_product(m, t.group_y, tile * tile_rows + t.lane, product);
   }
 };
 
@@ -135,20 +138,23 @@ struct MatvecFloat {
   Thread t;
   uint32_t part;
   template <class F>
-  void run() const {
-    const uint32_t tile = t.group_x - a->parts[part].first_group;
-    const uint32_t chunks = (a->columns + chunk_columns - 1u) / chunk_columns;
-    K_DEV const float* x = a->x_f32 + uint64_t(t.group_y) * a->columns;
+  K_FN void run(K_THREAD const MatvecFloat& self) {
+    K_CONST const MatmulArgs& a = *self.a;
+    K_GROUP MatvecShared& s = *self.s;
+    const Thread t = self.t;
+    K_CONST const Matrix& m = self.a->parts[self.part];
+    const uint32_t tile = t.group_x - m.first_group;
+    const uint32_t chunks = (a.columns + chunk_columns - 1u) / chunk_columns;
+    K_DEV const float* x = a.x_f32 + uint64_t(t.group_y) * a.columns;
     float total = 0.0f;
     for (uint32_t first = 0u; first < chunks; first += t.group_size / lanes) {
       const uint32_t begin = (first + t.simd) * chunk_columns;
-      const uint32_t end = begin + chunk_columns < a->columns ? begin + chunk_columns : a->columns;
+      const uint32_t end = begin + chunk_columns < a.columns ? begin + chunk_columns : a.columns;
       float v = 0.0f;
-      if (begin < a->columns)
-        v = float_chunk_sum<F>(a->parts[part].data, a->columns, tile, t.lane, x, begin, end);
-      total = add_chunks(*s, t, total, v, first, chunks);
+      if (begin < a.columns) v = float_chunk_sum<F>(m.data, a.columns, tile, t.lane, x, begin, end);
+      total = add_chunks(s, t, total, v, first, chunks);
     }
-    if (t.simd == 0u) store_product(a->parts[part], t.group_y, tile * tile_rows + t.lane, total);
+    if (t.simd == 0u) store_product(m, t.group_y, tile * tile_rows + t.lane, total);
   }
 };
 
@@ -160,8 +166,9 @@ struct MatvecRow {
   Quantised x;
   K_THREAD float* product;
   template <class F>
-  void run() const {
-    *product = matvec_row<F>(*s, t, data, t.group_x, columns, x, token);
+  K_FN void run(K_THREAD const MatvecRow& self) {
+    *self.product =
+        matvec_row<F>(*self.s, self.t, self.data, self.t.group_x, self.columns, self.x, self.token);
   }
 };
 
