@@ -85,6 +85,8 @@ int main(int argc, char** argv) {
     const int code = error.code().value();
     return report_output({fmt::format("cannot write to standard output: {}", std::strerror(code))},
                          code);
+  } catch (const assay::op::DeviceFailure& failure) {
+    return report(failure.error);
   } catch (const std::bad_alloc&) {
     return report({"not enough memory", assay::Exit::device});
   } catch (const std::exception& error) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <stdexcept>
 #include <string>
 
 #include "base/result.h"
@@ -40,14 +41,22 @@ struct ExecutorOptions {
 /// each (tokens, kv_heads·dim).
 using Sink = std::function<void(const Operation&, std::span<const float> output)>;
 
+/// Thrown by run() where a device fails in the middle: nothing can go on, and no caller between can
+/// mend it. Session::step turns it into an Error.
+struct DeviceFailure : std::runtime_error {
+  explicit DeviceFailure(const Error& what) : std::runtime_error(what.message), error(what) {}
+  Error error;
+};
+
 class Executor {
  public:
   virtual ~Executor() = default;
   /// Runs one step and returns the logits, (selected, vocabulary) f32; valid until the next step.
+  /// Throws DeviceFailure.
   virtual std::span<const float> run(const Step& step, const Sink& sink) = 0;
   /// Forgets what a sequence's cache holds from `position` on.
   virtual void truncate(uint32_t sequence, uint32_t position) = 0;
-  virtual std::string device() const = 0;    ///< "cpu", "reference"
+  virtual std::string device() const = 0;    ///< "cpu", "cuda", "emulated", "reference"
   virtual std::string isa() const = 0;       ///< "avx2", …; "" where it has no meaning
   virtual std::string contract() const = 0;  ///< "assay/1", "assay/1 kv=f32", "f32", "exact", …
   virtual uint32_t threads() const = 0;

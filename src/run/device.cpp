@@ -4,6 +4,8 @@
 
 #include "cpu/executor.h"
 #include "cpu/kernels.h"
+#include "device/emulated/queue.h"
+#include "kernel/launch.h"
 #include "reference/executor.h"
 
 namespace assay::run {
@@ -18,8 +20,11 @@ Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
   if (device == "reference")
     return reference::make_executor(program, options,
                                     exact ? reference::Mode::exact : reference::Mode::contract);
-  return Error{fmt::format("device '{}' is not in this build; it has: cpu, reference", device),
-               Exit::device};
+  if (device == "emulated")
+    return kernel_host::make_executor(device, emulated::make_queue({}), program, options);
+  return Error{
+      fmt::format("device '{}' is not in this build; it has: cpu, emulated, reference", device),
+      Exit::device};
 }
 
 std::vector<std::string> instruction_sets(std::string_view device) {

@@ -56,7 +56,12 @@ Result<std::span<const float>> Session::step(std::span<const Part> parts, Wanted
     return Error{fmt::format("{} tokens in one step, the batch holds {}", tokens.size(), batch_)};
   const op::Step whole{tokens, positions, sequences, selected};
   if (watch_) watch_(whole);
-  const auto logits = executor_->run(whole, sink);
+  std::span<const float> logits;
+  try {
+    logits = executor_->run(whole, sink);
+  } catch (const op::DeviceFailure& failure) {
+    return failure.error;
+  }
   for (const Part& part : parts) held_[part.sequence] += uint32_t(part.tokens.size());
   return logits;
 }

@@ -1,0 +1,278 @@
+#include "kernel/encode.h"
+
+#include <algorithm>
+
+#include "quant/formats.h"
+
+namespace assay::kernel_host {
+
+namespace {
+
+using op::Kind;
+using op::Operation;
+
+constexpr uint32_t elementwise_group = 256;
+
+uint32_t groups_for(uint64_t count, uint32_t group_size) {
+  return uint32_t((count + group_size - 1) / group_size);
+}
+
+/// Simds of a mat-vec's group: the chunks of 256 columns in as few even rounds as 16 simds allow.
+uint32_t matvec_simds(uint32_t columns) {
+  const uint32_t chunks = (columns + chunk_columns - 1) / chunk_columns;
+  const uint32_t rounds = (chunks + 15) / 16;
+  return (chunks + rounds - 1) / rounds;
+}
+
+}  // namespace
+
+uint32_t Encoder::rows(uint32_t value) const {
+  return program.values[value].selected ? shape.selected : shape.tokens;
+}
+
+device::Address Encoder::buffer(uint32_t value) const {
+  return memory.buffers[program.values[value].buffer];
+}
+
+template <class Args>
+Status Encoder::launch(const char* kernel, uint32_t groups_x, uint32_t groups_y,
+                       uint32_t group_size, const Args& args) const {
+  if (groups_x == 0 || groups_y == 0) return ok();
+  return queue.launch({kernel,
+                       groups_x,
+                       groups_y,
+                       group_size,
+                       {reinterpret_cast<const uint8_t*>(&args), sizeof(Args)}});
+}
+
+Status Encoder::node(const Node& node) const {
+  switch (node.form) {
+    case Node::Form::plain:
+      return plain(node);
+    case Node::Form::quantise:
+      return quantise(node);
+    case Node::Form::multiply:
+      return multiply(node, node.operations, node.add);
+    case Node::Form::gate_up:
+      return gate_up(node);
+    case Node::Form::rope_store:
+      return rope_store(node);
+  }
+  return ok();
+}
+
+Status Encoder::quantise(const Node& node) const {
+  const uint32_t blocks = rows(node.value) * (program.values[node.value].width / quantum);
+  const QuantiseArgs args{pointer<float>(buffer(node.value)), memory.quantised[node.to], blocks, 0};
+  const uint32_t simds = std::clamp(blocks, 1u, 8u);
+  return launch("quantise", groups_for(blocks, simds), 1, simds * lanes, args);
+}
+
+Status Encoder::multiply(const Node& node, const std::vector<uint32_t>& operations,
+                         uint32_t add) const {
+  const Operation& first = program.operations[operations[0]];
+  const uint32_t tokens = rows(first.inputs[0]);
+  const uint32_t columns = program.values[first.inputs[0]].width;
+  const bool quantised = reads_quantised(program, first);
+  const bool one = tokens == 1;
+  MatmulArgs args{};
+  args.x = memory.quantised[node.from];
+  args.x_f32 = pointer<float>(buffer(first.inputs[0]));
+  args.part_count = uint32_t(operations.size());
+  args.columns = columns;
+  args.tokens = tokens;
+  uint32_t groups = 0;
+  for (size_t i = 0; i < operations.size(); ++i) {
+    const Operation& operation = program.operations[operations[i]];
+    const op::Weight& weight = program.weights[operation.weight];
+    Matrix& part = args.parts[i];
+    part.data = pointer<uint8_t>(memory.packed[operation.weight]);
+    if (operation.bias != op::none) part.bias = pointer<float>(memory.vectors[operation.bias]);
+    part.y = pointer<float>(buffer(operation.output));
+    part.format = weight.type;
+    part.rows = uint32_t(weight.rows);
+    part.first_group = groups;
+    groups += groups_for(weight.rows, one ? tile_rows : 4 * tile_rows);
+    if (add != op::none && i + 1 == operations.size()) {
+      const Operation& sum = program.operations[add];
+      const uint32_t other = sum.inputs[sum.inputs[0] == operation.output ? 1 : 0];
+      part.add = pointer<float>(buffer(other));
+      part.y = pointer<float>(buffer(sum.output));
+    }
+  }
+  if (one)
+    return launch(quantised ? "matvec" : "matvec_float", groups, tokens,
+                  matvec_simds(columns) * lanes, args);
+  if (!quantised) return launch("matmul_float", groups, groups_for(tokens, 8), 4 * lanes, args);
+  return launch(tokens <= 8 ? "matmul_8" : "matmul", groups,
+                groups_for(tokens, tokens <= 8 ? 8 : 32), 4 * lanes, args);
+}
+
+Status Encoder::gate_up(const Node& node) const {
+  const Operation& gate = program.operations[node.operations[0]];
+  const Operation& up = program.operations[node.operations[1]];
+  const Operation& glu = program.operations[node.operations[2]];
+  const uint32_t columns = program.values[gate.inputs[0]].width;
+  const uint32_t width = program.values[glu.output].width;
+  if (rows(glu.output) == 1) {
+    GateUpArgs args{};
+    args.x = memory.quantised[node.from];
+    args.y = memory.quantised[node.to];
+    args.gate = pointer<uint8_t>(memory.packed[gate.weight]);
+    args.up = pointer<uint8_t>(memory.packed[up.weight]);
+    args.gate_format = program.weights[gate.weight].type;
+    args.up_format = program.weights[up.weight].type;
+    args.rows = width;
+    args.columns = columns;
+    return launch("gate_up", width / tile_rows, 1, matvec_simds(columns) * lanes, args);
+  }
+  if (Status done = multiply(node, {node.operations[0], node.operations[1]}, op::none); !done)
+    return done;
+  if (Status done = pair("swiglu", glu); !done) return done;
+  return quantise({.form = Node::Form::quantise, .value = glu.output, .to = node.to});
+}
+
+CacheView Encoder::cache(uint32_t layer) const {
+  const op::Attention& a = program.attention;
+  return {pointer<uint8_t>(memory.keys + layer * memory.keys_bytes),
+          pointer<uint8_t>(memory.values + layer * memory.values_bytes),
+          memory.positions,
+          a.kv_heads,
+          a.key_dim,
+          a.value_dim,
+          cache_f32 ? 1u : 0u,
+          0};
+}
+
+Status Encoder::rope_store(const Node& node) const {
+  const Operation& queries = program.operations[node.operations[0]];
+  const Operation& keys = program.operations[node.operations[1]];
+  const Operation& store = program.operations[node.operations[2]];
+  const op::Attention& a = program.attention;
+  RopeStoreArgs args{};
+  args.cache = cache(store.layer);
+  args.step = shape.inputs;
+  args.queries = pointer<float>(buffer(queries.inputs[0]));
+  args.rotated = pointer<float>(buffer(queries.output));
+  args.keys = pointer<float>(buffer(keys.inputs[0]));
+  args.values = pointer<float>(buffer(store.inputs[1]));
+  args.heads = a.heads;
+  args.dimensions = program.rope.dimensions;
+  args.adjacent = program.rope.adjacent;
+  const uint32_t width = (a.heads + a.kv_heads) * a.key_dim + a.kv_heads * a.value_dim;
+  return launch("rope_store", groups_for(width, elementwise_group), shape.tokens, elementwise_group,
+                args);
+}
+
+Status Encoder::pair(const char* kernel, const Operation& operation) const {
+  const uint32_t count = rows(operation.output) * program.values[operation.output].width;
+  const PairArgs args{pointer<float>(buffer(operation.inputs[0])),
+                      pointer<float>(buffer(operation.inputs[1])),
+                      pointer<float>(buffer(operation.output)), count, 0};
+  return launch(kernel, groups_for(count, elementwise_group), 1, elementwise_group, args);
+}
+
+Status Encoder::attention(const Node& node) const {
+  const Operation& operation = program.operations[node.operations[0]];
+  AttentionArgs args{};
+  args.cache = cache(operation.layer);
+  args.step = shape.inputs;
+  args.queries = pointer<float>(buffer(operation.inputs[0]));
+  if (node.writes_value) args.y = pointer<float>(buffer(operation.output));
+  if (node.writes_quantised) args.quantised = memory.quantised[node.to];
+  args.heads = program.attention.heads;
+  args.scale = program.attention.scale;
+  return launch("attention", args.heads, shape.tokens, 8 * lanes, args);
+}
+
+Status Encoder::norm(const Node& node) const {
+  const Operation& operation = program.operations[node.operations[0]];
+  const uint32_t columns = program.values[operation.output].width;
+  RmsNormArgs args{};
+  args.x = pointer<float>(buffer(operation.inputs[0]));
+  args.weight = pointer<float>(memory.vectors[operation.weight]);
+  if (node.writes_value) args.y = pointer<float>(buffer(operation.output));
+  if (node.writes_quantised) args.quantised = memory.quantised[node.to];
+  args.columns = columns;
+  args.eps = operation.eps;
+  return launch("rms_norm", 1, rows(operation.output),
+                std::clamp(groups_for(columns, 4 * lanes), 1u, 8u) * lanes, args);
+}
+
+Status Encoder::load_cache(const Operation& store) const {
+  const op::Attention& a = program.attention;
+  LoadArgs args{};
+  args.cache = cache(store.layer);
+  args.step = shape.inputs;
+  args.keys = pointer<float>(memory.scratch);
+  args.values =
+      pointer<float>(memory.scratch + uint64_t(shape.tokens) * a.kv_heads * a.key_dim * 4);
+  return launch("kv_load", groups_for(a.kv_heads * (a.key_dim + a.value_dim), elementwise_group),
+                shape.tokens, elementwise_group, args);
+}
+
+Status Encoder::plain(const Node& node) const {
+  const Operation& operation = program.operations[node.operations[0]];
+  const uint32_t out = operation.output;
+  const uint32_t width = out == op::none ? 0 : program.values[out].width;
+  const uint32_t columns_groups = groups_for(width, elementwise_group);
+  switch (operation.kind) {
+    case Kind::embed: {
+      const uint32_t type = program.weights[operation.weight].type;
+      const EmbedArgs args{pointer<uint8_t>(memory.packed[operation.weight]), shape.inputs.tokens,
+                           pointer<float>(buffer(out)), type, width};
+      return launch(quant::info(type).block_size > 1 ? "embed" : "embed_float", columns_groups,
+                    shape.tokens, elementwise_group, args);
+    }
+    case Kind::rms_norm:
+      return norm(node);
+    case Kind::matmul:
+      return multiply(node, node.operations, op::none);
+    case Kind::rope: {
+      const RopeArgs args{pointer<float>(buffer(operation.inputs[0])),
+                          shape.inputs.rope,
+                          pointer<float>(buffer(out)),
+                          operation.heads,
+                          program.attention.key_dim,
+                          program.rope.dimensions,
+                          program.rope.adjacent};
+      return launch("rope", columns_groups, shape.tokens, elementwise_group, args);
+    }
+    case Kind::kv_store: {
+      StoreArgs args{};
+      args.cache = cache(operation.layer);
+      args.step = shape.inputs;
+      args.keys = pointer<float>(buffer(operation.inputs[0]));
+      args.values = pointer<float>(buffer(operation.inputs[1]));
+      const op::Attention& a = program.attention;
+      return launch("kv_store",
+                    groups_for(a.kv_heads * (a.key_dim + a.value_dim), elementwise_group),
+                    shape.tokens, elementwise_group, args);
+    }
+    case Kind::attention:
+      return attention(node);
+    case Kind::swiglu:
+      return pair("swiglu", operation);
+    case Kind::add:
+      return pair("add", operation);
+    case Kind::scale: {
+      const uint32_t count = rows(out) * width;
+      ScaleArgs args{};
+      args.x = pointer<float>(buffer(operation.inputs[0]));
+      if (operation.bias != op::none) args.bias = pointer<float>(memory.vectors[operation.bias]);
+      args.y = pointer<float>(buffer(out));
+      args.count = count;
+      args.columns = width;
+      args.factor = operation.factor;
+      return launch("scale", groups_for(count, elementwise_group), 1, elementwise_group, args);
+    }
+    case Kind::select_rows: {
+      const SelectArgs args{pointer<float>(buffer(operation.inputs[0])), shape.inputs.selected,
+                            pointer<float>(buffer(out)), width, 0};
+      return launch("select_rows", columns_groups, shape.selected, elementwise_group, args);
+    }
+  }
+  return ok();
+}
+
+}  // namespace assay::kernel_host

@@ -1,0 +1,44 @@
+// From a node of the plan to launches.
+#pragma once
+
+#include "device/queue.h"
+#include "kernel/memory.h"
+#include "kernel/plan.h"
+
+namespace assay::kernel_host {
+
+/// Sizes of a step, and where its inputs lie in device memory.
+struct StepShape {
+  uint32_t tokens = 0, selected = 0;
+  StepInputs inputs{};
+};
+
+struct Encoder {
+  device::Queue& queue;
+  const op::Program& program;
+  const DeviceMemory& memory;
+  bool cache_f32;
+  StepShape shape;
+
+  Status node(const Node& node) const;
+  /// Keys and values of the step's positions, as f32, to scratch: for traces.
+  Status load_cache(const op::Operation& store) const;
+  uint32_t rows(uint32_t value) const;
+  device::Address buffer(uint32_t value) const;
+
+ private:
+  Status plain(const Node& node) const;
+  Status quantise(const Node& node) const;
+  Status multiply(const Node& node, const std::vector<uint32_t>& operations, uint32_t add) const;
+  Status gate_up(const Node& node) const;
+  Status rope_store(const Node& node) const;
+  Status pair(const char* kernel, const op::Operation& operation) const;
+  Status attention(const Node& node) const;
+  Status norm(const Node& node) const;
+  CacheView cache(uint32_t layer) const;
+  template <class Args>
+  Status launch(const char* kernel, uint32_t groups_x, uint32_t groups_y, uint32_t group_size,
+                const Args& args) const;
+};
+
+}  // namespace assay::kernel_host

@@ -1,0 +1,196 @@
+#include "kernel/launch.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+#include <map>
+
+#include "kernel/encode.h"
+#include "kernel/memory.h"
+#include "kernel/plan.h"
+#include "op/rope.h"
+
+namespace assay::kernel_host {
+
+namespace {
+
+constexpr uint32_t most_recorded_tokens = 8;  // steps of so few tokens come again and again
+
+class DeviceExecutor final : public op::Executor {
+ public:
+  DeviceExecutor(std::string device, std::unique_ptr<device::Queue> queue,
+                 const op::Program& program, const op::ExecutorOptions& options,
+                 DeviceMemory memory)
+      : device_(std::move(device)),
+        queue_(std::move(queue)),
+        program_(program),
+        options_(options),
+        memory_(std::move(memory)),
+        plain_(make_plan(program, false)),
+        fused_(make_plan(program, true)) {}
+
+  std::span<const float> run(const op::Step& step, const op::Sink& sink) override;
+  void truncate(uint32_t, uint32_t) override {
+  }  // a position is read only after it is written again
+  std::string device() const override { return device_; }
+  std::string isa() const override { return queue_->name(); }
+  std::string contract() const override {
+    return options_.cache == op::CacheType::f32 ? "assay/1 kv=f32" : "assay/1";
+  }
+  uint32_t threads() const override { return 1; }
+
+ private:
+  StepInputs upload(const op::Step& step);
+  std::span<const float> rope_row(uint32_t position);
+  void run_fused(const Encoder& encoder);
+  void run_plain(const Encoder& encoder, const op::Sink& sink);
+  void offer(const Encoder& encoder, const op::Operation& operation, const op::Sink& sink);
+
+  std::string device_;
+  std::unique_ptr<device::Queue> queue_;
+  const op::Program& program_;
+  op::ExecutorOptions options_;
+  DeviceMemory memory_;
+  std::vector<Node> plain_, fused_;
+  std::map<std::pair<uint32_t, uint32_t>, uint32_t> recordings_;  // (tokens, selected) → handle
+  std::vector<float> rope_;                                       // (positions, dimensions)
+  std::vector<bool> rope_made_;
+  std::vector<uint8_t> staged_;
+  std::vector<float> output_;
+};
+
+void require(const Status& status) {
+  if (!status) throw op::DeviceFailure(status.error());
+}
+
+/// cos and sin of a position, made once.
+std::span<const float> DeviceExecutor::rope_row(uint32_t position) {
+  const uint64_t dimensions = program_.rope.dimensions;
+  if (position >= rope_made_.size()) {
+    rope_made_.resize(position + 1, false);
+    rope_.resize(rope_made_.size() * dimensions);
+  }
+  const auto row = std::span(rope_).subspan(position * dimensions, dimensions);
+  if (!rope_made_[position]) op::rope_row(program_.rope, position, row);
+  rope_made_[position] = true;
+  return row;
+}
+
+/// One copy to the device: tokens, positions, sequences, selected, then cos and sin by token.
+StepInputs DeviceExecutor::upload(const op::Step& step) {
+  staged_.clear();
+  const auto append = [&](const void* from, uint64_t bytes) {
+    const uint64_t at = staged_.size();
+    staged_.resize((at + bytes + 15) / 16 * 16);
+    if (bytes) std::memcpy(staged_.data() + at, from, bytes);
+    return memory_.step + at;
+  };
+  StepInputs inputs{};
+  inputs.tokens = pointer<int32_t>(append(step.tokens.data(), step.tokens.size_bytes()));
+  inputs.positions = pointer<uint32_t>(append(step.positions.data(), step.positions.size_bytes()));
+  inputs.sequences = pointer<uint32_t>(append(step.sequences.data(), step.sequences.size_bytes()));
+  inputs.selected = pointer<uint32_t>(append(step.selected.data(), step.selected.size_bytes()));
+  std::vector<float> table;
+  table.reserve(step.tokens.size() * program_.rope.dimensions);
+  if (program_.rope.dimensions)
+    for (uint32_t position : step.positions) {
+      const auto row = rope_row(position);
+      table.insert(table.end(), row.begin(), row.end());
+    }
+  inputs.rope = pointer<float>(append(table.data(), table.size() * sizeof(float)));
+  require(queue_->upload(memory_.step, staged_));
+  return inputs;
+}
+
+void DeviceExecutor::run_fused(const Encoder& encoder) {
+  const auto encode = [&] {
+    for (const Node& node : fused_) require(encoder.node(node));
+  };
+  if (encoder.shape.tokens > most_recorded_tokens) return encode();
+  const auto key = std::pair(encoder.shape.tokens, encoder.shape.selected);
+  auto known = recordings_.find(key);
+  if (known == recordings_.end()) {
+    require(queue_->begin_recording());
+    encode();
+    auto handle = queue_->end_recording();
+    if (!handle) throw op::DeviceFailure(handle.error());
+    known = recordings_.emplace(key, *handle).first;
+  }
+  require(queue_->replay(known->second));
+}
+
+void DeviceExecutor::run_plain(const Encoder& encoder, const op::Sink& sink) {
+  for (const Node& node : plain_) {
+    require(encoder.node(node));
+    if (node.form != Node::Form::quantise)
+      offer(encoder, program_.operations[node.operations[0]], sink);
+  }
+}
+
+void DeviceExecutor::offer(const Encoder& encoder, const op::Operation& operation,
+                           const op::Sink& sink) {
+  device::Address from = memory_.scratch;
+  uint64_t count = 0;
+  if (operation.output == op::none) {
+    require(encoder.load_cache(operation));
+    const op::Attention& a = program_.attention;
+    count = uint64_t(encoder.shape.tokens) * a.kv_heads * (a.key_dim + a.value_dim);
+  } else {
+    from = encoder.buffer(operation.output);
+    count = uint64_t(encoder.rows(operation.output)) * program_.values[operation.output].width;
+  }
+  std::vector<float> output(count);
+  require(queue_->download(
+      from, {reinterpret_cast<uint8_t*>(output.data()), output.size() * sizeof(float)}));
+  sink(operation, output);
+}
+
+std::span<const float> DeviceExecutor::run(const op::Step& step, const op::Sink& sink) {
+  const StepShape shape{uint32_t(step.tokens.size()), uint32_t(step.selected.size()), upload(step)};
+  const Encoder encoder{*queue_, program_, memory_, options_.cache == op::CacheType::f32, shape};
+  if (sink)
+    run_plain(encoder, sink);
+  else
+    run_fused(encoder);
+  const uint32_t last = program_.operations.back().output;
+  if (last == op::none) {
+    require(queue_->wait());
+    return {};
+  }
+  output_.resize(uint64_t(encoder.rows(last)) * program_.values[last].width);
+  require(queue_->download(encoder.buffer(last), {reinterpret_cast<uint8_t*>(output_.data()),
+                                                  output_.size() * sizeof(float)}));
+  return output_;
+}
+
+/// What the kernels do not take, as a sentence; empty where they take all.
+std::string unsupported(const std::string& device, const op::Program& program,
+                        const op::ExecutorOptions& options) {
+  if (options.contract != op::Contract::assay1)
+    return fmt::format("the device '{}' runs the contract assay/1 alone", device);
+  if (!options.isa.empty())
+    return fmt::format("the device '{}' has no instruction sets to choose from", device);
+  for (const op::Operation& operation : program.operations) {
+    const op::Attention& a = program.attention;
+    if (operation.kind == op::Kind::attention && std::max(a.key_dim, a.value_dim) > most_head_dim)
+      return fmt::format("'{}' has heads of {}; the device '{}' takes at most {}", operation.name,
+                         std::max(a.key_dim, a.value_dim), device, most_head_dim);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<op::Executor>> make_executor(std::string device,
+                                                    std::unique_ptr<device::Queue> queue,
+                                                    const op::Program& program,
+                                                    const op::ExecutorOptions& options) {
+  if (std::string reason = unsupported(device, program, options); !reason.empty())
+    return Error{std::move(reason)};
+  auto memory = allocate(*queue, program, options);
+  if (!memory) return memory.error();
+  return std::unique_ptr<op::Executor>(std::make_unique<DeviceExecutor>(
+      std::move(device), std::move(queue), program, options, std::move(*memory)));
+}
+
+}  // namespace assay::kernel_host

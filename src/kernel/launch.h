@@ -1,0 +1,20 @@
+// The executor that runs a program's kernels on any queue.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "device/queue.h"
+#include "op/executor.h"
+
+namespace assay::kernel_host {
+
+/// `device` is the name that the executor gives: "cuda", "emulated", "metal". Errors: a contract or
+/// a shape that the kernels do not have, too little memory (the plan in numbers), what the queue
+/// refuses. run() throws op::DeviceFailure where the device fails in the middle.
+Result<std::unique_ptr<op::Executor>> make_executor(std::string device,
+                                                    std::unique_ptr<device::Queue> queue,
+                                                    const op::Program& program,
+                                                    const op::ExecutorOptions& options);
+
+}  // namespace assay::kernel_host

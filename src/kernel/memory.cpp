@@ -1,0 +1,175 @@
+#include "kernel/memory.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+
+#include "kernel/pack.h"
+#include "kernel/plan.h"
+
+namespace assay::kernel_host {
+
+namespace {
+
+using device::Address;
+using op::Kind;
+
+constexpr uint64_t piece_bytes = 64 << 20;  // packed on the host at a time
+
+struct Sizes {
+  std::vector<bool> packed, vectors;  // by weight
+  std::vector<uint64_t> buffers;      // bytes
+  uint64_t widest = 0;                // columns that are quantised
+  uint64_t keys = 0, values = 0;      // bytes of a layer
+  uint32_t positions = 0;
+  uint64_t step = 0, scratch = 0;
+};
+
+Sizes sizes_of(const op::Program& program, const op::ExecutorOptions& options) {
+  Sizes sizes;
+  sizes.packed.assign(program.weights.size(), false);
+  sizes.vectors.assign(program.weights.size(), false);
+  bool caches = false;
+  for (const op::Operation& operation : program.operations) {
+    if (operation.kind == Kind::matmul || operation.kind == Kind::embed)
+      sizes.packed[operation.weight] = true;
+    if (operation.kind == Kind::rms_norm) sizes.vectors[operation.weight] = true;
+    if (operation.bias != op::none) sizes.vectors[operation.bias] = true;
+    if (reads_quantised(program, operation))
+      sizes.widest = std::max<uint64_t>(sizes.widest, program.values[operation.inputs[0]].width);
+    caches = caches || operation.kind == Kind::kv_store || operation.kind == Kind::attention;
+  }
+  for (uint32_t width : program.buffer_width)
+    sizes.buffers.push_back(uint64_t(width) * sizeof(float) * options.batch);
+  const op::Attention& a = program.attention;
+  sizes.positions = (options.context + key_chunk - 1) / key_chunk * key_chunk;
+  if (caches) {
+    const uint64_t rows = uint64_t(options.sequences) * a.kv_heads * sizes.positions;
+    const uint64_t element = options.cache == op::CacheType::f16 ? 2 : 4;
+    sizes.keys = rows * a.key_dim * element;
+    sizes.values = rows * a.value_dim * element;
+    sizes.scratch =
+        uint64_t(options.batch) * a.kv_heads * (a.key_dim + a.value_dim) * sizeof(float);
+  }
+  // tokens, positions, sequences, selected, cos and sin: each begins at a multiple of 16
+  sizes.step = uint64_t(options.batch) * (4 + program.rope.dimensions) * 4 + 5 * 16;
+  return sizes;
+}
+
+/// Bytes of codes, scales and sums.
+uint64_t quantised_bytes(uint64_t columns) {
+  return columns + columns / quantum * 8;
+}
+
+/// Packs and uploads a weight, piece by piece, on all of the host's cores.
+Status upload_packed(device::Queue& queue, const op::Weight& weight, Address to) {
+  const uint64_t tiles = tile_count(weight), bytes = tile_bytes(weight);
+  const uint64_t tiles_a_piece = std::max<uint64_t>(1, piece_bytes / bytes);
+  std::vector<uint8_t> piece;
+  for (uint64_t first = 0; first < tiles; first += tiles_a_piece) {
+    const uint64_t last = std::min(tiles, first + tiles_a_piece);
+    piece.resize((last - first) * bytes);
+    std::atomic<uint64_t> next{first};
+    const auto work = [&] {
+      for (uint64_t i = next++; i < last; i = next++)
+        pack_tiles(weight, i, i + 1, std::span(piece).subspan((i - first) * bytes, bytes));
+    };
+    std::vector<std::thread> helpers;
+    const uint64_t cores = std::max(1u, std::thread::hardware_concurrency());
+    for (uint64_t i = 1; i < std::min(cores, (last - first) / 4); ++i) helpers.emplace_back(work);
+    work();
+    for (auto& helper : helpers) helper.join();
+    if (Status done = queue.upload(to + first * bytes, piece); !done) return done;
+  }
+  return ok();
+}
+
+Status upload_weights(device::Queue& queue, const op::Program& program,
+                      const op::ExecutorOptions& options, const Sizes& sizes,
+                      DeviceMemory& memory) {
+  uint64_t total = 0, done = 0;
+  for (const op::Weight& weight : program.weights) total += weight.data.size();
+  memory.packed.assign(program.weights.size(), 0);
+  memory.vectors.assign(program.weights.size(), 0);
+  for (size_t i = 0; i < program.weights.size(); ++i) {
+    const op::Weight& weight = program.weights[i];
+    if (sizes.packed[i]) {
+      auto address = queue.allocate(tile_count(weight) * tile_bytes(weight));
+      if (!address) return address.error();
+      memory.packed[i] = *address;
+      if (Status status = upload_packed(queue, weight, *address); !status) return status;
+    }
+    if (sizes.vectors[i]) {
+      auto address = queue.allocate(weight.data.size());
+      if (!address) return address.error();
+      memory.vectors[i] = *address;
+      if (Status status = queue.upload(*address, weight.data); !status) return status;
+    }
+    if (options.release && sizes.packed[i]) options.release(weight.data);
+    done += weight.data.size();
+    if (options.progress) options.progress(done, total);
+  }
+  return ok();
+}
+
+}  // namespace
+
+MemoryPlan plan_memory(const op::Program& program, const op::ExecutorOptions& options) {
+  const Sizes sizes = sizes_of(program, options);
+  MemoryPlan plan;
+  for (size_t i = 0; i < program.weights.size(); ++i) {
+    const op::Weight& weight = program.weights[i];
+    if (sizes.packed[i]) plan.weights += tile_count(weight) * tile_bytes(weight);
+    if (sizes.vectors[i]) plan.weights += weight.data.size();
+  }
+  plan.cache = (sizes.keys + sizes.values) * program.layers;
+  for (uint64_t bytes : sizes.buffers) plan.work += bytes;
+  plan.work +=
+      quantised_slots * quantised_bytes(sizes.widest) * options.batch + sizes.step + sizes.scratch;
+  return plan;
+}
+
+Result<DeviceMemory> allocate(device::Queue& queue, const op::Program& program,
+                              const op::ExecutorOptions& options) {
+  const MemoryPlan plan = plan_memory(program, options);
+  const uint64_t have = queue.memory().free;
+  if (plan.total() > have)
+    return Error{
+        fmt::format("not enough memory on {}: weights {:.1f} MB + KV cache {:.1f} MB for {} "
+                    "positions + work space {:.1f} MB = {:.1f} MB, {:.1f} MB are free",
+                    queue.name(), double(plan.weights) / 1e6, double(plan.cache) / 1e6,
+                    options.context, double(plan.work) / 1e6, double(plan.total()) / 1e6,
+                    double(have) / 1e6),
+        Exit::device};
+  const Sizes sizes = sizes_of(program, options);
+  DeviceMemory memory;
+  Status status = ok();
+  const auto take = [&](uint64_t bytes) -> Address {
+    if (!status || bytes == 0) return 0;
+    auto address = queue.allocate(bytes);
+    if (!address) status = address.error();
+    return address ? *address : 0;
+  };
+  memory.positions = sizes.positions;
+  memory.keys_bytes = sizes.keys;
+  memory.values_bytes = sizes.values;
+  memory.keys = take(sizes.keys * program.layers);
+  memory.values = take(sizes.values * program.layers);
+  for (uint64_t bytes : sizes.buffers) memory.buffers.push_back(take(bytes));
+  for (Quantised& slot : memory.quantised) {
+    slot.codes = pointer<uint32_t>(take(sizes.widest * options.batch));
+    slot.scale = pointer<float>(take(sizes.widest / quantum * 4 * options.batch));
+    slot.sums = pointer<uint32_t>(take(sizes.widest / quantum * 4 * options.batch));
+  }
+  memory.step = take(sizes.step);
+  memory.step_bytes = sizes.step;
+  memory.scratch = take(sizes.scratch);
+  if (!status) return status.error();
+  if (status = upload_weights(queue, program, options, sizes, memory); !status)
+    return status.error();
+  return memory;
+}
+
+}  // namespace assay::kernel_host

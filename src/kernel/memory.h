@@ -1,0 +1,45 @@
+// What a program takes of a device's memory, planned before anything is allocated, and its weights
+// there.
+#pragma once
+
+#include <vector>
+
+#include "device/queue.h"
+#include "kernel/args.h"
+#include "op/executor.h"
+#include "op/program.h"
+
+namespace assay::kernel_host {
+
+struct MemoryPlan {
+  uint64_t weights = 0, cache = 0, work = 0;
+  uint64_t total() const { return weights + cache + work; }
+};
+MemoryPlan plan_memory(const op::Program& program, const op::ExecutorOptions& options);
+
+/// Addresses of all that a program reads and writes.
+struct DeviceMemory {
+  std::vector<device::Address> packed;   // by weight: matrices and tables; 0 where nobody reads it
+  std::vector<device::Address> vectors;  // by weight: norms and biases as f32
+  std::vector<device::Address> buffers;  // by the program's buffer: (batch, width)
+  Quantised quantised[2];                // slots, as wide as the widest that is quantised
+  device::Address keys = 0, values = 0;  // of all layers
+  uint64_t keys_bytes = 0, values_bytes = 0;  // of one layer
+  uint32_t positions = 0;                     // the context up to a multiple of 64
+  device::Address step = 0;                   // what a step uploads
+  uint64_t step_bytes = 0;
+  device::Address scratch = 0;  // (batch, keys and values of a layer): for traces
+};
+
+/// Allocates and uploads. Errors: too little memory, with the plan in numbers; what the queue
+/// refuses.
+Result<DeviceMemory> allocate(device::Queue& queue, const op::Program& program,
+                              const op::ExecutorOptions& options);
+
+/// A device address as the pointer that arguments hold.
+template <class T>
+T* pointer(device::Address address) {
+  return reinterpret_cast<T*>(address);
+}
+
+}  // namespace assay::kernel_host

@@ -1,0 +1,19 @@
+// From a weight as the file holds it to the layout that kernels read (kernel/weights.h).
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "op/program.h"
+
+namespace assay::kernel_host {
+
+/// Tiles of 32 rows, and the bytes of each.
+uint64_t tile_count(const op::Weight& weight);
+uint64_t tile_bytes(const op::Weight& weight);
+
+/// Writes tiles [first, last) to `out`, which has room for just these. Rows beyond the weight's are
+/// zeros.
+void pack_tiles(const op::Weight& weight, uint64_t first, uint64_t last, std::span<uint8_t> out);
+
+}  // namespace assay::kernel_host
