@@ -8,7 +8,8 @@
 
 #include "kernel/lang.h"
 
-namespace assay::quant {
+namespace assay {
+namespace quant {
 
 struct Q6_K {
   K_TABLE uint32_t id = 14;
@@ -35,4 +36,5 @@ struct Q6_K {
   }
 };
 
-}  // namespace assay::quant
+}  // namespace quant
+}  // namespace assay
