@@ -2,12 +2,9 @@
 
 namespace assay::metal {
 
+/// Why there is none, the build knows.
 Result<std::unique_ptr<device::Queue>> make_metal_queue() {
-#if defined(__APPLE__)
-  return Error{"this build has no Metal: it was configured with ASSAY_METAL=OFF", Exit::device};
-#else
-  return Error{"this build has no Metal: it was not built on macOS", Exit::device};
-#endif
+  return Error{ASSAY_NO_METAL, Exit::device};
 }
 
 }  // namespace assay::metal

@@ -165,14 +165,12 @@ void run_pass(Pass& pass) {
   for (size_t begin = 0; begin < last;) {
     size_t end = begin + 1;
     while (end < last && !pass.dispatches[end].after_barrier) ++end;
-    for (size_t i = end; i-- > begin;) {
-      if (Outcome outcome = run_dispatch(pass, pass.dispatches[i]); outcome.fault != Fault::none)
-        *pass.outcome = outcome;
-    }
+    for (size_t i = end; i-- > begin && pass.outcome->fault == Fault::none;)
+      *pass.outcome = run_dispatch(pass, pass.dispatches[i]);
     begin = end;
   }
   if (faulty) *pass.outcome = {world().machine.fault, "the fake's fault", 0};
-  pass.outcome->gpu_seconds += 0.001 * double(pass.dispatches.size());
+  pass.outcome->gpu_seconds = 0.001 * double(pass.dispatches.size());
 }
 
 /// An encoder that waits for the fence comes after the last one before it that updates it; all else
