@@ -5,6 +5,7 @@
 #include "cpu/executor.h"
 #include "cpu/kernels.h"
 #include "device/emulated/queue.h"
+#include "device/metal/queue.h"
 #include "kernel/launch.h"
 #include "reference/executor.h"
 
@@ -22,12 +23,18 @@ Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
                                     exact ? reference::Mode::exact : reference::Mode::contract);
   if (device == "emulated")
     return kernel_host::make_executor(device, emulated::make_queue({}), program, options);
+  if (device == "metal") {
+    auto queue = metal::make_metal_queue();
+    if (!queue) return queue.error();
+    return kernel_host::make_executor(device, std::move(*queue), program, options);
+  }
   return Error{fmt::format("there is no device '{}'; there are: {}", device, device_names()),
                Exit::device};
 }
 
 std::string device_names() {
-  return "cpu, emulated (a GPU's kernels on this machine's cores), reference (the f64 judge)";
+  return "cpu, emulated (a GPU's kernels on this machine's cores), metal (Apple's GPUs), reference "
+         "(the f64 judge)";
 }
 
 std::vector<std::string> instruction_sets(std::string_view device) {

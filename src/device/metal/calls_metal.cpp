@@ -114,11 +114,12 @@ Owned<Device> default_device() {
 
 DeviceFacts facts_of(Device& device) {
   const Pool pool;
-  const NS::OperatingSystemVersion system = NS::ProcessInfo::processInfo()->operatingSystemVersion();
+  const NS::OperatingSystemVersion system =
+      NS::ProcessInfo::processInfo()->operatingSystemVersion();
   DeviceFacts facts;
   facts.name = text_of(of(device)->name());
-  facts.system = fmt::format("macOS {}.{}.{}", system.majorVersion, system.minorVersion,
-                             system.patchVersion);
+  facts.system =
+      fmt::format("macOS {}.{}.{}", system.majorVersion, system.minorVersion, system.patchVersion);
   facts.can_run = of(device)->supportsFamily(MTL::GPUFamilyApple7);
   facts.working_set = of(device)->recommendedMaxWorkingSetSize();
   facts.longest_buffer = of(device)->maxBufferLength();
@@ -145,8 +146,7 @@ Owned<ResidencySet> make_residency_set(Device& device, CommandQueue& queue) {
   if (!system_is_at_least(15)) return nullptr;
   const Pool pool;
   NS::Error* error = nullptr;
-  const auto descriptor =
-      NS::TransferPtr(MTL::ResidencySetDescriptor::alloc()->init());
+  const auto descriptor = NS::TransferPtr(MTL::ResidencySetDescriptor::alloc()->init());
   auto set = owned<ResidencySet>(of(device)->newResidencySet(descriptor.get(), &error));
   if (set) of(queue)->addResidencySet(of(*set));
   return set;

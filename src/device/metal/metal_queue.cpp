@@ -9,7 +9,7 @@ namespace assay::metal {
 
 namespace {
 
-constexpr uint64_t alignment = 256;       // of what allocate() gives
+constexpr uint64_t alignment = 256;        // of what allocate() gives
 constexpr uint32_t most_args_bytes = 512;  // Metal itself would take 4096
 constexpr uint32_t simd_width = 32;
 
@@ -33,9 +33,9 @@ Status MetalQueue::set_up() {
                  Exit::device};
   facts_ = facts_of(*device_);
   if (!facts_.can_run)
-    return Error{fmt::format("{} is not of the M1's family or later, which the kernels need",
-                             facts_.name),
-                 Exit::device};
+    return Error{
+        fmt::format("{} is not of the M1's family or later, which the kernels need", facts_.name),
+        Exit::device};
   queue_ = make_command_queue(*device_);
   fence_ = make_fence(*device_);
   if (!queue_ || !fence_)
@@ -47,8 +47,7 @@ Status MetalQueue::set_up() {
 Status MetalQueue::compile_all() {
   for (const KernelFile& file : options_.files) {
     Compiled compiled = compile(*device_, file.text);
-    if (!compiled.library)
-      return Error{compile_sentence(file.name, compiled.error), Exit::device};
+    if (!compiled.library) return Error{compile_sentence(file.name, compiled.error), Exit::device};
     libraries_.push_back(std::move(compiled.library));
   }
   return ok();
@@ -201,15 +200,19 @@ Status MetalQueue::launch(const device::Launch& launch) {
     return fail(fmt::format("kernel '{}' takes {} bytes of arguments, not {}", kernel.name,
                             std::min<uint64_t>(expected, most_args_bytes), launch.args.size()));
   if (launch.group_size == 0 || launch.group_size % simd_width != 0)
-    return fail(fmt::format("kernel '{}' was asked for in groups of {} threads, not whole simds of "
-                            "{}",
-                            kernel.name, launch.group_size, simd_width));
+    return fail(
+        fmt::format("kernel '{}' was asked for in groups of {} threads, not whole simds of "
+                    "{}",
+                    kernel.name, launch.group_size, simd_width));
   if (launch.group_size > kernel.facts.most_threads)
-    return fail(fmt::format("{} runs kernel '{}' in groups of at most {} threads; {} were asked for",
-                            facts_.name, kernel.name, kernel.facts.most_threads,
-                            launch.group_size));
+    return fail(
+        fmt::format("{} runs kernel '{}' in groups of at most {} threads; {} were asked for",
+                    facts_.name, kernel.name, kernel.facts.most_threads, launch.group_size));
   if (recording_) {
-    recordings_.back().push_back({&kernel, launch.groups_x, launch.groups_y, launch.group_size,
+    recordings_.back().push_back({&kernel,
+                                  launch.groups_x,
+                                  launch.groups_y,
+                                  launch.group_size,
                                   {launch.args.begin(), launch.args.end()}});
     return ok();
   }
@@ -235,8 +238,7 @@ Status MetalQueue::replay(uint32_t recording) {
   if (recording >= recordings_.size())
     return fail(fmt::format("{} has no recording {}", facts_.name, recording));
   for (const Kept& one : recordings_[recording])
-    if (Status done =
-            encode(*one.kernel, one.groups_x, one.groups_y, one.group_size, one.args);
+    if (Status done = encode(*one.kernel, one.groups_x, one.groups_y, one.group_size, one.args);
         !done)
       return done;
   return ok();

@@ -105,8 +105,8 @@ class MetalQueue final : public device::Queue {
   std::vector<Owned<Library>> libraries_;  // one a file of options_.files
   std::map<std::string, Kernel, std::less<>> kernels_;
   std::map<device::Address, Block> blocks_;
-  std::vector<Buffer*> buffers_;     // of all blocks, in the order of allocation
-  bool residency_changed_ = false;   // since the set was last committed
+  std::vector<Buffer*> buffers_;    // of all blocks, in the order of allocation
+  bool residency_changed_ = false;  // since the set was last committed
   Owned<Buffer> staging_;
   uint64_t staged_ = 0;  // bytes of it that queued copies read
   std::deque<Batch> in_flight_;

@@ -60,11 +60,10 @@ std::string compile_sentence(std::string_view file, std::string_view printed) {
 }
 
 std::string fault_sentence(std::string_view device, const Outcome& outcome, const Launched& span) {
-  const std::string what =
-      span.launches == 0 ? std::string("copies")
-      : span.launches == 1
-          ? fmt::format("the kernel '{}'", span.first)
-          : fmt::format("{} kernels from '{}' to '{}'", span.launches, span.first, span.last);
+  const std::string what = span.launches == 0   ? std::string("copies")
+                           : span.launches == 1 ? fmt::format("the kernel '{}'", span.first)
+                                                : fmt::format("{} kernels from '{}' to '{}'",
+                                                              span.launches, span.first, span.last);
   const std::string_view verb = meaning(outcome.fault);
   return fmt::format("{}: commands ({}) {} (Metal's code {}{}{})", device, what, verb,
                      int(outcome.fault), outcome.text.empty() ? "" : ": ", one_line(outcome.text));

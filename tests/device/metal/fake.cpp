@@ -139,8 +139,7 @@ bool reaches_memory(const Pass& pass, const Dispatch& dispatch) {
     std::memcpy(&word, dispatch.args.data() + at, 8);
     for (Buffer* buffer : all_buffers) {
       const uint64_t begin = reinterpret_cast<uintptr_t>(buffer->bytes);
-      const bool used =
-          std::find(pass.used.begin(), pass.used.end(), buffer) != pass.used.end();
+      const bool used = std::find(pass.used.begin(), pass.used.end(), buffer) != pass.used.end();
       if (word >= begin && word < begin + buffer->size && !buffer->resident && !used) return false;
     }
   }
@@ -149,9 +148,11 @@ bool reaches_memory(const Pass& pass, const Dispatch& dispatch) {
 
 Outcome run_dispatch(const Pass& pass, const Dispatch& one) {
   if (!reaches_memory(pass, one)) return {Fault::page_fault, "GPU Address Fault", 0};
-  world().ran.push_back({one.kernel->name, one.grid.groups_x, one.grid.groups_y,
-                         one.grid.group_size, one.args});
-  const Status done = emulated::run_grid(*one.kernel, one.grid, one.args.data(), {});
+  world().ran.push_back(
+      {one.kernel->name, one.grid.groups_x, one.grid.groups_y, one.grid.group_size, one.args});
+  emulated::GridOptions options;
+  options.tile_map = emulated::TileMap::quads;  // Apple's
+  const Status done = emulated::run_grid(*one.kernel, one.grid, one.args.data(), options);
   return done ? Outcome{} : Outcome{Fault::internal, done.error().message, 0};
 }
 

@@ -16,7 +16,7 @@ struct Machine {
   bool residency_sets = true;  ///< macOS 15 and later
   DeviceFacts facts{"Fake M9", "macOS 15.1.0", true, 64 << 20, 32 << 20};
   bool gives_buffers = true;
-  std::string compile_error;   ///< what the compiler prints about a text that has `refused_text`
+  std::string compile_error;  ///< what the compiler prints about a text that has `refused_text`
   std::string refused_text;
   std::string pipeline_error;  ///< of every pipeline
   uint32_t most_threads = 1024;
