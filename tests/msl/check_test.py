@@ -12,7 +12,7 @@ import msl_check  # noqa: E402
 
 FOLDER = ROOT / "tests/msl"
 MARK = "// mistake: "
-# The kinds that must not get past (issue: Metal without a Mac), by the planted files' names.
+# The kinds that must never get past, by the planted files' names.
 KINDS = ("space_missing", "method_on", "double", "lambda", "static_local", "recursion", "group_variable",
          "space_cast_implicit", "header_standard", "vector_of_three")
 CLANG = msl_check.find_clang()
