@@ -189,7 +189,7 @@ class Tree:
     def spaces(self, node, text):
         """Errors of a declared type: each pointee has a space, one of them may be marked `thread`."""
         if re.search(r"\(\s*[*&][^()]*\)\s*\(|::\*", text):
-            self.fail(node, "Metal has no pointers to functions or members here")
+            self.fail(node, "kernels have no pointers to functions or members")
             return
         if pointees(text).count(0) > (1 if marked(node) else 0):
             self.fail(node, "a pointer or reference without an address space (K_DEV, K_CONST, K_GROUP or K_THREAD)")
@@ -216,7 +216,7 @@ class Tree:
     def cast(self, node, parent):
         kind, text = node.get("castKind", ""), normalise(node["type"])
         if kind == "FunctionToPointerDecay" and parent.get("kind") not in ("CallExpr", "CXXOperatorCallExpr"):
-            self.fail(node, "Metal has no pointers to functions or members here")
+            self.fail(node, "kernels have no pointers to functions or members")
         if kind == "AddressSpaceConversion":
             self.fail(node, "a cast between address spaces")
         if node["kind"] == "ImplicitCastExpr" or not node.get("inner"):
@@ -234,7 +234,7 @@ class Tree:
 
     def record(self, node, path):
         if node.get("bases"):
-            self.fail(node, "Metal has no derived classes here")
+            self.fail(node, "Metal has no derived classes")
         fields = [child for child in node.get("inner", ()) if child["kind"] == "FieldDecl"]
         if node.get("completeDefinition"):
             self.records["::".join(path + [node.get("name", "")])] = fields
@@ -254,7 +254,7 @@ class Tree:
                     waiting.extend(graph.get(function, ()))
             if start in reached and start in self.names:
                 node, name = self.names[start]
-                self.fail(node, f"'{name}' calls itself; Metal has no recursion")
+                self.fail(node, f"'{name}' calls itself; kernels have no recursion")
 
     def arguments(self, kernel, name, seen):
         """The fields of a kernel's arguments are of one size and meaning on every machine."""
@@ -284,7 +284,10 @@ def tree_errors(tree, lines, skipped):
     whole = Tree(lines, skipped)
     whole.walk(tree, Scope(), {}, [])
     whole.recursion()
+    names = [name for _, name, _ in whole.kernels]
     for node, name, text in whole.kernels:
+        if names.count(name) > 1:
+            whole.fail(node, f"two kernels are named '{name}'; Metal overloads none")
         record = re.sub(r"@\d|[*&]|\bconst\b", "", text).strip()
         if record not in whole.records:
             whole.fail(node, f"the arguments of '{name}' are no struct")

@@ -4,6 +4,8 @@ import os
 import pathlib
 import re
 import sys
+import tempfile
+import textwrap
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -62,6 +64,15 @@ class Check(unittest.TestCase):
             with self.subTest(file.name):
                 self.assertEqual(found, set())
                 self.assertEqual(set(kernels[file]), {"planted"})
+
+    def test_the_example_of_the_docs_is_legal(self):
+        text = (ROOT / "docs/kernels.md").read_text().split("## A whole kernel\n", 1)[1].split("\nPut it in", 1)[0]
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "squares.h"
+            file.write_text(textwrap.dedent(text))
+            errors, kernels = msl_check.check_file(CLANG, file)
+        self.assertEqual(errors, set())
+        self.assertEqual(set(kernels), {"squares"})
 
     def test_places_are_the_sources_own(self):
         text = msl_check.text_for_clang(msl_check.flatten_kernels.flatten(FOLDER / "clean/spaces.h"))
