@@ -42,6 +42,7 @@ MEANINGS = (
      "a threadgroup variable outside a kernel's entry; make it a field of Shared"),
     (r"(cannot initialize object parameter|'this' argument to member function|no matching member function|"
      r"no viable overloaded '=')", "a method on an object that is not the thread's own"),
+    (r"^constructor cannot be redeclared", msl_rules.CONSTRUCTORS),
 )
 
 

@@ -42,6 +42,7 @@ ARGUMENT_SCALARS = {"float", "int8_t", "uint8_t", "int16_t", "uint16_t", "int32_
 FUNCTIONS = ("FunctionDecl", "CXXMethodDecl")
 CASTS = ("CStyleCastExpr", "CXXReinterpretCastExpr", "CXXFunctionalCastExpr", "CXXStaticCastExpr", "CXXConstCastExpr",
          "ImplicitCastExpr")
+CONSTRUCTORS = "a struct of a kernel has no constructors, destructors or initial values: it is bytes"
 BAD_NODES = {
     "LambdaExpr": "Metal has no lambda",
     "CXXNewExpr": "Metal has no new",
@@ -154,6 +155,8 @@ class Tree:
             scope = self.function(node)
         elif kind in ("VarDecl", "ParmVarDecl", "FieldDecl"):
             self.declaration(node, scope, kind)
+        elif kind in ("CXXConstructorDecl", "CXXDestructorDecl"):
+            self.fail(node, CONSTRUCTORS)
         elif kind in CASTS:
             self.cast(node, parent)
         elif kind == "FloatingLiteral" and node["type"]["qualType"] == "double":
@@ -201,6 +204,8 @@ class Tree:
         self.spaces(node, text)
         if re.search(r"\bdouble\b", text):
             self.fail(node, "Metal has no double")
+        if node.get("hasInClassInitializer"):
+            self.fail(node, CONSTRUCTORS)
         if kind == "FieldDecl" and "#3" in text:
             self.fail(node, "a vector of three in memory: its size is four")
         if kind != "VarDecl":
@@ -262,6 +267,8 @@ class Tree:
             written = re.sub(r"\[[^][]*\]|\bconst\b", "", field["type"]["qualType"]).strip()
             text = normalise({"qualType": written})
             base = re.sub(r"@\d|[*&]", "", text).strip()
+            if field.get("isBitfield"):
+                self.fail(field, f"a field of bits in the arguments of '{kernel}'")
             if "&" in text or any(space not in (1, 2) for space in pointees(text)):
                 self.fail(field, f"a field of the arguments of '{kernel}' points to no device or constant memory")
             if base in ARGUMENT_SCALARS:
