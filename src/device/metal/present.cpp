@@ -1,3 +1,4 @@
+#include "device/arithmetic.h"
 #include "device/metal/metal_queue.h"
 #include "device/metal/queue.h"
 
@@ -8,6 +9,7 @@ Result<std::unique_ptr<device::Queue>> make_metal_queue() {
   options.files = kernel_files();
   auto queue = MetalQueue::open(options);
   if (!queue) return queue.error();
+  if (Status sound = device::prove_arithmetic(**queue); !sound) return sound.error();
   return std::unique_ptr<device::Queue>(std::move(*queue));
 }
 
