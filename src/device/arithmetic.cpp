@@ -16,8 +16,9 @@ namespace {
 constexpr uint32_t cases = 1024;
 
 constexpr std::array<const char*, probe_questions> questions = {
-    "(a + b) - a", "a*b + c",      "fma(a, b, c)",  "a / b",                "1 / b",
-    "sqrt(c)",     "f16 from a",   "f32 from f16",  "whether a and c are finite"};
+    "(a + b) - a", "a*b + c",      "fma(a, b, c)",
+    "a / b",       "1 / b",        "sqrt(c)",
+    "f16 from a",  "f32 from f16", "whether a and c are finite"};
 
 struct Numbers {
   float a, b, c;
@@ -80,10 +81,11 @@ Status prove_arithmetic(Queue& queue) {
       const uint32_t want = probe_answer(question, n.a, n.b, n.c);
       const uint32_t got = answers[question * cases + i];
       if (got != want)
-        return Error{fmt::format("{} does not compute as the contract assay/1 needs: {} is {:#010x} "
-                                 "there, not {:#010x}, for a = {}, b = {}, c = {}",
-                                 queue.name(), questions[question], got, want, n.a, n.b, n.c),
-                     Exit::device};
+        return Error{
+            fmt::format("{} does not compute as the contract assay/1 needs: {} is {:#010x} "
+                        "there, not {:#010x}, for a = {}, b = {}, c = {}",
+                        queue.name(), questions[question], got, want, n.a, n.b, n.c),
+            Exit::device};
     }
   return ok();
 }

@@ -70,14 +70,13 @@ TEST(Arithmetic, OfTheEmulatedGridIsSound) {
 }
 
 TEST(Arithmetic, RearrangedSumsAreFound) {
-  EXPECT_TRUE(names(said_of(0, [](float, float b, float) { return probe_bits(b); }),
-                    "(a + b) - a"));
+  EXPECT_TRUE(
+      names(said_of(0, [](float, float b, float) { return probe_bits(b); }), "(a + b) - a"));
 }
 
 TEST(Arithmetic, ContractionIsFound) {
   EXPECT_TRUE(names(
-      said_of(1, [](float a, float b, float c) { return probe_bits(k_fma(a, b, c)); }),
-      "a*b + c"));
+      said_of(1, [](float a, float b, float c) { return probe_bits(k_fma(a, b, c)); }), "a*b + c"));
 }
 
 TEST(Arithmetic, AnFmaOfTwoRoundingsIsFound) {
@@ -86,32 +85,31 @@ TEST(Arithmetic, AnFmaOfTwoRoundingsIsFound) {
 }
 
 TEST(Arithmetic, DivisionByAReciprocalIsFound) {
-  EXPECT_TRUE(names(
-      said_of(3, [](float a, float b, float) { return probe_bits(a * (1.0f / b)); }), "a / b"));
+  EXPECT_TRUE(names(said_of(3, [](float a, float b, float) { return probe_bits(a * (1.0f / b)); }),
+                    "a / b"));
 }
 
 TEST(Arithmetic, OneUnitInTheLastPlaceIsFound) {
   const auto off = [](float x) { return probe_bits(k_float(k_bits(x) ^ 1u)); };
   EXPECT_TRUE(names(said_of(4, [&](float, float b, float) { return off(1.0f / b); }), "1 / b"));
-  EXPECT_TRUE(
-      names(said_of(5, [&](float, float, float c) { return off(k_sqrt(c)); }), "sqrt(c)"));
+  EXPECT_TRUE(names(said_of(5, [&](float, float, float c) { return off(k_sqrt(c)); }), "sqrt(c)"));
 }
 
-TEST(Arithmetic, HalvesThatAreCutInsteadOfRoundedAreFound) {
+TEST(Arithmetic, HalvesThatAreCutOrFlushedAreFound) {
   const auto cut = [](float a, float, float) -> uint32_t {
     return k_f32_to_f16(k_float(k_bits(a) & 0xffffe000u));
   };
   EXPECT_TRUE(names(said_of(6, cut), "f16 from a"));
   const auto flushed = [](float a, float, float) {
-    const uint16_t half = uint16_t(k_bits(a) >> 16);
-    return half & 0x7c00u ? probe_bits(k_f16_to_f32(half)) : 0u;
+    const uint16_t half = uint16_t(k_bits(a) & 0xffffu);
+    return half & 0x7c00u ? probe_bits(k_f16_to_f32(half)) : uint32_t(half & 0x8000u) << 16;
   };
-  EXPECT_EQ(said_of(7, flushed), "sound");  // no case's halves are subnormal: see the next test
+  EXPECT_TRUE(names(said_of(7, flushed), "f32 from f16"));
 }
 
 TEST(Arithmetic, NumbersThatAreAllFiniteAreFound) {
-  EXPECT_TRUE(names(said_of(8, [](float, float, float) { return 1u; }),
-                    "whether a and c are finite"));
+  EXPECT_TRUE(
+      names(said_of(8, [](float, float, float) { return 1u; }), "whether a and c are finite"));
 }
 
 TEST(Arithmetic, AQueueThatFailsIsSaid) {

@@ -2,6 +2,7 @@
 #include <set>
 
 #include "../../cpu/tiny_program.h"
+#include "device/arithmetic.h"
 #include "device/emulated/kernels.h"
 #include "kernel/launch.h"
 #include "machine.h"
@@ -19,9 +20,10 @@ TEST(KernelText, HoldsEachKernelOnceInTheFileThatNamesIt) {
       const std::string entry = "K_KERNEL(" + std::string(kernel) + ",";
       EXPECT_NE(file.text.find(entry), std::string_view::npos) << kernel;
     }
-  for (const KernelEntry* entry : emulated::all_kernels())
-    if (!std::string_view(entry->name).starts_with("metal_test_"))
-      EXPECT_TRUE(names.contains(entry->name)) << entry->name << " is not in list.h's files";
+  for (const KernelEntry* entry : emulated::all_kernels()) {
+    if (std::string_view(entry->name).starts_with("metal_test_")) continue;
+    EXPECT_TRUE(names.contains(entry->name)) << entry->name << " is not in list.h's files";
+  }
   EXPECT_GE(names.size(), 15u);
 }
 
@@ -36,6 +38,15 @@ TEST(KernelText, IsOneTextWithItsPlacesAndNoContraction) {
     EXPECT_NE(file.text.find("\n#line 1 \"src/" + std::string(file.name) + "\"\n"),
               std::string_view::npos);
   }
+}
+
+TEST_F(MetalKernels, TheProbeOfTheArithmeticRuns) {
+  QueueOptions options;
+  options.files = kernel_files();
+  const Status sound = device::prove_arithmetic(open(options));
+  EXPECT_EQ(message_of(sound), "");
+  ASSERT_EQ(fake::world().ran.size(), 1u);
+  EXPECT_EQ(fake::world().ran[0].kernel, "probe");
 }
 
 /// A model on the queue, its launches run by the fake: the cpu's bits, in any cut.
