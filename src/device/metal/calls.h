@@ -35,7 +35,8 @@ Owned<Device> default_device();
 struct DeviceFacts {
   std::string name;             ///< "Apple M2 Pro"
   std::string system;           ///< "macOS 15.1.0"
-  bool can_run = false;         ///< of the M1's family (Apple7) or later
+  bool has_family = false;      ///< of the M1's family (Apple7) or later
+  bool has_addresses = false;   ///< macOS 13 or later: gpuAddress, Metal 3.0
   uint64_t working_set = 0;     ///< bytes that it recommends to use at most
   uint64_t longest_buffer = 0;  ///< bytes
 };

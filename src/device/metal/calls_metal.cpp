@@ -120,7 +120,8 @@ DeviceFacts facts_of(Device& device) {
   facts.name = text_of(of(device)->name());
   facts.system =
       fmt::format("macOS {}.{}.{}", system.majorVersion, system.minorVersion, system.patchVersion);
-  facts.can_run = of(device)->supportsFamily(MTL::GPUFamilyApple7);
+  facts.has_family = of(device)->supportsFamily(MTL::GPUFamilyApple7);
+  facts.has_addresses = system_is_at_least(13);
   facts.working_set = of(device)->recommendedMaxWorkingSetSize();
   facts.longest_buffer = of(device)->maxBufferLength();
   return facts;

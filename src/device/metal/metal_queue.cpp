@@ -32,7 +32,10 @@ Status MetalQueue::set_up() {
     return Error{"Metal finds no GPU on this machine (a virtual machine or a session without one)",
                  Exit::device};
   facts_ = facts_of(*device_);
-  if (!facts_.can_run)
+  if (!facts_.has_addresses)
+    return Error{fmt::format("{} is too old: the kernels need macOS 13 or later", facts_.system),
+                 Exit::device};
+  if (!facts_.has_family)
     return Error{
         fmt::format("{} is not of the M1's family or later, which the kernels need", facts_.name),
         Exit::device};

@@ -14,7 +14,7 @@ namespace assay::metal::fake {
 struct Machine {
   bool has_gpu = true;
   bool residency_sets = true;  ///< macOS 15 and later
-  DeviceFacts facts{"Fake M9", "macOS 15.1.0", true, 64 << 20, 32 << 20};
+  DeviceFacts facts{"Fake M9", "macOS 15.1.0", true, true, 64 << 20, 32 << 20};
   bool gives_buffers = true;
   std::string compile_error;  ///< what the compiler prints about a text that has `refused_text`
   std::string refused_text;

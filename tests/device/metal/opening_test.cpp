@@ -19,9 +19,15 @@ TEST_F(Opening, WithoutAGpuIsRefused) {
 
 TEST_F(Opening, AGpuBeforeTheM1IsRefused) {
   machine().facts.name = "Intel Iris Plus";
-  machine().facts.can_run = false;
+  machine().facts.has_family = false;
   EXPECT_EQ(refusal(),
             "Intel Iris Plus is not of the M1's family or later, which the kernels need");
+}
+
+TEST_F(Opening, ASystemWithoutAddressesIsRefused) {
+  machine().facts.system = "macOS 12.6.1";
+  machine().facts.has_addresses = false;
+  EXPECT_EQ(refusal(), "macOS 12.6.1 is too old: the kernels need macOS 13 or later");
 }
 
 TEST_F(Opening, ACompileErrorNamesTheSourceLine) {
