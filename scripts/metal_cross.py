@@ -24,11 +24,12 @@ PREFIX = ROOT / "build/metal-cross-prefix"
 TARGET = "aarch64-macos.13.0"
 SKIPPED = 77
 FRAMEWORK = "/System/Library/Frameworks/{0}.framework/Versions/A/{0}"
+OBJECTIVE_C = "/usr/lib/libobjc.A.dylib"  # Foundation loads it
 # Which symbols each library is there for.
 LIBRARIES = {
     FRAMEWORK.format("Metal"): r"_MTL[A-Z]\w+",
     FRAMEWORK.format("Foundation"): r"_NS[A-Z]\w+|_OBJC_CLASS_\$_NS\w+",
-    "/usr/lib/libobjc.A.dylib": r"_objc_\w+|_sel_registerName|_class_\w+",
+    OBJECTIVE_C: r"_objc_\w+|_sel_registerName|_class_\w+",
     "/usr/lib/libedit.3.dylib": r"_el_\w+|_history\w*",
     "/opt/homebrew/opt/openssl@3/lib/libcrypto.3.dylib": r"_EVP_\w+",
     "/opt/homebrew/opt/pcre2/lib/libpcre2-8.0.dylib": r"_pcre2_\w+_8",
@@ -83,6 +84,8 @@ def link(path, target):
 def describe_libraries():
     """Text stubs, by which the linker knows that a library is to be loaded."""
     for install_name in LIBRARIES:
+        if install_name == OBJECTIVE_C:
+            continue
         name = pathlib.PurePosixPath(install_name).name
         text = ("--- !tapi-tbd\ntbd-version: 4\ntargets: [ arm64-macos ]\n"
                 f"install-name: '{install_name}'\nexports: []\n...\n")
@@ -131,7 +134,7 @@ def errors_of(program, texts):
                if library_of(symbol) is None]
     used = {library_of(symbol) for symbol in program.undefined()}
     errors += [f"{library} is not loaded" for library in LIBRARIES
-               if library in used and library not in program.libraries and "libobjc" not in library]
+               if library in used and library not in program.libraries and library != OBJECTIVE_C]
     data = b"".join(program.sections.values())
     errors += [f"the text of {name} is not in it" for name, text in texts.items() if text.encode() not in data]
     return errors
