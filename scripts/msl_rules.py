@@ -132,7 +132,7 @@ class Tree:
         self.errors = set()
         self.calls, self.names, self.first = {}, {}, {}   # by a function's id
         self.records = {}                                 # fields by a record's qualified name
-        self.kernels = []                                 # (place, name, type of the arguments)
+        self.kernels = []                                 # (node, name, type of the arguments)
 
     def place(self, node):
         """(file, line), or None where clang gives no place."""
@@ -175,9 +175,9 @@ class Tree:
     def function(self, node):
         identity = node["id"]
         self.names[identity] = (node, node.get("name", ""))
-        self.first[identity] = node.get("previousDecl", identity)
+        self.first[identity] = self.first.get(node.get("previousDecl"), identity)
         result = normalise(node["type"]).split("(")[0]
-        entry = marked(node) and result.strip() == "void"
+        entry = marked(node) and result.strip() == "void"    # K_KERNEL's
         if not entry:
             self.spaces(node, result)
         if "double" in result:
@@ -185,8 +185,8 @@ class Tree:
         if node.get("variadic"):
             self.fail(node, "Metal has no functions of any number of arguments")
         if entry:
-            parameters = [child for child in node["inner"] if child["kind"] == "ParmVarDecl"]
-            self.kernels.append((node, node["name"], normalise(parameters[0]["type"])))
+            arguments = next(child for child in node["inner"] if child["kind"] == "ParmVarDecl")
+            self.kernels.append((node, node["name"], normalise(arguments["type"])))
         return Scope(identity, entry)
 
     def spaces(self, node, text):
@@ -222,9 +222,9 @@ class Tree:
         kind, text = node.get("castKind", ""), normalise(node["type"])
         if kind == "FunctionToPointerDecay" and parent.get("kind") not in ("CallExpr", "CXXOperatorCallExpr"):
             self.fail(node, "kernels have no pointers to functions or members")
-        if kind == "AddressSpaceConversion":
-            self.fail(node, "a cast between address spaces")
         if node["kind"] == "ImplicitCastExpr" or not node.get("inner"):
+            if kind == "AddressSpaceConversion":
+                self.fail(node, "a cast between address spaces")
             return
         source = node["inner"][-1]
         before, after = pointees(normalise(source.get("type", {}))), pointees(text)
