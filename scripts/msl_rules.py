@@ -228,7 +228,7 @@ class Tree:
             return
         source = node["inner"][-1]
         before, after = pointees(normalise(source.get("type", {}))), pointees(text)
-        if kind == "LValueBitCast":
+        if node.get("valueCategory") == "lvalue":    # to a reference
             before, after = [space_of(outermost(normalise(source["type"])))], [space_of(outermost(text))]
         if after and kind not in ("NullToPointer", "Dependent", "NoOp", "ConstructorConversion"):
             if kind == "IntegralToPointer":
