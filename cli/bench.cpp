@@ -70,6 +70,7 @@ double best_time(uint32_t threads, Function function) {
 Machine measure_machine(const assay::op::Executor& executor) {
   Machine machine{cpu_name()};
   const uint32_t threads = executor.threads();
+  if (executor.device() != "cpu") return machine;  // its own memory and peak are not measured here
   const size_t words = (size_t(64) << 20) / 8;
   std::vector<std::vector<uint64_t>> memory(threads, std::vector<uint64_t>(words, 1));
   std::vector<uint64_t> sums(threads);
@@ -137,11 +138,13 @@ Result<double> measure(Session& session, const Flags& flags, Case& one) {
   return double(one.tokens) * flags.batch / time;
 }
 
-/// One run of the peer's llama-bench for the same case; the file and thread count are ours.
+/// One run of the peer's llama-bench for the same case; file and thread count are ours, on another
+/// device than the cpu all layers are there (threads 0).
 Result<double> measure_peer(const Flags& flags, const std::string& model, uint32_t threads,
                             const Case& one) {
   const std::string command =
-      fmt::format("'{}' -m '{}' -t {} -r 1 -o json {} {} 2>/dev/null", flags.peer, model, threads,
+      fmt::format("'{}' -m '{}' {} -r 1 -o json {} {} 2>/dev/null", flags.peer, model,
+                  threads ? fmt::format("-t {} -ngl 0", threads) : "-ngl 99 -fa 1",
                   one.phase == "prompt" ? fmt::format("-p {} -n 0", one.tokens)
                                         : fmt::format("-p 0 -n {}", one.tokens),
                   one.depth ? fmt::format("-d {}", one.depth) : "");
@@ -188,8 +191,9 @@ Json to_json(const Case& one, const Flags& flags, const Session& session, const 
       {"tokens_per_s",
        {{"median", one.ours.median()}, {"best", one.ours.best()}, {"worst", one.ours.worst()}}},
       {"bandwidth_share",
-       prompt ? Json(nullptr)
-              : Json(one.ours.median() / flags.batch * work.bytes / machine.read_bytes)},
+       prompt || machine.read_bytes == 0
+           ? Json(nullptr)
+           : Json(one.ours.median() / flags.batch * work.bytes / machine.read_bytes)},
       {"int8_share", prompt && machine.int8_ops > 0
                          ? Json(one.ours.median() * 2 * work.macs / machine.int8_ops)
                          : Json(nullptr)},
@@ -204,8 +208,11 @@ Json to_json(const Case& one, const Flags& flags, const Session& session, const 
 }
 
 void print_table(const std::vector<Case>& cases, const Session& session, const Machine& machine) {
-  fmt::print("machine  {}, {}, read {:.1f} GB/s, int8 {:.0f} Gop/s\n", machine.cpu,
-             describe(session.executor()), machine.read_bytes / 1e9, machine.int8_ops / 1e9);
+  fmt::print("machine  {}, {}", machine.cpu, describe(session.executor()));
+  if (machine.read_bytes > 0)
+    fmt::print(", read {:.1f} GB/s, int8 {:.0f} Gop/s", machine.read_bytes / 1e9,
+               machine.int8_ops / 1e9);
+  fmt::print("\n");
   fmt::print("commit   {}\n", ASSAY_COMMIT);
   fmt::print("{:<11}{:>7}{:>7}{:>10}{:>10}{:>10}  {}\n", "phase", "tokens", "depth", "median",
              "best", "worst", "tokens/s; peer median, best; ratio of medians");
@@ -251,14 +258,15 @@ int bench(const Flags& flags) {
     print_table(cases, *session, machine);
     return 0;
   }
-  Json json = {{"schema", "assay.bench/1"},
-               {"machine",
-                {{"cpu", machine.cpu},
-                 {"isa", session->executor().isa()},
-                 {"read_bytes_per_s", machine.read_bytes},
-                 {"int8_ops_per_s", machine.int8_ops}}},
-               {"commit", ASSAY_COMMIT},
-               {"results", Json::array()}};
+  Json json = {
+      {"schema", "assay.bench/1"},
+      {"machine",
+       {{"cpu", machine.cpu},
+        {"isa", session->executor().isa()},
+        {"read_bytes_per_s", machine.read_bytes > 0 ? Json(machine.read_bytes) : Json(nullptr)},
+        {"int8_ops_per_s", machine.int8_ops > 0 ? Json(machine.int8_ops) : Json(nullptr)}}},
+      {"commit", ASSAY_COMMIT},
+      {"results", Json::array()}};
   for (const Case& one : cases) json["results"].push_back(to_json(one, flags, *session, machine));
   fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
   return 0;

@@ -18,6 +18,7 @@
 
 #include "base/sha256.h"
 #include "fault.h"
+#include "run/device.h"
 #include "text/utf8.h"
 
 using assay::Error;
@@ -78,7 +79,7 @@ void add_model_flags(CLI::App& command, ModelFlags& flags) {
       .add_option("model,-m,--model", flags.model,
                   "GGUF file, or the name of a known model (default: SmolLM2-135M-Instruct)")
       ->type_name("MODEL");
-  command.add_option("--device", flags.device, "cpu or reference (the f64 judge)")
+  command.add_option("--device", flags.device, assay::run::device_names())
       ->type_name("NAME")
       ->capture_default_str();
   command.add_option("-t,--threads", flags.threads, "threads (default: all cores)")
@@ -122,7 +123,8 @@ Result<assay::run::Session> open_session(const ModelFlags& flags, uint32_t batch
                               : flags.contract == "f32" ? assay::op::Contract::f32
                                                         : assay::op::Contract::assay1;
   options.executor.flush_denormals = flags.flush_denormals;
-  if (const char* isa = std::getenv("ASSAY_ISA"); isa && *isa) options.executor.isa = isa;
+  if (const char* isa = std::getenv("ASSAY_ISA"); isa && *isa && flags.device == "cpu")
+    options.executor.isa = isa;
   if (const auto good = use_fault(flags, options); !good) return good.error();
   Progress bar("load");
   options.executor.progress = [&](uint64_t done, uint64_t total) { bar.show(done, total); };
@@ -130,10 +132,9 @@ Result<assay::run::Session> open_session(const ModelFlags& flags, uint32_t batch
 }
 
 std::string describe(const assay::op::Executor& executor) {
-  const std::string isa = executor.isa();
-  return fmt::format("{} ({}{} thread{}), contract {}", executor.device(),
-                     isa.empty() ? "" : isa + ", ", executor.threads(),
-                     executor.threads() == 1 ? "" : "s", executor.contract());
+  return fmt::format("{}, contract {}",
+                     assay::op::text_of(executor.device(), executor.isa(), executor.threads()),
+                     executor.contract());
 }
 
 std::string file_sha256(const assay::gguf::File& file) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "record.h"
+#include "run/device.h"
 #include "temporary.h"
 
 using assay::Error;
@@ -13,8 +14,7 @@ void add_diff_run_flags(CLI::App& command, DiffRunFlags& flags) {
   command.add_option("--run", flags.model, "run a model twice instead of reading traces")
       ->type_name("MODEL")
       ->expected(0, 1);
-  command
-      .add_option("--device", flags.devices, "with --run, twice: cpu or reference (the f64 judge)")
+  command.add_option("--device", flags.devices, "with --run, twice: " + assay::run::device_names())
       ->type_name("NAME")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);

@@ -6,8 +6,7 @@
 
 #include "cases/replay.h"
 #include "common.h"
-#include "cpu/executor.h"
-#include "reference/executor.h"
+#include "run/device.h"
 #include "trace.h"
 
 using assay::Error;
@@ -20,17 +19,6 @@ struct Flags {
   std::string path, device = "cpu";
   bool json = false;
 };
-
-Result<std::unique_ptr<assay::op::Executor>> make_executor(const std::string& device,
-                                                           const assay::op::Program& program,
-                                                           assay::op::ExecutorOptions options) {
-  if (const char* isa = std::getenv("ASSAY_ISA"); isa && *isa) options.isa = isa;
-  if (device == "cpu") return assay::cpu::make_executor(program, options);
-  if (device == "reference")
-    return assay::reference::make_executor(program, options, assay::reference::Mode::contract);
-  return Error{fmt::format("device '{}' is not in this build; it has: cpu, reference", device),
-               Exit::device};
-}
 
 void print(const assay::cases::Case& the, const assay::cases::Replayed& r) {
   const auto line = [&](const std::string& who, const std::string& contract,
@@ -53,7 +41,9 @@ int replay(const Flags& flags) {
   const auto the = assay::cases::open_case(flags.path);
   if (!the) return report(the.error());
   const auto replayed = assay::cases::replay(*the, [&](const auto& program, auto options) {
-    return make_executor(flags.device, program, options);
+    if (const char* isa = std::getenv("ASSAY_ISA"); isa && *isa && flags.device == "cpu")
+      options.isa = isa;
+    return assay::run::make_executor(flags.device, program, options);
   });
   if (!replayed) return report(replayed.error());
   if (flags.json)
@@ -72,7 +62,7 @@ void add_trace_replay(CLI::App& parent, int& exit_code) {
   command->add_option("case", flags->path, "what 'assay diff --case' wrote")
       ->type_name("CASE")
       ->required();
-  command->add_option("--device", flags->device, "cpu, reference")
+  command->add_option("--device", flags->device, assay::run::device_names())
       ->type_name("NAME")
       ->capture_default_str();
   command->add_flag("--json", flags->json, "schema assay.replay/1");

@@ -128,7 +128,8 @@ int run(const Flags& flags) {
   verify::Settings settings;
   settings.device = factory_of(flags.device, model.get());
   settings.path.threads = flags.threads;
-  if (const char* isa = std::getenv("ASSAY_ISA"); isa && *isa) settings.path.isa = isa;
+  if (const char* isa = std::getenv("ASSAY_ISA"); isa && *isa && flags.device == "cpu")
+    settings.path.isa = isa;
   settings.paths = other_paths(flags.device, settings.path);
   const auto plain = factory_of("cpu", model.get());
   settings.plain = [plain](const assay::op::Program& program, assay::op::ExecutorOptions options) {
@@ -170,7 +171,7 @@ void add_verify(CLI::App& app, int& exit_code) {
       ->add_option("model,-m,--model", flags->model,
                    "GGUF file, or the name of a known model (default: SmolLM2-135M-Instruct)")
       ->type_name("MODEL");
-  command->add_option("--device", flags->device, "what to prove")
+  command->add_option("--device", flags->device, "what to prove: " + assay::run::device_names())
       ->type_name("NAME")
       ->capture_default_str();
   command->add_option("-t,--threads", flags->threads, "threads (default: all cores)")

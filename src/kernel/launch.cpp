@@ -37,7 +37,7 @@ class DeviceExecutor final : public op::Executor {
   std::string contract() const override {
     return options_.cache == op::CacheType::f32 ? "assay/1 kv=f32" : "assay/1";
   }
-  uint32_t threads() const override { return 1; }
+  uint32_t threads() const override { return 0; }
 
  private:
   StepInputs upload(const op::Step& step);

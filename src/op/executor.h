@@ -59,7 +59,16 @@ class Executor {
   virtual std::string device() const = 0;    ///< "cpu", "cuda", "emulated", "reference"
   virtual std::string isa() const = 0;       ///< "avx2", …; "" where it has no meaning
   virtual std::string contract() const = 0;  ///< "assay/1", "assay/1 kv=f32", "f32", "exact", …
-  virtual uint32_t threads() const = 0;
+  virtual uint32_t threads() const = 0;      ///< of the host; 0 where a device of its own works
 };
+
+/// "cpu (avx2, 2 threads)", "cuda (NVIDIA H100 80GB HBM3)"
+inline std::string text_of(const std::string& device, const std::string& isa, uint32_t threads) {
+  std::string how = isa;
+  if (threads > 0)
+    how += (how.empty() ? "" : ", ") + std::to_string(threads) +
+           (threads == 1 ? " thread" : " threads");
+  return how.empty() ? device : device + " (" + how + ")";
+}
 
 }  // namespace assay::op

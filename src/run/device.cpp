@@ -22,9 +22,12 @@ Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
                                     exact ? reference::Mode::exact : reference::Mode::contract);
   if (device == "emulated")
     return kernel_host::make_executor(device, emulated::make_queue({}), program, options);
-  return Error{
-      fmt::format("device '{}' is not in this build; it has: cpu, emulated, reference", device),
-      Exit::device};
+  return Error{fmt::format("there is no device '{}'; there are: {}", device, device_names()),
+               Exit::device};
+}
+
+std::string device_names() {
+  return "cpu, emulated (a GPU's kernels on this machine's cores), reference (the f64 judge)";
 }
 
 std::vector<std::string> instruction_sets(std::string_view device) {

@@ -17,6 +17,9 @@ Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
                                                     const op::Program& program,
                                                     const op::ExecutorOptions& options);
 
+/// "cpu", "cuda", "cuda:1", …: what --device takes, for help and errors.
+std::string device_names();
+
 /// What can be forced with ExecutorOptions::isa on this machine, the plainest first and
 /// the device's own choice last; empty where there is none.
 std::vector<std::string> instruction_sets(std::string_view device);

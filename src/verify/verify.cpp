@@ -12,9 +12,7 @@
 namespace assay::verify {
 
 std::string name_of_device(const Report& report) {
-  return fmt::format("{} ({}{} thread{})", report.device,
-                     report.isa.empty() ? "" : report.isa + ", ", report.threads,
-                     report.threads == 1 ? "" : "s");
+  return op::text_of(report.device, report.isa, report.threads);
 }
 
 namespace {

@@ -1,0 +1,151 @@
+// The emulated grid gives the cpu's bits: under every schedule and map of a tile's lanes, for every
+// format, fused or not, in every cut and batch.
+#include <gtest/gtest.h>
+
+#include "../cpu/tiny_program.h"
+#include "device/emulated/kernels.h"
+#include "queues.h"
+
+namespace assay {
+namespace {
+
+using emulated::QueueOptions;
+using emulated::Schedule;
+using tests::run_cut;
+using tests::TinyProgram;
+using tests::Tokens;
+
+std::vector<uint32_t> bits_of(const std::vector<float>& values) {
+  std::vector<uint32_t> bits;
+  for (float value : values) bits.push_back(k_bits(value));
+  return bits;
+}
+
+QueueOptions queue_with(Schedule schedule,
+                        emulated::TileMap map = emulated::TileMap::rows_of_four) {
+  QueueOptions options;
+  options.grid.schedule = schedule;
+  options.grid.tile_map = map;
+  return options;
+}
+
+std::vector<QueueOptions> all_schedules() {
+  using Order = Schedule::Order;
+  return {queue_with({Order::forward, 0}),
+          queue_with({Order::backward, 0}),
+          queue_with({Order::shuffled, 1}),
+          queue_with({Order::shuffled, 2}),
+          queue_with({Order::forward, 0}, emulated::TileMap::quads),
+          queue_with({Order::shuffled, 3}, emulated::TileMap::quads)};
+}
+
+class EveryFormat : public testing::TestWithParam<uint32_t> {};
+
+TEST_P(EveryFormat, HasTheBitsOfTheCpu) {
+  const TinyProgram tiny(GetParam());
+  const auto options = tests::options_with(1, "portable");
+  const auto want = bits_of(run_cut(*tests::made(tiny.program, options), {14}));
+  for (const QueueOptions& queue : all_schedules()) {
+    const auto executor = tests::emulated_executor(tiny.program, tests::options_with(1), queue);
+    EXPECT_EQ(bits_of(run_cut(*executor, {1, 9, 2, 1, 1})), want);
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Kernel, EveryFormat,
+                         testing::Values(0, 1, 30, 8, 2, 3, 6, 7, 10, 11, 12, 13, 14, 20,
+                                         tests::mixed));
+
+// Past 64 keys, where attention's chunks begin to be combined, and past 512, where its rounds do.
+TEST(EmulatedExecutor, CutsAndLongContextsHaveTheBitsOfTheCpu) {
+  const TinyProgram tiny(quant::Q4_1::id);
+  auto options = tests::options_with(1);
+  options.context = 600;
+  options.batch = 600;
+  auto plain = options;
+  plain.isa = "portable";
+  const auto want = bits_of(run_cut(*tests::made(tiny.program, plain), {580}));
+  const auto executor = tests::emulated_executor(tiny.program, options);
+  EXPECT_EQ(bits_of(run_cut(*executor, {33, 1, 2, 9, 20, 64, 447, 1, 2, 1})), want);
+}
+
+TEST(EmulatedExecutor, TracedOrNotTheBitsAreTheSame) {
+  const TinyProgram tiny(tests::mixed);
+  const auto options = tests::options_with(1);
+  Tokens tokens;
+  for (uint32_t i = 0; i < 5; ++i) tokens.add(tests::token(i), i, 0);
+  const auto executor = tests::emulated_executor(tiny.program, options);
+  const auto fused = tests::logits_of(*executor, tokens);
+  uint64_t offered = 0;
+  const auto plain = tests::logits_of(
+      *executor, tokens, [&](const op::Operation&, std::span<const float>) { ++offered; });
+  EXPECT_EQ(offered, tiny.program.operations.size());
+  EXPECT_EQ(bits_of(fused), bits_of(plain));
+}
+
+TEST(EmulatedExecutor, OffersWhatTheCpuOffers) {
+  const TinyProgram tiny(tests::mixed);
+  Tokens tokens;
+  for (uint32_t i = 0; i < 6; ++i) tokens.add(tests::token(i), i, 0, i % 2 == 0);
+  std::map<std::string, std::vector<uint32_t>> want, got;
+  const auto keep = [](auto& map) {
+    return [&map](const op::Operation& operation, std::span<const float> output) {
+      map[operation.name] = bits_of({output.begin(), output.end()});
+    };
+  };
+  tests::made(tiny.program, tests::options_with(1, "portable"))->run(tokens.step(), keep(want));
+  tests::emulated_executor(tiny.program, tests::options_with(1))->run(tokens.step(), keep(got));
+  EXPECT_EQ(want, got);
+}
+
+TEST(EmulatedExecutor, SequencesOfABatchAreThoseAlone) {
+  const TinyProgram tiny(quant::Q4_K::id);
+  const auto options = tests::options_with(1);
+  const auto alone = tests::emulated_executor(tiny.program, options);
+  const auto together = tests::emulated_executor(tiny.program, options);
+  std::vector<float> want[3], got[3];
+  for (uint32_t s = 0; s < 3; ++s) want[s] = run_cut(*alone, {11, 1, 1}, s);
+  uint32_t position = 0;
+  for (uint32_t piece : {11u, 1u, 1u}) {
+    Tokens tokens;
+    for (uint32_t s = 0; s < 3; ++s)
+      for (uint32_t i = 0; i < piece; ++i)
+        tokens.add(tests::token(position + i, s), position + i, s);
+    const auto logits = tests::logits_of(*together, tokens);
+    for (uint32_t s = 0; s < 3; ++s)
+      got[s].insert(got[s].end(), logits.begin() + s * piece * tests::vocabulary,
+                    logits.begin() + (s + 1) * piece * tests::vocabulary);
+    position += piece;
+  }
+  for (uint32_t s = 0; s < 3; ++s) EXPECT_EQ(bits_of(got[s]), bits_of(want[s])) << s;
+}
+
+TEST(EmulatedExecutor, TheCacheInF32IsTheCpus) {
+  const TinyProgram tiny(quant::Q8_0::id);
+  auto options = tests::options_with(1);
+  options.cache = op::CacheType::f32;
+  auto plain = options;
+  plain.isa = "portable";
+  const auto executor = tests::emulated_executor(tiny.program, options);
+  EXPECT_EQ(executor->contract(), "assay/1 kv=f32");
+  EXPECT_EQ(bits_of(run_cut(*executor, {70})),
+            bits_of(run_cut(*tests::made(tiny.program, plain), {70})));
+}
+
+// A kernel that no test launches would be one that nobody proves.
+TEST(Kernels, AllAreLaunched) {
+  tests::WatchedQueue::Seen seen;
+  for (uint32_t type : {uint32_t(quant::Q4_K::id), uint32_t(quant::F16::id)}) {
+    const TinyProgram tiny(type);
+    const auto executor = tests::emulated_executor(tiny.program, tests::options_with(1), {}, &seen);
+    run_cut(*executor, {33, 2, 1});
+    Tokens tokens;
+    tokens.add(1, 0, 0);
+    executor->run(tokens.step(), [](const op::Operation&, std::span<const float>) {});
+  }
+  std::set<std::string> missing;
+  for (const KernelEntry* kernel : emulated::all_kernels())
+    if (!seen.launches.contains(kernel->name)) missing.insert(kernel->name);
+  EXPECT_EQ(missing, std::set<std::string>{"scale"});  // tests/verify's, as no tiny program has it
+}
+
+}  // namespace
+}  // namespace assay

@@ -1,0 +1,100 @@
+// The layout of kernel/weights.h: what kernels read is what the file says, for every format and
+// every way a matrix can end within a tile or a chunk.
+#include "kernel/pack.h"
+
+#include <gtest/gtest.h>
+
+#include "../cpu/data.h"
+#include "kernel/weights.h"
+
+namespace assay {
+namespace {
+
+using tests::Random;
+
+template <class F>
+void expect_same_weights(const tests::Matrix& matrix, const std::vector<uint8_t>& packed) {
+  const op::Weight& weight = matrix.weight;
+  std::vector<float> decoded(weight.columns);
+  for (uint32_t row = 0; row < weight.rows; ++row) {
+    ASSERT_TRUE(quant::decode_row(weight.type, weight.row(row), decoded));
+    for (uint32_t column = 0; column < weight.columns; ++column) {
+      float got = 0;
+      if constexpr (quant::is_float_format<F>)
+        got = load_float<F>(packed.data(), uint32_t(weight.columns), row / tile_rows, column,
+                            row % tile_rows);
+      else
+        got = load_weight<F>(packed.data(), uint32_t(weight.columns), row, column);
+      ASSERT_EQ(k_bits(got), k_bits(decoded[column]))
+          << quant::name_of<F> << " row " << row << " column " << column;
+    }
+  }
+}
+
+/// The codes that tiles read are those that mat-vecs read.
+template <class F>
+void expect_same_pairs(const tests::Matrix& matrix, const std::vector<uint8_t>& packed) {
+  if constexpr (!quant::is_float_format<F>) {
+    const auto columns = uint32_t(matrix.weight.columns);
+    for (uint32_t chunk = 0; chunk * chunk_columns < columns; ++chunk) {
+      const uint32_t quanta = chunk_quanta(columns, chunk);
+      const uint8_t* p = packed_chunk<F>(packed.data(), columns, 0, chunk);
+      for (uint32_t block = 0; block < quanta; ++block)
+        for (uint32_t row = 0; row < tile_rows; ++row) {
+          const Codes32 codes = load_codes<F>(p, quanta, block, row);
+          for (uint32_t w = 0; w < 4; ++w) {
+            const CodePair pair = load_code_pair<F>(p, quanta, block, row, w);
+            ASSERT_EQ(pair.low, codes.word[w]);
+            ASSERT_EQ(pair.high, codes.word[4 + w]);
+          }
+        }
+    }
+  }
+}
+
+TEST(Pack, KernelsReadWhatTheFileSays) {
+  Random random(1);
+  for (uint32_t type : tests::all_formats)
+    for (const uint32_t rows : {1u, 31u, 32u, 33u, 70u})
+      for (const uint32_t blocks : {1u, 2u, 3u, 9u}) {
+        const quant::Info info = quant::info(type);
+        // Float formats have no blocks: also rows that end within a group of four.
+        const uint32_t columns = info.block_size == 1 ? 31 * blocks : info.block_size * blocks;
+        const tests::Matrix matrix = tests::random_matrix(type, rows, columns, random);
+        const uint64_t tiles = kernel_host::tile_count(matrix.weight);
+        std::vector<uint8_t> packed(tiles * kernel_host::tile_bytes(matrix.weight));
+        kernel_host::pack_tiles(matrix.weight, 0, tiles, packed);
+        quant::visit(type, [&]<class F>() {
+          expect_same_weights<F>(matrix, packed);
+          expect_same_pairs<F>(matrix, packed);
+        });
+        if (HasFatalFailure()) return;
+      }
+}
+
+TEST(Pack, APackedWeightIsHardlyLargerThanTheFile) {
+  Random random(2);
+  for (uint32_t type : tests::all_formats) {
+    const tests::Matrix matrix = tests::random_matrix(type, 64, 512, random);
+    const double ratio =
+        double(2 * kernel_host::tile_bytes(matrix.weight)) / double(matrix.weight.data.size());
+    // Scales of four or six bits take a byte each; IQ4_NL's codes take one too, being looked up.
+    const double most = type == quant::IQ4_NL::id ? 1.89 : type == quant::Q2_K::id ? 1.2 : 1.05;
+    EXPECT_LE(ratio, most) << quant::info(type).name;
+    EXPECT_GE(ratio, 1.0) << quant::info(type).name;
+  }
+}
+
+TEST(Pack, PiecesAreTheWhole) {
+  Random random(3);
+  const tests::Matrix matrix = tests::random_matrix(quant::Q6_K::id, 100, 512, random);
+  const uint64_t bytes = kernel_host::tile_bytes(matrix.weight);
+  std::vector<uint8_t> whole(4 * bytes), pieces(4 * bytes);
+  kernel_host::pack_tiles(matrix.weight, 0, 4, whole);
+  for (uint64_t i = 0; i < 4; ++i)
+    kernel_host::pack_tiles(matrix.weight, i, i + 1, std::span(pieces).subspan(i * bytes, bytes));
+  EXPECT_EQ(whole, pieces);
+}
+
+}  // namespace
+}  // namespace assay

@@ -1,0 +1,60 @@
+// Queues for the tests: one that counts what is launched, one that breaks.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "device/emulated/queue.h"
+#include "kernel/launch.h"
+
+namespace assay::tests {
+
+/// Passes everything on; remembers the names of launches, and fails from launch `last` on.
+class WatchedQueue final : public device::Queue {
+ public:
+  struct Seen {
+    std::map<std::string, uint64_t> launches;
+    uint64_t count = 0;
+    uint64_t last = UINT64_MAX;
+  };
+  WatchedQueue(std::unique_ptr<device::Queue> inner, Seen& seen)
+      : inner_(std::move(inner)), seen_(seen) {}
+
+  std::string name() const override { return inner_->name(); }
+  Memory memory() const override { return inner_->memory(); }
+  Result<device::Address> allocate(uint64_t bytes) override { return inner_->allocate(bytes); }
+  Status upload(device::Address to, std::span<const uint8_t> bytes) override {
+    return inner_->upload(to, bytes);
+  }
+  Status download(device::Address from, std::span<uint8_t> bytes) override {
+    return broken_ ? *broken_ : inner_->download(from, bytes);
+  }
+  Status launch(const device::Launch& launch) override {
+    ++seen_.launches[std::string(launch.kernel)];
+    if (++seen_.count > seen_.last) broken_ = Error{"the device fell off the bus", Exit::device};
+    return broken_ ? *broken_ : inner_->launch(launch);
+  }
+  Status wait() override { return inner_->wait(); }
+  Status begin_recording() override { return inner_->begin_recording(); }
+  Result<uint32_t> end_recording() override { return inner_->end_recording(); }
+  Status replay(uint32_t recording) override { return inner_->replay(recording); }
+
+ private:
+  std::unique_ptr<device::Queue> inner_;
+  Seen& seen_;
+  std::optional<Status> broken_;
+};
+
+/// The executor of the emulated grid; `seen` may be null.
+inline std::unique_ptr<op::Executor> emulated_executor(const op::Program& program,
+                                                       const op::ExecutorOptions& options,
+                                                       const emulated::QueueOptions& queue = {},
+                                                       WatchedQueue::Seen* seen = nullptr) {
+  std::unique_ptr<device::Queue> device = emulated::make_queue(queue);
+  if (seen) device = std::make_unique<WatchedQueue>(std::move(device), *seen);
+  auto executor = kernel_host::make_executor("emulated", std::move(device), program, options);
+  if (!executor) throw std::runtime_error(executor.error().message);
+  return std::move(*executor);
+}
+
+}  // namespace assay::tests
