@@ -6,8 +6,7 @@
 namespace assay::tests {
 namespace {
 
-using testing::AnyOf;
-using testing::HasSubstr;
+using testing::MatchesRegex;
 using testing::StartsWith;
 
 TEST(CudaDevices, AMachineWithoutOneIsToldWhy) {
@@ -15,12 +14,7 @@ TEST(CudaDevices, AMachineWithoutOneIsToldWhy) {
   if (devices) GTEST_SKIP() << "this machine has " << devices->size();
   EXPECT_EQ(devices.error().exit, Exit::device);
   EXPECT_THAT(devices.error().message,
-              AnyOf(StartsWith("no CUDA device: no NVIDIA driver is installed"),
-                    StartsWith("no CUDA device: the NVIDIA driver is too old"),
-                    StartsWith("no CUDA device: the NVIDIA driver (CUDA "),
-                    "this build has no CUDA: nvcc was not found when it was configured",
-                    StartsWith("this build has no CUDA: it was configured with sanitizers"),
-                    StartsWith("this build has no CUDA: ASSAY_CUDA was OFF")));
+              MatchesRegex("(no CUDA device|this build has no CUDA): [^\n]{20,}"));
   const auto queue = device::make_cuda_queue(0);
   ASSERT_FALSE(queue);
   EXPECT_EQ(queue.error().exit, Exit::device);
