@@ -9,6 +9,7 @@
 #include "cpu/kernels.h"
 #include "device/cuda/queue.h"
 #include "device/emulated/queue.h"
+#include "device/metal/queue.h"
 #include "kernel/launch.h"
 #include "reference/executor.h"
 
@@ -48,13 +49,19 @@ Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
     if (!queue) return queue.error();
     return kernel_host::make_executor("cuda", std::move(*queue), program, options);
   }
+  if (device == "metal") {
+    auto queue = metal::make_metal_queue();
+    if (!queue) return queue.error();
+    return kernel_host::make_executor(device, std::move(*queue), program, options);
+  }
   return Error{fmt::format("there is no device '{}'; there are: {}", device, device_names()),
                Exit::device};
 }
 
 std::string device_names() {
-  return "cpu, cuda or cuda:N (an NVIDIA GPU), emulated (a GPU's kernels on this machine's cores), "
-         "reference (the f64 judge)";
+  return "cpu, cuda or cuda:N (an NVIDIA GPU), metal (Apple's GPU), emulated (a GPU's kernels on "
+         "this "
+         "machine's cores), reference (the f64 judge)";
 }
 
 std::vector<std::string> instruction_sets(std::string_view device) {
