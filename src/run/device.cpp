@@ -30,11 +30,21 @@ std::optional<uint32_t> cuda_index(std::string_view device) {
   return index;
 }
 
+/// What "auto" stands for on this machine: a GPU that this build can use, else the cpu. Once chosen
+/// it is like any other name: what it cannot do is an error.
+std::string chosen_device() {
+  if (const auto gpus = device::cuda_devices();
+      gpus && gpus->front().capability >= device::lowest_cuda_capability)
+    return "cuda";
+  return metal::make_metal_queue() ? "metal" : "cpu";
+}
+
 }  // namespace
 
 Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
                                                     const op::Program& program,
                                                     const op::ExecutorOptions& options) {
+  if (device == "auto") return make_executor(chosen_device(), program, options);
   const bool exact = options.contract == op::Contract::exact;
   if (device == "cpu" && exact)
     return Error{"the contract 'exact' is the reference's; the cpu has assay/1 and f32"};
@@ -59,7 +69,8 @@ Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
 }
 
 std::string device_names() {
-  return "cpu, cuda or cuda:N (an NVIDIA GPU), metal (Apple's GPU), emulated (a GPU's kernels on "
+  return "auto (a GPU where there is one), cpu, cuda or cuda:N (an NVIDIA GPU), metal (Apple's "
+         "GPU), emulated (a GPU's kernels on "
          "this "
          "machine's cores), reference (the f64 judge)";
 }
