@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the build needs and is missing: apt on Debian and Ubuntu, Homebrew on macOS.
-# `install.sh test` also makes .venv with the pinned Python packages of the tests; `install.sh fuzz` adds clang's libFuzzer.
+# `install.sh test` also makes .venv with the pinned Python packages of the tests and installs the clang of msl-check;
+# `install.sh fuzz` adds clang's libFuzzer.
 # A call with nothing to do costs well under a second. ASSAY_SKIP_INSTALL=1 leaves the system alone.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -59,6 +60,22 @@ install_with_brew() {
   brew install $missing || fail "brew could not install:$missing"
 }
 
+# msl-check wants a clang of 16 or newer; without one it is skipped, and counted. On macOS Homebrew's llvm serves if it
+# is there.
+install_clang_with_apt() {
+  local version sudo=""
+  for version in 16 17 18 19 20 21 22; do
+    command -v "clang++-$version" >/dev/null && return
+  done
+  [ "$(id -u)" = 0 ] || sudo="sudo"
+  for version in 16 17 18 19 20 21 22; do
+    apt-cache show "clang-$version" >/dev/null 2>&1 || continue
+    say "apt-get install clang-$version"
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "clang-$version" && return
+  done
+  say "no clang of 16 or newer could be installed; msl-check will be skipped"
+}
+
 # .venv holds a mark with the hash of the requirements that it was made from.
 install_python_packages() {
   local wanted have
@@ -77,6 +94,7 @@ if [ "${ASSAY_SKIP_INSTALL:-}" != 1 ]; then
     install_with_brew
   elif command -v apt-get >/dev/null; then
     install_with_apt
+    if [ "${1:-}" = test ]; then install_clang_with_apt; fi
   else
     fail "only apt and Homebrew are known here. Install a C++20 compiler, cmake >= 3.22, ninja, CLI11," \
       "nlohmann-json, fmt, pcre2, OpenSSL, GoogleTest and python3 by hand, then repeat with ASSAY_SKIP_INSTALL=1."

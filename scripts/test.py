@@ -53,14 +53,15 @@ FEW_GPUS = "-DASSAY_CUDA_ARCHITECTURES=90-real;80-virtual"
 PARTS = [
     Part("model", "step", [PYTHON, "scripts/fetch_model.py"], 60),
     Part("release build", "step", build("release", FEW_GPUS), 700),
-    Part("release tests", "ctest", ctest("release"), 420, "release build"),
+    Part("release tests", "ctest", ctest("release"), 400, "release build"),
     Part("asan build", "step", build("asan"), 420),
-    Part("asan tests", "ctest", ctest("asan", "-L", "^(gguf|text|quant|jinja|fuzz|hostile)$"), 370, "asan build"),
+    Part("asan tests", "ctest", ctest("asan", "-L", "^(gguf|text|quant|jinja|fuzz|hostile)$"), 350, "asan build"),
     Part("format", "check", [PYTHON, "scripts/format.py", "--check"], 15),
     Part("command line", "unittest", unittest("tests/cli"), 180, "release build"),
     Part("hostile files", "unittest", unittest("tests/hostile"), 50, "release build"),
     Part("templates", "check", [PYTHON, "tests/templates.py", "tests/jinja/templates"], 30, "release build"),
     Part("python tests", "unittest", unittest("tests/scripts"), 20),
+    Part("msl-check", "unittest", unittest("tests/msl"), 40),
     Part("capture", "unittest", unittest("tests/python"), 45),
     Part("foreign", "unittest", unittest("tests/foreign"), 90, "release build"),
 ]

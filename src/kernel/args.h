@@ -157,13 +157,12 @@ struct SelectArgs {
   uint32_t columns, unused;
 };
 
-/// The `k` best of each row of logits, best first; equal logits: the lower id first.
+/// One pass of kernel/top_k.h.
 struct TopKArgs {
-  K_DEV const float* logits;
-  K_DEV float* values;   // (rows, k)
-  K_DEV uint32_t* ids;   // (rows, k)
-  K_DEV uint32_t* keys;  // scratch
-  uint32_t columns, k;
+  K_DEV const float* logits;   // (rows, count), or null: `from` holds keys
+  K_DEV const uint64_t* from;  // (rows, count)
+  K_DEV uint64_t* to;          // (rows, groups, k)
+  uint32_t count, k;
 };
 
 static_assert(sizeof(Quantised) == 24, "the host and every device agree");
@@ -183,5 +182,6 @@ static_assert(sizeof(AttentionArgs) == 128, "the host and every device agree");
 static_assert(sizeof(PairArgs) == 32, "the host and every device agree");
 static_assert(sizeof(ScaleArgs) == 40, "the host and every device agree");
 static_assert(sizeof(SelectArgs) == 32, "the host and every device agree");
+static_assert(sizeof(TopKArgs) == 32, "the host and every device agree");
 
 }  // namespace assay

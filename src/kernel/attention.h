@@ -15,6 +15,19 @@ struct AttentionShared {
   float max[8], sum[8];
 };
 
+/// Elements of the cache that are loaded together.
+K_TABLE uint32_t cache_batch = 8;
+
+/// Key `key` of a chunk, elements d … d + 7; zeros beyond the chunk's valid keys.
+K_FN void load_keys(K_CONST const AttentionArgs& a, uint64_t first, uint32_t d, uint32_t key,
+                    uint32_t valid, K_THREAD float* k) {
+  K_UNROLL
+  for (uint32_t u = 0u; u < cache_batch; ++u)
+    k[u] = key < valid && d + u < a.cache.key_dim
+               ? cache_load(a.cache.keys, first + uint64_t(d + u) * key_chunk + key, a.cache.f32)
+               : 0.0f;
+}
+
 /// Scores of lane and lane + 32 of a chunk's keys, from the chunk's first element; −infinity beyond
 /// the last key.
 struct ScorePair {
@@ -23,11 +36,16 @@ struct ScorePair {
 K_FN ScorePair chunk_scores(K_CONST const AttentionArgs& a, K_GROUP AttentionShared& s,
                             uint64_t first, uint32_t valid, uint32_t lane) {
   float low = 0.0f, high = 0.0f;
-  for (uint32_t d = 0u; d < a.cache.key_dim; ++d) {
-    const uint64_t index = first + uint64_t(d) * key_chunk + lane;
-    if (lane < valid) low = k_fma(s.query[d], cache_load(a.cache.keys, index, a.cache.f32), low);
-    if (lane + lanes < valid)
-      high = k_fma(s.query[d], cache_load(a.cache.keys, index + lanes, a.cache.f32), high);
+  for (uint32_t d = 0u; d < a.cache.key_dim; d += cache_batch) {
+    float k0[8], k1[8];
+    load_keys(a, first, d, lane, valid, k0);
+    load_keys(a, first, d, lane + lanes, valid, k1);
+    K_UNROLL
+    for (uint32_t u = 0u; u < cache_batch; ++u) {
+      if (d + u >= a.cache.key_dim) break;
+      low = k_fma(s.query[d + u], k0[u], low);
+      high = k_fma(s.query[d + u], k1[u], high);
+    }
   }
   const float none = k_float(0xff800000u);
   const ScorePair pair = {lane < valid ? low * a.scale : none,
@@ -49,14 +67,23 @@ K_FN void attend_chunk(K_CONST const AttentionArgs& a, K_GROUP AttentionShared& 
     s.sum[t.simd] = sum;
   }
   // o[d] = Σ_j p_j·v[j][d] in order of j: a lane for each d, the weights from their lanes.
+  const uint64_t first_value = (row + uint64_t(chunk) * key_chunk) * a.cache.value_dim;
   for (uint32_t first = 0u; first < a.cache.value_dim; first += lanes) {
     const uint32_t d = first + t.lane;
     float o = 0.0f;
-    for (uint32_t j = 0u; j < valid; ++j) {
-      const float p = shuffle_from_f32(j < lanes ? low : high, j % lanes);
-      if (d < a.cache.value_dim) {
-        const uint64_t index = (row + chunk * key_chunk + j) * a.cache.value_dim + d;
-        o = k_fma(p, cache_load(a.cache.values, index, a.cache.f32), o);
+    for (uint32_t j = 0u; j < valid; j += cache_batch) {
+      float v[8];
+      K_UNROLL
+      for (uint32_t u = 0u; u < cache_batch; ++u)
+        v[u] = j + u < valid && d < a.cache.value_dim
+                   ? cache_load(a.cache.values,
+                                first_value + uint64_t(j + u) * a.cache.value_dim + d, a.cache.f32)
+                   : 0.0f;
+      K_UNROLL
+      for (uint32_t u = 0u; u < cache_batch; ++u) {
+        // j is a multiple of 8: all eight weights lie in one half.
+        const float p = shuffle_from_f32(j < lanes ? low : high, (j + u) % lanes);
+        if (j + u < valid) o = k_fma(p, v[u], o);
       }
     }
     if (d < a.cache.value_dim) s.outputs[t.simd * most_head_dim + d] = o;

@@ -8,3 +8,4 @@
 #include "kernel/matmul.h"
 #include "kernel/matvec.h"
 #include "kernel/norm.h"
+#include "kernel/top_k.h"

@@ -24,34 +24,43 @@ K_FN float chain_step(float v, int32_t dot, int32_t sum, float d, GroupScale gro
   return v;
 }
 
-/// The sum of one chunk of one row; `first_block` is the chunk's first block of 32 of the row of
-/// activations.
+/// The chain over one block of 32 columns of one row.
+template <class F>
+K_FN float block_sum(float v, K_DEV const uint8_t* chunk, uint32_t quanta, uint32_t block,
+                     uint32_t row, Quantised x, uint32_t x_block) {
+  const Codes32 codes = load_codes<F>(chunk, quanta, block, row);
+  const Words4 x0 = load4(x.codes + 8u * x_block);
+  const Words4 x1 = load4(x.codes + 8u * x_block + 4u);
+  const float d = x.scale[x_block];
+  const uint32_t sums = x.sums[x_block];
+  int32_t low = k_dot4_i8(codes.word[0], x0.x, 0);
+  low = k_dot4_i8(codes.word[1], x0.y, low);
+  low = k_dot4_i8(codes.word[2], x0.z, low);
+  low = k_dot4_i8(codes.word[3], x0.w, low);
+  int32_t high = k_dot4_i8(codes.word[4], x1.x, 0);
+  high = k_dot4_i8(codes.word[5], x1.y, high);
+  high = k_dot4_i8(codes.word[6], x1.z, high);
+  high = k_dot4_i8(codes.word[7], x1.w, high);
+  const GroupScale first = load_scale<F>(chunk, quanta, block, row, 0u);
+  if (F::group_size == 32u)
+    return chain_step<F>(v, low + high, low_sum(sums) + high_sum(sums), d, first);
+  v = chain_step<F>(v, low, low_sum(sums), d, first);
+  return chain_step<F>(v, high, high_sum(sums), d, load_scale<F>(chunk, quanta, block, row, 1u));
+}
+
+/// The sum of one chunk of one row; `x_block` is the chunk's first block of the activations.
 template <class F>
 K_FN float chunk_sum(K_DEV const uint8_t* chunk, uint32_t quanta, uint32_t row, Quantised x,
-                     uint32_t first_block) {
+                     uint32_t x_block) {
   float v = 0.0f;
-  for (uint32_t block = 0u; block < quanta; ++block) {
-    const Codes32 codes = load_codes<F>(chunk, quanta, block, row);
-    const Words4 x0 = load4(x.codes + 8u * (first_block + block));
-    const Words4 x1 = load4(x.codes + 8u * (first_block + block) + 4u);
-    const float d = x.scale[first_block + block];
-    const uint32_t sums = x.sums[first_block + block];
-    int32_t low = k_dot4_i8(codes.word[0], x0.x, 0);
-    low = k_dot4_i8(codes.word[1], x0.y, low);
-    low = k_dot4_i8(codes.word[2], x0.z, low);
-    low = k_dot4_i8(codes.word[3], x0.w, low);
-    int32_t high = k_dot4_i8(codes.word[4], x1.x, 0);
-    high = k_dot4_i8(codes.word[5], x1.y, high);
-    high = k_dot4_i8(codes.word[6], x1.z, high);
-    high = k_dot4_i8(codes.word[7], x1.w, high);
-    if (F::group_size == 16u) {
-      v = chain_step<F>(v, low, low_sum(sums), d, load_scale<F>(chunk, quanta, block, row, 0u));
-      v = chain_step<F>(v, high, high_sum(sums), d, load_scale<F>(chunk, quanta, block, row, 1u));
-    } else {
-      v = chain_step<F>(v, low + high, low_sum(sums) + high_sum(sums), d,
-                        load_scale<F>(chunk, quanta, block, row, 0u));
-    }
+  uint32_t block = 0u;
+  for (; block + 4u <= quanta; block += 4u) {
+    K_UNROLL  // loads that are under way together
+        for (uint32_t u = 0u; u < 4u; ++u) v =
+            block_sum<F>(v, chunk, quanta, block + u, row, x, x_block + block + u);
   }
+  for (; block < quanta; ++block)
+    v = block_sum<F>(v, chunk, quanta, block, row, x, x_block + block);
   return v;
 }
 
@@ -60,8 +69,15 @@ template <class F>
 K_FN float float_chunk_sum(K_DEV const uint8_t* data, uint32_t columns, uint32_t tile, uint32_t row,
                            K_DEV const float* x, uint32_t first, uint32_t last) {
   float v = 0.0f;
-  for (uint32_t k = first; k < last; ++k)
-    v = k_fma(load_float<F>(data, columns, tile, k, row), x[k], v);
+  uint32_t k = first;
+  for (; k + 8u <= last; k += 8u) {
+    float w[8];
+    K_UNROLL
+    for (uint32_t u = 0u; u < 8u; ++u) w[u] = load_float<F>(data, columns, tile, k + u, row);
+    K_UNROLL
+    for (uint32_t u = 0u; u < 8u; ++u) v = k_fma(w[u], x[k + u], v);
+  }
+  for (; k < last; ++k) v = k_fma(load_float<F>(data, columns, tile, k, row), x[k], v);
   return v;
 }
 

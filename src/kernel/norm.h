@@ -9,7 +9,15 @@ namespace assay {
 /// itself, which costs less than a barrier.
 K_FN float row_sum_of_squares(K_DEV const float* x, uint32_t columns, uint32_t lane) {
   float sum = 0.0f;
-  for (uint32_t i = lane; i < columns; i += lanes) sum = k_fma(x[i], x[i], sum);
+  uint32_t i = lane;
+  for (; i + 15u * lanes < columns; i += 16u * lanes) {
+    float part[16];  // loads that are under way together
+    K_UNROLL
+    for (uint32_t u = 0u; u < 16u; ++u) part[u] = x[i + u * lanes];
+    K_UNROLL
+    for (uint32_t u = 0u; u < 16u; ++u) sum = k_fma(part[u], part[u], sum);
+  }
+  for (; i < columns; i += lanes) sum = k_fma(x[i], x[i], sum);
   return simd_sum_ordered(sum);
 }
 

@@ -3,7 +3,8 @@
 
 #include "kernel/lang.h"
 
-namespace assay::quant {
+namespace assay {
+namespace quant {
 
 struct BF16 {
   K_TABLE uint32_t id = 30;
@@ -14,4 +15,5 @@ struct BF16 {
   }
 };
 
-}  // namespace assay::quant
+}  // namespace quant
+}  // namespace assay

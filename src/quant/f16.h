@@ -3,7 +3,8 @@
 
 #include "kernel/lang.h"
 
-namespace assay::quant {
+namespace assay {
+namespace quant {
 
 struct F16 {
   K_TABLE uint32_t id = 1;
@@ -12,4 +13,5 @@ struct F16 {
   K_FN float value(K_DEV const uint8_t* block) { return k_f16_to_f32(k_load_u16(block)); }
 };
 
-}  // namespace assay::quant
+}  // namespace quant
+}  // namespace assay

@@ -3,7 +3,8 @@
 
 #include "kernel/lang.h"
 
-namespace assay::quant {
+namespace assay {
+namespace quant {
 
 struct F32 {
   K_TABLE uint32_t id = 0;
@@ -14,4 +15,5 @@ struct F32 {
   }
 };
 
-}  // namespace assay::quant
+}  // namespace quant
+}  // namespace assay

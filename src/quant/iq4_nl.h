@@ -6,7 +6,8 @@
 
 #include "kernel/lang.h"
 
-namespace assay::quant {
+namespace assay {
+namespace quant {
 
 // value[q] + 128 for q = 0 … 7 and 8 … 15, a byte each, the first lowest: -127 -104 -83 -65 -49 -35
 // -22 -10 | 1 13 25 38 53 69 89 113.
@@ -30,4 +31,5 @@ struct IQ4_NL {
   }
 };
 
-}  // namespace assay::quant
+}  // namespace quant
+}  // namespace assay

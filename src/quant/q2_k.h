@@ -7,7 +7,8 @@
 
 #include "kernel/lang.h"
 
-namespace assay::quant {
+namespace assay {
+namespace quant {
 
 struct Q2_K {
   K_TABLE uint32_t id = 10;
@@ -37,4 +38,5 @@ struct Q2_K {
   }
 };
 
-}  // namespace assay::quant
+}  // namespace quant
+}  // namespace assay

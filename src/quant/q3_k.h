@@ -9,7 +9,8 @@
 
 #include "kernel/lang.h"
 
-namespace assay::quant {
+namespace assay {
+namespace quant {
 
 struct Q3_K {
   K_TABLE uint32_t id = 11;
@@ -36,4 +37,5 @@ struct Q3_K {
   }
 };
 
-}  // namespace assay::quant
+}  // namespace quant
+}  // namespace assay

@@ -5,7 +5,8 @@
 
 #include "kernel/lang.h"
 
-namespace assay::quant {
+namespace assay {
+namespace quant {
 
 struct Q4_0 {
   K_TABLE uint32_t id = 2;
@@ -23,4 +24,5 @@ struct Q4_0 {
   }
 };
 
-}  // namespace assay::quant
+}  // namespace quant
+}  // namespace assay

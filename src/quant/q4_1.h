@@ -6,7 +6,8 @@
 
 #include "kernel/lang.h"
 
-namespace assay::quant {
+namespace assay {
+namespace quant {
 
 struct Q4_1 {
   K_TABLE uint32_t id = 3;           ///< GGUF tensor type
@@ -30,4 +31,5 @@ struct Q4_1 {
   }
 };
 
-}  // namespace assay::quant
+}  // namespace quant
+}  // namespace assay

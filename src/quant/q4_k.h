@@ -8,7 +8,8 @@
 
 #include "kernel/lang.h"
 
-namespace assay::quant {
+namespace assay {
+namespace quant {
 
 struct Q4_K {
   K_TABLE uint32_t id = 12;
@@ -42,4 +43,5 @@ struct Q4_K {
   }
 };
 
-}  // namespace assay::quant
+}  // namespace quant
+}  // namespace assay

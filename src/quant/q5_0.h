@@ -6,7 +6,8 @@
 
 #include "kernel/lang.h"
 
-namespace assay::quant {
+namespace assay {
+namespace quant {
 
 struct Q5_0 {
   K_TABLE uint32_t id = 6;
@@ -26,4 +27,5 @@ struct Q5_0 {
   }
 };
 
-}  // namespace assay::quant
+}  // namespace quant
+}  // namespace assay

@@ -6,7 +6,8 @@
 
 #include "kernel/lang.h"
 
-namespace assay::quant {
+namespace assay {
+namespace quant {
 
 struct Q5_1 {
   K_TABLE uint32_t id = 7;
@@ -32,4 +33,5 @@ struct Q5_1 {
   }
 };
 
-}  // namespace assay::quant
+}  // namespace quant
+}  // namespace assay

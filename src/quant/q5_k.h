@@ -8,7 +8,8 @@
 #include "kernel/lang.h"
 #include "quant/q4_k.h"
 
-namespace assay::quant {
+namespace assay {
+namespace quant {
 
 struct Q5_K {
   K_TABLE uint32_t id = 13;
@@ -43,4 +44,5 @@ struct Q5_K {
   }
 };
 
-}  // namespace assay::quant
+}  // namespace quant
+}  // namespace assay

@@ -8,7 +8,8 @@
 
 #include "kernel/lang.h"
 
-namespace assay::quant {
+namespace assay {
+namespace quant {
 
 struct Q6_K {
   K_TABLE uint32_t id = 14;
@@ -27,12 +28,13 @@ struct Q6_K {
     return k_f16_to_f32(scale_bits(block)) * float(scale_code(block, group));
   }
   K_FN uint32_t code(K_DEV const uint8_t* block, uint32_t i) {
-    const uint32_t half = i / 128, quarter = (i % 128) / 32, lane = i % 32;
-    const uint32_t low_byte = block[half * 64 + lane + 32 * (quarter & 1u)];
+    const uint32_t side = i / 128, quarter = (i % 128) / 32, lane = i % 32;
+    const uint32_t low_byte = block[side * 64 + lane + 32 * (quarter & 1u)];
     const uint32_t low = quarter < 2 ? low_byte & 15u : low_byte >> 4;
-    const uint32_t high = (block[128 + half * 32 + lane] >> (2 * quarter)) & 3u;
+    const uint32_t high = (block[128 + side * 32 + lane] >> (2 * quarter)) & 3u;
     return low | (high << 4);
   }
 };
 
-}  // namespace assay::quant
+}  // namespace quant
+}  // namespace assay

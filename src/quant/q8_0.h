@@ -5,7 +5,8 @@
 
 #include "kernel/lang.h"
 
-namespace assay::quant {
+namespace assay {
+namespace quant {
 
 struct Q8_0 {
   K_TABLE uint32_t id = 8;
@@ -21,4 +22,5 @@ struct Q8_0 {
   K_FN uint32_t code(K_DEV const uint8_t* block, uint32_t i) { return block[2 + i] ^ 0x80u; }
 };
 
-}  // namespace assay::quant
+}  // namespace quant
+}  // namespace assay

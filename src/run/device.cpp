@@ -2,13 +2,34 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
+#include <optional>
+
 #include "cpu/executor.h"
 #include "cpu/kernels.h"
+#include "device/cuda/queue.h"
 #include "device/emulated/queue.h"
 #include "kernel/launch.h"
 #include "reference/executor.h"
 
 namespace assay::run {
+
+namespace {
+
+/// Of "cuda" 0, of "cuda:1" 1; nothing for another device's name.
+std::optional<uint32_t> cuda_index(std::string_view device) {
+  if (!device.starts_with("cuda")) return {};
+  device.remove_prefix(4);
+  if (device.empty()) return 0;
+  uint32_t index = 0;
+  const auto [end, error] =
+      std::from_chars(device.data() + 1, device.data() + device.size(), index);
+  const bool whole = error == std::errc() && end == device.data() + device.size();
+  if (device[0] != ':' || !whole) return {};
+  return index;
+}
+
+}  // namespace
 
 Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
                                                     const op::Program& program,
@@ -22,12 +43,18 @@ Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
                                     exact ? reference::Mode::exact : reference::Mode::contract);
   if (device == "emulated")
     return kernel_host::make_executor(device, emulated::make_queue({}), program, options);
+  if (const auto index = cuda_index(device)) {
+    auto queue = device::make_cuda_queue(*index);
+    if (!queue) return queue.error();
+    return kernel_host::make_executor("cuda", std::move(*queue), program, options);
+  }
   return Error{fmt::format("there is no device '{}'; there are: {}", device, device_names()),
                Exit::device};
 }
 
 std::string device_names() {
-  return "cpu, emulated (a GPU's kernels on this machine's cores), reference (the f64 judge)";
+  return "cpu, cuda or cuda:N (an NVIDIA GPU), emulated (a GPU's kernels on this machine's cores), "
+         "reference (the f64 judge)";
 }
 
 std::vector<std::string> instruction_sets(std::string_view device) {

@@ -1,0 +1,22 @@
+// A device in the preprocessor.
+#include "kernel/words.h"
+
+namespace assay {
+
+struct PlantedArgs {
+  K_DEV const float* x;
+  K_DEV float* y;
+  uint32_t count, unused;
+};
+struct PlantedShared {
+  float sums[32];
+};
+
+#ifdef __CUDACC__  // mistake: #ifdef is no word
+#endif
+
+}  // namespace assay
+
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+  a.y[t.index] = a.x[t.index];
+}

@@ -1,0 +1,20 @@
+// Shared memory in a body: only the entry has it.
+#include "kernel/words.h"
+
+namespace assay {
+
+struct PlantedArgs {
+  K_DEV const float* x;
+  K_DEV float* y;
+  uint32_t count, unused;
+};
+struct PlantedShared {
+  float sums[32];
+};
+
+}  // namespace assay
+
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+  K_GROUP float parts[32];  // mistake: threadgroup variable outside
+  parts[t.lane] = 1.0f;
+}

@@ -1,0 +1,21 @@
+// Shared memory of program scope.
+#include "kernel/words.h"
+
+namespace assay {
+
+struct PlantedArgs {
+  K_DEV const float* x;
+  K_DEV float* y;
+  uint32_t count, unused;
+};
+struct PlantedShared {
+  float sums[32];
+};
+
+K_GROUP float parts[32];  // mistake: threadgroup variable outside
+
+}  // namespace assay
+
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+  a.y[t.index] = a.x[t.index];
+}

@@ -1,0 +1,16 @@
+// A standard header.
+#include <cmath>  // mistake: <cmath> is a header of the host
+
+#include "kernel/words.h"
+
+namespace assay {
+
+struct PlantedArgs {
+  K_DEV float* y;
+};
+
+}  // namespace assay
+
+K_KERNEL(planted, assay::PlantedArgs, assay::NoShared) {
+  a.y[t.index] = 0.0f;
+}

@@ -1,0 +1,21 @@
+// A macro of a kernel.
+#include "kernel/words.h"
+
+namespace assay {
+
+struct PlantedArgs {
+  K_DEV const float* x;
+  K_DEV float* y;
+  uint32_t count, unused;
+};
+struct PlantedShared {
+  float sums[32];
+};
+
+#define TWICE(x) ((x) + (x))  // mistake: #define is no word
+
+}  // namespace assay
+
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+  a.y[t.index] = a.x[t.index];
+}

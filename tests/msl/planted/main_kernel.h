@@ -1,0 +1,14 @@
+// A kernel named main.
+#include "kernel/words.h"
+
+namespace assay {
+
+struct PlantedArgs {
+  K_DEV float* y;
+};
+
+}  // namespace assay
+
+K_KERNEL(main, assay::PlantedArgs, assay::NoShared) {  // mistake: 'main'
+  a.y[t.index] = 0.0f;
+}

@@ -1,0 +1,19 @@
+// A function that only Metal has.
+#include "kernel/words.h"
+
+namespace assay {
+
+struct PlantedArgs {
+  K_DEV const float* x;
+  K_DEV float* y;
+  uint32_t count, unused;
+};
+struct PlantedShared {
+  float sums[32];
+};
+
+}  // namespace assay
+
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+  a.y[t.index] = simd_sum(a.x[t.index]);  // mistake: undeclared identifier
+}

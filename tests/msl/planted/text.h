@@ -1,0 +1,20 @@
+// Text in a kernel.
+#include "kernel/words.h"
+
+namespace assay {
+
+struct PlantedArgs {
+  K_DEV const float* x;
+  K_DEV float* y;
+  uint32_t count, unused;
+};
+struct PlantedShared {
+  float sums[32];
+};
+
+}  // namespace assay
+
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+  const auto name = "planted";  // mistake: no text
+  a.y[t.index] = float(name[0]);
+}

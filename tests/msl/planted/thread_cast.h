@@ -1,0 +1,21 @@
+// A cast to a pointer without a space, written out.
+#include "kernel/words.h"
+
+namespace assay {
+
+struct PlantedArgs {
+  K_DEV const float* x;
+  K_DEV float* y;
+  uint32_t count, unused;
+};
+struct PlantedShared {
+  float sums[32];
+};
+
+}  // namespace assay
+
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+  float v[2] = {1.0f, 2.0f};
+  const auto bits = (uint32_t*)v;  // mistake: without an address space
+  a.y[t.index] = float(bits[0]);
+}

@@ -1,0 +1,23 @@
+// A virtual function.
+#include "kernel/words.h"
+
+namespace assay {
+
+struct PlantedArgs {
+  K_DEV const float* x;
+  K_DEV float* y;
+  uint32_t count, unused;
+};
+struct PlantedShared {
+  float sums[32];
+};
+
+struct Shape {
+  virtual float area() const;  // mistake: no virtual
+};
+
+}  // namespace assay
+
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+  a.y[t.index] = a.x[t.index];
+}
