@@ -80,7 +80,10 @@ else()
   set(CMAKE_CUDA_STANDARD 17)  # CMake before 3.26 does not know nvcc's C++20, and kernels are C++14
   set(CMAKE_CUDA_STANDARD_REQUIRED ON)
   enable_language(CUDA)
+  set(suffixes ${CMAKE_FIND_LIBRARY_SUFFIXES})
+  list(APPEND CMAKE_FIND_LIBRARY_SUFFIXES .so)  # ASSAY_STATIC: it wants to see the shared runtime, too, which is not linked
   find_package(CUDAToolkit REQUIRED)
+  set(CMAKE_FIND_LIBRARY_SUFFIXES ${suffixes})
   message(STATUS "CUDA: nvcc ${ASSAY_NVCC_VERSION} for ${CMAKE_CUDA_ARCHITECTURES}")
   file(GLOB sources CONFIGURE_DEPENDS src/device/cuda/*.cpp)
   list(FILTER sources EXCLUDE REGEX "/absent.cpp$")
