@@ -5,6 +5,24 @@ set_property(CACHE ASSAY_CUDA PROPERTY STRINGS AUTO ON OFF)
 # As CMAKE_CUDA_ARCHITECTURES: 90-real is machine code for sm_90, 80-virtual is PTX, which newer GPUs' drivers compile.
 set(ASSAY_CUDA_ARCHITECTURES "90-real;80-virtual" CACHE STRING "GPU architectures of the device cuda")
 
+# An nvcc may refuse the C++ compiler as too new, or lack libraries: sets `reason`. Once for a pair of compilers.
+function(assay_try_nvcc version)
+  set(pair "${ASSAY_NVCC} ${CMAKE_CXX_COMPILER}")
+  if(ASSAY_NVCC_TRIED STREQUAL pair)
+    return()
+  endif()
+  set(file ${CMAKE_BINARY_DIR}/CMakeFiles/try_nvcc)
+  file(WRITE ${file}.cu "#include <cuda_runtime_api.h>\n#include <string_view>\nint main() { return cudaDeviceSynchronize(); }\n")
+  execute_process(COMMAND ${ASSAY_NVCC} -ccbin ${CMAKE_CXX_COMPILER} -std=c++17 ${file}.cu -o ${file}
+    RESULT_VARIABLE failed OUTPUT_QUIET ERROR_VARIABLE text)
+  if(failed)
+    message(STATUS "CUDA: ${text}")
+    set(reason "nvcc ${version} could not build a program with ${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION} when it was configured" PARENT_SCOPE)
+  else()
+    set(ASSAY_NVCC_TRIED "${pair}" CACHE INTERNAL "the nvcc and C++ compiler that work together")
+  endif()
+endfunction()
+
 # Sets ASSAY_NO_CUDA to the reason where CUDA cannot be built, else ASSAY_NVCC and ASSAY_NVCC_VERSION.
 function(assay_find_nvcc)
   if(NOT ASSAY_CUDA MATCHES "^(AUTO|ON|OFF)$")
@@ -30,6 +48,7 @@ function(assay_find_nvcc)
       set(reason "nvcc ${CMAKE_MATCH_1} was found when it was configured, and 12.0 or newer is needed")
     else()
       set(ASSAY_NVCC_VERSION ${CMAKE_MATCH_1} PARENT_SCOPE)
+      assay_try_nvcc(${CMAKE_MATCH_1})
     endif()
   endif()
   if(reason AND ASSAY_CUDA STREQUAL "ON")
