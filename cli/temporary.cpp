@@ -1,6 +1,7 @@
 #include "temporary.h"
 
 #include <fmt/format.h>
+#include <unistd.h>  // mkdtemp, on macOS
 
 #include <cerrno>
 #include <cstdlib>

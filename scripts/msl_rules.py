@@ -3,6 +3,7 @@ flattened kernel file. scripts/msl_check.py runs them; docs/metal.md lists them 
 """
 import bisect
 import dataclasses
+import functools
 import re
 
 # What stands in no kernel, with the reason or what to write instead.
@@ -92,7 +93,11 @@ def token_errors(text, lines, exempt):
 
 def normalise(node_type):
     """A printed type with @n for an address space and #n for a vector's length, without template arguments."""
-    text = node_type.get("desugaredQualType") or node_type.get("qualType", "")
+    return normalise_text(node_type.get("desugaredQualType") or node_type.get("qualType", ""))
+
+
+@functools.lru_cache(maxsize=None)
+def normalise_text(text):
     text = re.sub(r"__attribute__\(\(address_space\((\d)\)\)\)", r"@\1", text)
     text = re.sub(r"__attribute__\(\(ext_vector_type\((\d+)\)\)\)", r"#\1", text)
     text = re.sub(r"\b(?:packed_)?(?:float|half|u?int|u?short|u?char|bool)3\b", "#3", text)
@@ -228,7 +233,7 @@ class Tree:
             return
         source = node["inner"][-1]
         before, after = pointees(normalise(source.get("type", {}))), pointees(text)
-        if kind == "LValueBitCast":
+        if node.get("valueCategory") == "lvalue":    # to a reference
             before, after = [space_of(outermost(normalise(source["type"])))], [space_of(outermost(text))]
         if after and kind not in ("NullToPointer", "Dependent", "NoOp", "ConstructorConversion"):
             if kind == "IntegralToPointer":
@@ -265,7 +270,7 @@ class Tree:
         """The fields of a kernel's arguments are of one size and meaning on every machine."""
         for field in self.records.get(name, ()):
             written = re.sub(r"\[[^][]*\]|\bconst\b", "", field["type"]["qualType"]).strip()
-            text = normalise({"qualType": written})
+            text = normalise_text(written)
             base = re.sub(r"@\d|[*&]", "", text).strip()
             if field.get("isBitfield"):
                 self.fail(field, f"a field of bits in the arguments of '{kernel}'")

@@ -238,7 +238,7 @@ std::string sentence_of(const op::Program& program, const Partings& partings,
 Ensemble correct_ensemble(const op::Program& program, std::span<const int32_t> tokens,
                           uint64_t runs, uint64_t seed) {
   const uint64_t kinds = contracts().size() - 1;
-  const uint64_t wanted = std::max(runs, (64 + tokens.size() - 1) / tokens.size());
+  const uint64_t wanted = std::max<uint64_t>(runs, (64 + tokens.size() - 1) / tokens.size());
   const uint64_t each = (wanted + kinds - 1) / kinds;
   Sampler sampler(program, tokens);
   for (const std::string_view contract : contracts())

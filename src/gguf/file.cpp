@@ -44,7 +44,7 @@ Result<uint64_t> file_size(const Descriptor& file, const std::string& path) {
 
 Error wrong_type(const std::string& path, std::string_view key, const Value& value,
                  std::string_view wanted) {
-  return {fmt::format("{}: {} has the type {}; wanted {}", path, quoted(key),
+  return {fmt::format("{}: {} has the type {}; wanted {}", path, in_quotes(key),
                       value_type_name(value.type), wanted)};
 }
 
@@ -97,7 +97,7 @@ Result<File> File::open(const std::string& path) {
   }
   if (const Tensor* twice = index_tensors(whole->contents_)) {
     return Error{
-        fmt::format("{}: the tensor {} is in more than one shard", path, quoted(twice->name))};
+        fmt::format("{}: the tensor {} is in more than one shard", path, in_quotes(twice->name))};
   }
   if (Status all = check_tensor_count(*whole, **split); !all) return all.error();
   return whole;
@@ -148,7 +148,7 @@ Result<std::optional<uint64_t>> File::unsigned_value(std::string_view key) const
   if (integer == nullptr) return wrong_type(path_, key, *value, "an integer");
   if (*integer < 0) {
     return Error{
-        fmt::format("{}: {} is {}; it must not be negative", path_, quoted(key), *integer)};
+        fmt::format("{}: {} is {}; it must not be negative", path_, in_quotes(key), *integer)};
   }
   return std::optional(static_cast<uint64_t>(*integer));
 }

@@ -43,7 +43,7 @@ std::string first_bytes(std::span<const uint8_t> bytes) {
   std::string hex;
   for (const uint8_t byte : bytes) hex += fmt::format("{:02x} ", byte);
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  return hex + quoted(text);
+  return hex + in_quotes(text);
 }
 
 }  // namespace

@@ -44,7 +44,7 @@ Status parse_metadata(Reader& reader, uint64_t count, Contents& contents) {
   }
   contents.key_order = order_by_name(contents.metadata, &Metadata::key);
   if (const auto* twice = repeated(contents.metadata, contents.key_order, &Metadata::key)) {
-    return reader.error(fmt::format("the metadata key {} occurs twice", quoted(twice->key)));
+    return reader.error(fmt::format("the metadata key {} occurs twice", in_quotes(twice->key)));
   }
   return ok();
 }
@@ -75,7 +75,7 @@ Status parse_tensors(Reader& reader, uint64_t count, Contents& contents) {
     contents.tensors.push_back(*tensor);
   }
   if (const auto* twice = index_tensors(contents)) {
-    return reader.error(fmt::format("the tensor name {} occurs twice", quoted(twice->name)));
+    return reader.error(fmt::format("the tensor name {} occurs twice", in_quotes(twice->name)));
   }
   return ok();
 }

@@ -17,7 +17,7 @@ std::string printable(std::string_view text) {
   return out + (text.size() > longest ? "…" : "");
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   return "\"" + printable(text) + "\"";
 }
 

@@ -29,7 +29,7 @@ inline std::optional<uint64_t> checked_add(uint64_t a, uint64_t b) {
 /// A file's text for a message: bytes that aren't printable ASCII as \xNN, cut after 64 bytes.
 std::string printable(std::string_view text);
 /// The same in quotes.
-std::string quoted(std::string_view text);
+std::string in_quotes(std::string_view text);
 
 struct Reader {
   std::span<const uint8_t> bytes;

@@ -119,9 +119,9 @@ Status check_shard(const File& first, const Split& split, const File& shard, uin
   for (const auto& [key, value] : shard.metadata()) {
     if (own(key)) continue;
     const Value* same = first.find(key);
-    if (same == nullptr) return wrong(fmt::format("the first shard has no {}", quoted(key)));
+    if (same == nullptr) return wrong(fmt::format("the first shard has no {}", in_quotes(key)));
     if (!equal(*same, value)) {
-      return wrong(fmt::format("its {} is another than the first shard's", quoted(key)));
+      return wrong(fmt::format("its {} is another than the first shard's", in_quotes(key)));
     }
   }
   return ok();

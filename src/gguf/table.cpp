@@ -72,7 +72,7 @@ Result<Tensor> parse_tensor(Reader& reader, uint64_t alignment) {
   if (!name) return name.error();
   if (name->empty()) return reader.error("a tensor has an empty name");
   tensor.name = *name;
-  const std::string shown = quoted(*name);
+  const std::string shown = in_quotes(*name);
   if (Status read = parse_dims(reader, shown, tensor); !read) return read.error();
   const auto type = reader.number<uint32_t>("the type of tensor " + shown);
   if (!type) return type.error();
@@ -104,7 +104,7 @@ Status place_tensors(const Reader& after_table, Contents& contents) {
     const auto end = begin ? checked_add(*begin, bytes) : std::nullopt;
     if (!end) {
       return after_table.error(fmt::format("tensor {} at offset {} with {} bytes ends beyond 2^64",
-                                           quoted(tensor.name), tensor.offset, bytes));
+                                           in_quotes(tensor.name), tensor.offset, bytes));
     }
     tensor.offset = *begin;
     if (*end > last_end) {
@@ -118,7 +118,7 @@ Status place_tensors(const Reader& after_table, Contents& contents) {
     return after_table.error(
         fmt::format("truncated: the file should have at least {} bytes (tensor {} ends there), "
                     "but it has {}",
-                    last_end, quoted(last->name), size));
+                    last_end, in_quotes(last->name), size));
   }
 
   std::vector<uint32_t> order(contents.tensors.size());
@@ -131,7 +131,7 @@ Status place_tensors(const Reader& after_table, Contents& contents) {
     const Tensor& after = contents.tensors[order[i]];
     if (before.offset + before.data.size() > after.offset) {
       return after_table.error(
-          fmt::format("tensors {} and {} overlap", quoted(before.name), quoted(after.name)));
+          fmt::format("tensors {} and {} overlap", in_quotes(before.name), in_quotes(after.name)));
     }
   }
   return ok();

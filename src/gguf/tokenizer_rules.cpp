@@ -46,15 +46,15 @@ Status check_special_ids(const Reader& reader, const Contents& contents, uint64_
     const auto* natural = std::get_if<uint64_t>(&value.data);
     const auto* integer = std::get_if<int64_t>(&value.data);
     if (natural == nullptr && integer == nullptr) {
-      return reader.error(fmt::format("{} is not an integer", quoted(key)));
+      return reader.error(fmt::format("{} is not an integer", in_quotes(key)));
     }
     if (integer != nullptr && *integer < 0) {
-      return reader.error(fmt::format("{} is {}; ids are not negative", quoted(key), *integer));
+      return reader.error(fmt::format("{} is {}; ids are not negative", in_quotes(key), *integer));
     }
     const uint64_t id = natural != nullptr ? *natural : static_cast<uint64_t>(*integer);
     if (id >= vocabulary) {
-      return reader.error(fmt::format("{} is {}, outside the vocabulary of {} tokens", quoted(key),
-                                      id, vocabulary));
+      return reader.error(fmt::format("{} is {}, outside the vocabulary of {} tokens",
+                                      in_quotes(key), id, vocabulary));
     }
   }
   return ok();

@@ -69,10 +69,11 @@ Scalar load_scalar(ValueType type, const uint8_t* at) {
 }
 
 Result<ValueType> parse_type(Reader& reader, std::string_view key, std::string_view whose) {
-  const auto type = reader.number<uint32_t>(fmt::format("the {} type of {}", whose, quoted(key)));
+  const auto type =
+      reader.number<uint32_t>(fmt::format("the {} type of {}", whose, in_quotes(key)));
   if (!type) return type.error();
   if (*type >= facts.size()) {
-    return reader.error(fmt::format("{} has the unknown {} type {}", quoted(key), whose, *type));
+    return reader.error(fmt::format("{} has the unknown {} type {}", in_quotes(key), whose, *type));
   }
   return static_cast<ValueType>(*type);
 }
@@ -81,7 +82,7 @@ Status check_booleans(const Reader& reader, std::string_view key, std::span<cons
   const auto wrong = std::ranges::find_if(bytes, [](uint8_t byte) { return byte > 1; });
   if (wrong == bytes.end()) return ok();
   return reader.error(
-      fmt::format("the boolean {} has the byte {}; it must be 0 or 1", quoted(key), *wrong));
+      fmt::format("the boolean {} has the byte {}; it must be 0 or 1", in_quotes(key), *wrong));
 }
 
 Result<Array> parse_array(Reader& reader, std::string_view key) {
@@ -89,14 +90,14 @@ Result<Array> parse_array(Reader& reader, std::string_view key) {
   if (!type) return type.error();
   if (*type == ValueType::array) {
     return reader.error(
-        fmt::format("{} is an array of arrays, which assay doesn't read", quoted(key)));
+        fmt::format("{} is an array of arrays, which assay doesn't read", in_quotes(key)));
   }
-  const auto count = reader.number<uint64_t>(fmt::format("the length of {}", quoted(key)));
+  const auto count = reader.number<uint64_t>(fmt::format("the length of {}", in_quotes(key)));
   if (!count) return count.error();
   Array array;
   array.type = *type;
   array.count = *count;
-  const std::string what = fmt::format("the {} elements of {}", *count, quoted(key));
+  const std::string what = fmt::format("the {} elements of {}", *count, in_quotes(key));
   if (*type != ValueType::string) {
     const auto bytes = reader.take(*count, value_bytes(*type), what);
     if (!bytes) return bytes.error();
@@ -109,7 +110,7 @@ Result<Array> parse_array(Reader& reader, std::string_view key) {
   if (Status enough = reader.need(*count, sizeof(uint64_t), what); !enough) return enough.error();
   if (*count > most_strings) {
     return reader.error(fmt::format("{} has {} strings, which are too many; the limit is {}",
-                                    quoted(key), *count, most_strings));
+                                    in_quotes(key), *count, most_strings));
   }
   array.strings.reserve(*count);  // 16 bytes for each 8 that were just seen to be there
   for (uint64_t i = 0; i < *count; ++i) {
@@ -141,7 +142,7 @@ Result<Value> parse_value(Reader& reader, std::string_view key) {
     value.data = std::move(*array);
     return value;
   }
-  const std::string what = fmt::format("the value of {}", quoted(key));
+  const std::string what = fmt::format("the value of {}", in_quotes(key));
   if (*type == ValueType::string) {
     const auto text = reader.string(longest_string, what);
     if (!text) return text.error();

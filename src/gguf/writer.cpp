@@ -48,21 +48,21 @@ uint64_t padding(uint64_t size, uint64_t alignment) {
 Result<uint64_t> tensor_bytes(const std::string& name, uint32_t type,
                               std::span<const uint64_t> dims) {
   const auto info = type_info(type);
-  if (!info) return Error{fmt::format("tensor {} has the unknown type {}", quoted(name), type)};
+  if (!info) return Error{fmt::format("tensor {} has the unknown type {}", in_quotes(name), type)};
   if (dims.empty() || dims.size() > 4) {
-    return Error{
-        fmt::format("tensor {} has {} dimensions; it must have 1 to 4", quoted(name), dims.size())};
+    return Error{fmt::format("tensor {} has {} dimensions; it must have 1 to 4", in_quotes(name),
+                             dims.size())};
   }
   if (dims[0] % info->block_size != 0) {
     return Error{
         fmt::format("rows of tensor {} have {} weights, not a multiple of the {} in a block of {}",
-                    quoted(name), dims[0], info->block_size, info->name)};
+                    in_quotes(name), dims[0], info->block_size, info->name)};
   }
   std::optional<uint64_t> bytes = (dims[0] / info->block_size) * uint64_t{info->block_bytes};
   for (const uint64_t rows : dims.subspan(1))
     bytes = bytes ? checked_multiply(*bytes, rows) : bytes;
   if (!bytes || *bytes == 0 || *bytes > uint64_t{INT64_MAX}) {
-    return Error{fmt::format("tensor {} has no elements or too many", quoted(name))};
+    return Error{fmt::format("tensor {} has no elements or too many", in_quotes(name))};
   }
   return *bytes;
 }
@@ -170,7 +170,7 @@ Status Writer::emit(const Sink& sink) const {
     if (!wanted) return wanted.error();
     if (data.size() != *wanted) {
       return Error{fmt::format("tensor {} takes {} bytes, but {} were produced",
-                               quoted(tensor.name), *wanted, data.size())};
+                               in_quotes(tensor.name), *wanted, data.size())};
     }
     if (!sink(data) || !sink(std::span(zeros).first(padding(data.size(), alignment_)))) return full;
   }

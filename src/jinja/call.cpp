@@ -5,7 +5,7 @@ namespace assay::jinja {
 
 namespace {
 
-std::string quoted(std::string_view name) {
+std::string in_quotes(std::string_view name) {
   return "'" + std::string(name) + "'";
 }
 
@@ -36,15 +36,15 @@ void bind_rest(Run& run, const Macro& macro, Call& call, Scope& scope) {
     }
     scope.variables.emplace_back("kwargs", run.dict(std::move(entries)));
   } else if (!call.keywords.empty()) {
-    fail("macro " + quoted(definition.text) + " takes no keyword argument " +
-         quoted(call.keywords[0].first));
+    fail("macro " + in_quotes(definition.text) + " takes no keyword argument " +
+         in_quotes(call.keywords[0].first));
   }
   if (macro.uses_varargs) {
     std::vector<Value> rest;
     for (uint64_t i = count; i < call.positional.size(); ++i) rest.push_back(call.positional[i]);
     scope.variables.emplace_back("varargs", run.tuple(std::move(rest)));
   } else if (call.positional.size() > count) {
-    fail("macro " + quoted(definition.text) + " takes not more than " + std::to_string(count) +
+    fail("macro " + in_quotes(definition.text) + " takes not more than " + std::to_string(count) +
          " arguments");
   }
 }
@@ -67,7 +67,7 @@ Value call_macro(Run& run, const Macro& macro, Call& call) {
     const std::string& name = one.name->text;
     if (!given[i]) {
       given[i] = one.value ? evaluate(run, *one.value, scope)
-                           : undefined("parameter " + quoted(name) + " was not provided");
+                           : undefined("parameter " + in_quotes(name) + " was not provided");
     }
     assign_variable(run, *scope, name, std::move(*given[i]));
   }

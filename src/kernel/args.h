@@ -165,6 +165,13 @@ struct TopKArgs {
   uint32_t count, k;
 };
 
+/// Questions to the arithmetic (kernel/probe_cases.h): x (cases, 3), y (questions, cases).
+struct ProbeArgs {
+  K_DEV const float* x;
+  K_DEV uint32_t* y;
+  uint32_t cases, unused;
+};
+
 static_assert(sizeof(Quantised) == 24, "the host and every device agree");
 static_assert(sizeof(StepInputs) == 40, "the host and every device agree");
 static_assert(sizeof(Matrix) == 48, "the host and every device agree");
@@ -181,6 +188,7 @@ static_assert(sizeof(LoadArgs) == 96, "the host and every device agree");
 static_assert(sizeof(AttentionArgs) == 128, "the host and every device agree");
 static_assert(sizeof(PairArgs) == 32, "the host and every device agree");
 static_assert(sizeof(ScaleArgs) == 40, "the host and every device agree");
+static_assert(sizeof(ProbeArgs) == 24, "the host and every device agree");
 static_assert(sizeof(SelectArgs) == 32, "the host and every device agree");
 static_assert(sizeof(TopKArgs) == 32, "the host and every device agree");
 

@@ -8,4 +8,5 @@
 #include "kernel/matmul.h"
 #include "kernel/matvec.h"
 #include "kernel/norm.h"
+#include "kernel/probe.h"
 #include "kernel/top_k.h"

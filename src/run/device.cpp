@@ -9,6 +9,7 @@
 #include "cpu/kernels.h"
 #include "device/cuda/queue.h"
 #include "device/emulated/queue.h"
+#include "device/metal/queue.h"
 #include "kernel/launch.h"
 #include "reference/executor.h"
 
@@ -29,11 +30,21 @@ std::optional<uint32_t> cuda_index(std::string_view device) {
   return index;
 }
 
+/// What "auto" stands for on this machine: a GPU that this build can use, else the cpu. Once chosen
+/// it is like any other name: what it cannot do is an error.
+std::string chosen_device() {
+  if (const auto gpus = device::cuda_devices();
+      gpus && gpus->front().capability >= device::lowest_cuda_capability)
+    return "cuda";
+  return metal::make_metal_queue() ? "metal" : "cpu";
+}
+
 }  // namespace
 
 Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
                                                     const op::Program& program,
                                                     const op::ExecutorOptions& options) {
+  if (device == "auto") return make_executor(chosen_device(), program, options);
   const bool exact = options.contract == op::Contract::exact;
   if (device == "cpu" && exact)
     return Error{"the contract 'exact' is the reference's; the cpu has assay/1 and f32"};
@@ -48,13 +59,20 @@ Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
     if (!queue) return queue.error();
     return kernel_host::make_executor("cuda", std::move(*queue), program, options);
   }
+  if (device == "metal") {
+    auto queue = metal::make_metal_queue();
+    if (!queue) return queue.error();
+    return kernel_host::make_executor(device, std::move(*queue), program, options);
+  }
   return Error{fmt::format("there is no device '{}'; there are: {}", device, device_names()),
                Exit::device};
 }
 
 std::string device_names() {
-  return "cpu, cuda or cuda:N (an NVIDIA GPU), emulated (a GPU's kernels on this machine's cores), "
-         "reference (the f64 judge)";
+  return "auto (a GPU where there is one), cpu, cuda or cuda:N (an NVIDIA GPU), metal (Apple's "
+         "GPU), emulated (a GPU's kernels on "
+         "this "
+         "machine's cores), reference (the f64 judge)";
 }
 
 std::vector<std::string> instruction_sets(std::string_view device) {

@@ -241,7 +241,7 @@ TEST(GgufMessages, TextOfAFileIsShownAsPrintableAscii) {
   EXPECT_EQ(printable(std::string_view("\x1b[2J\n\0\x7f\xff", 8)), "\\x1b[2J\\x0a\\x00\\x7f\\xff");
   EXPECT_EQ(printable(std::string(64, 'x')), std::string(64, 'x'));
   EXPECT_EQ(printable(std::string(65, 'x')), std::string(64, 'x') + "…");
-  EXPECT_EQ(quoted("a"), "\"a\"");
+  EXPECT_EQ(in_quotes("a"), "\"a\"");
 }
 
 // Quadratic look-ups or duplicate checks over this many names would take minutes.
