@@ -52,18 +52,16 @@ Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
   if (device == "reference")
     return reference::make_executor(program, options,
                                     exact ? reference::Mode::exact : reference::Mode::contract);
-  if (device == "emulated")
-    return kernel_host::make_executor(device, emulated::make_queue({}), program, options);
-  if (const auto index = cuda_index(device)) {
-    auto queue = device::make_cuda_queue(*index);
-    if (!queue) return queue.error();
-    return kernel_host::make_executor("cuda", std::move(*queue), program, options);
-  }
-  if (device == "metal") {
-    auto queue = metal::make_metal_queue();
-    if (!queue) return queue.error();
-    return kernel_host::make_executor(device, std::move(*queue), program, options);
-  }
+  auto queue = make_queue(device);
+  if (!queue) return queue.error();
+  return kernel_host::make_executor(device.substr(0, device.find(':')), std::move(*queue), program,
+                                    options);
+}
+
+Result<std::unique_ptr<device::Queue>> make_queue(const std::string& device) {
+  if (device == "emulated") return emulated::make_queue({});
+  if (const auto index = cuda_index(device)) return device::make_cuda_queue(*index);
+  if (device == "metal") return metal::make_metal_queue();
   return Error{fmt::format("there is no device '{}'; there are: {}", device, device_names()),
                Exit::device};
 }

@@ -133,6 +133,28 @@ class Swap(unittest.TestCase):
             self.assertIn(sentence, done.stderr)
 
 
+@unittest.skipUnless(FAULTS, "this build has no seeded faults")
+class DeviceFault(unittest.TestCase):
+    def test_a_race_shows_in_two_runs_of_one_device(self):
+        done = assay("diff", "--run", KJV, "--tokens", "1,300,391", "--device", "emulated", "--device", "emulated",
+                     "--fault", "race", "--json")
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        report = json.loads(done.stdout)
+        self.assertEqual((report["first"]["operation"], report["cause"]["id"]), ("blk.0.attn_norm", "race"))
+
+    def test_without_a_fault_the_emulated_grid_has_the_bits_of_the_cpu(self):
+        done = assay("diff", "--run", KJV, "--tokens", "1,300,391", "--device", "cpu", "--device", "emulated", "--json")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual({one["difference"] for one in json.loads(done.stdout)["operations"]} - {None, -1}, {0})
+
+    def test_what_it_refuses(self):
+        for device, fault, sentence in (("emulated", "rope-base", "a device cannot have the fault 'rope-base'"),
+                                        ("auto", "race", "not 'auto'"), ("cpu", "race", "there is no fault 'race'")):
+            done = assay("logits", KJV, "--tokens", "1", "--device", device, "--fault", fault)
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertIn(sentence, done.stderr)
+
+
 class Doctor(unittest.TestCase):
     """llama.cpp's part is played by a program that hands out a capture made before."""
 
