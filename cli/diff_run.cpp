@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "fault.h"
 #include "record.h"
 #include "run/device.h"
 #include "temporary.h"
@@ -35,6 +36,7 @@ void add_diff_run_flags(CLI::App& command, DiffRunFlags& flags) {
   command.add_option("--kv", flags.cache, "with --run: type of the KV cache")
       ->check(CLI::IsMember({"f16", "f32"}))
       ->capture_default_str();
+  add_fault_flags(command, flags.faults);
 }
 
 namespace {
@@ -47,7 +49,7 @@ std::string of_side(const std::vector<std::string>& names, size_t side) {
 /// The second run gets the first one's tokens, those that it predicted among them.
 Result<Trace> run_side(const DiffRunFlags& flags, size_t side, const std::string& path,
                        const Trace* first) {
-  ModelFlags model;
+  ModelFlags model = flags.faults;
   model.model = *flags.model;
   model.device = of_side(flags.devices, side);
   model.contract = of_side(flags.contracts, side);

@@ -17,6 +17,7 @@ struct DiffRunFlags {
   std::string cache = "f16";
   PromptFlags prompt;
   uint32_t predict = 0, threads = 0;
+  ModelFlags faults;  ///< its fault and seed: both runs have them
 };
 void add_diff_run_flags(CLI::App& command, DiffRunFlags& flags);
 

@@ -4,7 +4,14 @@
 
 #include <fmt/format.h>
 
+#include <memory>
+#include <random>
+
+#include "device/emulated/queue.h"
+#include "fault/device_queue.h"
 #include "fault/executor.h"
+#include "kernel/launch.h"
+#include "run/device.h"
 
 using assay::Error;
 
@@ -12,21 +19,56 @@ void add_fault_flags(CLI::App& command, ModelFlags& flags) {
   command
       .add_option(
           "--fault", flags.fault,
-          "run with a seeded fault: NAME, NAME:layer=3,PARAMETER=VALUE (src/fault/list.cpp)")
+          "run with a seeded fault: NAME, NAME:layer=3,PARAMETER=VALUE (src/fault/list.cpp); on "
+          "a device with a queue: NAME (src/fault/device_queue.cpp)")
       ->type_name("FAULT");
   command
-      .add_option("--fault-seed", flags.fault_seed,
-                  "draw the fault's place and parameter from this number")
+      .add_option(
+          "--fault-seed", flags.fault_seed,
+          "draw the fault's place and parameter, or the emulated schedule, from this number")
       ->type_name("N");
 }
+
+namespace {
+
+/// The emulated grid's threads take turns by a seed, else one race would be like another.
+assay::Result<std::unique_ptr<assay::device::Queue>> make_queue(const ModelFlags& flags) {
+  if (flags.device != "emulated") return assay::run::make_queue(flags.device);
+  using assay::emulated::Schedule;
+  const uint64_t seed = flags.fault_seed ? *flags.fault_seed : std::random_device()();
+  fmt::print(stderr, "schedule: --fault-seed {}\n", seed);
+  return assay::emulated::make_queue({.grid = {.schedule = {Schedule::Order::shuffled, seed}}});
+}
+
+assay::Status use_device_fault(const ModelFlags& flags, assay::run::SessionOptions& options) {
+  if (flags.device == "auto") return Error{"--fault needs a device by its own name, not 'auto'"};
+  auto queue = make_queue(flags);
+  if (!queue) return queue.error();
+  auto faulty = assay::fault::make_faulty_queue(std::move(*queue), flags.fault);
+  if (!faulty) return Error{"--fault: " + faulty.error().message};
+  fmt::print(stderr, "fault: {}\n", flags.fault);
+  // std::function wants what can be copied.
+  options.make =
+      [name = fmt::format("{} (fault {})", flags.device, flags.fault),
+       held = std::make_shared<std::unique_ptr<assay::device::Queue>>(std::move(*faulty))](
+          const assay::op::Program& program, const assay::op::ExecutorOptions& executor) {
+        return assay::kernel_host::make_executor(name, std::move(*held), program, executor);
+      };
+  return assay::ok();
+}
+
+}  // namespace
 
 assay::Status use_fault(const ModelFlags& flags, assay::run::SessionOptions& options) {
   if (flags.fault.empty()) {
     if (flags.fault_seed) return Error{"--fault-seed needs --fault"};
     return assay::ok();
   }
+  if (flags.device != "cpu" && flags.device != "reference") return use_device_fault(flags, options);
   if (flags.device != "cpu" || options.executor.contract == assay::op::Contract::exact)
-    return Error{"--fault takes the place of the cpu executor, under assay/1 or f32"};
+    return Error{
+        "--fault takes the place of the cpu executor, under assay/1 or f32, or of a device's "
+        "queue"};
   options.make = [fault = flags.fault, seed = flags.fault_seed](
                      const assay::op::Program& program, const assay::op::ExecutorOptions& executor)
       -> assay::Result<std::unique_ptr<assay::op::Executor>> {

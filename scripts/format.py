@@ -14,7 +14,7 @@ def main(arguments):
         print("format: .venv/bin/clang-format is missing; run scripts/install.sh test", file=sys.stderr)
         return 2
     files = sorted(str(path.relative_to(ROOT)) for folder in FOLDERS
-                   for path in (ROOT / folder).rglob("*") if path.suffix in (".h", ".cpp", ".inl"))
+                   for path in (ROOT / folder).rglob("*") if path.suffix in (".h", ".cpp", ".inl", ".cu"))
     if not files:
         return 0
     mode = ["--dry-run", "--Werror"] if "--check" in arguments else ["-i"]

@@ -3,6 +3,7 @@ flattened kernel file. scripts/msl_check.py runs them; docs/metal.md lists them 
 """
 import bisect
 import dataclasses
+import functools
 import re
 
 # What stands in no kernel, with the reason or what to write instead.
@@ -92,7 +93,11 @@ def token_errors(text, lines, exempt):
 
 def normalise(node_type):
     """A printed type with @n for an address space and #n for a vector's length, without template arguments."""
-    text = node_type.get("desugaredQualType") or node_type.get("qualType", "")
+    return normalise_text(node_type.get("desugaredQualType") or node_type.get("qualType", ""))
+
+
+@functools.lru_cache(maxsize=None)
+def normalise_text(text):
     text = re.sub(r"__attribute__\(\(address_space\((\d)\)\)\)", r"@\1", text)
     text = re.sub(r"__attribute__\(\(ext_vector_type\((\d+)\)\)\)", r"#\1", text)
     text = re.sub(r"\b(?:packed_)?(?:float|half|u?int|u?short|u?char|bool)3\b", "#3", text)
@@ -132,7 +137,7 @@ class Tree:
         self.errors = set()
         self.calls, self.names, self.first = {}, {}, {}   # by a function's id
         self.records = {}                                 # fields by a record's qualified name
-        self.kernels = []                                 # (place, name, type of the arguments)
+        self.kernels = []                                 # (node, name, type of the arguments)
 
     def place(self, node):
         """(file, line), or None where clang gives no place."""
@@ -175,9 +180,9 @@ class Tree:
     def function(self, node):
         identity = node["id"]
         self.names[identity] = (node, node.get("name", ""))
-        self.first[identity] = node.get("previousDecl", identity)
+        self.first[identity] = self.first.get(node.get("previousDecl"), identity)
         result = normalise(node["type"]).split("(")[0]
-        entry = marked(node) and result.strip() == "void"
+        entry = marked(node) and result.strip() == "void"    # K_KERNEL's
         if not entry:
             self.spaces(node, result)
         if "double" in result:
@@ -185,8 +190,8 @@ class Tree:
         if node.get("variadic"):
             self.fail(node, "Metal has no functions of any number of arguments")
         if entry:
-            parameters = [child for child in node["inner"] if child["kind"] == "ParmVarDecl"]
-            self.kernels.append((node, node["name"], normalise(parameters[0]["type"])))
+            arguments = next(child for child in node["inner"] if child["kind"] == "ParmVarDecl")
+            self.kernels.append((node, node["name"], normalise(arguments["type"])))
         return Scope(identity, entry)
 
     def spaces(self, node, text):
@@ -222,13 +227,13 @@ class Tree:
         kind, text = node.get("castKind", ""), normalise(node["type"])
         if kind == "FunctionToPointerDecay" and parent.get("kind") not in ("CallExpr", "CXXOperatorCallExpr"):
             self.fail(node, "kernels have no pointers to functions or members")
-        if kind == "AddressSpaceConversion":
-            self.fail(node, "a cast between address spaces")
         if node["kind"] == "ImplicitCastExpr" or not node.get("inner"):
+            if kind == "AddressSpaceConversion":
+                self.fail(node, "a cast between address spaces")
             return
         source = node["inner"][-1]
         before, after = pointees(normalise(source.get("type", {}))), pointees(text)
-        if kind == "LValueBitCast":
+        if node.get("valueCategory") == "lvalue":    # to a reference
             before, after = [space_of(outermost(normalise(source["type"])))], [space_of(outermost(text))]
         if after and kind not in ("NullToPointer", "Dependent", "NoOp", "ConstructorConversion"):
             if kind == "IntegralToPointer":
@@ -265,7 +270,7 @@ class Tree:
         """The fields of a kernel's arguments are of one size and meaning on every machine."""
         for field in self.records.get(name, ()):
             written = re.sub(r"\[[^][]*\]|\bconst\b", "", field["type"]["qualType"]).strip()
-            text = normalise({"qualType": written})
+            text = normalise_text(written)
             base = re.sub(r"@\d|[*&]", "", text).strip()
             if field.get("isBitfield"):
                 self.fail(field, f"a field of bits in the arguments of '{kernel}'")

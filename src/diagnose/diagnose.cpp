@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "diagnose/race.h"
+
 namespace assay::diagnose {
 
 using diff::Judged;
@@ -162,11 +164,16 @@ Cause diagnose(const op::Program& program, diff::Scene scene) {
 
 Status explain(const op::Program& program, const trace::Trace& a, const trace::Trace& b,
                diff::Report& report) {
+  const auto race = find_race(a, b);
+  if (!race) return race.error();
   while (report.first) {
     const bool of_a = report.first->a;
     diff::Side& side = of_a ? report.a : report.b;
     const auto [step, index, seen] = side.failures.front();
-    auto cause = diagnose(program, of_a ? a : b, side, step, index);
+    const bool racing =
+        *race && (*race)->step == step && (*race)->operation == program.operations[index].name;
+    auto cause =
+        racing ? Result<Cause>((*race)->cause) : diagnose(program, of_a ? a : b, side, step, index);
     if (!cause) return cause.error();
     if (!cause->benign) {
       report.cause = std::move(*cause);
@@ -181,6 +188,10 @@ Status explain(const op::Program& program, const trace::Trace& a, const trace::T
     if (!more) side.operations[index].verdict = diff::Verdict::pass;
     diff::conclude(program, a, b, report);
   }
+  // Inside all limits: right, but not the one answer.
+  if (*race)
+    report.benign.push_back(fmt::format("{} of {}: {} ({})", (*race)->operation, report.a.engine,
+                                        (*race)->cause.name, (*race)->cause.evidence));
   return ok();
 }
 

@@ -70,6 +70,38 @@ double factor_between(const Table& got, const Table& want) {
   return double(float(along / size));
 }
 
+/// Whether e^-gate, as the results tell it, is off by a small k·|gate|: what a compiler that may
+/// reorder sums, or a short constant, makes of its range reduction.
+void note_exponential(const Case& the, Contest& contest) {
+  const Table &gate = the.input(0), &up = the.input(1);
+  double along = 0, size = 0, square = 0, right_to = INFINITY;
+  uint64_t below = 0;
+  std::vector<double> passed;
+  for (size_t i = 0; i < gate.data.size(); ++i) {
+    const double x = gate.data[i], got = the.got().data[i];
+    if (!the.fails(i / gate.width, i % gate.width)) {
+      passed.push_back(std::fabs(x));
+      continue;
+    }
+    right_to = std::min(right_to, std::fabs(x));
+    // Above, 1 + e^-x hides e^-x behind the rounding of 1.
+    if (x > 0.5 || got == 0) continue;
+    const double off = (x * up.data[i] / got - 1) * std::exp(x) - 1;
+    along += off * -x;
+    size += x * x;
+    square += off * off;
+  }
+  for (const double x : passed) below += x < right_to;
+  const double k = along / size;
+  const double left = 1 - k * along / square;
+  // A wrong function is no approximation; a constant factor is not exact anywhere.
+  if (!(std::fabs(k) < 1e-3) || !(left < 0.2) || below < 32) return;
+  contest.note({"fast-math", "the exponential is approximated (a compiler's fast maths?)",
+                fmt::format("right for the {} elements with |x| < {:.3g}; beyond, e^x is off by "
+                            "{:.2g}·|x|, which explains {:.0f} % of its error's square",
+                            below, right_to, std::fabs(k), 100 * (1 - left))});
+}
+
 }  // namespace
 
 void try_norm(const Case& the, Contest& contest) {
@@ -113,6 +145,7 @@ void try_activation(const Case& the, Contest& contest) {
   with("activation-relu", "the activation is ReLU", [](double x) { return std::max(x, 0.0); });
   with("activation-sigmoid", "the activation is the sigmoid",
        [](double x) { return 1 / (1 + std::exp(-x)); });
+  note_exponential(the, contest);
 }
 
 void try_add(const Case& the, Contest& contest) {

@@ -182,7 +182,11 @@ Status Encoder::attention(const Node& node) const {
   if (node.writes_quantised) args.quantised = memory.quantised[node.to];
   args.heads = program.attention.heads;
   args.scale = program.attention.scale;
-  return launch("attention", args.heads, shape.tokens, 8 * lanes, args);
+  // A simd a chunk of keys, as far as there are keys; two elements of the output a thread at most.
+  const uint32_t chunks = shape.most_keys ? groups_for(shape.most_keys, key_chunk) : 8;
+  const uint32_t simds =
+      std::max(std::min(chunks, 8u), groups_for(program.attention.value_dim, 2 * lanes));
+  return launch("attention", args.heads, shape.tokens, simds * lanes, args);
 }
 
 Status Encoder::norm(const Node& node) const {

@@ -16,28 +16,28 @@
   static __device__ __forceinline__ void name##_body(K_CONST const Args& a, K_GROUP Shared& s, \
                                                      ::assay::Thread t);                       \
   static __global__ void name(const __grid_constant__ Args a) {                                \
+    static_assert(sizeof(Args) <= 512, "a kernel's arguments");                                \
+    static_assert(sizeof(Shared) <= 32768, "a group's shared memory");                         \
     __shared__ Shared s;                                                                       \
     name##_body(a, s,                                                                          \
                 ::assay::Thread{blockIdx.x, blockIdx.y, threadIdx.x, blockDim.x,               \
                                 threadIdx.x % 32u, threadIdx.x / 32u});                        \
   }                                                                                            \
-  static const ::assay::KernelEntry name##_entry{#name, sizeof(Args),                          \
-                                                 reinterpret_cast<const void*>(&name)};        \
+  static const bool name##_is_known =                                                          \
+      ::assay::cuda::add_kernel(#name, sizeof(Args), reinterpret_cast<const void*>(&name));    \
   static __device__ __forceinline__ void name##_body(K_CONST const Args& a, K_GROUP Shared& s, \
                                                      ::assay::Thread t)
 
 namespace assay {
 
+namespace cuda {
+/// Adds to the kernels that the queue knows by name (device/cuda/kernels.h). A function, because a
+/// program may hold the emulated grid's KernelEntry, too.
+bool add_kernel(const char* name, uint32_t args_bytes, const void* function);
+}  // namespace cuda
+
 struct Thread {
   uint32_t group_x, group_y, index, group_size, lane, simd;
-};
-
-/// Adds itself to the kernels that the CUDA queue knows by name (device/cuda/kernels.h).
-struct KernelEntry {
-  KernelEntry(const char* name, uint32_t args_bytes, const void* function);
-  const char* name;
-  uint32_t args_bytes;
-  const void* function;
 };
 
 K_FN float k_fma(float a, float b, float c) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 
@@ -106,7 +107,7 @@ void DeviceExecutor::run_fused(const Encoder& encoder) {
   const auto encode = [&] {
     for (const Node& node : fused_) require(encoder.node(node));
   };
-  if (encoder.shape.tokens > most_recorded_tokens) return encode();
+  if (encoder.shape.most_keys) return encode();  // not to be recorded
   const auto key = std::pair(encoder.shape.tokens, encoder.shape.selected);
   auto known = recordings_.find(key);
   if (known == recordings_.end()) {
@@ -146,7 +147,10 @@ void DeviceExecutor::offer(const Encoder& encoder, const op::Operation& operatio
 }
 
 std::span<const float> DeviceExecutor::run(const op::Step& step, const op::Sink& sink) {
-  const StepShape shape{uint32_t(step.tokens.size()), uint32_t(step.selected.size()), upload(step)};
+  StepShape shape{uint32_t(step.tokens.size()), uint32_t(step.selected.size()), 0, upload(step)};
+  const bool recorded = !sink && shape.tokens <= most_recorded_tokens;
+  if (!recorded && shape.tokens)
+    shape.most_keys = 1 + *std::max_element(step.positions.begin(), step.positions.end());
   const Encoder encoder{*queue_, program_, memory_, options_.cache == op::CacheType::f32, shape};
   if (sink)
     run_plain(encoder, sink);

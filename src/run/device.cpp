@@ -2,8 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
+#include <optional>
+
 #include "cpu/executor.h"
 #include "cpu/kernels.h"
+#include "device/cuda/queue.h"
 #include "device/emulated/queue.h"
 #include "device/metal/queue.h"
 #include "kernel/launch.h"
@@ -11,9 +15,36 @@
 
 namespace assay::run {
 
+namespace {
+
+/// Of "cuda" 0, of "cuda:1" 1; nothing for another device's name.
+std::optional<uint32_t> cuda_index(std::string_view device) {
+  if (!device.starts_with("cuda")) return {};
+  device.remove_prefix(4);
+  if (device.empty()) return 0;
+  uint32_t index = 0;
+  const auto [end, error] =
+      std::from_chars(device.data() + 1, device.data() + device.size(), index);
+  const bool whole = error == std::errc() && end == device.data() + device.size();
+  if (device[0] != ':' || !whole) return {};
+  return index;
+}
+
+/// What "auto" stands for on this machine: a GPU that this build can use, else the cpu. Once chosen
+/// it is like any other name: what it cannot do is an error.
+std::string chosen_device() {
+  if (const auto gpus = device::cuda_devices();
+      gpus && gpus->front().capability >= device::lowest_cuda_capability)
+    return "cuda";
+  return metal::make_metal_queue() ? "metal" : "cpu";
+}
+
+}  // namespace
+
 Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
                                                     const op::Program& program,
                                                     const op::ExecutorOptions& options) {
+  if (device == "auto") return make_executor(chosen_device(), program, options);
   const bool exact = options.contract == op::Contract::exact;
   if (device == "cpu" && exact)
     return Error{"the contract 'exact' is the reference's; the cpu has assay/1 and f32"};
@@ -21,20 +52,25 @@ Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
   if (device == "reference")
     return reference::make_executor(program, options,
                                     exact ? reference::Mode::exact : reference::Mode::contract);
-  if (device == "emulated")
-    return kernel_host::make_executor(device, emulated::make_queue({}), program, options);
-  if (device == "metal") {
-    auto queue = metal::make_metal_queue();
-    if (!queue) return queue.error();
-    return kernel_host::make_executor(device, std::move(*queue), program, options);
-  }
+  auto queue = make_queue(device);
+  if (!queue) return queue.error();
+  return kernel_host::make_executor(device.substr(0, device.find(':')), std::move(*queue), program,
+                                    options);
+}
+
+Result<std::unique_ptr<device::Queue>> make_queue(const std::string& device) {
+  if (device == "emulated") return emulated::make_queue({});
+  if (const auto index = cuda_index(device)) return device::make_cuda_queue(*index);
+  if (device == "metal") return metal::make_metal_queue();
   return Error{fmt::format("there is no device '{}'; there are: {}", device, device_names()),
                Exit::device};
 }
 
 std::string device_names() {
-  return "cpu, emulated (a GPU's kernels on this machine's cores), metal (Apple's GPUs), reference "
-         "(the f64 judge)";
+  return "auto (a GPU where there is one), cpu, cuda or cuda:N (an NVIDIA GPU), metal (Apple's "
+         "GPU), emulated (a GPU's kernels on "
+         "this "
+         "machine's cores), reference (the f64 judge)";
 }
 
 std::vector<std::string> instruction_sets(std::string_view device) {

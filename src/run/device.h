@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "device/queue.h"
 #include "op/executor.h"
 
 namespace assay::run {
@@ -16,6 +17,10 @@ namespace assay::run {
 Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
                                                     const op::Program& program,
                                                     const op::ExecutorOptions& options);
+
+/// The queue of a device that has one. Errors: a device that this build or machine does not have,
+/// or that is no queue (exit 3).
+Result<std::unique_ptr<device::Queue>> make_queue(const std::string& device);
 
 /// "cpu", "cuda", "cuda:1", …: what --device takes, for help and errors.
 std::string device_names();

@@ -89,4 +89,17 @@ void run(op::Executor& executor, const Case& one, const Schedule& schedule, cons
   }
 }
 
+void run_untraced(op::Executor& executor, const Case& one, const Schedule& schedule,
+                  const Each& each) {
+  for (uint32_t sequence = 0; sequence < schedule.copies; ++sequence)
+    executor.truncate(sequence, 0);
+  const std::vector<Step> steps = steps_of(one, schedule);
+  for (size_t i = 0; i < steps.size(); ++i) {
+    StepOutputs outputs(one.program->operations.size());
+    const auto last = executor.run(steps[i].view(), {});
+    outputs.back().assign(last.begin(), last.end());
+    each(i, steps[i], outputs);
+  }
+}
+
 }  // namespace assay::verify

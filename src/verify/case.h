@@ -61,5 +61,9 @@ using Each = std::function<void(size_t step, const Step&, const StepOutputs&)>;
 op::ExecutorOptions options_for(const Case& one);
 /// Forgets what the executor's caches hold, and runs.
 void run(op::Executor& executor, const Case& one, const Schedule& schedule, const Each& each);
+/// The same without a sink, as users run: kernels may be fused. Only the last operation's output is
+/// there, the others are empty.
+void run_untraced(op::Executor& executor, const Case& one, const Schedule& schedule,
+                  const Each& each);
 
 }  // namespace assay::verify

@@ -73,6 +73,7 @@ std::vector<Difference> Bits::compare(const Step& step, const StepOutputs& outpu
   const op::Program& program = *case_.program;
   const uint64_t all = case_.tokens.size(), count = step.tokens.size();
   for (size_t i = 0; i < outputs.size(); ++i) {
+    if (outputs[i].empty()) continue;
     const op::Operation& operation = program.operations[i];
     Difference difference{i};
     const auto token_of = [&](uint64_t t) { return step.positions[t] - case_.first_position; };

@@ -42,6 +42,8 @@ class Verifier {
   void judge(const Case& one, op::Executor& executor, const Bits& bits);
   void compare(const Case& one, op::Executor& executor, const Bits& bits, const Schedule& schedule,
                const std::string& path);
+  void compare_untraced(const Case& one, op::Executor& executor, const Bits& bits,
+                        const Schedule& schedule);
   void add(const Case& one, const std::vector<Difference>& differences, const Step& step,
            const std::string& path);
   void count_compared(const Case& one, const StepOutputs& outputs);
@@ -136,6 +138,14 @@ void Verifier::compare(const Case& one, op::Executor& executor, const Bits& bits
   });
 }
 
+void Verifier::compare_untraced(const Case& one, op::Executor& executor, const Bits& bits,
+                                const Schedule& schedule) {
+  run_untraced(executor, one, schedule, [&](size_t, const Step& step, const StepOutputs& outputs) {
+    add(one, bits.compare(step, outputs), step, "untraced");
+    count_compared(one, outputs);
+  });
+}
+
 Status Verifier::check(const Case& one) {
   const auto plain = open(settings_.plain, one, {"", 1});
   if (!plain) return plain.error();
@@ -153,8 +163,11 @@ Status Verifier::check(const Case& one) {
       return Error{fmt::format("the device {} runs the contract {}; verify proves {}",
                                report_.device, report_.contract, contract)};
     judge(one, **executor, bits);
-    for (const Schedule& schedule : one.schedules)
+    compare_untraced(one, **executor, bits, one.judged);
+    for (const Schedule& schedule : one.schedules) {
       compare(one, **executor, bits, schedule, name_of(settings_.path));
+      compare_untraced(one, **executor, bits, schedule);
+    }
   }
   for (const Path& path : settings_.paths) {
     const auto executor = open(settings_.device, one, path);

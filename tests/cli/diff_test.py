@@ -38,7 +38,7 @@ class Run(unittest.TestCase):
     def test_what_it_refuses(self):
         for arguments, sentence in (
                 (["--device", "cpu"], "give --device twice"),
-                (["--device", "cpu", "--device", "warp"], "device 'warp' is not in this build"),
+                (["--device", "cpu", "--device", "warp"], "there is no device 'warp'"),
                 (["--device", "cpu", "--device", "cpu", "-p", "x"], "give either --tokens or -p"),
                 (["a", "b", "--device", "cpu", "--device", "cpu"], "not both")):
             with self.subTest(arguments):
@@ -130,6 +130,28 @@ class Swap(unittest.TestCase):
                                     (["--fault", "rope-base", "--device", "reference"], "cpu executor")):
             done = assay("logits", KJV, "--tokens", "1", *arguments)
             self.assertEqual(done.returncode, 2)
+            self.assertIn(sentence, done.stderr)
+
+
+@unittest.skipUnless(FAULTS, "this build has no seeded faults")
+class DeviceFault(unittest.TestCase):
+    def test_a_race_shows_in_two_runs_of_one_device(self):
+        done = assay("diff", "--run", KJV, "--tokens", "1,300,391", "--device", "emulated", "--device", "emulated",
+                     "--fault", "race", "--json")
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        report = json.loads(done.stdout)
+        self.assertEqual((report["first"]["operation"], report["cause"]["id"]), ("blk.0.attn_norm", "race"))
+
+    def test_without_a_fault_the_emulated_grid_has_the_bits_of_the_cpu(self):
+        done = assay("diff", "--run", KJV, "--tokens", "1,300,391", "--device", "cpu", "--device", "emulated", "--json")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual({one["difference"] for one in json.loads(done.stdout)["operations"]} - {None, -1}, {0})
+
+    def test_what_it_refuses(self):
+        for device, fault, sentence in (("emulated", "rope-base", "a device cannot have the fault 'rope-base'"),
+                                        ("auto", "race", "not 'auto'"), ("cpu", "race", "there is no fault 'race'")):
+            done = assay("logits", KJV, "--tokens", "1", "--device", device, "--fault", fault)
+            self.assertEqual(done.returncode, 2, done.stderr)
             self.assertIn(sentence, done.stderr)
 
 

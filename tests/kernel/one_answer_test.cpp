@@ -29,8 +29,13 @@ QueueOptions queue_with(Schedule schedule,
   return options;
 }
 
+/// Forward, backward and two shuffles, and the other map. Under sanitizers, which look at memory
+/// and not at bits, two.
 std::vector<QueueOptions> all_schedules() {
   using Order = Schedule::Order;
+  if (tests::sanitized)
+    return {queue_with({Order::forward, 0}),
+            queue_with({Order::shuffled, 3}, emulated::TileMap::quads)};
   return {queue_with({Order::forward, 0}),
           queue_with({Order::backward, 0}),
           queue_with({Order::shuffled, 1}),
@@ -44,10 +49,10 @@ class EveryFormat : public testing::TestWithParam<uint32_t> {};
 TEST_P(EveryFormat, HasTheBitsOfTheCpu) {
   const TinyProgram tiny(GetParam());
   const auto options = tests::options_with(1, "portable");
-  const auto want = bits_of(run_cut(*tests::made(tiny.program, options), {14}));
+  const auto want = bits_of(run_cut(*tests::made(tiny.program, options), {13}));
   for (const QueueOptions& queue : all_schedules()) {
     const auto executor = tests::emulated_executor(tiny.program, tests::options_with(1), queue);
-    EXPECT_EQ(bits_of(run_cut(*executor, {1, 9, 2, 1, 1})), want);
+    EXPECT_EQ(bits_of(run_cut(*executor, {1, 9, 2, 1})), want);
   }
 }
 INSTANTIATE_TEST_SUITE_P(Kernel, EveryFormat,
@@ -58,13 +63,12 @@ INSTANTIATE_TEST_SUITE_P(Kernel, EveryFormat,
 TEST(EmulatedExecutor, CutsAndLongContextsHaveTheBitsOfTheCpu) {
   const TinyProgram tiny(quant::Q4_1::id);
   auto options = tests::options_with(1);
-  options.context = 600;
-  options.batch = 600;
+  options.context = options.batch = 560;
   auto plain = options;
   plain.isa = "portable";
-  const auto want = bits_of(run_cut(*tests::made(tiny.program, plain), {580}));
+  const auto want = bits_of(run_cut(*tests::made(tiny.program, plain), {550}));
   const auto executor = tests::emulated_executor(tiny.program, options);
-  EXPECT_EQ(bits_of(run_cut(*executor, {33, 1, 2, 9, 20, 64, 447, 1, 2, 1})), want);
+  EXPECT_EQ(bits_of(run_cut(*executor, {33, 1, 2, 9, 20, 64, 417, 1, 2, 1})), want);
 }
 
 TEST(EmulatedExecutor, TracedOrNotTheBitsAreTheSame) {

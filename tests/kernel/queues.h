@@ -9,6 +9,12 @@
 
 namespace assay::tests {
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool sanitized = true;
+#else
+inline constexpr bool sanitized = false;
+#endif
+
 /// Passes everything on; remembers the names of launches, and fails from launch `last` on.
 class WatchedQueue final : public device::Queue {
  public:

@@ -3,6 +3,7 @@ import concurrent.futures
 import os
 import pathlib
 import re
+import subprocess
 import sys
 import tempfile
 import textwrap
@@ -82,6 +83,31 @@ class Check(unittest.TestCase):
         file, number = lines.at(offset)
         self.assertEqual(file, "tests/msl/clean/spaces.h")
         self.assertIn("const assay::Pair pair", source[number - 1])
+
+    def run_program(self, *files, path=None):
+        environment = {**os.environ, "PATH": path or os.environ["PATH"], "ASSAY_CLANG": "" if path else CLANG}
+        done = subprocess.run([sys.executable, str(ROOT / "scripts/msl_check.py"), *map(str, files)],
+                              capture_output=True, text=True, env=environment)
+        return done.returncode, done.stdout + done.stderr
+
+    def test_the_program_says_what_it_found(self):
+        code, text = self.run_program(FOLDER / "clean/words.h")
+        self.assertEqual((code, text), (0, "msl-check: 1 kernels of 1 files are legal Metal\n"))
+        code, text = self.run_program(FOLDER / "planted/lambda.h")
+        self.assertEqual(code, 1)
+        self.assertRegex(text, r"\Atests/msl/planted/lambda\.h:18: Metal has no lambda\nmsl-check: 1 mistakes\n\Z")
+        code, text = self.run_program(FOLDER / "clean/words.h", FOLDER / "clean/spaces.h")
+        self.assertEqual(code, 1)
+        self.assertIn("'planted' is a kernel of tests/msl/clean/words.h:", text)
+        code, text = self.run_program("absent.h")
+        self.assertEqual(code, 1)
+        self.assertIn("absent.h", text)
+
+    def test_without_clang_it_cannot(self):
+        with tempfile.TemporaryDirectory() as folder:
+            code, text = self.run_program(path=folder)
+        self.assertEqual(code, 2)
+        self.assertIn("no clang 16 or newer", text)
 
 
 if __name__ == "__main__":

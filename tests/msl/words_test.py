@@ -34,6 +34,19 @@ class Words(unittest.TestCase):
             with self.subTest(device):
                 self.assertEqual(words[device], words["emulated"])
 
+    def test_metals_entry_asks_for_where_the_thread_stands(self):
+        """Neither clang nor a run here knows the attributes: their names are the specification's."""
+        text = (ROOT / "src/kernel/lang_metal.h").read_text()
+        entry = re.sub(r"[\\\s]+", " ", re.search(r"kernel void name\((.*?)\}\s*\\", text, re.DOTALL).group(1))
+        attributes = {name: attribute for name, attribute in re.findall(r"(\w+) \[\[(\w+)", entry)}
+        self.assertEqual(attributes, {
+            "a": "buffer", "group": "threadgroup_position_in_grid", "group_size": "threads_per_threadgroup",
+            "index": "thread_index_in_threadgroup", "lane": "thread_index_in_simdgroup",
+            "simd": "simdgroup_index_in_threadgroup"})
+        given = re.search(r"Thread\{(.*?)\}", entry).group(1).replace("group_size.x", "group_size").replace(".", "_")
+        fields = re.search(r"struct Thread \{\s*uint32_t (.*?);", text, re.DOTALL).group(1)
+        self.assertEqual(given.split(", "), fields.split(", "))
+
     def test_a_word_too_few_or_of_another_form_is_seen(self):
         text = (ROOT / "src/kernel/lang_metal.h").read_text()
         words = words_of(text)

@@ -138,9 +138,9 @@ const uint32_t* Group::exchange(const uint32_t* words, uint32_t count, const Pla
   return &slots[0][0];
 }
 
-void Group::fail(std::string message) {
-  if (error_.empty())
-    error_ = fmt::format("thread {}: {}", running_->thread.index, std::move(message));
+void Group::fail(std::string&& message) {
+  if (error_.empty()) error_ = fmt::format("thread {}: {}", running_->thread.index, message);
+  std::string().swap(message);  // this stack is never unwound
   running_->state = State::at_exchange;
   for (;;) wait();
 }

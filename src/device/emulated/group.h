@@ -60,7 +60,7 @@ class Group {
   /// The 32 lanes' words, as lane·4.
   const uint32_t* exchange(const uint32_t* words, uint32_t count, const Place& place);
   /// Ends the group with a fault of the running fiber; does not return.
-  void fail(std::string message);
+  void fail(std::string&& message);
   TileMap tile_map() const { return tile_map_; }
   uint32_t own_lane() const { return running_->thread.lane; }
 

@@ -82,8 +82,8 @@ K_KERNEL(groups_that_share, assay::broken::Args, assay::broken::Shared) {
   a.y[t.index] = float(t.group_x);
 }
 
-K_KERNEL(endless_recursion, assay::broken::Args, assay::broken::Shared) {
-  volatile float big[40000];  // more than a thread's stack
-  for (uint32_t i = 0u; i < 40000u; i += 100u) big[i] = float(i);
+K_KERNEL(full_stack, assay::broken::Args, assay::broken::Shared) {
+  volatile float big[100000];  // more than a thread's stack
+  for (uint32_t i = 0u; i < 100000u; i += 100u) big[i] = float(i);
   a.y[t.index] = big[t.index];
 }

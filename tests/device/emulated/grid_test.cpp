@@ -157,7 +157,7 @@ TEST(EmulatedGridDeathTest, AddressSanitizerFindsWhatLiesBeyond) {
 
 TEST(EmulatedGridDeathTest, AStackThatIsFullFaults) {
   if (watches_races) GTEST_SKIP() << "TSan's report is another";
-  EXPECT_DEATH(run(endless_recursion_entry), "");
+  EXPECT_DEATH(run(full_stack_entry), "");
 }
 
 TEST(EmulatedGridDeathTest, ThreadSanitizerFindsRaces) {

@@ -1,0 +1,118 @@
+#include "fault/device_queue.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <set>
+
+#include "fault/kernels.h"
+
+namespace assay::fault {
+
+namespace {
+
+using device::Address;
+using device::Launch;
+
+// 10: the tile kernel, which takes more than 8 tokens, loses the last 32 columns
+// 25: the norm's simds share their sum without a barrier
+// 26: a step of the last one's size runs with that one's inputs; the same in replays alone
+// 27: the exp of swiglu as a compiler with fast maths makes it
+constexpr DeviceFault matmul_path{"matmul-path", 10}, race{"race", 25},
+    stale_input{"stale-input", 26}, stale_graph{"stale-graph", 26}, fast_math{"fast-math", 27};
+
+class FaultyQueue final : public device::Queue {
+ public:
+  FaultyQueue(std::unique_ptr<device::Queue> inner, std::string_view fault)
+      : inner_(std::move(inner)), fault_(fault) {}
+
+  std::string name() const override { return inner_->name(); }
+  Memory memory() const override { return inner_->memory(); }
+  Result<Address> allocate(uint64_t bytes) override { return inner_->allocate(bytes); }
+
+  /// Uploads after the first launch are a step's inputs.
+  Status upload(Address to, std::span<const uint8_t> bytes) override {
+    if (Status done = send(); !done) return done;
+    if (!launched_) return inner_->upload(to, bytes);
+    const bool again = bytes.size() == held_.size();
+    if (fault_ == stale_input.name && again) return ok();
+    to_ = to;
+    held_.assign(bytes.begin(), bytes.end());
+    waits_ = true;
+    return fault_ == stale_graph.name ? ok() : send();
+  }
+  Status download(Address from, std::span<uint8_t> bytes) override {
+    if (Status done = send(); !done) return done;
+    return inner_->download(from, bytes);
+  }
+  Status launch(const Launch& launch) override {
+    launched_ = true;
+    if (Status done = send(); !done) return done;
+    Launch altered = launch;
+    if (fault_ == matmul_path.name && launch.kernel == "matmul") {
+      MatmulArgs args;
+      std::memcpy(&args, launch.args.data(), sizeof args);
+      if (Status done = inner_->launch({"lose_last_block", 1, args.tokens, lanes, launch.args});
+          !done)
+        return done;
+    }
+    if (fault_ == race.name && launch.kernel == "rms_norm") {
+      altered.kernel = "rms_norm_racing";
+      altered.group_size = 8 * lanes;
+    }
+    if (fault_ == fast_math.name && launch.kernel == "swiglu") altered.kernel = "swiglu_fast_math";
+    return inner_->launch(altered);
+  }
+  Status wait() override {
+    if (Status done = send(); !done) return done;
+    return inner_->wait();
+  }
+  Status begin_recording() override {
+    launched_ = true;
+    if (Status done = send(); !done) return done;
+    return inner_->begin_recording();
+  }
+  Result<uint32_t> end_recording() override { return inner_->end_recording(); }
+  Status replay(uint32_t recording) override {
+    if (!replayed_.insert(recording).second) waits_ = false;  // its inputs never arrive
+    if (Status done = send(); !done) return done;
+    return inner_->replay(recording);
+  }
+
+ private:
+  /// The upload that waits, if one does.
+  Status send() {
+    if (!std::exchange(waits_, false)) return ok();
+    return inner_->upload(to_, held_);
+  }
+
+  std::unique_ptr<device::Queue> inner_;
+  std::string_view fault_;  // of the list below
+  bool launched_ = false, waits_ = false;
+  Address to_ = 0;
+  std::vector<uint8_t> held_;  // the last upload
+  std::set<uint32_t> replayed_;
+};
+
+}  // namespace
+
+const std::vector<DeviceFault>& device_faults() {
+  static const std::vector<DeviceFault> all{matmul_path, race, stale_input, stale_graph, fast_math};
+  return all;
+}
+
+Result<std::unique_ptr<device::Queue>> make_faulty_queue(std::unique_ptr<device::Queue> inner,
+                                                         std::string_view fault) {
+  std::string names;
+  for (const DeviceFault& one : device_faults()) {
+    if (one.name == fault)
+      return std::unique_ptr<device::Queue>(
+          std::make_unique<FaultyQueue>(std::move(inner), one.name));
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", one.name);
+  }
+  return Error{fmt::format("a device cannot have the fault '{}'; it can have: {}", fault, names)};
+}
+
+}  // namespace assay::fault
