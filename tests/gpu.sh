@@ -15,7 +15,7 @@ build=${2:-build/gpu}
 assay=$build/assay
 model=${ASSAY_GPU_MODEL:-tests/data/kjv/kjv.gguf}
 log=$out/gpu.log
-programs="assay test_device_cuda test_kernel"
+programs="assay test_device_cuda"
 end=$((SECONDS + 530))
 failed=0
 export PATH="$PATH:/usr/local/cuda/bin"
@@ -132,10 +132,9 @@ export -f machine build_missing logits_hash same_hashes sanitize profile profile
 
 part "machine" 20 machine
 part "programs" 300 build_missing
-part "queue and words" 60 "$build/test_device_cuda"
-part "kernels" 60 "$build/test_kernel"
-part "verify" 120 "$assay" verify -m "$model" --level full --device cuda -o "$out/certificate.txt"
+part "tests" 90 "$build/test_device_cuda"
 part "logits, cpu and cuda" 60 same_hashes
+part "verify" 180 "$assay" verify -m "$model" --level full --device cuda -o "$out/certificate.txt"
 part "memcheck" 60 sanitize memcheck
 part "racecheck" 60 sanitize racecheck
 part "initcheck" 60 sanitize initcheck

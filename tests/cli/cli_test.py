@@ -142,7 +142,7 @@ class DefaultModel(unittest.TestCase):
         self.refused("logits", "--tokens", "1,x", contains="not a list of token ids")
         self.refused("logits", "--tokens", "1,2,3", "--cut", "2,1", contains="--cut")
         self.refused("logits", contains="--tokens or -p")
-        self.refused("run", "-p", "x", "--device", "cuda", code=3, contains="'cuda' is not in this build")
+        self.refused("run", "-p", "x", "--device", "warp", code=3, contains="there is no device 'warp'")
         self.refused("run", "-p", "x", code=3, contains="'nonsense'", env={"ASSAY_ISA": "nonsense"})
         self.refused("run", "no-such-model", "-p", "x", contains="no file 'no-such-model'")
         self.refused("run", "-p", "x", contains="'make model' fetches it", env={"ASSAY_CACHE": "/nonexistent"})

@@ -189,7 +189,7 @@ class Cases(Folder):
             self.assertEqual(done.returncode, 2)
             self.assertIn(message, done.stderr)
             self.assertEqual((done.stdout, len(done.stderr.splitlines())), ("", 1))
-        for arguments, code in (((self.values,), 2), (("nowhere",), 2), ((case, "--device", "cuda"), 3)):
+        for arguments, code in (((self.values,), 2), (("nowhere",), 2), ((case, "--device", "warp"), 3)):
             self.assertEqual(assay("trace", "replay", *arguments).returncode, code)
 
 

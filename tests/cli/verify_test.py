@@ -42,7 +42,7 @@ class Verify(unittest.TestCase):
 
     def test_refusals(self):
         for arguments, code, reason in (
-                (["--device", "cuda", "--synthetic"], 3, "device 'cuda' is not in this build"),
+                (["--device", "warp", "--synthetic"], 3, "there is no device 'warp'"),
                 (["--device", "reference", "--synthetic"], 2, "is the judge"),
                 (["--synthetic", "-m", KJV], 2, "--synthetic takes no model"),
                 ([KJV, "--tokens", "1,99999"], 2, "token 99999 is beyond the vocabulary"),

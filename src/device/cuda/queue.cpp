@@ -6,6 +6,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "device/arithmetic.h"
 #include "device/cuda/kernels.h"
 #include "device/cuda/runtime.h"
 #include "device/cuda/staging.h"
@@ -300,6 +301,7 @@ Result<std::unique_ptr<Queue>> make_cuda_queue(uint32_t index) {
                  Exit::device};
   auto queue = std::make_unique<cuda::CudaQueue>(index, name);
   if (const Status opened = queue->open(); !opened) return opened.error();
+  if (const Status sound = prove_arithmetic(*queue); !sound) return sound.error();
   return Result<std::unique_ptr<Queue>>(std::move(queue));
 }
 

@@ -25,8 +25,9 @@ inline constexpr uint32_t lowest_cuda_capability = 80;
 /// without CUDA, no driver, a driver that is too old, no GPU.
 Result<std::vector<CudaDevice>> cuda_devices();
 
-/// A queue on "cuda:index": a stream of its own; all kernels are loaded before it returns. Errors
-/// as above, and an index that is not there, a GPU that is too old.
+/// A queue on "cuda:index": a stream of its own; before it returns all kernels are loaded and the
+/// arithmetic is proven. Errors as above, and an index that is not there, a GPU that is too old or
+/// computes f32 otherwise.
 Result<std::unique_ptr<Queue>> make_cuda_queue(uint32_t index);
 
 }  // namespace assay::device

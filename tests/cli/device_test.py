@@ -1,0 +1,80 @@
+"""Devices on the command line: one answer on each, a clear error where one is not there, never another in its place."""
+import json
+import os
+import pathlib
+import re
+import subprocess
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BINARY = os.environ.get("ASSAY_BINARY", str(ROOT / "build/release/assay"))
+KJV = ROOT / "tests/data/kjv/kjv.gguf"
+TEXT = "In the beginning God created the heaven and the earth."
+
+
+def assay(*arguments, env=None):
+    return subprocess.run([BINARY, *map(str, arguments)], capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})}, timeout=300)
+
+
+def hash_of(device, *arguments):
+    done = assay("logits", KJV, "-p", TEXT, "--device", device, *arguments)
+    assert done.returncode == 0, done.stderr
+    return re.search(r"^hash +(\w+)", done.stdout, re.MULTILINE)[1], done.stderr
+
+
+class Devices(unittest.TestCase):
+    def test_the_emulated_grid_has_the_cpus_hash(self):
+        for arguments in ((), ("--cut", "1,9"), ("--cut", "2,3,4,5,6"), ("--sequences", "3"), ("--sequences", "9", "--cut", "4"),
+                          ("--sequences", "33"), ("--kv", "f32")):
+            with self.subTest(arguments):
+                want, _ = hash_of("cpu", *arguments)
+                got, told = hash_of("emulated", *arguments)
+                self.assertEqual(got, want)
+                self.assertIn("device: emulated (emulated grid), contract assay/1", told)
+
+    def test_a_greedy_text_is_the_same(self):
+        texts = [assay("run", KJV, "-p", TEXT, "--temp", "0", "-n", "6", "--device", device).stdout
+                 for device in ("cpu", "emulated")]
+        self.assertEqual(texts[0], texts[1])
+
+    def test_diff_of_two_devices_passes_and_no_bit_differs(self):
+        done = assay("diff", "--run", KJV, "--device", "cpu", "--device", "emulated", "-p", "And God said", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        report = json.loads(done.stdout)
+        self.assertEqual(report["verdict"], "PASS")
+        self.assertEqual({operation["difference"] for operation in report["operations"]} - {None, -1}, {0})
+
+    def test_bench_on_a_device_measures_nothing_of_the_cpus(self):
+        done = assay("bench", KJV, "--device", "emulated", "--prompt", 4, "--generation", 2, "-r", 1, "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        result = json.loads(done.stdout)
+        self.assertIsNone(result["machine"]["read_bytes_per_s"])
+        for one in result["results"]:
+            self.assertEqual((one["device"], one["bandwidth_share"], one["int8_share"]), ("emulated", None, None))
+            self.assertGreater(one["tokens_per_s"]["median"], 0)
+
+    def test_a_device_that_is_not_there_is_an_error(self):
+        for device, sentence in (("warp", "there is no device 'warp'; there are: auto"),
+                                 ("cuda:x", "there is no device 'cuda:x'"),
+                                 ("cuda:99", "CUDA|cuda:99 is not there")):
+            with self.subTest(device):
+                done = assay("run", KJV, "-p", "x", "--device", device)
+                self.assertEqual((done.returncode, done.stdout), (3, ""))
+                self.assertRegex(done.stderr, f"^assay: .*({sentence}).*\n$")
+
+    def test_the_device_is_refused_what_it_cannot_do(self):
+        for arguments, code, sentence in ((("--contract", "f32"), 2, "runs the contract assay/1 alone"),
+                                          (("-c", "200000000"), 3, "not enough memory on emulated grid: weights")):
+            with self.subTest(arguments):
+                done = assay("run", KJV, "-p", "x", "--device", "emulated", *arguments)
+                self.assertEqual((done.returncode, done.stdout), (code, ""))
+                self.assertIn(sentence, done.stderr)
+
+    def test_an_instruction_set_is_the_cpus_matter(self):
+        done = assay("logits", KJV, "--tokens", "1,2", "--device", "emulated", env={"ASSAY_ISA": "avx2"})
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

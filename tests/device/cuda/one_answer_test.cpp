@@ -1,0 +1,64 @@
+// The executor over CUDA's queue gives the cpu's bits: every format, recorded steps and others.
+#include "../../cpu/tiny_program.h"
+#include "kernel/launch.h"
+#include "support.h"
+
+namespace assay::tests {
+namespace {
+
+std::vector<uint32_t> bits_of(const std::vector<float>& values) {
+  std::vector<uint32_t> bits;
+  for (float value : values) bits.push_back(k_bits(value));
+  return bits;
+}
+
+class CudaExecutor : public OnCuda {
+ protected:
+  std::unique_ptr<op::Executor> on_cuda(const op::Program& program,
+                                        const op::ExecutorOptions& options) {
+    auto executor = kernel_host::make_executor("cuda", std::move(queue), program, options);
+    if (!executor) throw std::runtime_error(executor.error().message);
+    return std::move(*executor);
+  }
+  void equal_bits(uint32_t type, uint32_t count, const std::vector<uint32_t>& pieces) {
+    const TinyProgram tiny(type);
+    auto options = options_with(1);
+    options.context = options.batch = count;
+    auto plain = options;
+    plain.isa = "portable";
+    const auto want = bits_of(run_cut(*made(tiny.program, plain), {count}));
+    EXPECT_EQ(bits_of(run_cut(*on_cuda(tiny.program, options), pieces)), want);
+  }
+};
+
+class CudaFormat : public CudaExecutor, public testing::WithParamInterface<uint32_t> {};
+
+// Steps of up to eight tokens are recorded, and those of 1 come again.
+TEST_P(CudaFormat, HasTheBitsOfTheCpu) {
+  equal_bits(GetParam(), 58, {1, 1, 1, 9, 2, 2, 33, 8, 1});
+}
+INSTANTIATE_TEST_SUITE_P(Cuda, CudaFormat,
+                         testing::Values(0, 1, 30, 8, 2, 3, 6, 7, 10, 11, 12, 13, 14, 20, mixed));
+
+TEST_F(CudaExecutor, ALongContextHasTheBitsOfTheCpu) {
+  equal_bits(quant::Q4_1::id, 550, {33, 1, 2, 9, 20, 64, 417, 1, 2, 1});
+}
+
+TEST_F(CudaExecutor, OffersToATraceWhatTheCpuOffers) {
+  const TinyProgram tiny(mixed);
+  Tokens tokens;
+  for (uint32_t i = 0; i < 6; ++i) tokens.add(token(i), i, 0, i % 2 == 0);
+  std::map<std::string, std::vector<uint32_t>> want, got;
+  const auto keep = [](auto& map) {
+    return [&map](const op::Operation& operation, std::span<const float> output) {
+      map[operation.name] = bits_of({output.begin(), output.end()});
+    };
+  };
+  made(tiny.program, options_with(1, "portable"))->run(tokens.step(), keep(want));
+  on_cuda(tiny.program, options_with(1))->run(tokens.step(), keep(got));
+  EXPECT_EQ(want.size(), tiny.program.operations.size());
+  EXPECT_EQ(want, got);
+}
+
+}  // namespace
+}  // namespace assay::tests
