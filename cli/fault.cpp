@@ -37,7 +37,10 @@ assay::Result<std::unique_ptr<assay::device::Queue>> make_queue(const ModelFlags
   using assay::emulated::Schedule;
   const uint64_t seed = flags.fault_seed ? *flags.fault_seed : std::random_device()();
   fmt::print(stderr, "schedule: --fault-seed {}\n", seed);
-  return assay::emulated::make_queue({.grid = {.schedule = {Schedule::Order::shuffled, seed}}});
+  assay::emulated::GridOptions grid;
+  grid.schedule = {Schedule::Order::shuffled, seed};
+  if (flags.fault_seed) grid.workers = 1;  // several share the groups out as they come
+  return assay::emulated::make_queue({.grid = grid});
 }
 
 assay::Status use_device_fault(const ModelFlags& flags, assay::run::SessionOptions& options) {

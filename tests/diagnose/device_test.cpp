@@ -21,8 +21,10 @@ run::Session open_faulty(std::string_view fault, uint64_t seed) {
   run::SessionOptions options;
   options.make = [=](const op::Program& program,
                      const op::ExecutorOptions& executor) -> Result<std::unique_ptr<op::Executor>> {
-    std::unique_ptr<device::Queue> queue =
-        emulated::make_queue({.grid = {.schedule = {emulated::Schedule::Order::shuffled, seed}}});
+    emulated::GridOptions grid;
+    grid.schedule = {emulated::Schedule::Order::shuffled, seed};
+    if (fault == "race") grid.workers = 1;  // several share the groups out as they come
+    std::unique_ptr<device::Queue> queue = emulated::make_queue({.grid = grid});
     if (!fault.empty()) {
       auto faulty = fault::make_faulty_queue(std::move(queue), fault);
       if (!faulty) return faulty.error();
