@@ -29,7 +29,8 @@ uint32_t comparable_bits(float x) {
 /// n blocks, then n·block_size f32 (tests/quant/make_golden.py): every weight's bits must be equal.
 template <class F>
 void expect_equal_to_golden(const std::string& directory, uint64_t least_blocks) {
-  const std::vector<uint8_t> bytes = read_bytes(directory + "/quant_" + quant::name_of<F> + ".bin");
+  const std::vector<uint8_t> bytes =
+      read_bytes(directory + "/quant_" + std::string(quant::name_of<F>) + ".bin");
   const uint64_t bytes_a_block = F::block_bytes + 4ull * F::block_size;
   ASSERT_EQ(bytes.size() % bytes_a_block, 0u) << quant::name_of<F>;
   const uint64_t blocks = bytes.size() / bytes_a_block;

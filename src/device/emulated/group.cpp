@@ -96,6 +96,7 @@ void Group::see_all() {
 
 /// The running fiber goes to sleep until its state is `ready` again.
 void Group::wait() {
+  release(&ended_);  // should it never run again
   switch_to(running_->context, scheduler_);
 }
 

@@ -18,6 +18,11 @@
 #endif
 #endif
 
+// TSan goes on after a report otherwise, and a death test must die.
+extern "C" const char* __tsan_default_options() {
+  return "halt_on_error=1";
+}
+
 namespace assay::emulated {
 namespace {
 
