@@ -31,7 +31,7 @@ using namespace quant;
 
 template <class F>
 constexpr Recipe pure(const char* hash) {
-  return {std::string(quant::name_of<F>), F::id, F::id, F::id, 256, 512, true, hash};
+  return {quant::name_of<F>.data(), F::id, F::id, F::id, 256, 512, true, hash};
 }
 
 const Recipe recipes[] = {

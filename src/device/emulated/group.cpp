@@ -86,6 +86,7 @@ bool Group::run(const KernelEntry& kernel, const Grid& grid, const void* args, v
   }
   group_of_thread = nullptr;
   if (error_.empty()) return true;
+  see_all();  // a thread wrote the message
   error_ = fmt::format("kernel '{}', group ({}, {}): {}", kernel.name, group_x, group_y, error_);
   return false;
 }
