@@ -111,6 +111,12 @@ Result<assay::run::Session> open_session(const ModelFlags& flags, uint32_t batch
   if (!path) return path.error();
   assay::run::SessionOptions options;
   options.device = flags.device;
+  if (flags.device == "auto") {
+    const auto choice = assay::run::choose_device();
+    options.device = choice.device;
+    if (!choice.reason.empty())
+      fmt::print(stderr, "device auto: {}, as {}\n", choice.device, choice.reason);
+  }
   options.context = flags.context;
   options.executor.threads = flags.threads;
   options.executor.batch = batch;
@@ -123,7 +129,7 @@ Result<assay::run::Session> open_session(const ModelFlags& flags, uint32_t batch
                               : flags.contract == "f32" ? assay::op::Contract::f32
                                                         : assay::op::Contract::assay1;
   options.executor.flush_denormals = flags.flush_denormals;
-  if (const char* isa = std::getenv("ASSAY_ISA"); isa && *isa && flags.device == "cpu")
+  if (const char* isa = std::getenv("ASSAY_ISA"); isa && *isa && options.device == "cpu")
     options.executor.isa = isa;
   if (const auto good = use_fault(flags, options); !good) return good.error();
   Progress bar("load");

@@ -30,21 +30,12 @@ std::optional<uint32_t> cuda_index(std::string_view device) {
   return index;
 }
 
-/// What "auto" stands for on this machine: a GPU that this build can use, else the cpu. Once chosen
-/// it is like any other name: what it cannot do is an error.
-std::string chosen_device() {
-  if (const auto gpus = device::cuda_devices();
-      gpus && gpus->front().capability >= device::lowest_cuda_capability)
-    return "cuda";
-  return metal::make_metal_queue() ? "metal" : "cpu";
-}
-
 }  // namespace
 
 Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
                                                     const op::Program& program,
                                                     const op::ExecutorOptions& options) {
-  if (device == "auto") return make_executor(chosen_device(), program, options);
+  if (device == "auto") return make_executor(choose_device().device, program, options);
   const bool exact = options.contract == op::Contract::exact;
   if (device == "cpu" && exact)
     return Error{"the contract 'exact' is the reference's; the cpu has assay/1 and f32"};
@@ -56,6 +47,15 @@ Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
   if (!queue) return queue.error();
   return kernel_host::make_executor(device.substr(0, device.find(':')), std::move(*queue), program,
                                     options);
+}
+
+Choice choose_device() {
+  const auto gpus = device::cuda_devices();
+  if (gpus && gpus->front().capability >= device::lowest_cuda_capability) return {"cuda", ""};
+  const auto metal = metal::make_metal_queue();
+  if (metal) return {"metal", ""};
+  return {"cpu", (gpus ? gpus->front().name + " is too old" : gpus.error().message) + "; " +
+                     metal.error().message};
 }
 
 Result<std::unique_ptr<device::Queue>> make_queue(const std::string& device) {

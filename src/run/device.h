@@ -18,6 +18,13 @@ Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
                                                     const op::Program& program,
                                                     const op::ExecutorOptions& options);
 
+/// What "auto" stands for on this machine: a GPU that this build can use, else the cpu, with the
+/// reasons why no GPU. Once chosen it is like any other name: what it cannot do is an error.
+struct Choice {
+  std::string device, reason;
+};
+Choice choose_device();
+
 /// The queue of a device that has one. Errors: a device that this build or machine does not have,
 /// or that is no queue (exit 3).
 Result<std::unique_ptr<device::Queue>> make_queue(const std::string& device);

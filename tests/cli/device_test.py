@@ -71,6 +71,13 @@ class Devices(unittest.TestCase):
                 self.assertEqual((done.returncode, done.stdout), (code, ""))
                 self.assertIn(sentence, done.stderr)
 
+    def test_auto_says_why_it_takes_the_cpu(self):
+        done = assay("logits", KJV, "--tokens", "1,2", "--device", "auto")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        device = re.search(r"^device: (\w+)", done.stderr, re.MULTILINE)[1]
+        said = re.search(r"^device auto: cpu, as .*CUDA.*; .*Metal", done.stderr, re.MULTILINE)
+        self.assertEqual(said is not None, device == "cpu", done.stderr)
+
     def test_an_instruction_set_is_the_cpus_matter(self):
         done = assay("logits", KJV, "--tokens", "1,2", "--device", "emulated", env={"ASSAY_ISA": "avx2"})
         self.assertEqual(done.returncode, 0, done.stderr)
