@@ -170,11 +170,13 @@ Status explain(const op::Program& program, const trace::Trace& a, const trace::T
     const bool of_a = report.first->a;
     diff::Side& side = of_a ? report.a : report.b;
     const auto [step, index, seen] = side.failures.front();
+    auto cause = diagnose(program, of_a ? a : b, side, step, index);
+    if (!cause) return cause.error();
+    // Two runs that differ are a race only where no fault reproduces the values: one engine may
+    // have been mended, or broken, between them.
     const bool racing =
         *race && (*race)->step == step && (*race)->operation == program.operations[index].name;
-    auto cause =
-        racing ? Result<Cause>((*race)->cause) : diagnose(program, of_a ? a : b, side, step, index);
-    if (!cause) return cause.error();
+    if (racing && cause->id == "unknown") *cause = (*race)->cause;
     if (!cause->benign) {
       report.cause = std::move(*cause);
       diff::conclude(program, a, b, report);
@@ -189,7 +191,7 @@ Status explain(const op::Program& program, const trace::Trace& a, const trace::T
     diff::conclude(program, a, b, report);
   }
   // Inside all limits: right, but not the one answer.
-  if (*race)
+  if (*race && !report.first)
     report.benign.push_back(fmt::format("{} of {}: {} ({})", (*race)->operation, report.a.engine,
                                         (*race)->cause.name, (*race)->cause.evidence));
   return ok();

@@ -65,8 +65,10 @@ Status run_grid(const KernelEntry& kernel, const Grid& grid, const void* args,
     }
     group.see_all();
   };
-  const uint32_t cores =
-      options.workers ? options.workers : std::max(1u, std::thread::hardware_concurrency());
+  // TSan is told of fibers on one thread.
+  const uint32_t cores = watches_races     ? 1
+                         : options.workers ? options.workers
+                                           : std::max(1u, std::thread::hardware_concurrency());
   std::vector<std::thread> helpers;
   for (uint32_t i = 1; i < std::min<size_t>(cores, order.size() / 2); ++i)
     helpers.emplace_back(work);
