@@ -172,11 +172,16 @@ Status explain(const op::Program& program, const trace::Trace& a, const trace::T
     const auto [step, index, seen] = side.failures.front();
     auto cause = diagnose(program, of_a ? a : b, side, step, index);
     if (!cause) return cause.error();
-    // Two runs that differ are a race only where no fault reproduces the values: one engine may
-    // have been mended, or broken, between them.
+    // Two runs that differ are a race only where no fault reproduces the values. An engine that is
+    // not ours may have been changed between them: there it is evidence, not the cause.
     const bool racing =
         *race && (*race)->step == step && (*race)->operation == program.operations[index].name;
-    if (racing && cause->id == "unknown") *cause = (*race)->cause;
+    if (racing && cause->id == "unknown") {
+      if (side.engine.starts_with("assay"))
+        *cause = (*race)->cause;
+      else
+        cause->evidence += "; " + (*race)->cause.evidence;
+    }
     if (!cause->benign) {
       report.cause = std::move(*cause);
       diff::conclude(program, a, b, report);
