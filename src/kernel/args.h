@@ -6,13 +6,15 @@
 
 namespace assay {
 
-K_TABLE uint32_t lanes = 32;           // threads of a simd
-K_TABLE uint32_t quantum = 32;         // activations that share a scale
-K_TABLE uint32_t chunk_columns = 256;  // columns whose sum is kept apart
-K_TABLE uint32_t key_chunk = 64;       // keys of attention whose softmax is kept apart
-K_TABLE uint32_t tile_rows = 32;       // rows of a weight that are packed together
-K_TABLE uint32_t most_head_dim = 512;  // widest head that attention takes
-K_TABLE uint32_t most_parts = 3;       // weights that one launch multiplies
+K_TABLE uint32_t lanes = 32;                // threads of a simd
+K_TABLE uint32_t quantum = 32;              // activations that share a scale
+K_TABLE uint32_t chunk_columns = 256;       // columns whose sum is kept apart
+K_TABLE uint32_t key_chunk = 64;            // keys of attention whose softmax is kept apart
+K_TABLE uint32_t tile_rows = 32;            // rows of a weight that are packed together
+K_TABLE uint32_t attention_queries = 8;     // of a tile (kernel/attention_tile.h)
+K_TABLE uint32_t most_tile_head_dim = 128;  // widest head that tiles take
+K_TABLE uint32_t most_head_dim = 512;       // widest head that attention takes
+K_TABLE uint32_t most_parts = 3;            // weights that one launch multiplies
 K_TABLE uint32_t not_in_step = 0xffffffffu;
 
 /// Activations (rows, columns) in int8: codes four to a word; per 32 columns the scale d and the
@@ -131,6 +133,7 @@ struct AttentionArgs {
   Quantised quantised;  // codes null: only y is wanted
   uint32_t heads;
   float scale;
+  uint32_t tokens, unused;
 };
 
 /// y = f(a, b) over n elements.
@@ -185,7 +188,7 @@ static_assert(sizeof(CacheView) == 40, "the host and every device agree");
 static_assert(sizeof(StoreArgs) == 96, "the host and every device agree");
 static_assert(sizeof(RopeStoreArgs) == 128, "the host and every device agree");
 static_assert(sizeof(LoadArgs) == 96, "the host and every device agree");
-static_assert(sizeof(AttentionArgs) == 128, "the host and every device agree");
+static_assert(sizeof(AttentionArgs) == 136, "the host and every device agree");
 static_assert(sizeof(PairArgs) == 32, "the host and every device agree");
 static_assert(sizeof(ScaleArgs) == 40, "the host and every device agree");
 static_assert(sizeof(ProbeArgs) == 24, "the host and every device agree");

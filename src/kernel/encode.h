@@ -10,7 +10,8 @@ namespace assay::kernel_host {
 /// Sizes of a step, and where its inputs lie in device memory.
 struct StepShape {
   uint32_t tokens = 0, selected = 0;
-  uint32_t most_keys = 0;  ///< that a token sees; 0: any number, as in a recording
+  uint32_t most_keys = 0;       ///< that a token sees; 0: any number, as in a recording
+  bool sequence_tiles = false;  ///< each eight tokens are of one sequence
   StepInputs inputs{};
 };
 

@@ -13,19 +13,6 @@
 
 namespace assay {
 
-/// IEEE binary16 bits to f32, exact; subnormals and NaN payloads kept (NaN made quiet).
-K_FN float k_f16_to_f32(uint16_t bits) {
-  const uint32_t sign = uint32_t(bits & 0x8000u) << 16;
-  const uint32_t exponent = (bits >> 10) & 0x1fu;
-  const uint32_t mantissa = bits & 0x3ffu;
-  if (exponent == 31u)
-    return k_float(sign | 0x7f800000u | (mantissa << 13) | (mantissa ? 0x400000u : 0u));
-  if (exponent != 0u) return k_float(sign | ((exponent + 112u) << 23) | (mantissa << 13));
-  // Subnormal: mantissa·2^-24; the product with a power of two is exact.
-  const float magnitude = float(mantissa) * 5.96046448e-08f;
-  return k_float(sign | k_bits(magnitude));
-}
-
 /// f32 to IEEE binary16 bits, round to nearest even; overflow gives infinity, NaN gives a quiet
 /// NaN.
 K_FN uint16_t k_f32_to_f16(float value) {

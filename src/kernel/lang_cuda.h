@@ -58,6 +58,14 @@ K_FN float k_float(uint32_t bits) {
 K_FN int32_t k_round(float x) {
   return __float2int_rn(x);
 }
+K_FN float k_f16_to_f32(uint16_t bits) {
+  float x;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+  // A NaN keeps its bits here as it does elsewhere.
+  return x == x ? x
+                : k_float((uint32_t(bits & 0x8000u) << 16) | 0x7fc00000u |
+                          (uint32_t(bits & 0x3ffu) << 13));
+}
 K_FN int32_t k_dot4_i8(uint32_t a, uint32_t b, int32_t c) {
   return __dp4a(int32_t(a), int32_t(b), c);
 }
@@ -84,7 +92,7 @@ K_FN uint32_t shuffle_xor(uint32_t value, uint32_t mask) {
 }
 
 struct TileSums {
-  int32_t sum[4];
+  float sum[4];
 };
 K_FN uint32_t tile_row(uint32_t lane) {
   return lane / 4u;
@@ -92,23 +100,33 @@ K_FN uint32_t tile_row(uint32_t lane) {
 K_FN uint32_t tile_slot(uint32_t lane) {
   return lane % 4u;
 }
-K_FN void tile_mma_32(TileSums& sums, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
-                      K_GROUP const uint32_t* x, uint32_t stride, uint32_t lane) {
-  const uint32_t* column = x + lane / 4u * stride + lane % 4u;
-  asm volatile(
-      "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-      "{%8, %9}, {%0, %1, %2, %3};"
-      : "+r"(sums.sum[0]), "+r"(sums.sum[1]), "+r"(sums.sum[2]), "+r"(sums.sum[3])
-      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(column[0]), "r"(column[4]));
+
+// The integer sums start at the bits of 1.5·2^23, whose unit is 1: as a float they are 1.5·2^23 +
+// sum, and taking that off is exact for |sum| <= 2^22. An addition costs less than a conversion.
+K_TABLE uint32_t tile_start = 0x4b400000u;
+K_FN TileSums tile_sums(uint32_t d0, uint32_t d1, uint32_t d2, uint32_t d3) {
+  return {{k_float(d0) - 12582912.0f, k_float(d1) - 12582912.0f, k_float(d2) - 12582912.0f,
+           k_float(d3) - 12582912.0f}};
 }
-K_FN void tile_mma_16(TileSums& sums, uint32_t a0, uint32_t a1, K_GROUP const uint32_t* x,
-                      uint32_t stride, uint32_t lane) {
+K_FN TileSums tile_mma_32(uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                          K_GROUP const uint32_t* x, uint32_t stride, uint32_t lane) {
   const uint32_t* column = x + lane / 4u * stride + lane % 4u;
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5}, {%6}, "
-      "{%0, %1, %2, %3};"
-      : "+r"(sums.sum[0]), "+r"(sums.sum[1]), "+r"(sums.sum[2]), "+r"(sums.sum[3])
-      : "r"(a0), "r"(a1), "r"(column[0]));
+  uint32_t d0, d1, d2, d3;
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+      "{%8, %9}, {%10, %10, %10, %10};"
+      : "=r"(d0), "=r"(d1), "=r"(d2), "=r"(d3)
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(column[0]), "r"(column[4]), "r"(tile_start));
+  return tile_sums(d0, d1, d2, d3);
+}
+K_FN TileSums tile_mma_16(uint32_t a0, uint32_t a1, K_GROUP const uint32_t* x, uint32_t stride,
+                          uint32_t lane) {
+  const uint32_t* column = x + lane / 4u * stride + lane % 4u;
+  uint32_t d0, d1, d2, d3;
+  asm("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5}, {%6}, "
+      "{%7, %7, %7, %7};"
+      : "=r"(d0), "=r"(d1), "=r"(d2), "=r"(d3)
+      : "r"(a0), "r"(a1), "r"(column[0]), "r"(tile_start));
+  return tile_sums(d0, d1, d2, d3);
 }
 
 }  // namespace assay

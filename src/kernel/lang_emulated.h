@@ -108,21 +108,23 @@ uint32_t shuffle_xor(uint32_t value, uint32_t mask, const char* file = __builtin
 /// What a lane holds of a tile of 16 rows × 8 columns of exact integer sums: rows tile_row and
 /// tile_row + 8, of each the columns 2·tile_slot and 2·tile_slot + 1, in that order.
 struct TileSums {
-  int32_t sum[4];
+  float sum[4];
 };
 /// Which row of the first eight, and which of four slots, is the lane's: as the sums lie, and as
 /// weights must be given.
 uint32_t tile_row(uint32_t lane);
 uint32_t tile_slot(uint32_t lane);
-/// sums[r][c] += Σ_k w[r][k]·x[c][k] over 32 int8. A lane gives, of rows tile_row (a0, a2) and
+/// sums[r][c] = Σ_k w[r][k]·x[c][k] over 32 int8. A lane gives, of rows tile_row (a0, a2) and
 /// tile_row + 8 (a1, a3), the weights k = 4·tile_slot … + 3 (a0, a1) and those 16 later (a2, a3);
 /// x[c] are the eight words at x + c·stride.
-void tile_mma_32(TileSums& sums, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
-                 K_GROUP const uint32_t* x, uint32_t stride, uint32_t lane,
-                 const char* file = __builtin_FILE(), int line = __builtin_LINE());
+TileSums tile_mma_32(uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, K_GROUP const uint32_t* x,
+                     uint32_t stride, uint32_t lane, const char* file = __builtin_FILE(),
+                     int line = __builtin_LINE());
 /// The same over 16 int8, the four words at x + c·stride.
-void tile_mma_16(TileSums& sums, uint32_t a0, uint32_t a1, K_GROUP const uint32_t* x,
-                 uint32_t stride, uint32_t lane, const char* file = __builtin_FILE(),
-                 int line = __builtin_LINE());
+TileSums tile_mma_16(uint32_t a0, uint32_t a1, K_GROUP const uint32_t* x, uint32_t stride,
+                     uint32_t lane, const char* file = __builtin_FILE(),
+                     int line = __builtin_LINE());
 
 }  // namespace assay
+
+#include "kernel/lang_f16.h"

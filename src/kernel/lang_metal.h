@@ -89,7 +89,7 @@ K_FN uint32_t shuffle_xor(uint32_t value, uint32_t mask) {
 // specification says; in practice, with quad = lane / 4: row = (quad & 4) + lane / 2 % 4, first
 // column = 2·((quad & 2) + lane % 2). `assay verify` proves it on the device.
 struct TileSums {
-  int32_t sum[4];
+  float sum[4];
 };
 K_FN uint32_t tile_row(uint32_t lane) {
   return ((lane / 4u) & 4u) + lane / 2u % 4u;
@@ -102,16 +102,15 @@ K_FN uint32_t tile_slot(uint32_t lane) {
 // bytes of a lane's word of weights are k = 4·slot … + 3 of its row. Product p = 0, 1 takes bytes
 // 2p and 2p + 1, so column i of its left matrix is k = 4·(i/2) + 2p + i%2; row i of the right one
 // must be that k, too: byte 2p + i%2 of word i/2 of each column of x. Sixteen k are two products.
-// Codes are whole numbers of at most 128, exact in half; sixteen products sum to under 2^19,
-// exact in float.
-K_FN void tile_mma_16(K_THREAD TileSums& sums, uint32_t a0, uint32_t a1, K_GROUP const uint32_t* x,
-                      uint32_t stride, uint32_t lane) {
+// Codes are whole numbers of at most 128, exact in half; 32 products sum to at most 2^19, exact in
+// float.
+K_FN void tile_add_16(K_THREAD simdgroup_float8x8& upper, K_THREAD simdgroup_float8x8& lower,
+                      uint32_t a0, uint32_t a1, K_GROUP const uint32_t* x, uint32_t stride,
+                      uint32_t lane) {
   const uint32_t row = tile_row(lane);
   K_GROUP const uint32_t* words = x + 2u * tile_slot(lane) * stride + row / 2u;
   const uint32_t x0 = words[0] >> (8u * (row % 2u));
   const uint32_t x1 = words[stride] >> (8u * (row % 2u));
-  simdgroup_float8x8 upper = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
-  simdgroup_float8x8 lower = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
   K_UNROLL
   for (uint32_t p = 0u; p < 2u; ++p) {
     simdgroup_half8x8 left, left_8, right;
@@ -124,15 +123,27 @@ K_FN void tile_mma_16(K_THREAD TileSums& sums, uint32_t a0, uint32_t a1, K_GROUP
     simdgroup_multiply_accumulate(upper, left, right, upper);
     simdgroup_multiply_accumulate(lower, left_8, right, lower);
   }
-  sums.sum[0] += int32_t(upper.thread_elements()[0]);
-  sums.sum[1] += int32_t(upper.thread_elements()[1]);
-  sums.sum[2] += int32_t(lower.thread_elements()[0]);
-  sums.sum[3] += int32_t(lower.thread_elements()[1]);
 }
-K_FN void tile_mma_32(K_THREAD TileSums& sums, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
-                      K_GROUP const uint32_t* x, uint32_t stride, uint32_t lane) {
-  tile_mma_16(sums, a0, a1, x, stride, lane);
-  tile_mma_16(sums, a2, a3, x + 4u, stride, lane);
+K_FN TileSums tile_sums(simdgroup_float8x8 upper, simdgroup_float8x8 lower) {
+  return {{upper.thread_elements()[0], upper.thread_elements()[1], lower.thread_elements()[0],
+           lower.thread_elements()[1]}};
+}
+K_FN TileSums tile_mma_16(uint32_t a0, uint32_t a1, K_GROUP const uint32_t* x, uint32_t stride,
+                          uint32_t lane) {
+  simdgroup_float8x8 upper = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
+  simdgroup_float8x8 lower = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
+  tile_add_16(upper, lower, a0, a1, x, stride, lane);
+  return tile_sums(upper, lower);
+}
+K_FN TileSums tile_mma_32(uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                          K_GROUP const uint32_t* x, uint32_t stride, uint32_t lane) {
+  simdgroup_float8x8 upper = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
+  simdgroup_float8x8 lower = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
+  tile_add_16(upper, lower, a0, a1, x, stride, lane);
+  tile_add_16(upper, lower, a2, a3, x + 4u, stride, lane);
+  return tile_sums(upper, lower);
 }
 
 }  // namespace assay
+
+#include "kernel/lang_f16.h"

@@ -146,11 +146,21 @@ void DeviceExecutor::offer(const Encoder& encoder, const op::Operation& operatio
   sink(operation, output);
 }
 
+/// Whether every eight tokens, and there are so many, share a sequence.
+bool of_one_sequence_each(std::span<const uint32_t> sequences) {
+  for (size_t i = 0; i < sequences.size(); ++i)
+    if (sequences[i] != sequences[i / attention_queries * attention_queries]) return false;
+  return sequences.size() >= attention_queries;
+}
+
 std::span<const float> DeviceExecutor::run(const op::Step& step, const op::Sink& sink) {
-  StepShape shape{uint32_t(step.tokens.size()), uint32_t(step.selected.size()), 0, upload(step)};
+  StepShape shape{.tokens = uint32_t(step.tokens.size()),
+                  .selected = uint32_t(step.selected.size()),
+                  .inputs = upload(step)};
   const bool recorded = !sink && shape.tokens <= most_recorded_tokens;
   if (!recorded && shape.tokens)
     shape.most_keys = 1 + *std::max_element(step.positions.begin(), step.positions.end());
+  shape.sequence_tiles = !recorded && of_one_sequence_each(step.sequences);
   const Encoder encoder{*queue_, program_, memory_, options_.cache == op::CacheType::f32, shape};
   if (sink)
     run_plain(encoder, sink);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernel/attention.h"
+#include "kernel/attention_tile.h"
 #include "kernel/cache.h"
 #include "kernel/elementwise.h"
 #include "kernel/embed.h"

@@ -13,11 +13,13 @@ K_TABLE uint32_t x_stride = 68;     // words between tokens: 64 and 4, so that b
 
 struct MatmulShared {
   uint32_t codes[32 * 68];  // (tokens, words of a chunk)
-  float scale[32 * 8];      // (tokens, blocks of a chunk)
-  uint32_t sums[32 * 8];
+  float scale[8 * 32];      // (blocks of a chunk, tokens)
+  float sums[2 * 8 * 32];   // (halves, blocks, tokens): RN(scale·Σ codes), where a format has a
+                            // minimum; of whole blocks in the first half where groups are of 32
 };
 
 /// A chunk of the group's tokens into shared memory; tokens beyond the step's are zeros.
+template <class F>
 K_FN void stage_activations(K_GROUP MatmulShared& s, Thread t, Quantised x, uint32_t columns,
                             uint32_t tokens, uint32_t first_token, uint32_t count, uint32_t chunk,
                             uint32_t quanta) {
@@ -34,9 +36,9 @@ K_FN void stage_activations(K_GROUP MatmulShared& s, Thread t, Quantised x, uint
       low = load4(x.codes + 8u * from);
       high = load4(x.codes + 8u * from + 4u);
       d = x.scale[from];
-      sums = x.sums[from];
+      if (F::has_minimum) sums = x.sums[from];
     }
-    const uint32_t to = token * x_stride + 8u * block;
+    const uint32_t to = token * x_stride + 8u * block, at = block * tile_tokens + token;
     s.codes[to] = low.x;
     s.codes[to + 1u] = low.y;
     s.codes[to + 2u] = low.z;
@@ -45,53 +47,60 @@ K_FN void stage_activations(K_GROUP MatmulShared& s, Thread t, Quantised x, uint
     s.codes[to + 5u] = high.y;
     s.codes[to + 6u] = high.z;
     s.codes[to + 7u] = high.w;
-    s.scale[token * 8u + block] = d;
-    s.sums[token * 8u + block] = sums;
+    s.scale[at] = d;
+    if (F::has_minimum && F::group_size == 16u) {
+      s.sums[at] = d * float(low_sum(sums));
+      s.sums[8u * tile_tokens + at] = d * float(high_sum(sums));
+    } else if (F::has_minimum) {
+      s.sums[at] = d * float(low_sum(sums) + high_sum(sums));
+    }
   }
 }
 
-/// The sums of one tile of 16 rows × 8 tokens after a group of codes: `half` 0 or 1 for groups of
-/// 16, 2 for a whole block.
+/// The sums of 16 rows × 8 tokens after a group of codes; `at` is the group's factor of the lane's
+/// first token.
 template <class F>
-K_FN void chain_tile(K_THREAD float* v, TileSums dots, K_GROUP MatmulShared& s, uint32_t token,
-                     uint32_t block, uint32_t half_index, GroupScale first, GroupScale second) {
+K_FN void chain_tile(K_THREAD float* v, TileSums dots, K_GROUP MatmulShared& s, uint32_t at,
+                     uint32_t half_index, GroupScale first, GroupScale second) {
   K_UNROLL
   for (uint32_t e = 0u; e < 4u; ++e) {
-    const uint32_t at = (token + e % 2u) * 8u + block;
-    const uint32_t sums = s.sums[at];
-    const int32_t sum = half_index == 0u   ? low_sum(sums)
-                        : half_index == 1u ? high_sum(sums)
-                                           : low_sum(sums) + high_sum(sums);
-    v[e] = chain_step<F>(v[e], dots.sum[e], sum, s.scale[at], e < 2u ? first : second);
+    const float sum = F::has_minimum ? s.sums[half_index * 8u * tile_tokens + at + e % 2u] : 0.0f;
+    v[e] = chain_step<F>(v[e], dots.sum[e], sum, s.scale[at + e % 2u], e < 2u ? first : second);
   }
 }
 
-/// One block of 32 columns of 16 rows × (8·column_tiles) tokens.
-template <class F, uint32_t column_tiles>
-K_FN void tile_block(K_THREAD float* v, K_GROUP MatmulShared& s, Thread t,
-                     K_DEV const uint8_t* chunk, uint32_t quanta, uint32_t block, uint32_t row) {
-  const uint32_t slot = tile_slot(t.lane);
-  const CodePair first = load_code_pair<F>(chunk, quanta, block, row, slot);
-  const CodePair second = load_code_pair<F>(chunk, quanta, block, row + 8u, slot);
-  const GroupScale scale = load_scale<F>(chunk, quanta, block, row, 0u);
-  const GroupScale scale_8 = load_scale<F>(chunk, quanta, block, row + 8u, 0u);
-  const GroupScale upper = load_scale<F>(chunk, quanta, block, row, 1u);
-  const GroupScale upper_8 = load_scale<F>(chunk, quanta, block, row + 8u, 1u);
+/// What a lane knows of 16 rows' block of 32 columns: rows `row` and row + 8.
+struct TileWeights {
+  CodePair first, second;
+  GroupScale scale[2][2];  // (halves of the block, rows)
+};
+template <class F>
+K_FN TileWeights load_tile_weights(K_DEV const uint8_t* chunk, uint32_t quanta, uint32_t block,
+                                   uint32_t row, uint32_t slot) {
+  TileWeights w;
+  w.first = load_code_pair<F>(chunk, quanta, block, row, slot);
+  w.second = load_code_pair<F>(chunk, quanta, block, row + 8u, slot);
   K_UNROLL
-  for (uint32_t n = 0u; n < column_tiles; ++n) {
-    K_GROUP const uint32_t* x = s.codes + 8u * n * x_stride + 8u * block;
-    const uint32_t token = 8u * n + 2u * slot;
-    TileSums dots = {{0, 0, 0, 0}};
-    if (F::group_size == 16u) {
-      TileSums high = {{0, 0, 0, 0}};
-      tile_mma_16(dots, first.low, second.low, x, x_stride, t.lane);
-      tile_mma_16(high, first.high, second.high, x + 4u, x_stride, t.lane);
-      chain_tile<F>(v + 4u * n, dots, s, token, block, 0u, scale, scale_8);
-      chain_tile<F>(v + 4u * n, high, s, token, block, 1u, upper, upper_8);
-    } else {
-      tile_mma_32(dots, first.low, second.low, first.high, second.high, x, x_stride, t.lane);
-      chain_tile<F>(v + 4u * n, dots, s, token, block, 2u, scale, scale_8);
-    }
+  for (uint32_t h = 0u; h < 32u / F::group_size; ++h) {
+    w.scale[h][0] = load_scale<F>(chunk, quanta, block, row, h);
+    w.scale[h][1] = load_scale<F>(chunk, quanta, block, row + 8u, h);
+  }
+  return w;
+}
+
+/// One block of 32 columns of 16 rows × 8 tokens, whose codes stand at `x`.
+template <class F>
+K_FN void tile_block(K_THREAD float* v, K_GROUP MatmulShared& s, K_THREAD const TileWeights& w,
+                     K_GROUP const uint32_t* x, uint32_t at, uint32_t lane) {
+  if (F::group_size == 16u) {
+    const TileSums low = tile_mma_16(w.first.low, w.second.low, x, x_stride, lane);
+    const TileSums high = tile_mma_16(w.first.high, w.second.high, x + 4u, x_stride, lane);
+    chain_tile<F>(v, low, s, at, 0u, w.scale[0][0], w.scale[0][1]);
+    chain_tile<F>(v, high, s, at, 1u, w.scale[1][0], w.scale[1][1]);
+  } else {
+    const TileSums dots =
+        tile_mma_32(w.first.low, w.second.low, w.first.high, w.second.high, x, x_stride, lane);
+    chain_tile<F>(v, dots, s, at, 0u, w.scale[0][0], w.scale[0][1]);
   }
 }
 
@@ -103,23 +112,30 @@ K_FN void matmul_tile(K_CONST const MatmulArgs& a, K_GROUP MatmulShared& s, Thre
   const uint32_t tile = (t.group_x - a.parts[part].first_group) * tile_simds + t.simd;
   const uint32_t first_token = t.group_y * 8u * column_tiles;
   const uint32_t chunks = (a.columns + chunk_columns - 1u) / chunk_columns;
-  const uint32_t row = tile_row(t.lane);
+  const uint32_t row = tile_row(t.lane), slot = tile_slot(t.lane);
   float v[2][4 * column_tiles], total[2][4 * column_tiles];
   K_UNROLL
   for (uint32_t i = 0u; i < 8u * column_tiles; ++i) total[i % 2u][i / 2u] = 0.0f;
   for (uint32_t chunk = 0u; chunk < chunks; ++chunk) {
     const uint32_t quanta = chunk_quanta(a.columns, chunk);
     barrier_group();  // the last chunk has been read
-    stage_activations(s, t, a.x, a.columns, a.tokens, first_token, 8u * column_tiles, chunk,
-                      quanta);
+    stage_activations<F>(s, t, a.x, a.columns, a.tokens, first_token, 8u * column_tiles, chunk,
+                         quanta);
     barrier_group();
     if (tile >= tiles) continue;  // a whole simd
     K_DEV const uint8_t* p = packed_chunk<F>(a.parts[part].data, a.columns, tile, chunk);
     K_UNROLL
     for (uint32_t i = 0u; i < 8u * column_tiles; ++i) v[i % 2u][i / 2u] = 0.0f;
     for (uint32_t block = 0u; block < quanta; ++block) {
-      tile_block<F, column_tiles>(v[0], s, t, p, quanta, block, row);
-      tile_block<F, column_tiles>(v[1], s, t, p, quanta, block, row + 16u);
+      const TileWeights upper = load_tile_weights<F>(p, quanta, block, row, slot);
+      const TileWeights lower = load_tile_weights<F>(p, quanta, block, row + 16u, slot);
+      K_UNROLL
+      for (uint32_t n = 0u; n < column_tiles; ++n) {
+        K_GROUP const uint32_t* x = s.codes + 8u * n * x_stride + 8u * block;
+        const uint32_t at = block * tile_tokens + 8u * n + 2u * slot;
+        tile_block<F>(v[0] + 4u * n, s, upper, x, at, t.lane);
+        tile_block<F>(v[1] + 4u * n, s, lower, x, at, t.lane);
+      }
     }
     K_UNROLL
     for (uint32_t i = 0u; i < 8u * column_tiles; ++i)
@@ -129,7 +145,7 @@ K_FN void matmul_tile(K_CONST const MatmulArgs& a, K_GROUP MatmulShared& s, Thre
   K_UNROLL
   for (uint32_t i = 0u; i < 8u * column_tiles; ++i) {
     const uint32_t m = i % 2u, e = i / 2u;
-    const uint32_t token = first_token + 8u * (e / 4u) + 2u * tile_slot(t.lane) + e % 2u;
+    const uint32_t token = first_token + 8u * (e / 4u) + 2u * slot + e % 2u;
     if (token < a.tokens)
       store_product(a.parts[part], token, tile * tile_rows + 16u * m + row + 8u * (e % 4u / 2u),
                     total[m][e]);

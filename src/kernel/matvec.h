@@ -15,12 +15,12 @@ struct MatvecShared {
   float sums[32 * 32];  // (simds, rows)
 };
 
-/// One step of the chain: v, dot over a group's codes, Σ of its activation codes, their scale.
+/// One step of the chain: v, the exact dot of a group's codes with the activations', RN(d·Σ of the
+/// activations' codes), their scale d.
 template <class F>
-K_FN float chain_step(float v, int32_t dot, int32_t sum, float d, GroupScale group) {
-  const int32_t exact = dot - int32_t(Packed<F>::code_offset) * sum;
-  v = k_fma(float(exact) * group.scale, d, v);
-  if (F::has_minimum) v = k_fma(group.minimum, d * float(sum), v);
+K_FN float chain_step(float v, float dot, float sum, float d, GroupScale group) {
+  v = k_fma(dot * group.scale, d, v);
+  if (F::has_minimum) v = k_fma(group.minimum, sum, v);
   return v;
 }
 
@@ -32,7 +32,7 @@ K_FN float block_sum(float v, K_DEV const uint8_t* chunk, uint32_t quanta, uint3
   const Words4 x0 = load4(x.codes + 8u * x_block);
   const Words4 x1 = load4(x.codes + 8u * x_block + 4u);
   const float d = x.scale[x_block];
-  const uint32_t sums = x.sums[x_block];
+  const uint32_t sums = F::has_minimum ? x.sums[x_block] : 0u;
   int32_t low = k_dot4_i8(codes.word[0], x0.x, 0);
   low = k_dot4_i8(codes.word[1], x0.y, low);
   low = k_dot4_i8(codes.word[2], x0.z, low);
@@ -43,9 +43,10 @@ K_FN float block_sum(float v, K_DEV const uint8_t* chunk, uint32_t quanta, uint3
   high = k_dot4_i8(codes.word[7], x1.w, high);
   const GroupScale first = load_scale<F>(chunk, quanta, block, row, 0u);
   if (F::group_size == 32u)
-    return chain_step<F>(v, low + high, low_sum(sums) + high_sum(sums), d, first);
-  v = chain_step<F>(v, low, low_sum(sums), d, first);
-  return chain_step<F>(v, high, high_sum(sums), d, load_scale<F>(chunk, quanta, block, row, 1u));
+    return chain_step<F>(v, float(low + high), d * float(low_sum(sums) + high_sum(sums)), d, first);
+  v = chain_step<F>(v, float(low), d * float(low_sum(sums)), d, first);
+  return chain_step<F>(v, float(high), d * float(high_sum(sums)), d,
+                       load_scale<F>(chunk, quanta, block, row, 1u));
 }
 
 /// The sum of one chunk of one row; `x_block` is the chunk's first block of the activations.

@@ -82,7 +82,15 @@ K_FN K_DEV const uint8_t* packed_chunk(K_DEV const uint8_t* data, uint32_t colum
          chunk * packed_chunk_bytes<F>(chunk_columns / quantum);
 }
 
-/// The codes of one row's block: word 4·h + w holds weights 16·h + 4·w … + 3.
+/// Four codes as int8 without their offset c: code + 128 − c flips to code − c by its top bit, and
+/// never carries, code being at most 63.
+template <class F>
+K_FN uint32_t without_offset(uint32_t codes) {
+  if (Packed<F>::code_offset == 0u) return codes;
+  return (codes + (128u - Packed<F>::code_offset) * 0x01010101u) ^ 0x80808080u;
+}
+
+/// The codes of one row's block, without their offset: word 4·h + w holds weights 16·h + 4·w … + 3.
 struct Codes32 {
   uint32_t word[8];
 };
@@ -143,6 +151,8 @@ K_FN Codes32 load_codes(K_DEV const uint8_t* chunk, uint32_t quanta, uint32_t bl
     for (uint32_t i = 0u; i < 8u; ++i)
       codes.word[i] |= high_code_bits<F>(chunk, quanta, block, row, i % 4u, i / 4u);
   }
+  K_UNROLL
+  for (uint32_t i = 0u; i < 8u; ++i) codes.word[i] = without_offset<F>(codes.word[i]);
   return codes;
 }
 
@@ -166,6 +176,8 @@ K_FN CodePair load_code_pair(K_DEV const uint8_t* chunk, uint32_t quanta, uint32
     pair.low |= high_code_bits<F>(chunk, quanta, block, row, w, 0u);
     pair.high |= high_code_bits<F>(chunk, quanta, block, row, w, 1u);
   }
+  pair.low = without_offset<F>(pair.low);
+  pair.high = without_offset<F>(pair.high);
   return pair;
 }
 
@@ -222,8 +234,7 @@ K_FN float load_weight(K_DEV const uint8_t* data, uint32_t columns, uint32_t row
   K_DEV const uint8_t* p = packed_chunk<F>(data, columns, row / tile_rows, chunk);
   const CodePair pair = load_code_pair<F>(p, quanta, block, lane_row, w);
   const uint32_t byte = ((h == 0u ? pair.low : pair.high) >> (8u * (column % 4u))) & 255u;
-  const int32_t stored = F::code_bits == 8u ? int32_t(int8_t(byte)) : int32_t(byte);
-  const float code = float(stored - int32_t(Packed<F>::code_offset));
+  const float code = float(int8_t(byte));
   const GroupScale group = load_scale<F>(p, quanta, block, lane_row, h);
   return F::has_minimum ? k_fma(group.scale, code, group.minimum) : group.scale * code;
 }

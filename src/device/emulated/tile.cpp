@@ -35,18 +35,21 @@ Lanes lanes_of(TileMap map) {
   return lanes;
 }
 
-void add_products(TileSums& sums, const uint32_t* all, uint32_t halves, const uint32_t* x,
-                  uint32_t stride, uint32_t lane) {
+TileSums products(const uint32_t* all, uint32_t halves, const uint32_t* x, uint32_t stride,
+                  uint32_t lane) {
   static const Lanes maps[2] = {lanes_of(TileMap::rows_of_four), lanes_of(TileMap::quads)};
   const auto& lanes = maps[map_of_group() == TileMap::quads ? 1 : 0].of[tile_row(lane)];
+  TileSums sums;
   for (uint32_t e = 0; e < 4; ++e) {
     const uint32_t* column = x + (2 * tile_slot(lane) + e % 2) * stride;
+    int32_t sum = 0;
     for (uint32_t half = 0; half < halves; ++half)
       for (uint32_t slot = 0; slot < 4;
            ++slot)  // word 0 and 2: the first eight rows, 1 and 3: the others
-        sums.sum[e] = k_dot4_i8(all[4 * lanes[slot] + 2 * half + e / 2], column[4 * half + slot],
-                                sums.sum[e]);
+        sum = k_dot4_i8(all[4 * lanes[slot] + 2 * half + e / 2], column[4 * half + slot], sum);
+    sums.sum[e] = float(sum);
   }
+  return sums;
 }
 
 }  // namespace
@@ -58,18 +61,18 @@ uint32_t tile_slot(uint32_t lane) {
   return map_of_group() == TileMap::quads ? slot_in_quads(lane) : lane % 4;
 }
 
-void tile_mma_32(TileSums& sums, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
-                 const uint32_t* x, uint32_t stride, uint32_t lane, const char* file, int line) {
+TileSums tile_mma_32(uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, const uint32_t* x,
+                     uint32_t stride, uint32_t lane, const char* file, int line) {
   const uint32_t words[4] = {a0, a1, a2, a3};
   const uint32_t* all = emulated::current_group()->exchange(words, 4, {"tile_mma_32", file, line});
-  add_products(sums, all, 2, x, stride, lane);
+  return products(all, 2, x, stride, lane);
 }
 
-void tile_mma_16(TileSums& sums, uint32_t a0, uint32_t a1, const uint32_t* x, uint32_t stride,
-                 uint32_t lane, const char* file, int line) {
+TileSums tile_mma_16(uint32_t a0, uint32_t a1, const uint32_t* x, uint32_t stride, uint32_t lane,
+                     const char* file, int line) {
   const uint32_t words[2] = {a0, a1};
   const uint32_t* all = emulated::current_group()->exchange(words, 2, {"tile_mma_16", file, line});
-  add_products(sums, all, 1, x, stride, lane);
+  return products(all, 1, x, stride, lane);
 }
 
 }  // namespace assay

@@ -88,16 +88,16 @@ K_KERNEL(words_tiles, assay::WordsArgs, assay::WordsShared) {
     s.values[i / 8u * 12u + i % 8u] = a.x[64u * t.group_x + i];  // columns 12 words apart
   assay::barrier_group();
   const uint32_t row = assay::tile_row(t.lane), slot = assay::tile_slot(t.lane);
-  assay::TileSums whole = {{int32_t(t.lane), 1, 2, 3}}, half_sums = {{0, 0, 0, 0}};
-  assay::tile_mma_32(whole, w[row * 8u + slot], w[(row + 8u) * 8u + slot], w[row * 8u + slot + 4u],
-                     w[(row + 8u) * 8u + slot + 4u], s.values, 12u, t.lane);
-  assay::tile_mma_16(half_sums, w[row * 8u + slot + 4u], w[(row + 8u) * 8u + slot + 4u],
-                     s.values + 4u, 12u, t.lane);
+  const assay::TileSums whole =
+      assay::tile_mma_32(w[row * 8u + slot], w[(row + 8u) * 8u + slot], w[row * 8u + slot + 4u],
+                         w[(row + 8u) * 8u + slot + 4u], s.values, 12u, t.lane);
+  const assay::TileSums half_sums = assay::tile_mma_16(
+      w[row * 8u + slot + 4u], w[(row + 8u) * 8u + slot + 4u], s.values + 4u, 12u, t.lane);
   K_DEV uint32_t* out = a.out + (uint64_t(t.group_x) * 32u + t.lane) * 32u;
   K_UNROLL
   for (uint32_t e = 0u; e < 4u; ++e) {
-    out[e] = uint32_t(whole.sum[e]);
-    out[4u + e] = uint32_t(half_sums.sum[e]);
+    out[e] = assay::k_bits(whole.sum[e]);
+    out[4u + e] = assay::k_bits(half_sums.sum[e]);
   }
   for (uint32_t k = 8u; k < 32u; ++k) out[k] = 0u;
 }
