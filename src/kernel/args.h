@@ -60,6 +60,7 @@ struct RmsNormArgs {
   Quantised quantised;  // codes null: only y is wanted
   uint32_t columns;
   float eps;
+  uint32_t stride, unused;
 };
 
 struct QuantiseArgs {
@@ -179,7 +180,7 @@ static_assert(sizeof(Quantised) == 24, "the host and every device agree");
 static_assert(sizeof(StepInputs) == 40, "the host and every device agree");
 static_assert(sizeof(Matrix) == 48, "the host and every device agree");
 static_assert(sizeof(EmbedArgs) == 32, "the host and every device agree");
-static_assert(sizeof(RmsNormArgs) == 56, "the host and every device agree");
+static_assert(sizeof(RmsNormArgs) == 64, "the host and every device agree");
 static_assert(sizeof(QuantiseArgs) == 40, "the host and every device agree");
 static_assert(sizeof(MatmulArgs) == 192, "the host and every device agree");
 static_assert(sizeof(GateUpArgs) == 80, "the host and every device agree");

@@ -15,16 +15,25 @@ struct AttentionShared {
   float max[8], sum[8];
 };
 
-/// Elements of the cache that are loaded together.
-K_TABLE uint32_t cache_batch = 8;
-
-/// Key `key` of a chunk, elements d … d + 7; zeros beyond the chunk's valid keys.
+/// Key `key` of a chunk, elements d … d + batch − 1; zeros beyond the chunk's valid keys.
+template <bool f32, uint32_t batch>
 K_FN void load_keys(K_CONST const AttentionArgs& a, uint64_t first, uint32_t d, uint32_t key,
                     uint32_t valid, K_THREAD float* k) {
   K_UNROLL
-  for (uint32_t u = 0u; u < cache_batch; ++u)
+  for (uint32_t u = 0u; u < batch; ++u)
     k[u] = key < valid && d + u < a.cache.key_dim
-               ? cache_load(a.cache.keys, first + uint64_t(d + u) * key_chunk + key, a.cache.f32)
+               ? cache_element<f32>(a.cache.keys, first + uint64_t(d + u) * key_chunk + key)
+               : 0.0f;
+}
+
+/// Element d of values j … j + batch − 1, whose first is at element `first`; zeros beyond `valid`.
+template <bool f32, uint32_t batch>
+K_FN void load_values(K_CONST const AttentionArgs& a, uint64_t first, uint32_t j, uint32_t valid,
+                      uint32_t d, K_THREAD float* v) {
+  K_UNROLL
+  for (uint32_t u = 0u; u < batch; ++u)
+    v[u] = j + u < valid && d < a.cache.value_dim
+               ? cache_element<f32>(a.cache.values, first + uint64_t(j + u) * a.cache.value_dim + d)
                : 0.0f;
 }
 
@@ -33,15 +42,16 @@ K_FN void load_keys(K_CONST const AttentionArgs& a, uint64_t first, uint32_t d, 
 struct ScorePair {
   float low, high;
 };
+template <bool f32>
 K_FN ScorePair chunk_scores(K_CONST const AttentionArgs& a, K_GROUP AttentionShared& s,
                             uint64_t first, uint32_t valid, uint32_t lane) {
   float low = 0.0f, high = 0.0f;
-  for (uint32_t d = 0u; d < a.cache.key_dim; d += cache_batch) {
-    float k0[8], k1[8];
-    load_keys(a, first, d, lane, valid, k0);
-    load_keys(a, first, d, lane + lanes, valid, k1);
+  for (uint32_t d = 0u; d < a.cache.key_dim; d += 16u) {
+    float k0[16], k1[16];
+    load_keys<f32, 16u>(a, first, d, lane, valid, k0);
+    load_keys<f32, 16u>(a, first, d, lane + lanes, valid, k1);
     K_UNROLL
-    for (uint32_t u = 0u; u < cache_batch; ++u) {
+    for (uint32_t u = 0u; u < 16u; ++u) {
       if (d + u >= a.cache.key_dim) break;
       low = k_fma(s.query[d + u], k0[u], low);
       high = k_fma(s.query[d + u], k1[u], high);
@@ -54,9 +64,10 @@ K_FN ScorePair chunk_scores(K_CONST const AttentionArgs& a, K_GROUP AttentionSha
 }
 
 /// Max, sum and output of one chunk into the simd's part of shared memory.
+template <bool f32>
 K_FN void attend_chunk(K_CONST const AttentionArgs& a, K_GROUP AttentionShared& s, Thread t,
                        uint64_t row, uint32_t chunk, uint32_t valid) {
-  const ScorePair score = chunk_scores(
+  const ScorePair score = chunk_scores<f32>(
       a, s, row * a.cache.key_dim + uint64_t(chunk) * a.cache.key_dim * key_chunk, valid, t.lane);
   const float larger = score.high > score.low ? score.high : score.low;
   const float m = simd_max_ordered(larger);
@@ -71,22 +82,64 @@ K_FN void attend_chunk(K_CONST const AttentionArgs& a, K_GROUP AttentionShared& 
   for (uint32_t first = 0u; first < a.cache.value_dim; first += lanes) {
     const uint32_t d = first + t.lane;
     float o = 0.0f;
-    for (uint32_t j = 0u; j < valid; j += cache_batch) {
-      float v[8];
+    for (uint32_t j = 0u; j < valid; j += lanes) {
+      float v[32];
+      load_values<f32, 32u>(a, first_value, j, valid, d, v);
       K_UNROLL
-      for (uint32_t u = 0u; u < cache_batch; ++u)
-        v[u] = j + u < valid && d < a.cache.value_dim
-                   ? cache_load(a.cache.values,
-                                first_value + uint64_t(j + u) * a.cache.value_dim + d, a.cache.f32)
-                   : 0.0f;
-      K_UNROLL
-      for (uint32_t u = 0u; u < cache_batch; ++u) {
-        // j is a multiple of 8: all eight weights lie in one half.
-        const float p = shuffle_from_f32(j < lanes ? low : high, (j + u) % lanes);
+      for (uint32_t u = 0u; u < 32u; ++u) {
+        const float p = shuffle_from_f32(j == 0u ? low : high, u);
         if (j + u < valid) o = k_fma(p, v[u], o);
       }
     }
     if (d < a.cache.value_dim) s.outputs[t.simd * most_head_dim + d] = o;
+  }
+}
+
+template <bool f32>
+K_FN void attend(K_CONST const AttentionArgs& a, K_GROUP AttentionShared& s, Thread t) {
+  const uint32_t token = t.group_y, head = t.group_x;
+  const uint32_t kv_head = head / (a.heads / a.cache.kv_heads);
+  const uint32_t keys = a.step.positions[token] + 1u;
+  const uint32_t chunks = (keys + key_chunk - 1u) / key_chunk;
+  const uint64_t row = cache_row(a.cache, a.step.sequences[token], kv_head);
+  const uint32_t value_dim = a.cache.value_dim, simds = t.group_size / lanes;
+  K_DEV const float* query = a.queries + (uint64_t(token) * a.heads + head) * a.cache.key_dim;
+  for (uint32_t d = t.index; d < a.cache.key_dim; d += t.group_size) s.query[d] = query[d];
+  float running_max = 0.0f, running_sum = 0.0f;
+  float o[2] = {0.0f, 0.0f};  // of d = index and index + group_size
+  for (uint32_t first = 0u; first < chunks; first += simds) {
+    barrier_group();  // the query is there, the last round has been read
+    const uint32_t chunk = first + t.simd;
+    if (chunk < chunks) {
+      const uint32_t left = keys - chunk * key_chunk;
+      attend_chunk<f32>(a, s, t, row, chunk, left < key_chunk ? left : key_chunk);
+    }
+    barrier_group();
+    for (uint32_t i = 0u; i < simds && first + i < chunks; ++i) {
+      const float chunk_max = s.max[i], chunk_total = s.sum[i];
+      const bool begins = first + i == 0u;
+      const float m = begins || chunk_max > running_max ? chunk_max : running_max;
+      const float old_weight = begins ? 0.0f : k_exp(running_max - m);
+      const float new_weight = k_exp(chunk_max - m);
+      for (uint32_t e = 0u; e < 2u; ++e) {
+        const uint32_t d = t.index + e * t.group_size;
+        if (d >= value_dim) continue;
+        const float part = s.outputs[i * most_head_dim + d];
+        o[e] =
+            begins ? part : k_floor_tiny(k_fma(o[e], old_weight, k_floor_tiny(part * new_weight)));
+      }
+      running_sum = begins ? chunk_total : k_fma(running_sum, old_weight, chunk_total * new_weight);
+      running_max = m;
+    }
+  }
+  const uint32_t width = a.heads * value_dim;
+  for (uint32_t e = 0u; e < 2u; ++e) {
+    const uint32_t d = t.index + e * t.group_size;
+    const float y = d < value_dim ? k_floor_tiny(k_div(o[e], running_sum)) : 0.0f;
+    if (a.y != nullptr && d < value_dim) a.y[uint64_t(token) * width + head * value_dim + d] = y;
+    if (a.quantised.codes != nullptr)
+      quantise_lanes(y, a.quantised, (token * width + head * value_dim + d) / quantum, t.lane,
+                     d < value_dim);
   }
 }
 
@@ -95,50 +148,8 @@ K_FN void attend_chunk(K_CONST const AttentionArgs& a, K_GROUP AttentionShared& 
 /// Grid: (heads, tokens), group of 256. The quantised form needs value_dim to be whole blocks
 /// of 32.
 K_KERNEL(attention, assay::AttentionArgs, assay::AttentionShared) {
-  const uint32_t token = t.group_y, head = t.group_x;
-  const uint32_t kv_head = head / (a.heads / a.cache.kv_heads);
-  const uint32_t keys = a.step.positions[token] + 1u;
-  const uint32_t chunks = (keys + assay::key_chunk - 1u) / assay::key_chunk;
-  const uint64_t row = assay::cache_row(a.cache, a.step.sequences[token], kv_head);
-  const uint32_t value_dim = a.cache.value_dim, simds = t.group_size / assay::lanes;
-  K_DEV const float* query = a.queries + (uint64_t(token) * a.heads + head) * a.cache.key_dim;
-  for (uint32_t d = t.index; d < a.cache.key_dim; d += t.group_size) s.query[d] = query[d];
-  float running_max = 0.0f, running_sum = 0.0f;
-  float o[2] = {0.0f, 0.0f};  // of d = index and index + group_size
-  for (uint32_t first = 0u; first < chunks; first += simds) {
-    assay::barrier_group();  // the query is there, the last round has been read
-    const uint32_t chunk = first + t.simd;
-    if (chunk < chunks) {
-      const uint32_t left = keys - chunk * assay::key_chunk;
-      assay::attend_chunk(a, s, t, row, chunk, left < assay::key_chunk ? left : assay::key_chunk);
-    }
-    assay::barrier_group();
-    for (uint32_t i = 0u; i < simds && first + i < chunks; ++i) {
-      const float chunk_max = s.max[i], chunk_total = s.sum[i];
-      const bool begins = first + i == 0u;
-      const float m = begins || chunk_max > running_max ? chunk_max : running_max;
-      const float old_weight = begins ? 0.0f : assay::k_exp(running_max - m);
-      const float new_weight = assay::k_exp(chunk_max - m);
-      for (uint32_t e = 0u; e < 2u; ++e) {
-        const uint32_t d = t.index + e * t.group_size;
-        if (d >= value_dim) continue;
-        const float part = s.outputs[i * assay::most_head_dim + d];
-        o[e] = begins ? part
-                      : assay::k_floor_tiny(
-                            assay::k_fma(o[e], old_weight, assay::k_floor_tiny(part * new_weight)));
-      }
-      running_sum =
-          begins ? chunk_total : assay::k_fma(running_sum, old_weight, chunk_total * new_weight);
-      running_max = m;
-    }
-  }
-  const uint32_t width = a.heads * value_dim;
-  for (uint32_t e = 0u; e < 2u; ++e) {
-    const uint32_t d = t.index + e * t.group_size;
-    const float y = d < value_dim ? assay::k_floor_tiny(assay::k_div(o[e], running_sum)) : 0.0f;
-    if (a.y != nullptr && d < value_dim) a.y[uint64_t(token) * width + head * value_dim + d] = y;
-    if (a.quantised.codes != nullptr)
-      assay::quantise_lanes(y, a.quantised, (token * width + head * value_dim + d) / assay::quantum,
-                            t.lane, d < value_dim);
-  }
+  if (a.cache.f32 != 0u)
+    assay::attend<true>(a, s, t);
+  else
+    assay::attend<false>(a, s, t);
 }

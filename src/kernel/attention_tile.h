@@ -43,17 +43,18 @@ K_FN TileKeys keys_of_chunk(K_CONST const AttentionArgs& a, uint32_t first_token
 
 /// The dots of the eight queries with keys lane and lane + 32 of the chunk that begins at element
 /// `first`: chains over d.
+template <bool f32>
 K_FN void tile_scores(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShared& s,
                       uint64_t first, uint32_t most, uint32_t lane, K_THREAD Eight& low,
                       K_THREAD Eight& high) {
   K_UNROLL
   for (uint32_t n = 0u; n < attention_queries; ++n) low.of[n] = high.of[n] = 0.0f;
-  for (uint32_t d = 0u; d < a.cache.key_dim; d += cache_batch) {
+  for (uint32_t d = 0u; d < a.cache.key_dim; d += 8u) {
     float k0[8], k1[8];
-    load_keys(a, first, d, lane, most, k0);
-    load_keys(a, first, d, lane + lanes, most, k1);
+    load_keys<f32, 8u>(a, first, d, lane, most, k0);
+    load_keys<f32, 8u>(a, first, d, lane + lanes, most, k1);
     K_UNROLL
-    for (uint32_t u = 0u; u < cache_batch; ++u) {
+    for (uint32_t u = 0u; u < 8u; ++u) {
       if (d + u >= a.cache.key_dim) break;
       K_UNROLL
       for (uint32_t n = 0u; n < attention_queries; ++n) {
@@ -65,34 +66,22 @@ K_FN void tile_scores(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShare
   }
 }
 
-/// part[n] = Σ_j weight[j][n]·v[j][d] in order of j, over the keys that query n sees; v is at
-/// element `first` + j·value_dim.
+/// part[n] = Σ_j weight[j][n]·v[j][d] in order of j, over the keys that query n sees; the chunk's
+/// values begin at element `first`.
+template <bool f32>
 K_FN Eight tile_outputs(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShared& s,
-                        K_THREAD const TileKeys& keys, uint64_t first, bool inside) {
+                        K_THREAD const TileKeys& keys, uint64_t first, uint32_t d) {
   Eight part = {{0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f}};
-  for (uint32_t j = 0u; j < keys.most; j += cache_batch) {
+  for (uint32_t j = 0u; j < keys.most; j += 8u) {
     float v[8];
+    load_values<f32, 8u>(a, first, j, keys.most, d, v);
+    const bool all = j + 8u <= keys.least;
     K_UNROLL
-    for (uint32_t u = 0u; u < cache_batch; ++u)
-      v[u] =
-          inside && j + u < keys.most
-              ? cache_load(a.cache.values, first + uint64_t(j + u) * a.cache.value_dim, a.cache.f32)
-              : 0.0f;
-    if (j + cache_batch <= keys.least) {
+    for (uint32_t u = 0u; u < 8u; ++u) {
       K_UNROLL
-      for (uint32_t u = 0u; u < cache_batch; ++u) {
-        K_UNROLL
-        for (uint32_t n = 0u; n < attention_queries; ++n)
+      for (uint32_t n = 0u; n < attention_queries; ++n)
+        if (all || j + u < keys.of[n])
           part.of[n] = k_fma(s.weights[(j + u) * attention_queries + n], v[u], part.of[n]);
-      }
-    } else {
-      K_UNROLL
-      for (uint32_t u = 0u; u < cache_batch; ++u) {
-        K_UNROLL
-        for (uint32_t n = 0u; n < attention_queries; ++n)
-          if (j + u < keys.of[n])
-            part.of[n] = k_fma(s.weights[(j + u) * attention_queries + n], v[u], part.of[n]);
-      }
     }
   }
   return part;
@@ -109,94 +98,98 @@ struct ChunkWeights {
   float old_weight, new_weight;
 };
 
+template <bool f32>
+K_FN void attend_tile(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShared& s, Thread t) {
+  const uint32_t first_token = t.group_y * attention_queries, head = t.group_x;
+  const uint32_t value_dim = a.cache.value_dim, key_dim = a.cache.key_dim;
+  const uint64_t row =
+      cache_row(a.cache, a.step.sequences[first_token], head / (a.heads / a.cache.kv_heads));
+  for (uint32_t i = t.lane; i < attention_queries * key_dim; i += lanes) {
+    const uint32_t n = i / key_dim, d = i % key_dim;
+    s.queries[d * attention_queries + n] =
+        first_token + n < a.tokens
+            ? a.queries[(uint64_t(first_token + n) * a.heads + head) * key_dim + d]
+            : 0.0f;
+  }
+  Running running[8];
+  K_UNROLL
+  for (uint32_t n = 0u; n < attention_queries; ++n) {
+    running[n].max = running[n].sum = 0.0f;
+    K_UNROLL
+    for (uint32_t f = 0u; f < 4u; ++f) running[n].o[f] = 0.0f;
+  }
+  barrier_group();
+  for (uint32_t chunk = 0u;; ++chunk) {
+    const TileKeys keys = keys_of_chunk(a, first_token, chunk);
+    if (keys.most == 0u) break;  // of the whole group
+    Eight low, high;
+    tile_scores<f32>(a, s, row * key_dim + uint64_t(chunk) * key_dim * key_chunk, keys.most, t.lane,
+                     low, high);
+    ChunkWeights change[8];
+    K_UNROLL
+    for (uint32_t n = 0u; n < attention_queries; ++n) {
+      const float none = k_float(0xff800000u);
+      const float x = t.lane < keys.of[n] ? low.of[n] * a.scale : none;
+      const float y = t.lane + lanes < keys.of[n] ? high.of[n] * a.scale : none;
+      const float chunk_max = simd_max_ordered(y > x ? y : x);
+      const float px = k_exp(x - chunk_max), py = k_exp(y - chunk_max);
+      const float chunk_sum = simd_sum_ordered(px + py);
+      s.weights[t.lane * attention_queries + n] = px;
+      s.weights[(t.lane + lanes) * attention_queries + n] = py;
+      if (keys.of[n] == 0u) continue;
+      const float m = chunk == 0u || chunk_max > running[n].max ? chunk_max : running[n].max;
+      const float old_weight = chunk == 0u ? 0.0f : k_exp(running[n].max - m);
+      const float new_weight = k_exp(chunk_max - m);
+      running[n].sum =
+          chunk == 0u ? chunk_sum : k_fma(running[n].sum, old_weight, chunk_sum * new_weight);
+      running[n].max = m;
+      change[n].old_weight = old_weight;
+      change[n].new_weight = new_weight;
+    }
+    barrier_group();
+    const uint64_t values = (row + uint64_t(chunk) * key_chunk) * value_dim;
+    K_UNROLL
+    for (uint32_t f = 0u; f < 4u; ++f) {
+      const uint32_t d = f * lanes + t.lane;
+      if (f * lanes >= value_dim) break;
+      const Eight part = tile_outputs<f32>(a, s, keys, values, d);
+      K_UNROLL
+      for (uint32_t n = 0u; n < attention_queries; ++n) {
+        if (keys.of[n] == 0u) continue;
+        const float scaled = k_floor_tiny(part.of[n] * change[n].new_weight);
+        running[n].o[f] = chunk == 0u
+                              ? part.of[n]
+                              : k_floor_tiny(k_fma(running[n].o[f], change[n].old_weight, scaled));
+      }
+    }
+    barrier_group();  // the weights have been read
+  }
+  const uint32_t width = a.heads * value_dim;
+  K_UNROLL
+  for (uint32_t n = 0u; n < attention_queries; ++n) {
+    const uint32_t token = first_token + n;
+    K_UNROLL
+    for (uint32_t f = 0u; f < 4u; ++f) {
+      const uint32_t d = f * lanes + t.lane;
+      if (f * lanes >= value_dim) break;
+      const bool inside = d < value_dim && token < a.tokens;
+      const float y = inside ? k_floor_tiny(k_div(running[n].o[f], running[n].sum)) : 0.0f;
+      if (a.y != nullptr && inside) a.y[uint64_t(token) * width + head * value_dim + d] = y;
+      if (a.quantised.codes != nullptr)
+        quantise_lanes(y, a.quantised, (token * width + head * value_dim + f * lanes) / quantum,
+                       t.lane, inside);
+    }
+  }
+}
+
 }  // namespace assay
 
 /// Grid: (heads, tokens / 8), group of 32; key_dim and value_dim up to 128. The eight queries of a
 /// group are of one sequence, at any positions. The quantised form needs value_dim to be whole
 /// blocks of 32.
 K_KERNEL(attention_tile, assay::AttentionArgs, assay::AttentionTileShared) {
-  const uint32_t first_token = t.group_y * assay::attention_queries, head = t.group_x;
-  const uint32_t value_dim = a.cache.value_dim, key_dim = a.cache.key_dim;
-  const uint64_t row =
-      assay::cache_row(a.cache, a.step.sequences[first_token], head / (a.heads / a.cache.kv_heads));
-  for (uint32_t i = t.lane; i < assay::attention_queries * key_dim; i += assay::lanes) {
-    const uint32_t n = i / key_dim, d = i % key_dim;
-    s.queries[d * assay::attention_queries + n] =
-        first_token + n < a.tokens
-            ? a.queries[(uint64_t(first_token + n) * a.heads + head) * key_dim + d]
-            : 0.0f;
-  }
-  assay::Running running[8];
-  K_UNROLL
-  for (uint32_t n = 0u; n < assay::attention_queries; ++n) {
-    running[n].max = running[n].sum = 0.0f;
-    K_UNROLL
-    for (uint32_t f = 0u; f < 4u; ++f) running[n].o[f] = 0.0f;
-  }
-  assay::barrier_group();
-  for (uint32_t chunk = 0u;; ++chunk) {
-    const assay::TileKeys keys = assay::keys_of_chunk(a, first_token, chunk);
-    if (keys.most == 0u) break;  // of the whole group
-    assay::Eight low, high;
-    assay::tile_scores(a, s, row * key_dim + uint64_t(chunk) * key_dim * assay::key_chunk,
-                       keys.most, t.lane, low, high);
-    assay::ChunkWeights change[8];
-    K_UNROLL
-    for (uint32_t n = 0u; n < assay::attention_queries; ++n) {
-      const float none = assay::k_float(0xff800000u);
-      const float x = t.lane < keys.of[n] ? low.of[n] * a.scale : none;
-      const float y = t.lane + assay::lanes < keys.of[n] ? high.of[n] * a.scale : none;
-      const float chunk_max = assay::simd_max_ordered(y > x ? y : x);
-      const float px = assay::k_exp(x - chunk_max), py = assay::k_exp(y - chunk_max);
-      const float chunk_sum = assay::simd_sum_ordered(px + py);
-      s.weights[t.lane * assay::attention_queries + n] = px;
-      s.weights[(t.lane + assay::lanes) * assay::attention_queries + n] = py;
-      if (keys.of[n] == 0u) continue;
-      const float m = chunk == 0u || chunk_max > running[n].max ? chunk_max : running[n].max;
-      const float old_weight = chunk == 0u ? 0.0f : assay::k_exp(running[n].max - m);
-      const float new_weight = assay::k_exp(chunk_max - m);
-      running[n].sum = chunk == 0u
-                           ? chunk_sum
-                           : assay::k_fma(running[n].sum, old_weight, chunk_sum * new_weight);
-      running[n].max = m;
-      change[n].old_weight = old_weight;
-      change[n].new_weight = new_weight;
-    }
-    assay::barrier_group();
-    const uint64_t values = (row + uint64_t(chunk) * assay::key_chunk) * value_dim;
-    K_UNROLL
-    for (uint32_t f = 0u; f < 4u; ++f) {
-      const uint32_t d = f * assay::lanes + t.lane;
-      if (f * assay::lanes >= value_dim) break;
-      const assay::Eight part = assay::tile_outputs(a, s, keys, values + d, d < value_dim);
-      K_UNROLL
-      for (uint32_t n = 0u; n < assay::attention_queries; ++n) {
-        if (keys.of[n] == 0u) continue;
-        const float scaled = assay::k_floor_tiny(part.of[n] * change[n].new_weight);
-        running[n].o[f] =
-            chunk == 0u
-                ? part.of[n]
-                : assay::k_floor_tiny(assay::k_fma(running[n].o[f], change[n].old_weight, scaled));
-      }
-    }
-    assay::barrier_group();  // the weights have been read
-  }
-  const uint32_t width = a.heads * value_dim;
-  K_UNROLL
-  for (uint32_t n = 0u; n < assay::attention_queries; ++n) {
-    const uint32_t token = first_token + n;
-    K_UNROLL
-    for (uint32_t f = 0u; f < 4u; ++f) {
-      const uint32_t d = f * assay::lanes + t.lane;
-      if (f * assay::lanes >= value_dim) break;
-      const bool inside = d < value_dim && token < a.tokens;
-      const float y =
-          inside ? assay::k_floor_tiny(assay::k_div(running[n].o[f], running[n].sum)) : 0.0f;
-      if (a.y != nullptr && inside) a.y[uint64_t(token) * width + head * value_dim + d] = y;
-      if (a.quantised.codes != nullptr)
-        assay::quantise_lanes(
-            y, a.quantised, (token * width + head * value_dim + f * assay::lanes) / assay::quantum,
-            t.lane, inside);
-    }
-  }
+  if (a.cache.f32 != 0u)
+    assay::attend_tile<true>(a, s, t);
+  else
+    assay::attend_tile<false>(a, s, t);
 }

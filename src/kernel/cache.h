@@ -20,9 +20,14 @@ K_FN uint64_t value_index(K_CONST const CacheView& cache, uint32_t sequence, uin
   return (cache_row(cache, sequence, kv_head) + position) * cache.value_dim + d;
 }
 
-K_FN float cache_load(K_DEV const uint8_t* base, uint64_t index, uint32_t f32) {
-  if (f32 != 0u) return reinterpret_cast<K_DEV const float*>(base)[index];
+/// The type is known where many elements are loaded together: a branch would part the loads.
+template <bool f32>
+K_FN float cache_element(K_DEV const uint8_t* base, uint64_t index) {
+  if (f32) return reinterpret_cast<K_DEV const float*>(base)[index];
   return k_f16_to_f32(reinterpret_cast<K_DEV const uint16_t*>(base)[index]);
+}
+K_FN float cache_load(K_DEV const uint8_t* base, uint64_t index, uint32_t f32) {
+  return f32 != 0u ? cache_element<true>(base, index) : cache_element<false>(base, index);
 }
 K_FN void cache_store(K_DEV uint8_t* base, uint64_t index, uint32_t f32, float value) {
   if (f32 != 0u)

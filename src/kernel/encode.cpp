@@ -17,10 +17,10 @@ uint32_t groups_for(uint64_t count, uint32_t group_size) {
   return uint32_t((count + group_size - 1) / group_size);
 }
 
-/// Simds of a mat-vec's group: the chunks of 256 columns in as few even rounds as 16 simds allow.
-uint32_t matvec_simds(uint32_t columns) {
+/// Simds for the chunks of 256 columns of a mat-vec's row: as few even rounds as `most` allow.
+uint32_t matvec_simds(uint32_t columns, uint32_t most) {
   const uint32_t chunks = (columns + chunk_columns - 1) / chunk_columns;
-  const uint32_t rounds = (chunks + 15) / 16;
+  const uint32_t rounds = (chunks + most - 1) / most;
   return (chunks + rounds - 1) / rounds;
 }
 
@@ -102,7 +102,7 @@ Status Encoder::multiply(const Node& node, const std::vector<uint32_t>& operatio
   }
   if (one)
     return launch(quantised ? "matvec" : "matvec_float", groups, tokens,
-                  matvec_simds(columns) * lanes, args);
+                  matvec_simds(columns, 24) * lanes, args);
   if (!quantised) return launch("matmul_float", groups, groups_for(tokens, 8), 4 * lanes, args);
   return launch(tokens <= 8 ? "matmul_8" : "matmul", groups,
                 groups_for(tokens, tokens <= 8 ? 8 : 32), 4 * lanes, args);
@@ -124,7 +124,7 @@ Status Encoder::gate_up(const Node& node) const {
     args.up_format = program.weights[up.weight].type;
     args.rows = width;
     args.columns = columns;
-    return launch("gate_up", width / tile_rows, 1, matvec_simds(columns) * lanes, args);
+    return launch("gate_up", width / tile_rows, 1, 2 * matvec_simds(columns, 12) * lanes, args);
   }
   if (Status done = multiply(node, {node.operations[0], node.operations[1]}, op::none); !done)
     return done;
@@ -204,8 +204,12 @@ Status Encoder::norm(const Node& node) const {
   if (node.writes_quantised) args.quantised = memory.quantised[node.to];
   args.columns = columns;
   args.eps = operation.eps;
-  return launch("rms_norm", 1, rows(operation.output),
-                std::clamp(groups_for(columns, 4 * lanes), 1u, 8u) * lanes, args);
+  // One row: a simd for each block of 32, on many cores. Many rows: a group each.
+  const uint32_t tokens = rows(operation.output), blocks = groups_for(columns, lanes);
+  const uint32_t groups = tokens == 1 ? groups_for(blocks, 4) : 1;
+  const uint32_t simds = tokens == 1 ? std::min(blocks, 4u) : std::min(groups_for(blocks, 4), 8u);
+  args.stride = groups * simds * lanes;
+  return launch("rms_norm", groups, tokens, simds * lanes, args);
 }
 
 Status Encoder::load_cache(const Operation& store) const {

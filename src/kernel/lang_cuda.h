@@ -19,6 +19,7 @@
     static_assert(sizeof(Args) <= 512, "a kernel's arguments");                                \
     static_assert(sizeof(Shared) <= 32768, "a group's shared memory");                         \
     __shared__ Shared s;                                                                       \
+    ::assay::cuda::wait_for_launch_before();                                                   \
     name##_body(a, s,                                                                          \
                 ::assay::Thread{blockIdx.x, blockIdx.y, threadIdx.x, blockDim.x,               \
                                 threadIdx.x % 32u, threadIdx.x / 32u});                        \
@@ -31,6 +32,14 @@
 namespace assay {
 
 namespace cuda {
+/// Groups start while those of the launch before still run, and wait here until all of these have
+/// ended: what it costs to start a launch is hidden (docs/cuda.md).
+K_FN void wait_for_launch_before() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
 /// Adds to the kernels that the queue knows by name (device/cuda/kernels.h). A function, because a
 /// program may hold the emulated grid's KernelEntry, too.
 bool add_kernel(const char* name, uint32_t args_bytes, const void* function);

@@ -97,22 +97,26 @@ K_FN float add_chunks(K_GROUP MatvecShared& s, Thread t, float total, float v, u
   return total;
 }
 
-/// The product's row of this lane, in the first simd, over quantised activations row `token`.
-template <class F>
-K_FN float matvec_row(K_GROUP MatvecShared& s, Thread t, K_DEV const uint8_t* data, uint32_t tile,
-                      uint32_t columns, Quantised x, uint32_t token) {
-  const uint32_t chunks = (columns + chunk_columns - 1u) / chunk_columns;
-  const uint32_t simds = t.group_size / lanes;
-  float total = 0.0f;
-  for (uint32_t first = 0u; first < chunks; first += simds) {
-    const uint32_t chunk = first + t.simd;
-    float v = 0.0f;
-    if (chunk < chunks)
-      v = chunk_sum<F>(packed_chunk<F>(data, columns, tile, chunk), chunk_quanta(columns, chunk),
-                       t.lane, x, token * (columns / quantum) + chunk * (chunk_columns / quantum));
-    total = add_chunks(s, t, total, v, first, chunks);
+/// v = the sum of one chunk of the lane's row, 0 beyond the columns.
+struct ChunkSum {
+  K_DEV const uint8_t* data;
+  Quantised x;
+  uint32_t tile, columns, chunk, token, lane;
+  K_THREAD float* v;
+  template <class F>
+  K_FN void run(K_THREAD const ChunkSum& self) {
+    const uint32_t x_block =
+        self.token * (self.columns / quantum) + self.chunk * (chunk_columns / quantum);
+    *self.v = chunk_sum<F>(packed_chunk<F>(self.data, self.columns, self.tile, self.chunk),
+                           chunk_quanta(self.columns, self.chunk), self.lane, self.x, x_block);
   }
-  return total;
+};
+K_FN float chunk_sum_of(uint32_t format, K_DEV const uint8_t* data, Quantised x, uint32_t tile,
+                        uint32_t columns, uint32_t chunk, uint32_t token, uint32_t lane) {
+  float v = 0.0f;
+  const ChunkSum op = {data, x, tile, columns, chunk, token, lane, &v};
+  if (chunk * chunk_columns < columns) for_block_format(format, op);
+  return v;
 }
 
 /// Which part of the launch a group works on.
@@ -131,23 +135,6 @@ K_FN void store_product(K_CONST const Matrix& m, uint32_t token, uint32_t row, f
   if (m.add != nullptr) y = m.add[index] + y;
   m.y[index] = y;
 }
-
-struct Matvec {
-  K_CONST const MatmulArgs* a;
-  K_GROUP MatvecShared* s;
-  Thread t;
-  uint32_t part;
-  template <class F>
-  K_FN void run(K_THREAD const Matvec& self) {
-    K_CONST const MatmulArgs& a = *self.a;
-    K_GROUP MatvecShared& s = *self.s;
-    const Thread t = self.t;
-    K_CONST const Matrix& m = self.a->parts[self.part];
-    const uint32_t tile = t.group_x - m.first_group;
-    const float product = matvec_row<F>(s, t, m.data, tile, a.columns, a.x, t.group_y);
-    if (t.simd == 0u) store_product(m, t.group_y, tile * tile_rows + t.lane, product);
-  }
-};
 
 struct MatvecFloat {
   K_CONST const MatmulArgs* a;
@@ -175,27 +162,20 @@ struct MatvecFloat {
   }
 };
 
-struct MatvecRow {
-  K_GROUP MatvecShared* s;
-  Thread t;
-  K_DEV const uint8_t* data;
-  uint32_t columns, token;
-  Quantised x;
-  K_THREAD float* product;
-  template <class F>
-  K_FN void run(K_THREAD const MatvecRow& self) {
-    *self.product =
-        matvec_row<F>(*self.s, self.t, self.data, self.t.group_x, self.columns, self.x, self.token);
-  }
-};
-
 }  // namespace assay
 
 /// Up to three matrices of one input. Grid: (tiles of 32 rows of all parts, tokens).
 K_KERNEL(matvec, assay::MatmulArgs, assay::MatvecShared) {
-  const uint32_t part = assay::part_of(a, t.group_x);
-  const assay::Matvec op = {&a, &s, t, part};
-  assay::for_block_format(a.parts[part].format, op);
+  K_CONST const assay::Matrix& m = a.parts[assay::part_of(a, t.group_x)];
+  const uint32_t tile = t.group_x - m.first_group, simds = t.group_size / assay::lanes;
+  const uint32_t chunks = (a.columns + assay::chunk_columns - 1u) / assay::chunk_columns;
+  float total = 0.0f;
+  for (uint32_t first = 0u; first < chunks; first += simds) {
+    const float v = assay::chunk_sum_of(m.format, m.data, a.x, tile, a.columns, first + t.simd,
+                                        t.group_y, t.lane);
+    total = assay::add_chunks(s, t, total, v, first, chunks);
+  }
+  if (t.simd == 0u) assay::store_product(m, t.group_y, tile * assay::tile_rows + t.lane, total);
 }
 
 K_KERNEL(matvec_float, assay::MatmulArgs, assay::MatvecShared) {
@@ -205,13 +185,27 @@ K_KERNEL(matvec_float, assay::MatmulArgs, assay::MatvecShared) {
 }
 
 /// y = quantised(silu(gate·x)·(up·x)): two matmuls, swiglu and quantise in one; a group's 32 rows
-/// are one block of the next matmul's activations. Grid: (rows / 32, tokens).
+/// are one block of the next matmul's activations. The first half of the simds takes the gate's
+/// chunks, the other the up's. Grid: (rows / 32, tokens).
 K_KERNEL(gate_up, assay::GateUpArgs, assay::MatvecShared) {
+  const uint32_t simds = t.group_size / assay::lanes / 2u;
+  const bool is_up = t.simd >= simds;
+  const uint32_t simd = is_up ? t.simd - simds : t.simd;
+  const uint32_t chunks = (a.columns + assay::chunk_columns - 1u) / assay::chunk_columns;
   float gate = 0.0f, up = 0.0f;
-  const assay::MatvecRow first = {&s, t, a.gate, a.columns, t.group_y, a.x, &gate};
-  assay::for_block_format(a.gate_format, first);
-  const assay::MatvecRow second = {&s, t, a.up, a.columns, t.group_y, a.x, &up};
-  assay::for_block_format(a.up_format, second);
+  for (uint32_t first = 0u; first < chunks; first += simds) {
+    s.sums[t.index] =
+        assay::chunk_sum_of(is_up ? a.up_format : a.gate_format, is_up ? a.up : a.gate, a.x,
+                            t.group_x, a.columns, first + simd, t.group_y, t.lane);
+    assay::barrier_group();
+    if (t.simd == 0u) {
+      for (uint32_t i = 0u; i < simds && first + i < chunks; ++i) {
+        gate = gate + s.sums[i * assay::lanes + t.lane];
+        up = up + s.sums[(simds + i) * assay::lanes + t.lane];
+      }
+    }
+    assay::barrier_group();
+  }
   // Every simd comes to the exchanges; the first one holds the products.
   const float y = assay::swiglu_of(gate, up);
   assay::quantise_lanes(y, a.y, t.group_y * (a.rows / assay::quantum) + t.group_x, t.lane,

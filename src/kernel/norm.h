@@ -10,12 +10,12 @@ namespace assay {
 K_FN float row_sum_of_squares(K_DEV const float* x, uint32_t columns, uint32_t lane) {
   float sum = 0.0f;
   uint32_t i = lane;
-  for (; i + 15u * lanes < columns; i += 16u * lanes) {
-    float part[16];  // loads that are under way together
+  for (; i + 31u * lanes < columns; i += 32u * lanes) {
+    float part[32];  // loads that are under way together
     K_UNROLL
-    for (uint32_t u = 0u; u < 16u; ++u) part[u] = x[i + u * lanes];
+    for (uint32_t u = 0u; u < 32u; ++u) part[u] = x[i + u * lanes];
     K_UNROLL
-    for (uint32_t u = 0u; u < 16u; ++u) sum = k_fma(part[u], part[u], sum);
+    for (uint32_t u = 0u; u < 32u; ++u) sum = k_fma(part[u], part[u], sum);
   }
   for (; i < columns; i += lanes) sum = k_fma(x[i], x[i], sum);
   return simd_sum_ordered(sum);
@@ -23,15 +23,16 @@ K_FN float row_sum_of_squares(K_DEV const float* x, uint32_t columns, uint32_t l
 
 }  // namespace assay
 
-/// Grid: (1, rows). Gives y, or its quantised form, or both; the quantised form needs whole blocks
-/// of 32 columns.
+/// Grid: (groups, rows), `stride` threads in a row. Gives y, or its quantised form, or both; the
+/// quantised form needs whole blocks of 32 columns.
 K_KERNEL(rms_norm, assay::RmsNormArgs, assay::NoShared) {
   K_DEV const float* x = a.x + uint64_t(t.group_y) * a.columns;
   const float mean =
       assay::k_div(assay::row_sum_of_squares(x, a.columns, t.lane), float(a.columns));
   const float r = assay::k_div(1.0f, assay::k_sqrt(mean + a.eps));
   // Whole simds, so that each comes to every exchange below.
-  for (uint32_t first = t.simd * assay::lanes; first < a.columns; first += t.group_size) {
+  for (uint32_t first = t.group_x * t.group_size + t.simd * assay::lanes; first < a.columns;
+       first += a.stride) {
     const uint32_t i = first + t.lane;
     const float y = i < a.columns ? assay::k_floor_tiny((x[i] * r) * a.weight[i]) : 0.0f;
     if (a.y != nullptr && i < a.columns) a.y[uint64_t(t.group_y) * a.columns + i] = y;

@@ -94,7 +94,8 @@ class Planner {
     } else if (fused_) {
       uint32_t count = 1;
       while (count < most_parts && exists(i + count) && at(i + count).kind == Kind::matmul &&
-             at(i + count).inputs[0] == input && quantised_reader(i + count) == quantised)
+             at(i + count).inputs[0] == input && quantised_reader(i + count) == quantised &&
+             own_buffer(i, count))
         ++count;
       node.operations = take(i, count);
       if (quantised && add_fits(i + count - 1)) {
@@ -103,6 +104,15 @@ class Planner {
       }
     }
     nodes_.push_back(node);
+  }
+
+  /// Operation i + count writes where none of the `count` before it does: a value that nobody reads
+  /// leaves its buffer at once.
+  bool own_buffer(uint32_t i, uint32_t count) const {
+    const auto buffer = [&](uint32_t j) { return program_.values[at(j).output].buffer; };
+    for (uint32_t j = i; j < i + count; ++j)
+      if (buffer(j) == buffer(i + count)) return false;
+    return true;
   }
 
   /// The add that follows is the only reader of the product. Its output may lie where the matmul's

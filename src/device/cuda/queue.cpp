@@ -42,7 +42,8 @@ std::string text_of(const Grid& grid) {
 
 class CudaQueue final : public device::Queue {
  public:
-  CudaQueue(uint32_t index, std::string name) : index_(int(index)), name_(std::move(name)) {}
+  CudaQueue(uint32_t index, std::string name, bool overlaps)
+      : index_(int(index)), name_(std::move(name)), overlaps_(overlaps) {}
   ~CudaQueue() override;
   CudaQueue(const CudaQueue&) = delete;
   CudaQueue& operator=(const CudaQueue&) = delete;
@@ -71,6 +72,7 @@ class CudaQueue final : public device::Queue {
 
   int index_;
   std::string name_;
+  bool overlaps_;  // a launch may start before the one before it has ended
   cudaStream_t stream_ = nullptr;
   std::optional<Staging> staging_;
   std::unordered_map<std::string_view, Loaded> kernels_;
@@ -220,8 +222,16 @@ Status CudaQueue::launch(const Launch& launch) {
   }
   // The runtime copies the arguments before it returns.
   void* args = const_cast<uint8_t*>(launch.args.data());
-  const auto code = cudaLaunchKernel(grid->kernel->function, {grid->groups_x, grid->groups_y, 1},
-                                     {grid->group_size, 1, 1}, &args, 0, stream_);
+  cudaLaunchAttribute overlap = {};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = {grid->groups_x, grid->groups_y, 1};
+  config.blockDim = {grid->group_size, 1, 1};
+  config.stream = stream_;
+  config.attrs = &overlap;
+  config.numAttrs = overlaps_ ? 1 : 0;
+  const auto code = cudaLaunchKernelExC(&config, grid->kernel->function, &args);
   if (code != cudaSuccess) return broken(code, "launching " + text_of(*grid) + last_text());
   last_ = *grid;
   last_replay_.reset();
@@ -236,6 +246,22 @@ Status CudaQueue::begin_recording() {
   return ok();
 }
 
+/// Node `to` comes after `from`; with `overlaps`, and CUDA 13 or newer, its groups may start once
+/// all of `from`'s have.
+cudaError_t add_edge(cudaGraph_t graph, cudaGraphNode_t from, cudaGraphNode_t to,
+                     [[maybe_unused]] bool overlaps) {
+#if CUDART_VERSION >= 13000
+  cudaGraphEdgeData edge = {};
+  if (overlaps) {
+    edge.from_port = cudaGraphKernelNodePortProgrammatic;
+    edge.type = cudaGraphDependencyTypeProgrammatic;
+  }
+  return cudaGraphAddDependencies(graph, &from, &to, &edge, 1);
+#else
+  return cudaGraphAddDependencies(graph, &from, &to, 1);
+#endif
+}
+
 /// The kept launches as a chain: each node after the one before it.
 cudaError_t CudaQueue::build_graph(cudaGraph_t graph) {
   cudaGraphNode_t previous = nullptr;
@@ -247,7 +273,8 @@ cudaError_t CudaQueue::build_graph(cudaGraph_t graph) {
     node.blockDim = {one.grid.group_size, 1, 1};
     node.kernelParams = &args;
     cudaGraphNode_t added = nullptr;
-    const auto code = cudaGraphAddKernelNode(&added, graph, &previous, previous != nullptr, &node);
+    auto code = cudaGraphAddKernelNode(&added, graph, nullptr, 0, &node);
+    if (code == cudaSuccess && previous) code = add_edge(graph, previous, added, overlaps_);
     if (code != cudaSuccess) return code;
     previous = added;
   }
@@ -299,7 +326,7 @@ Result<std::unique_ptr<Queue>> make_cuda_queue(uint32_t index) {
     return Error{fmt::format("cuda:{}, {}, is too old: sm_{}, needs sm_{}", index, chosen.name,
                              chosen.capability, lowest_cuda_capability),
                  Exit::device};
-  auto queue = std::make_unique<cuda::CudaQueue>(index, name);
+  auto queue = std::make_unique<cuda::CudaQueue>(index, name, chosen.capability >= 90);
   if (const Status opened = queue->open(); !opened) return opened.error();
   if (const Status sound = prove_arithmetic(*queue); !sound) return sound.error();
   return Result<std::unique_ptr<Queue>>(std::move(queue));

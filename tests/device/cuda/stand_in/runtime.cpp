@@ -52,6 +52,7 @@ struct CUgraphNode_st {
 };
 struct CUgraph_st {
   std::deque<CUgraphNode_st> nodes;
+  size_t edges = 0;
 };
 struct CUgraphExec_st {
   std::deque<CUgraphNode_st> nodes;
@@ -204,9 +205,11 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
   attributes->maxThreadsPerBlock = 1024;
   return fault;
 }
-cudaError_t cudaLaunchKernel(const void* function, dim3 grid, dim3 group, void** args, size_t,
-                             cudaStream_t stream) {
-  return queue(stream, [node = node_of(function, grid, group, args)] { return run(node); });
+cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* function,
+                                void** args) {
+  return queue(config->stream, [node = node_of(function, config->gridDim, config->blockDim, args)] {
+    return run(node);
+  });
 }
 cudaError_t cudaGraphCreate(cudaGraph_t* graph, unsigned) {
   *graph = new CUgraph_st;
@@ -216,19 +219,31 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   delete graph;
   return fault;
 }
-/// A chain is expected: what a node does not name, it may overtake.
+/// A chain is expected: what a node is not bound to, it may overtake.
 cudaError_t cudaGraphAddKernelNode(cudaGraphNode_t* added, cudaGraph_t graph,
-                                   const cudaGraphNode_t* before, size_t count,
+                                   const cudaGraphNode_t*, size_t count,
                                    const cudaKernelNodeParams* node) {
-  const bool first = graph->nodes.empty();
-  if (count != (first ? 0u : 1u) || (!first && before[0] != &graph->nodes.back()))
-    return cudaErrorInvalidValue;
+  if (count != 0 || graph->edges + 1 < graph->nodes.size()) return cudaErrorInvalidValue;
   graph->nodes.push_back(node_of(node->func, node->gridDim, node->blockDim, node->kernelParams));
   *added = &graph->nodes.back();
   return fault;
 }
+/// From the last node but one to the last.
+cudaError_t cudaGraphAddDependencies(cudaGraph_t graph, const cudaGraphNode_t* from,
+                                     const cudaGraphNode_t* to,
+#if CUDART_VERSION >= 13000
+                                     const cudaGraphEdgeData*,
+#endif
+                                     size_t count) {
+  const size_t nodes = graph->nodes.size();
+  if (count != 1 || nodes < 2 || *from != &graph->nodes[nodes - 2] || *to != &graph->nodes.back())
+    return cudaErrorInvalidValue;
+  ++graph->edges;
+  return fault;
+}
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* recording, cudaGraph_t graph,
                                  unsigned long long) {
+  if (graph->edges + 1 < graph->nodes.size()) return cudaErrorInvalidValue;
   *recording = new CUgraphExec_st{graph->nodes};
   return fault;
 }
