@@ -61,7 +61,7 @@ void Output::emit(const std::string& text) {
 
 Result<Generated> generate(Session& session, const assay::text::Tokenizer* tokenizer,
                            assay::run::Sampler& sampler, std::span<const float> logits,
-                           int64_t most, Output& output) {
+                           int64_t most, Output& output, uint64_t chain) {
   Generated out;
   assay::trace::LogitsHash hash;
   const double start = seconds();
@@ -76,6 +76,7 @@ Result<Generated> generate(Session& session, const assay::text::Tokenizer* token
       break;
     }
     out.tokens.push_back(token);
+    if (chain && out.tokens.size() % chain == 0) out.logits_chain.push_back(hash.so_far());
     sampler.accept(token);
     if (output.add(token)) {
       out.finish_reason = "stop";

@@ -27,6 +27,7 @@ struct Flags {
   std::vector<std::string> stops;
   int64_t predict = 512;
   uint32_t batch = 512;
+  uint64_t chain = 0;
   SamplingFlags sampling;
   std::string system;
   bool json = false, stats = false, no_parse_special = false, no_bos = false, chat = false;
@@ -73,7 +74,8 @@ assay::Status run_and_generate(Session& session, const assay::text::Tokenizer* t
   assay::run::Sampler sampler(flags.sampling.options);
   for (int32_t token : out.prompt) sampler.accept(token);
   Output output(tokenizer, flags.stops, flags.json);
-  auto generated = generate(session, tokenizer, sampler, *logits, flags.predict, output);
+  auto generated =
+      generate(session, tokenizer, sampler, *logits, flags.predict, output, flags.chain);
   if (!generated) return generated.error();
   out.generated = std::move(*generated);
   return assay::ok();
@@ -104,6 +106,7 @@ void print_json(const Session& session, const Flags& flags, const Outcome& out) 
         {"prompt_tokens_per_s", out.prompt_rate},
         {"generation_tokens_per_s", out.generated.rate()}}},
       {"peak_bytes", peak_bytes()}};
+  if (flags.chain) json["logits_chain"] = out.generated.logits_chain;
   if (flags.stats) json["stats"] = out.stats;
   fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
 }
@@ -234,7 +237,13 @@ void add_run(CLI::App& app, int& exit_code) {
                     "after the prompt: RMS, max|x|, min, max, mean, NaN of each layer; top logits");
   CLI::Option* layers = command->add_option("--layers", flags->layers,
                                             "layers of --stats, comma-separated (default: all)");
-  command->add_flag("--json", flags->json, "schema assay.run/1, at the end");
+  CLI::Option* json = command->add_flag("--json", flags->json, "schema assay.run/1, at the end");
+  command
+      ->add_option("--chain", flags->chain,
+                   "with --json: the hash of all logits so far, after every N tokens")
+      ->type_name("N")
+      ->check(between(1, 1e9))
+      ->needs(json);
   layers->needs("--stats");
   command->callback([flags, &exit_code] { exit_code = run(*flags); });
 }

@@ -29,9 +29,16 @@ void Sha256::update(std::span<const uint8_t> bytes) {
 }
 
 std::string Sha256::hex() {
-  std::array<uint8_t, 32> digest;
-  must(EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr));
+  std::string digits = so_far();
   must(EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr));
+  return digits;
+}
+
+std::string Sha256::so_far() const {
+  const Sha256 copy;
+  must(EVP_MD_CTX_copy_ex(copy.context_.get(), context_.get()));
+  std::array<uint8_t, 32> digest;
+  must(EVP_DigestFinal_ex(copy.context_.get(), digest.data(), nullptr));
   std::string text;
   for (const uint8_t byte : digest) {
     text += "0123456789abcdef"[byte >> 4];

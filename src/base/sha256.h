@@ -16,6 +16,8 @@ class Sha256 {
   void update(std::span<const uint8_t> bytes);
   /// 64 lower-case hex digits. Ends the hash: afterwards the object is as new.
   std::string hex();
+  /// The digits of what was hashed so far; the hash goes on.
+  std::string so_far() const;
 
  private:
   struct Free {

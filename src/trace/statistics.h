@@ -30,6 +30,7 @@ class LogitsHash {
  public:
   void update(std::span<const float> logits);
   std::string hex() { return hash_.hex(); }
+  std::string so_far() const { return hash_.so_far(); }
 
  private:
   Sha256 hash_;

@@ -32,6 +32,15 @@ TEST(Sha256, IsTheSameInPieces) {
   EXPECT_EQ(hash.hex(), "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
+TEST(Sha256, GoesOnAfterSoFar) {
+  Sha256 hash;
+  hash.update(bytes("a"));
+  EXPECT_EQ(hash.so_far(), sha256_hex(bytes("a")));
+  hash.update(bytes("bc"));
+  EXPECT_EQ(hash.so_far(), sha256_hex(bytes("abc")));
+  EXPECT_EQ(hash.hex(), sha256_hex(bytes("abc")));
+}
+
 TEST(Sha256, BeginsAnewAfterHex) {
   Sha256 hash;
   hash.update(bytes("something else"));

@@ -88,6 +88,14 @@ class DefaultModel(unittest.TestCase):
         self.assertEqual(set(result["timings"]), {"load_s", "first_token_s", "prompt_tokens_per_s", "generation_tokens_per_s"})
         self.assertRegex(result["logits_sha256"], "^[0-9a-f]{64}$")
 
+    def test_chain_holds_the_hashes_of_shorter_runs(self):
+        def run(tokens, *more):
+            return json.loads(assay("run", "-p", FRANCE, "-n", tokens, "--temp", 0, "--json", *more).stdout)
+        long = run(5, "--chain", 2)
+        self.assertEqual(long["logits_chain"], [run(2)["logits_sha256"], run(4)["logits_sha256"]])
+        self.assertNotEqual(long["logits_chain"][-1], long["logits_sha256"])
+        self.assertEqual(assay("run", "-p", FRANCE, "--chain", 2).returncode, 2)
+
     def test_memory_stays_within_the_plan(self):
         # 1.3 x file + KV of the positions used (30 layers x 3 heads x 128 x 2 bytes a position) + 100 MB
         peak = json.loads(assay("run", "-p", FRANCE, "-n", 20, "--json").stdout)["peak_bytes"]

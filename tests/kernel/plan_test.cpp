@@ -59,6 +59,20 @@ TEST(Plan, TheResidualOfAFloatMatmulIsAddedApart) {
   for (const Node& node : make_plan(tiny.program, true)) EXPECT_EQ(node.add, op::none);
 }
 
+// The groups of one launch come in any order: of two that write one place, either could be last.
+TEST(Plan, PartsOfOneLaunchNeverShareABuffer) {
+  tests::TinyProgram tiny(quant::Q4_K::id);
+  const std::vector<uint32_t> parts = make_plan(tiny.program, true)[2].operations;
+  ASSERT_EQ(parts.size(), 3u);
+  const auto value = [&](uint32_t part) -> op::Value& {
+    return tiny.program.values[tiny.program.operations[parts[part]].output];
+  };
+  value(2).buffer = value(0).buffer;
+  const auto nodes = make_plan(tiny.program, true);
+  EXPECT_EQ(nodes[2].operations, (std::vector<uint32_t>{parts[0], parts[1]}));
+  EXPECT_EQ(nodes[3].operations, std::vector<uint32_t>{parts[2]});
+}
+
 TEST(Plan, WhatIsOnlyReadQuantisedIsNotWritten) {
   const tests::TinyProgram tiny(quant::Q4_K::id);
   for (const Node& node : make_plan(tiny.program, true)) {
