@@ -15,26 +15,29 @@ struct AttentionShared {
   float max[8], sum[8];
 };
 
-/// Key `key` of a chunk, elements d … d + batch − 1; zeros beyond the chunk's valid keys.
+// Loads are not guarded by branches, which would part them: where there is no key, value or
+// element, a neighbour is loaded and not used.
+
+/// Elements d … d + batch − 1 of a chunk's key `key`.
 template <bool f32, uint32_t batch>
 K_FN void load_keys(K_CONST const AttentionArgs& a, uint64_t first, uint32_t d, uint32_t key,
-                    uint32_t valid, K_THREAD float* k) {
+                    K_THREAD float* k) {
+  const uint64_t begin = first + uint64_t(d) * key_chunk + key;
   K_UNROLL
   for (uint32_t u = 0u; u < batch; ++u)
-    k[u] = key < valid && d + u < a.cache.key_dim
-               ? cache_element<f32>(a.cache.keys, first + uint64_t(d + u) * key_chunk + key)
-               : 0.0f;
+    k[u] = cache_element<f32>(a.cache.keys, begin + u * key_chunk);
 }
 
-/// Element d of values j … j + batch − 1, whose first is at element `first`; zeros beyond `valid`.
+/// Element d of the values j … j + batch − 1 of a chunk that has `valid`.
 template <bool f32, uint32_t batch>
 K_FN void load_values(K_CONST const AttentionArgs& a, uint64_t first, uint32_t j, uint32_t valid,
                       uint32_t d, K_THREAD float* v) {
+  const uint32_t element = d < a.cache.value_dim ? d : 0u;
   K_UNROLL
-  for (uint32_t u = 0u; u < batch; ++u)
-    v[u] = j + u < valid && d < a.cache.value_dim
-               ? cache_element<f32>(a.cache.values, first + uint64_t(j + u) * a.cache.value_dim + d)
-               : 0.0f;
+  for (uint32_t u = 0u; u < batch; ++u) {
+    const uint32_t row = j + u < valid ? j + u : 0u;
+    v[u] = cache_element<f32>(a.cache.values, first + row * a.cache.value_dim + element);
+  }
 }
 
 /// Scores of lane and lane + 32 of a chunk's keys, from the chunk's first element; −infinity beyond
@@ -45,17 +48,26 @@ struct ScorePair {
 template <bool f32>
 K_FN ScorePair chunk_scores(K_CONST const AttentionArgs& a, K_GROUP AttentionShared& s,
                             uint64_t first, uint32_t valid, uint32_t lane) {
+  const uint32_t key = lane < valid ? lane : 0u;
+  const uint32_t key_32 = lane + lanes < valid ? lane + lanes : 0u;
   float low = 0.0f, high = 0.0f;
-  for (uint32_t d = 0u; d < a.cache.key_dim; d += 16u) {
+  uint32_t d = 0u;
+  for (; d + 16u <= a.cache.key_dim; d += 16u) {
     float k0[16], k1[16];
-    load_keys<f32, 16u>(a, first, d, lane, valid, k0);
-    load_keys<f32, 16u>(a, first, d, lane + lanes, valid, k1);
+    load_keys<f32, 16u>(a, first, d, key, k0);
+    load_keys<f32, 16u>(a, first, d, key_32, k1);
     K_UNROLL
     for (uint32_t u = 0u; u < 16u; ++u) {
-      if (d + u >= a.cache.key_dim) break;
       low = k_fma(s.query[d + u], k0[u], low);
       high = k_fma(s.query[d + u], k1[u], high);
     }
+  }
+  for (; d < a.cache.key_dim; ++d) {
+    float k0, k1;
+    load_keys<f32, 1u>(a, first, d, key, &k0);
+    load_keys<f32, 1u>(a, first, d, key_32, &k1);
+    low = k_fma(s.query[d], k0, low);
+    high = k_fma(s.query[d], k1, high);
   }
   const float none = k_float(0xff800000u);
   const ScorePair pair = {lane < valid ? low * a.scale : none,
@@ -88,7 +100,7 @@ K_FN void attend_chunk(K_CONST const AttentionArgs& a, K_GROUP AttentionShared& 
       K_UNROLL
       for (uint32_t u = 0u; u < 32u; ++u) {
         const float p = shuffle_from_f32(j == 0u ? low : high, u);
-        if (j + u < valid) o = k_fma(p, v[u], o);
+        o = j + u < valid ? k_fma(p, v[u], o) : o;
       }
     }
     if (d < a.cache.value_dim) s.outputs[t.simd * most_head_dim + d] = o;

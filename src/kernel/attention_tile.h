@@ -41,6 +41,17 @@ K_FN TileKeys keys_of_chunk(K_CONST const AttentionArgs& a, uint32_t first_token
   return keys;
 }
 
+/// The products of element d of the eight queries with that of two keys.
+K_FN void add_scores(K_GROUP AttentionTileShared& s, uint32_t d, float k0, float k1,
+                     K_THREAD Eight& low, K_THREAD Eight& high) {
+  K_UNROLL
+  for (uint32_t n = 0u; n < attention_queries; ++n) {
+    const float query = s.queries[d * attention_queries + n];
+    low.of[n] = k_fma(query, k0, low.of[n]);
+    high.of[n] = k_fma(query, k1, high.of[n]);
+  }
+}
+
 /// The dots of the eight queries with keys lane and lane + 32 of the chunk that begins at element
 /// `first`: chains over d.
 template <bool f32>
@@ -49,20 +60,20 @@ K_FN void tile_scores(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShare
                       K_THREAD Eight& high) {
   K_UNROLL
   for (uint32_t n = 0u; n < attention_queries; ++n) low.of[n] = high.of[n] = 0.0f;
-  for (uint32_t d = 0u; d < a.cache.key_dim; d += 8u) {
+  const uint32_t key = lane < most ? lane : 0u, key_32 = lane + lanes < most ? lane + lanes : 0u;
+  uint32_t d = 0u;
+  for (; d + 8u <= a.cache.key_dim; d += 8u) {
     float k0[8], k1[8];
-    load_keys<f32, 8u>(a, first, d, lane, most, k0);
-    load_keys<f32, 8u>(a, first, d, lane + lanes, most, k1);
+    load_keys<f32, 8u>(a, first, d, key, k0);
+    load_keys<f32, 8u>(a, first, d, key_32, k1);
     K_UNROLL
-    for (uint32_t u = 0u; u < 8u; ++u) {
-      if (d + u >= a.cache.key_dim) break;
-      K_UNROLL
-      for (uint32_t n = 0u; n < attention_queries; ++n) {
-        const float query = s.queries[(d + u) * attention_queries + n];
-        low.of[n] = k_fma(query, k0[u], low.of[n]);
-        high.of[n] = k_fma(query, k1[u], high.of[n]);
-      }
-    }
+    for (uint32_t u = 0u; u < 8u; ++u) add_scores(s, d + u, k0[u], k1[u], low, high);
+  }
+  for (; d < a.cache.key_dim; ++d) {
+    float k0, k1;
+    load_keys<f32, 1u>(a, first, d, key, &k0);
+    load_keys<f32, 1u>(a, first, d, key_32, &k1);
+    add_scores(s, d, k0, k1, low, high);
   }
 }
 
@@ -75,13 +86,22 @@ K_FN Eight tile_outputs(K_CONST const AttentionArgs& a, K_GROUP AttentionTileSha
   for (uint32_t j = 0u; j < keys.most; j += 8u) {
     float v[8];
     load_values<f32, 8u>(a, first, j, keys.most, d, v);
-    const bool all = j + 8u <= keys.least;
-    K_UNROLL
-    for (uint32_t u = 0u; u < 8u; ++u) {
+    if (j + 8u <= keys.least) {
       K_UNROLL
-      for (uint32_t n = 0u; n < attention_queries; ++n)
-        if (all || j + u < keys.of[n])
+      for (uint32_t u = 0u; u < 8u; ++u) {
+        K_UNROLL
+        for (uint32_t n = 0u; n < attention_queries; ++n)
           part.of[n] = k_fma(s.weights[(j + u) * attention_queries + n], v[u], part.of[n]);
+      }
+    } else {
+      K_UNROLL
+      for (uint32_t u = 0u; u < 8u; ++u) {
+        K_UNROLL
+        for (uint32_t n = 0u; n < attention_queries; ++n) {
+          const float next = k_fma(s.weights[(j + u) * attention_queries + n], v[u], part.of[n]);
+          part.of[n] = j + u < keys.of[n] ? next : part.of[n];
+        }
+      }
     }
   }
   return part;
