@@ -45,33 +45,35 @@ K_FN void load_values(K_CONST const AttentionArgs& a, uint64_t first, uint32_t j
 struct ScorePair {
   float low, high;
 };
+/// Adds the products of elements d … d + batch − 1.
+template <bool f32, uint32_t batch>
+K_FN void add_products(K_CONST const AttentionArgs& a, K_GROUP AttentionShared& s, uint64_t first,
+                       uint32_t d, uint32_t key, uint32_t key_32, K_THREAD ScorePair& dots) {
+  float k0[batch], k1[batch];
+  load_keys<f32, batch>(a, first, d, key, k0);
+  load_keys<f32, batch>(a, first, d, key_32, k1);
+  K_UNROLL
+  for (uint32_t u = 0u; u < batch; ++u) {
+    dots.low = k_fma(s.query[d + u], k0[u], dots.low);
+    dots.high = k_fma(s.query[d + u], k1[u], dots.high);
+  }
+}
+
 template <bool f32>
 K_FN ScorePair chunk_scores(K_CONST const AttentionArgs& a, K_GROUP AttentionShared& s,
                             uint64_t first, uint32_t valid, uint32_t lane) {
   const uint32_t key = lane < valid ? lane : 0u;
   const uint32_t key_32 = lane + lanes < valid ? lane + lanes : 0u;
-  float low = 0.0f, high = 0.0f;
+  ScorePair dots = {0.0f, 0.0f};
   uint32_t d = 0u;
-  for (; d + 16u <= a.cache.key_dim; d += 16u) {
-    float k0[16], k1[16];
-    load_keys<f32, 16u>(a, first, d, key, k0);
-    load_keys<f32, 16u>(a, first, d, key_32, k1);
-    K_UNROLL
-    for (uint32_t u = 0u; u < 16u; ++u) {
-      low = k_fma(s.query[d + u], k0[u], low);
-      high = k_fma(s.query[d + u], k1[u], high);
-    }
-  }
-  for (; d < a.cache.key_dim; ++d) {
-    float k0, k1;
-    load_keys<f32, 1u>(a, first, d, key, &k0);
-    load_keys<f32, 1u>(a, first, d, key_32, &k1);
-    low = k_fma(s.query[d], k0, low);
-    high = k_fma(s.query[d], k1, high);
-  }
+  for (; d + 32u <= a.cache.key_dim; d += 32u)
+    add_products<f32, 32u>(a, s, first, d, key, key_32, dots);
+  for (; d + 8u <= a.cache.key_dim; d += 8u)
+    add_products<f32, 8u>(a, s, first, d, key, key_32, dots);
+  for (; d < a.cache.key_dim; ++d) add_products<f32, 1u>(a, s, first, d, key, key_32, dots);
   const float none = k_float(0xff800000u);
-  const ScorePair pair = {lane < valid ? low * a.scale : none,
-                          lane + lanes < valid ? high * a.scale : none};
+  const ScorePair pair = {lane < valid ? dots.low * a.scale : none,
+                          lane + lanes < valid ? dots.high * a.scale : none};
   return pair;
 }
 
@@ -89,21 +91,24 @@ K_FN void attend_chunk(K_CONST const AttentionArgs& a, K_GROUP AttentionShared& 
     s.max[t.simd] = m;
     s.sum[t.simd] = sum;
   }
-  // o[d] = Σ_j p_j·v[j][d] in order of j: a lane for each d, the weights from their lanes.
+  // o[d] = Σ_j p_j·v[j][d] in order of j: a lane for d and d + 32, the weights from their lanes.
   const uint64_t first_value = (row + uint64_t(chunk) * key_chunk) * a.cache.value_dim;
-  for (uint32_t first = 0u; first < a.cache.value_dim; first += lanes) {
+  for (uint32_t first = 0u; first < a.cache.value_dim; first += 2u * lanes) {
     const uint32_t d = first + t.lane;
-    float o = 0.0f;
+    float o = 0.0f, o_32 = 0.0f;
     for (uint32_t j = 0u; j < valid; j += lanes) {
-      float v[32];
-      load_values<f32, 32u>(a, first_value, j, valid, d, v);
+      float v0[32], v1[32];
+      load_values<f32, 32u>(a, first_value, j, valid, d, v0);
+      load_values<f32, 32u>(a, first_value, j, valid, d + lanes, v1);
       K_UNROLL
       for (uint32_t u = 0u; u < 32u; ++u) {
         const float p = shuffle_from_f32(j == 0u ? low : high, u);
-        o = j + u < valid ? k_fma(p, v[u], o) : o;
+        o = j + u < valid ? k_fma(p, v0[u], o) : o;
+        o_32 = j + u < valid ? k_fma(p, v1[u], o_32) : o_32;
       }
     }
     if (d < a.cache.value_dim) s.outputs[t.simd * most_head_dim + d] = o;
+    if (d + lanes < a.cache.value_dim) s.outputs[t.simd * most_head_dim + d + lanes] = o_32;
   }
 }
 

@@ -102,7 +102,7 @@ Status Encoder::multiply(const Node& node, const std::vector<uint32_t>& operatio
   }
   if (one)
     return launch(quantised ? "matvec" : "matvec_float", groups, tokens,
-                  matvec_simds(columns, 24) * lanes, args);
+                  matvec_simds(columns, 16) * lanes, args);
   if (!quantised) return launch("matmul_float", groups, groups_for(tokens, 8), 4 * lanes, args);
   return launch(tokens <= 8 ? "matmul_8" : "matmul", groups,
                 groups_for(tokens, tokens <= 8 ? 8 : 32), 4 * lanes, args);
@@ -124,7 +124,7 @@ Status Encoder::gate_up(const Node& node) const {
     args.up_format = program.weights[up.weight].type;
     args.rows = width;
     args.columns = columns;
-    return launch("gate_up", width / tile_rows, 1, 2 * matvec_simds(columns, 12) * lanes, args);
+    return launch("gate_up", width / tile_rows, 1, 2 * matvec_simds(columns, 8) * lanes, args);
   }
   if (Status done = multiply(node, {node.operations[0], node.operations[1]}, op::none); !done)
     return done;
@@ -185,8 +185,8 @@ Status Encoder::attention(const Node& node) const {
   args.tokens = shape.tokens;
   const uint32_t widest = std::max(program.attention.key_dim, program.attention.value_dim);
   if (shape.sequence_tiles && widest <= most_tile_head_dim)
-    return launch("attention_tile", args.heads, groups_for(shape.tokens, attention_queries), lanes,
-                  args);
+    return launch(program.attention.value_dim > 64 ? "attention_tile_128" : "attention_tile",
+                  args.heads, groups_for(shape.tokens, attention_queries), lanes, args);
   // A simd a chunk of keys, as far as there are keys; two elements of the output a thread at most.
   const uint32_t chunks = shape.most_keys ? groups_for(shape.most_keys, key_chunk) : 8;
   const uint32_t simds =
