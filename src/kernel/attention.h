@@ -102,9 +102,10 @@ K_FN void attend_chunk(K_CONST const AttentionArgs& a, K_GROUP AttentionShared& 
       load_values<f32, 32u>(a, first_value, j, valid, d + lanes, v1);
       K_UNROLL
       for (uint32_t u = 0u; u < 32u; ++u) {
+        // Beyond the last key the weight is 0, and so is what it weighs.
         const float p = shuffle_from_f32(j == 0u ? low : high, u);
-        o = j + u < valid ? k_fma(p, v0[u], o) : o;
-        o_32 = j + u < valid ? k_fma(p, v1[u], o_32) : o_32;
+        o = k_fma(p, j + u < valid ? v0[u] : 0.0f, o);
+        o_32 = k_fma(p, j + u < valid ? v1[u] : 0.0f, o_32);
       }
     }
     if (d < a.cache.value_dim) s.outputs[t.simd * most_head_dim + d] = o;

@@ -102,7 +102,7 @@ Status Encoder::multiply(const Node& node, const std::vector<uint32_t>& operatio
   }
   if (one)
     return launch(quantised ? "matvec" : "matvec_float", groups, tokens,
-                  matvec_simds(columns, 16) * lanes, args);
+                  matvec_simds(columns, 24) * lanes, args);
   if (!quantised) return launch("matmul_float", groups, groups_for(tokens, 8), 4 * lanes, args);
   return launch(tokens <= 8 ? "matmul_8" : "matmul", groups,
                 groups_for(tokens, tokens <= 8 ? 8 : 32), 4 * lanes, args);
@@ -124,7 +124,7 @@ Status Encoder::gate_up(const Node& node) const {
     args.up_format = program.weights[up.weight].type;
     args.rows = width;
     args.columns = columns;
-    return launch("gate_up", width / tile_rows, 1, 2 * matvec_simds(columns, 8) * lanes, args);
+    return launch("gate_up", width / tile_rows, 1, 2 * matvec_simds(columns, 12) * lanes, args);
   }
   if (Status done = multiply(node, {node.operations[0], node.operations[1]}, op::none); !done)
     return done;

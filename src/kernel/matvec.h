@@ -122,19 +122,27 @@ struct ChunkSum {
     const uint32_t chunk = self.active != 0u ? self.chunk : 0u;
     const uint32_t quanta = chunk_quanta(self.columns, chunk);
     K_DEV const uint8_t* p = packed_chunk<F>(self.data, self.columns, self.tile, chunk);
-    RawBlock raw[8];
-    K_UNROLL
-    for (uint32_t i = 0u; i < 8u; ++i)
-      raw[i] = load_block<F>(p, quanta, i < quanta ? i : 0u, t.lane);
     const RawScales scales = load_scales<F>(p, quanta, t.lane);
     const uint32_t x_block =
         t.group_y * (self.columns / quantum) + chunk * (chunk_columns / quantum);
-    stage_chunk(s, t, self.x, x_block, quanta);
-    barrier_group();
+    // Blocks that are loaded together: as many registers hold.
+    constexpr uint32_t together = Packed<F>::low_bits == 8u ? 4u : 8u;
     float v = 0.0f;
     K_UNROLL
-    for (uint32_t i = 0u; i < 8u; ++i)
-      if (i < quanta) v = block_sum<F>(v, raw[i], scales, i, s, 8u * t.simd + i);
+    for (uint32_t first = 0u; first < 8u; first += together) {
+      RawBlock raw[together];
+      K_UNROLL
+      for (uint32_t i = 0u; i < together; ++i)
+        raw[i] = load_block<F>(p, quanta, first + i < quanta ? first + i : 0u, t.lane);
+      if (first == 0u) {
+        stage_chunk(s, t, self.x, x_block, quanta);
+        barrier_group();
+      }
+      K_UNROLL
+      for (uint32_t i = 0u; i < together; ++i)
+        if (first + i < quanta)
+          v = block_sum<F>(v, raw[i], scales, first + i, s, 8u * t.simd + first + i);
+    }
     if (self.active != 0u) *self.v = v;
   }
 };
