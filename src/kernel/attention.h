@@ -66,10 +66,8 @@ K_FN ScorePair chunk_scores(K_CONST const AttentionArgs& a, K_GROUP AttentionSha
   const uint32_t key_32 = lane + lanes < valid ? lane + lanes : 0u;
   ScorePair dots = {0.0f, 0.0f};
   uint32_t d = 0u;
-  for (; d + 32u <= a.cache.key_dim; d += 32u)
-    add_products<f32, 32u>(a, s, first, d, key, key_32, dots);
-  for (; d + 8u <= a.cache.key_dim; d += 8u)
-    add_products<f32, 8u>(a, s, first, d, key, key_32, dots);
+  for (; d + 16u <= a.cache.key_dim; d += 16u)
+    add_products<f32, 16u>(a, s, first, d, key, key_32, dots);
   for (; d < a.cache.key_dim; ++d) add_products<f32, 1u>(a, s, first, d, key, key_32, dots);
   const float none = k_float(0xff800000u);
   const ScorePair pair = {lane < valid ? dots.low * a.scale : none,
@@ -96,14 +94,14 @@ K_FN void attend_chunk(K_CONST const AttentionArgs& a, K_GROUP AttentionShared& 
   for (uint32_t first = 0u; first < a.cache.value_dim; first += 2u * lanes) {
     const uint32_t d = first + t.lane;
     float o = 0.0f, o_32 = 0.0f;
-    for (uint32_t j = 0u; j < valid; j += lanes) {
-      float v0[32], v1[32];
-      load_values<f32, 32u>(a, first_value, j, valid, d, v0);
-      load_values<f32, 32u>(a, first_value, j, valid, d + lanes, v1);
+    for (uint32_t j = 0u; j < valid; j += 16u) {
+      float v0[16], v1[16];
+      load_values<f32, 16u>(a, first_value, j, valid, d, v0);
+      load_values<f32, 16u>(a, first_value, j, valid, d + lanes, v1);
       K_UNROLL
-      for (uint32_t u = 0u; u < 32u; ++u) {
+      for (uint32_t u = 0u; u < 16u; ++u) {
         // Beyond the last key the weight is 0, and so is what it weighs.
-        const float p = shuffle_from_f32(j == 0u ? low : high, u);
+        const float p = shuffle_from_f32(j < lanes ? low : high, (j + u) % lanes);
         o = k_fma(p, j + u < valid ? v0[u] : 0.0f, o);
         o_32 = k_fma(p, j + u < valid ? v1[u] : 0.0f, o_32);
       }
