@@ -16,7 +16,8 @@ struct AttentionShared {
 };
 
 // Loads are not guarded by branches, which would part them: where there is no key, value or
-// element, a neighbour is loaded and not used.
+// element, a neighbour is loaded and not used. A choice of what was loaded (`… ? v : 0`) is no way
+// to drop it: nvcc makes it a branch around the load again, and this kernel took twice as long.
 
 /// Elements d … d + batch − 1 of a chunk's key `key`.
 template <bool f32, uint32_t batch>
@@ -89,25 +90,21 @@ K_FN void attend_chunk(K_CONST const AttentionArgs& a, K_GROUP AttentionShared& 
     s.max[t.simd] = m;
     s.sum[t.simd] = sum;
   }
-  // o[d] = Σ_j p_j·v[j][d] in order of j: a lane for d and d + 32, the weights from their lanes.
+  // o[d] = Σ_j p_j·v[j][d] in order of j: a lane for each d, the weights from their lanes.
   const uint64_t first_value = (row + uint64_t(chunk) * key_chunk) * a.cache.value_dim;
-  for (uint32_t first = 0u; first < a.cache.value_dim; first += 2u * lanes) {
+  for (uint32_t first = 0u; first < a.cache.value_dim; first += lanes) {
     const uint32_t d = first + t.lane;
-    float o = 0.0f, o_32 = 0.0f;
-    for (uint32_t j = 0u; j < valid; j += 16u) {
-      float v0[16], v1[16];
-      load_values<f32, 16u>(a, first_value, j, valid, d, v0);
-      load_values<f32, 16u>(a, first_value, j, valid, d + lanes, v1);
+    float o = 0.0f;
+    for (uint32_t j = 0u; j < valid; j += lanes) {
+      float v[32];
+      load_values<f32, 32u>(a, first_value, j, valid, d, v);
       K_UNROLL
-      for (uint32_t u = 0u; u < 16u; ++u) {
-        // Beyond the last key the weight is 0, and so is what it weighs.
-        const float p = shuffle_from_f32(j < lanes ? low : high, (j + u) % lanes);
-        o = k_fma(p, j + u < valid ? v0[u] : 0.0f, o);
-        o_32 = k_fma(p, j + u < valid ? v1[u] : 0.0f, o_32);
+      for (uint32_t u = 0u; u < 32u; ++u) {
+        const float p = shuffle_from_f32(j == 0u ? low : high, u);
+        o = j + u < valid ? k_fma(p, v[u], o) : o;
       }
     }
     if (d < a.cache.value_dim) s.outputs[t.simd * most_head_dim + d] = o;
-    if (d + lanes < a.cache.value_dim) s.outputs[t.simd * most_head_dim + d + lanes] = o_32;
   }
 }
 
