@@ -213,7 +213,7 @@ void print_table(const std::vector<Case>& cases, const Session& session, const M
     fmt::print(", read {:.1f} GB/s, int8 {:.0f} Gop/s", machine.read_bytes / 1e9,
                machine.int8_ops / 1e9);
   fmt::print("\n");
-  fmt::print("commit   {}\n", ASSAY_COMMIT);
+  fmt::print("commit   {}\n", commit());
   fmt::print("{:<11}{:>7}{:>7}{:>10}{:>10}{:>10}  {}\n", "phase", "tokens", "depth", "median",
              "best", "worst", "tokens/s; peer median, best; ratio of medians");
   for (const Case& one : cases) {
@@ -265,7 +265,7 @@ int bench(const Flags& flags) {
         {"isa", session->executor().isa()},
         {"read_bytes_per_s", machine.read_bytes > 0 ? Json(machine.read_bytes) : Json(nullptr)},
         {"int8_ops_per_s", machine.int8_ops > 0 ? Json(machine.int8_ops) : Json(nullptr)}}},
-      {"commit", ASSAY_COMMIT},
+      {"commit", commit()},
       {"results", Json::array()}};
   for (const Case& one : cases) json["results"].push_back(to_json(one, flags, *session, machine));
   fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));

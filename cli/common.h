@@ -20,6 +20,9 @@ assay::Result<std::string> resolve_model(const std::string& name_or_path);
 /// The known name of the model that "" is.
 std::string default_model();
 
+/// The git commit that this program was built from; "unknown" outside a checkout.
+const char* commit();
+
 /// Prints `assay: SENTENCE` to stderr and returns the exit code.
 int report(const assay::Error& error);
 

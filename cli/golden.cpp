@@ -83,7 +83,7 @@ int update(const Flags& flags) {
   Golden golden{executor.contract(),
                 flags.model.model.empty() ? default_model() : flags.model.model,
                 file_sha256(session->file()),
-                fmt::format("assay " ASSAY_VERSION ", commit " ASSAY_COMMIT ", {}", device),
+                fmt::format("assay " ASSAY_VERSION ", commit {}, {}", commit(), device),
                 assay::verify::names_of(session->program()),
                 {}};
   for (const auto& tokens : *runs) {

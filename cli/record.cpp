@@ -32,7 +32,7 @@ Result<Recorded> record_trace(Session& session, std::span<const int32_t> tokens,
   const std::string isa = executor.isa().empty() ? "" : " " + executor.isa();
   const auto written =
       recorder.write(path, {{"engine", "assay " ASSAY_VERSION " " + executor.device() + isa},
-                            {"commit", ASSAY_COMMIT},
+                            {"commit", commit()},
                             {"contract", executor.contract()},
                             {"kv", options.cache},
                             {"device", executor.device()},

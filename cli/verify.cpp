@@ -97,7 +97,7 @@ verify::Factory factory_of(const std::string& device, const Model* model) {
 verify::Circumstances circumstances(const Model* model) {
   verify::Circumstances around;
   around.version = ASSAY_VERSION;
-  around.commit = ASSAY_COMMIT;
+  around.commit = commit();
   around.cpu = cpu_name();
   around.cores = std::thread::hardware_concurrency();
   utsname system{};

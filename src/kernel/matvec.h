@@ -48,6 +48,10 @@ K_FN void stage_chunk(K_GROUP MatvecShared& s, Thread t, Quantised x, uint32_t x
   }
 }
 
+K_FN Words4 sixteen_at(K_GROUP MatvecShared& s, uint32_t at) {
+  const Words4 four = {s.codes[at].x, s.codes[at].y, s.codes[at].z, s.codes[at].w};
+  return four;
+}
 K_FN int32_t dot_16(uint32_t w0, uint32_t w1, uint32_t w2, uint32_t w3, Words4 x) {
   int32_t dot = k_dot4_i8(w0, x.x, 0);
   dot = k_dot4_i8(w1, x.y, dot);
@@ -60,7 +64,7 @@ K_FN int32_t dot_16(uint32_t w0, uint32_t w1, uint32_t w2, uint32_t w3, Words4 x
 template <class F>
 K_FN float block_sum(float v, K_THREAD const RawBlock& raw, K_THREAD const RawScales& scales,
                      uint32_t block, K_GROUP MatvecShared& s, uint32_t at) {
-  const Words4 x0 = s.codes[2u * at], x1 = s.codes[2u * at + 1u];
+  const Words4 x0 = sixteen_at(s, 2u * at), x1 = sixteen_at(s, 2u * at + 1u);
   const int32_t low = dot_16(code_word<F>(raw, 0u, 0u), code_word<F>(raw, 1u, 0u),
                              code_word<F>(raw, 2u, 0u), code_word<F>(raw, 3u, 0u), x0);
   const int32_t high = dot_16(code_word<F>(raw, 0u, 1u), code_word<F>(raw, 1u, 1u),

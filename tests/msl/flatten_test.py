@@ -26,7 +26,7 @@ class Flatten(unittest.TestCase):
         lines = text.splitlines()
         self.assertEqual(lines[0], "#include <metal_stdlib>")
         self.assertEqual(text.count("#include"), 1)
-        self.assertEqual(text.count("struct Words4 {"), 1)
+        self.assertEqual(text.count("struct alignas(16) Words4 {"), 1)
         self.assertNotIn("__dp4a", text)
         file, number, sources = "", 0, {}
         for line in lines[1:]:

@@ -7,14 +7,14 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEVICES = ("emulated", "cuda", "metal")
 # A host's registration of kernels, and the emulator's report of an address: no words for kernels.
 NOT_WORDS = {"KernelEntry", "check_alignment"}
-FUNCTION = re.compile(r"^(?:K_FN )?(?:void|float|u?int32_t|Words4) (\w+)\(([^)]*)\)", re.MULTILINE)
+FUNCTION = re.compile(r"^(?:K_FN )?(?:void|float|u?int32_t|Words4|TileSums) (\w+)\(([^)]*)\)", re.MULTILINE)
 
 
 def words_of(text):
     """{word: its parameters, without spaces, places and const of a value}."""
     words = {name: "" for name in re.findall(r"^#define (K_\w+)", text, re.MULTILINE)}
     words |= {name: re.sub(r"\s+", " ", body).strip()
-              for name, body in re.findall(r"^struct (\w+) \{\n(.*?)^\};", text, re.MULTILINE | re.DOTALL)}
+              for name, body in re.findall(r"^struct (?:alignas\(16\) )?(\w+) \{\n(.*?)^\};", text, re.MULTILINE | re.DOTALL)}
     for name, parameters in FUNCTION.findall(text):
         kept = [re.sub(r"\bK_THREAD ", "", parameter).split()[:-1] + [parameter.split()[-1]]
                 for parameter in re.sub(r"\s+", " ", parameters).split(", ")

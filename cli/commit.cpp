@@ -1,0 +1,5 @@
+#include "common.h"
+
+const char* commit() {
+  return ASSAY_COMMIT;
+}
