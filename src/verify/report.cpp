@@ -29,7 +29,7 @@ size_t count_stored(const Report& report, std::string_view what) {
                               [&](const Row& row) { return stored_of(row) == what; }));
 }
 
-/// "38 of 38 rows equal, made by emulated at contract assay/1": what is not equal is counted too.
+/// "36 of 36 rows equal, made by emulated at contract assay/1": what is not equal is counted too.
 std::string stored_line(const Report& report, const Stored& stored) {
   const size_t differ = count_stored(report, "differ"), none = count_stored(report, "none");
   return fmt::format("{} of {} rows equal{}{}, made by {} at contract {}, level {}",
