@@ -35,7 +35,7 @@ constexpr const char* text =
     "a + (b + c).";
 
 struct Flags {
-  std::string model, device = "cpu", tokens, level = "quick", output;
+  std::string model, device = "cpu", tokens, level = "quick", output, store;
   uint32_t threads = 0;
   bool synthetic = false, json = false;
 };
@@ -101,7 +101,8 @@ verify::Circumstances circumstances(const Model* model) {
   around.cpu = cpu_name();
   around.cores = std::thread::hardware_concurrency();
   utsname system{};
-  if (uname(&system) == 0) around.system = fmt::format("{} {}", system.sysname, system.machine);
+  if (uname(&system) == 0)
+    around.system = fmt::format("{} {} {}", system.sysname, system.release, system.machine);
   const std::time_t now = std::time(nullptr);
   std::tm utc{};
   gmtime_r(&now, &utc);
@@ -114,9 +115,22 @@ verify::Circumstances circumstances(const Model* model) {
   return around;
 }
 
+/// The table that travels with the program, as C++.
+int store(const Result<verify::Stored>& stored, const std::string& path) {
+  if (!stored) return report(stored.error());
+  const std::string source = verify::to_source(*stored);
+  if (const auto written = assay::write_atomically(path, {source}); !written)
+    return report(written.error());
+  fmt::print("{}: the bits of {} rows, made by {} at contract {}\n", escaped(path, false),
+             stored->rows.size(), stored->made_by, stored->contract);
+  return int(Exit::done);
+}
+
 int run(const Flags& flags) {
   if (flags.synthetic && !(flags.model.empty() && flags.tokens.empty()))
     return report({"--synthetic takes no model and no tokens"});
+  if (!flags.store.empty() && !flags.synthetic)
+    return report({"--store keeps the bits of --synthetic alone"});
   if (flags.device == "reference")
     return report({"the device 'reference' is the judge: verify has nothing to hold it against"});
   std::unique_ptr<Model> model;
@@ -144,6 +158,11 @@ int run(const Flags& flags) {
   }
   Progress bar("verify");
   settings.progress = [&](uint64_t done, uint64_t total) { bar.show(done, total); };
+  if (!flags.store.empty()) {
+    const auto stored = verify::make_stored(settings);
+    bar.erase();
+    return store(stored, flags.store);
+  }
   const auto found = verify::verify(settings);
   bar.erase();
   if (!found) return report(found.error());
@@ -151,7 +170,7 @@ int run(const Flags& flags) {
   if (flags.json)
     fmt::print("{}\n", verify::to_json(*found, settings, around));
   else
-    fmt::print("{}{}\n", verify::table(*found), escaped(found->sentence, false));
+    fmt::print("{}{}\n", verify::table(*found, *settings.stored), escaped(found->sentence, false));
   if (!flags.output.empty()) {
     const std::string text_of = verify::certificate(*found, settings, around);
     const auto written = assay::write_atomically(flags.output, {text_of});
@@ -182,7 +201,14 @@ void add_verify(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   command->add_option("--tokens", flags->tokens, "token ids instead of the built-in text");
   command->add_flag("--synthetic", flags->synthetic, "no model: random weights alone");
-  command->add_flag("--json", flags->json, "schema assay.verify/1");
-  command->add_option("-o,--output", flags->output, "certificate, a text file")->type_name("FILE");
+  auto* json = command->add_flag("--json", flags->json, "schema assay.verify/1");
+  auto* output = command->add_option("-o,--output", flags->output, "certificate, a text file")
+                     ->type_name("FILE");
+  command
+      ->add_option("--store", flags->store,
+                   "with --synthetic: only write the bits' hashes, as src/verify/stored_bits.cpp")
+      ->type_name("FILE")
+      ->excludes(json)
+      ->excludes(output);
   command->callback([flags, &exit_code] { exit_code = run(*flags); });
 }

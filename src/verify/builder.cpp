@@ -32,11 +32,14 @@ size_t half_offset(size_t block_bytes, Read read) {
   return block_bytes;  // not reached: every block format has its f16 fields
 }
 
-/// ± 2^-9 … 2^-2, one in sixteen 0.
+/// ± 2^-9 … 2^-2, one in sixteen 0. A draw a statement: compilers order the operands of | as they
+/// like.
 uint16_t random_half(Random& random) {
   const uint32_t sign = random.below(2) << 15;
-  return random.below(16) == 0 ? uint16_t(sign)
-                               : uint16_t(sign | (6 + random.below(8)) << 10 | random.below(1024));
+  if (random.below(16) == 0) return uint16_t(sign);
+  const uint32_t exponent = 6 + random.below(8);
+  const uint32_t mantissa = random.below(1024);
+  return uint16_t(sign | exponent << 10 | mantissa);
 }
 
 void put(std::vector<uint8_t>& bytes, size_t at, uint16_t half) {

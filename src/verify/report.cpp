@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -23,25 +24,42 @@ std::string_view verdict(bool pass) {
   return pass ? "PASS" : "FAIL";
 }
 
-}  // namespace
-
-std::string_view name_of(Level level) {
-  return level == Level::full ? "full" : "quick";
+size_t count_stored(const Report& report, std::string_view what) {
+  return size_t(std::count_if(report.rows.begin(), report.rows.end(),
+                              [&](const Row& row) { return stored_of(row) == what; }));
 }
+
+/// "36 of 36 rows equal, made by emulated at contract assay/1": what is not equal is counted too.
+std::string stored_line(const Report& report, const Stored& stored) {
+  const size_t differ = count_stored(report, "differ"), none = count_stored(report, "none");
+  return fmt::format("{} of {} rows equal{}{}, made by {} at contract {}, level {}",
+                     count_stored(report, "equal"), report.rows.size(),
+                     differ ? fmt::format(", {} differ", differ) : "",
+                     none ? fmt::format(", {} have no stored hash", none) : "", stored.made_by,
+                     stored.contract, name_of(stored.level));
+}
+
+}  // namespace
 
 std::string_view bits_of(const Row& row) {
   if (row.compared == 0) return "unmeasured";
   return row.differ ? "differ" : "equal";
 }
 
-std::string table(const Report& report) {
+std::string_view stored_of(const Row& row) {
+  if (row.stored.empty()) return "none";
+  return row.stored == row.sha256 ? "equal" : "differ";
+}
+
+std::string table(const Report& report, const Stored& stored) {
   std::string text =
-      fmt::format("{:<12} {:<7} {:>6} {:>11} {:>10} {:>8}  {:<10} {}\n", "operation", "format",
-                  "cases", "elements", "worst u", "limit u", "bits", "verdict");
+      fmt::format("{:<12} {:<7} {:>6} {:>11} {:>10} {:>8}  {:<10} {:<6} {}\n", "operation",
+                  "format", "cases", "elements", "worst u", "limit u", "bits", "stored", "verdict");
   for (const Row& row : report.rows)
-    text += fmt::format("{:<12} {:<7} {:>6} {:>11} {:>10.3g} {:>8.3g}  {:<10} {}\n",
+    text += fmt::format("{:<12} {:<7} {:>6} {:>11} {:>10.3g} {:>8.3g}  {:<10} {:<6} {}\n",
                         op::name_of(row.kind), row.format, row.cases, row.elements, row.max_u,
-                        row.limit_u, bits_of(row), verdict(row.pass));
+                        row.limit_u, bits_of(row), stored_of(row), verdict(row.pass));
+  text += fmt::format("stored bits: {}\n", stored_line(report, stored));
   for (const Probe& probe : report.probes)
     text +=
         fmt::format("probe        {:<15} {} {}\n", probe.name, verdict(probe.pass), probe.found);
@@ -68,6 +86,13 @@ std::string to_json(const Report& report, const Settings& settings, const Circum
         {"paths", report.paths}}},
       {"operations", Json::array()},
       {"probes", Json::array()},
+      {"stored",
+       {{"made_by", settings.stored->made_by},
+        {"contract", settings.stored->contract},
+        {"level", name_of(settings.stored->level)},
+        {"equal", count_stored(report, "equal")},
+        {"differ", count_stored(report, "differ")},
+        {"none", count_stored(report, "none")}}},
       {"contract", report.contract},
       {"logits_sha256", nullptr}};
   if (settings.model) {
@@ -83,6 +108,8 @@ std::string to_json(const Report& report, const Settings& settings, const Circum
                                   {"max_u", number(row.max_u)},
                                   {"limit_u", number(row.limit_u)},
                                   {"bits", bits_of(row)},
+                                  {"sha256", row.sha256},
+                                  {"stored", stored_of(row)},
                                   {"verdict", verdict(row.pass)}});
   for (const Probe& probe : report.probes)
     json["probes"].push_back(
@@ -116,11 +143,16 @@ std::string certificate(const Report& report, const Settings& settings,
        fmt::format("{} operations, {} shapes, {} elements, formats {}", report.operations,
                    report.shapes.size(), report.elements, fmt::join(report.formats, " ")));
   text += '\n';
-  text += table(report);
+  text += table(report, *settings.stored);
   text +=
       "\nworst u: the error against the judge's f64 sums from the same inputs, in 2^-24 of the\n"
       "magnitude that each bound names (docs/verify.md); limit u: what that element may have.\n"
-      "bits: equal where every path above gave those of the plain executor on one thread.\n\n";
+      "bits: equal where every path above gave those of the plain executor on one thread.\n"
+      "stored: equal where the synthetic cases gave the hashes that travel with the program.\n\n"
+      "SHA-256 of the judged outputs of the synthetic cases\n";
+  for (const Row& row : report.rows)
+    text += fmt::format("{:<12} {:<7} {}\n", op::name_of(row.kind), row.format, row.sha256);
+  text += '\n';
   const auto bytes = std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size());
   return text + fmt::format("sha256 of the lines above: {}\n", sha256_hex(bytes));
 }

@@ -15,16 +15,17 @@ struct Circumstances {
   std::string model_path, model_sha256;  ///< "": no model
 };
 
-/// A line for each kind and format, then the probes.
-std::string table(const Report& report);
+/// A line for each kind and format, how many have the stored bits, then the probes.
+std::string table(const Report& report, const Stored& stored);
 /// The fixed shape assay.verify/1.
 std::string to_json(const Report& report, const Settings& settings, const Circumstances& around);
 /// A page of text. Its last line is the SHA-256 of the lines above it.
 std::string certificate(const Report& report, const Settings& settings,
                         const Circumstances& around);
 
-std::string_view name_of(Level level);
 /// "equal", "differ", or "unmeasured" where nothing was compared.
 std::string_view bits_of(const Row& row);
+/// "equal", "differ", or "none" where nothing is stored.
+std::string_view stored_of(const Row& row);
 
 }  // namespace assay::verify

@@ -153,6 +153,10 @@ void add_attention(Level level, std::vector<Case>& cases) {
 
 }  // namespace
 
+std::string_view name_of(Level level) {
+  return level == Level::full ? "full" : "quick";
+}
+
 std::vector<Case> synthetic_cases(Level level) {
   std::vector<Case> cases;
   const auto add_format = [&](const quant::Info& info) {

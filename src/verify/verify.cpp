@@ -30,6 +30,8 @@ class Verifier {
  public:
   Verifier(const Settings& settings, Report& report) : settings_(settings), report_(report) {}
   Status check(const Case& one);
+  /// After all cases: the rows against the stored hashes.
+  void check_stored();
 
  private:
   Result<std::unique_ptr<op::Executor>> open(const Factory& factory, const Case& one,
@@ -53,6 +55,7 @@ class Verifier {
 
   const Settings& settings_;
   Report& report_;
+  RowHashes hashes_;
 };
 
 Row& Verifier::row_of(const Case& one, const op::Operation& operation) {
@@ -99,6 +102,7 @@ void Verifier::judge(const Case& one, op::Executor& executor, const Bits& bits) 
     differences[i] = bits.compare(step, outputs);
     count_compared(one, outputs);
     logits.update(outputs.back());
+    if (one.owner) hashes_.step(*one.program, outputs);
   });
   if (!one.owner) report_.logits_sha256 = logits.hex();
   const std::vector<trace::OperationError> errors = judge.results();
@@ -177,6 +181,25 @@ Status Verifier::check(const Case& one) {
   return ok();
 }
 
+void Verifier::check_stored() {
+  for (const StoredRow& now : hashes_.rows())
+    for (Row& row : report_.rows) {
+      if (op::name_of(row.kind) != now.kind || row.format != now.format) continue;
+      row.sha256 = now.sha256;
+      const StoredRow* stored =
+          find(*settings_.stored, report_.contract, settings_.level, now.kind, now.format);
+      if (!stored) continue;
+      row.stored = stored->sha256;
+      if (row.sha256 == row.stored) continue;
+      row.pass = false;
+      if (!report_.pass) continue;
+      report_.pass = false;
+      report_.sentence = fmt::format(
+          "FAIL {} {}: the SHA-256 of its outputs is {:.16}…, the stored one of {} is {:.16}…",
+          now.kind, now.format, row.sha256, settings_.stored->made_by, row.stored);
+    }
+}
+
 /// A model's own weights and activations: a prompt in one step, then decode steps.
 Case model_case(const Settings& settings) {
   const auto count = uint32_t(settings.tokens.size());
@@ -199,6 +222,29 @@ Case model_case(const Settings& settings) {
 
 }  // namespace
 
+Result<Stored> make_stored(const Settings& settings) {
+  Stored stored;
+  stored.level = settings.level;
+  RowHashes hashes;
+  const std::vector<Case> cases = synthetic_cases(settings.level);
+  for (size_t i = 0; i < cases.size(); ++i) {
+    op::ExecutorOptions options = options_for(cases[i]);
+    options.isa = settings.path.isa;
+    options.threads = settings.path.threads;
+    const auto executor = settings.device(*cases[i].program, options);
+    if (!executor) return executor.error();
+    stored.made_by = (*executor)->device();
+    stored.contract = (*executor)->contract();
+    run(**executor, cases[i], cases[i].judged,
+        [&](size_t, const Step&, const StepOutputs& outputs) {
+          hashes.step(*cases[i].program, outputs);
+        });
+    if (settings.progress) settings.progress(i + 1, cases.size());
+  }
+  stored.rows = hashes.rows();
+  return stored;
+}
+
 Result<Report> verify(const Settings& settings) {
   Report report;
   const auto probes = probe(settings);
@@ -212,6 +258,7 @@ Result<Report> verify(const Settings& settings) {
     cases[i] = {};  // its weights are not needed any more
     if (settings.progress) settings.progress(i + 1, cases.size());
   }
+  verifier.check_stored();
   report.paths.push_back(name_of(Path{report.isa, report.threads}));
   for (const Path& path : settings.paths) report.paths.push_back(name_of(path));
   uint64_t compared = 0;

@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "op/executor.h"
+#include "verify/stored.h"
 #include "verify/synthetic.h"
 
 namespace assay::verify {
@@ -33,8 +34,9 @@ struct Settings {
   Factory plain;            ///< the contract's plainest executor: the bits that count
   uint32_t judges = 1;      ///< threads of the judge
   Level level = Level::quick;
-  const op::Program* model = nullptr;  ///< none: the synthetic part alone
-  std::vector<int32_t> tokens;         ///< the model's prompt and what follows it
+  const Stored* stored = &stored_bits();  ///< made elsewhere: the rows must have these hashes
+  const op::Program* model = nullptr;     ///< none: the synthetic part alone
+  std::vector<int32_t> tokens;            ///< the model's prompt and what follows it
   std::function<void(uint64_t done, uint64_t total)> progress;  ///< cases; may be empty
 };
 
@@ -47,6 +49,8 @@ struct Row {
   double max_u = 0, limit_u = 0;      ///< the worst element's error and limit
   uint64_t compared = 0, differ = 0;  ///< elements whose bits were compared
   bool pass = true;
+  std::string sha256;  ///< of the synthetic cases' judged outputs; "": it has none
+  std::string stored;  ///< the hash it must have; "": none is stored
 };
 
 /// A question to the device's arithmetic, asked through operations.
@@ -70,6 +74,9 @@ struct Report {
 
 /// Errors: what the factories refuse; a device that runs another contract than the plain one.
 Result<Report> verify(const Settings& settings);
+
+/// The hashes of the device's judged runs of the synthetic cases, nothing proven.
+Result<Stored> make_stored(const Settings& settings);
 
 /// The probes alone (src/verify/probes.cpp).
 Result<std::vector<Probe>> probe(const Settings& settings);

@@ -40,8 +40,33 @@ class Verify(unittest.TestCase):
         self.assertRegex(done.stdout.splitlines()[-1], r"^PASS: \d+ operations, .* assay/1: cpu \(portable, ")
         self.assertEqual(done.stderr, "")
 
+    def test_the_certificate_holds_the_rows_against_the_stored_bits(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "certificate.txt")
+            done = assay("verify", "--synthetic", "--json", "-o", path)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            lines = path.read_text().splitlines()
+        report = json.loads(done.stdout)
+        rows = len(report["operations"])
+        self.assertEqual(report["stored"], {"made_by": "emulated", "contract": "assay/1", "level": "quick",
+                                            "equal": rows, "differ": 0, "none": 0})
+        self.assertIn(f"stored bits: {rows} of {rows} rows equal, made by emulated at contract assay/1, level quick", lines)
+        for row in report["operations"]:
+            self.assertEqual(row["stored"], "equal")
+            self.assertIn(f"{row['kind']:<12} {row['format']:<7} {row['sha256']}", lines)
+
+    def test_store_writes_the_table_of_the_program(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "bits.cpp")
+            done = assay("verify", "--synthetic", "--store", path)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            made = path.read_text()
+        table = (ROOT / "src/verify/stored_bits.cpp").read_text()
+        self.assertEqual(made.replace("--device cpu", "--device emulated").replace('"cpu"', '"emulated"'), table)
+
     def test_refusals(self):
         for arguments, code, reason in (
+                (["--store", "bits.cpp", KJV], 2, "--store keeps the bits of --synthetic alone"),
                 (["--device", "warp", "--synthetic"], 3, "there is no device 'warp'"),
                 (["--device", "reference", "--synthetic"], 2, "is the judge"),
                 (["--synthetic", "-m", KJV], 2, "--synthetic takes no model"),

@@ -240,6 +240,69 @@ TEST(Verify, AMissingDeviceIsExit3) {
   EXPECT_EQ(report.error().exit, Exit::device);
 }
 
+// Whatever machine and compiler: the bits that the emulator gave where the table was made.
+TEST(Stored, TheTableIsWholeAndTheCpusBitsAreIts) {
+  const auto now = make_stored(settings(cpu()));
+  ASSERT_TRUE(now) << now.error().message;
+  const Stored& stored = stored_bits();
+  EXPECT_EQ(stored.made_by, "emulated");
+  EXPECT_EQ(stored.contract, now->contract);
+  EXPECT_EQ(stored.level, Level::quick);
+  ASSERT_EQ(stored.rows.size(), now->rows.size());
+  for (size_t i = 0; i < stored.rows.size(); ++i) {
+    EXPECT_EQ(stored.rows[i].kind, now->rows[i].kind);
+    EXPECT_EQ(stored.rows[i].format, now->rows[i].format);
+    EXPECT_EQ(stored.rows[i].sha256, now->rows[i].sha256)
+        << stored.rows[i].kind << " " << stored.rows[i].format;
+  }
+}
+
+TEST(Stored, TheEmulatorsBitsAreTheTables) {
+  Settings given = settings([](const op::Program& program, const op::ExecutorOptions& options) {
+    return run::make_executor("emulated", program, options);
+  });
+  const auto now = make_stored(given);
+  ASSERT_TRUE(now) << now.error().message;
+  EXPECT_EQ(to_source(*now), to_source(stored_bits()));
+}
+
+TEST(Stored, AnotherHashFailsAndNamesTheRow) {
+  Stored altered = stored_bits();
+  for (StoredRow& row : altered.rows)
+    if (row.kind == "matmul" && row.format == "Q5_K") row.sha256.back() ^= 1;
+  Settings given = settings(cpu());
+  given.stored = &altered;
+  const Report report = verified(given);
+  EXPECT_FALSE(report.pass);
+  EXPECT_THAT(report.sentence, StartsWith("FAIL matmul Q5_K: the SHA-256 of its outputs is "));
+  for (const Row& row : report.rows) {
+    const bool spoilt = row.kind == op::Kind::matmul && row.format == "Q5_K";
+    EXPECT_EQ(stored_of(row), spoilt ? "differ" : "equal");
+    EXPECT_EQ(row.pass, !spoilt);
+    EXPECT_EQ(bits_of(row), "equal");  // of the live comparison
+  }
+  EXPECT_THAT(certificate(report, given, {}),
+              HasSubstr("stored bits: 35 of 36 rows equal, 1 differ, made by emulated"));
+}
+
+// Neither an absent row nor another level's or contract's table counts as equal.
+TEST(Stored, WhatHasNoHashIsCounted) {
+  Stored altered = stored_bits();
+  altered.rows.erase(altered.rows.begin());
+  Settings given = settings(cpu());
+  given.stored = &altered;
+  const Report report = verified(given);
+  EXPECT_TRUE(report.pass) << report.sentence;
+  EXPECT_THAT(table(report, altered),
+              HasSubstr("stored bits: 35 of 36 rows equal, 1 have no stored hash, made by"));
+  EXPECT_EQ(stored_of(report.rows.front()), "none");
+
+  const StoredRow& row = stored_bits().rows.back();
+  EXPECT_NE(find(stored_bits(), "assay/1", Level::quick, row.kind, row.format), nullptr);
+  EXPECT_EQ(find(stored_bits(), "assay/1", Level::full, row.kind, row.format), nullptr);
+  EXPECT_EQ(find(stored_bits(), "assay/2", Level::quick, row.kind, row.format), nullptr);
+}
+
 TEST(Certificate, EndsWithTheDigestOfItsLines) {
   const Circumstances around{"0.1", "abc", "today", "a cpu", "an os", 2, "", ""};
   Report report;
