@@ -132,7 +132,7 @@ def precompile_headers(compiler):
     subprocess.run([*command, "-fpch-instantiate-templates", "-fpch-codegen", "-Xclang", "-fno-pch-timestamp", "-x",
                     "c++-header", ROOT / "cmake/metal-cross/headers.h", "-o", made], check=True)
     if not headers.exists() or headers.read_bytes() != made.read_bytes():
-        subprocess.run([*command, "-Wno-unused-command-line-argument", "-c", made, "-o", PREFIX / "headers.o"], check=True)
+        subprocess.run([*command, "-c", made, "-o", PREFIX / "headers.o"], check=True)
         made.replace(headers)
 
 
