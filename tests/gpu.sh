@@ -3,8 +3,9 @@
 #
 #   tests/gpu.sh OUT [BUILD]
 #
-# OUT gets the raw log (gpu.log), the certificate and the profile. BUILD (build/gpu) holds the programs: bring them,
+# OUT gets the raw log (gpu.log), the certificate, the profile and the chain of hashes. BUILD (build/gpu) holds the programs: bring them,
 # built with -DASSAY_STATIC=ON; what is not there is built. ASSAY_GPU_MODEL names another model than tests/data/kjv.
+# Speed, the chain and the profile are of TinyLlama's shape in Q4_K_M, whose random weights assay-synthetic writes.
 # Each part has a time limit, all together 9 minutes. Exit code 1 where any part failed.
 set -uo pipefail
 if [ $# -lt 1 ] || [ $# -gt 2 ]; then echo "usage: tests/gpu.sh OUT [BUILD]" >&2; exit 2; fi
@@ -15,7 +16,10 @@ build=${2:-build/gpu}
 assay=$build/assay
 model=${ASSAY_GPU_MODEL:-tests/data/kjv/kjv.gguf}
 log=$out/gpu.log
-programs="assay test_device_cuda"
+programs="assay assay-synthetic test_device_cuda"
+folder=$(mktemp -d) || exit 2
+trap 'rm -rf "$folder"' EXIT
+shape=$folder/tinyllama-shape.gguf
 end=$((SECONDS + 530))
 failed=0
 export PATH="$PATH:/usr/local/cuda/bin"
@@ -87,59 +91,105 @@ same_hashes() {
   return "$code"
 }
 
-# One prefill and some recorded steps under a checker of compute-sanitizer.
-sanitize() {
-  compute-sanitizer --tool "$1" --error-exitcode 9 "$assay" logits -m "$model" --device cuda \
-    -p "In the beginning God created the heaven and the earth" --cut 8,9,10
+# The same of TinyLlama's shape: 80 tokens, then batches.
+shape_hashes() {
+  local tokens code=0 first="" one other arguments
+  tokens=$(seq -s, 3 82)
+  for arguments in "" "--cut 33,34,35,71" "--sequences 2" "--sequences 9" "--sequences 33 --cut 79"; do
+    # shellcheck disable=SC2086
+    one=$("$assay" logits -m "$shape" -c 128 --tokens "$tokens" --device cpu $arguments | sed -n 's/^hash *//p')
+    # shellcheck disable=SC2086
+    other=$("$assay" logits -m "$shape" -c 128 --tokens "$tokens" --device cuda $arguments | sed -n 's/^hash *//p')
+    first=${first:-$one}
+    echo "cpu $one cuda $other  ${arguments:-whole}"
+    [ -n "$one" ] && [ "$one" = "$other" ] && [ "$one" = "$first" ] || code=1
+  done
+  return "$code"
 }
 
-# Time by kernel. ncu counts each launch, those of a replayed recording too; nsys as well. Neither there: nothing to show.
-profile() {
-  local work=("$assay" logits -m "$model" --device cuda -p "In the beginning God created the heaven" --cut "5,6,7")
-  if command -v nsys >/dev/null; then
-    nsys profile --force-overwrite true --cuda-graph-trace=node -o /tmp/assay-gpu-$$ "${work[@]}" &&
-      nsys stats --force-export=true --report cuda_gpu_kern_sum /tmp/assay-gpu-$$.nsys-rep | tee "$out/profile.txt"
-  elif command -v ncu >/dev/null; then
-    ncu --csv --clock-control none --graph-profiling node --metrics gpu__time_duration.sum --log-file "$out/profile.csv" \
-      "${work[@]}" && profile_table "$out/profile.csv" | tee "$out/profile.txt"
-  else
-    echo "neither nsys nor ncu is here: no profile"
-  fi
-}
-
-# Launches and nanoseconds by kernel, from ncu's CSV: the columns are found by name.
-profile_table() {
-  python3 - "$1" <<'EOF'
-import csv, sys
-lines = [line for line in open(sys.argv[1]) if line.startswith('"')]
-table = {}
-for row in csv.DictReader(lines):
-    value = float(row["Metric Value"].replace(",", ""))
-    scale = {"ns": 1e-3, "nsecond": 1e-3, "us": 1, "usecond": 1, "ms": 1e3, "msecond": 1e3}[row["Metric Unit"]]
-    launches, time = table.get(row["Kernel Name"], (0, 0.0))
-    table[row["Kernel Name"]] = (launches + 1, time + value * scale)
-whole = sum(time for _, time in table.values())
-if not table:
-    sys.exit("the profile holds no kernel")
-print(f"{'kernel':<24}{'launches':>9}{'us':>12}{'us each':>10}{'share':>8}")
-for name, (launches, time) in sorted(table.items(), key=lambda item: -item[1][1]):
-    print(f"{name.split('(')[0]:<24}{launches:>9}{time:>12.1f}{time / launches:>10.2f}{time / whole:>8.1%}")
+# 2000 tokens on the GPU: the hash of all logits so far after every 50, and the cpu's of the first 200.
+chain() {
+  local run=("$assay" run -m "$shape" -c 2100 --tokens "$(seq -s, 3 18)" --temp 0 --chain 50 --json)
+  "${run[@]}" --device cuda -n 2000 >"$out/chain-cuda.json" && "${run[@]}" --device cpu -n 200 >"$out/chain-cpu.json" &&
+    python3 - "$out/chain-cuda.json" "$out/chain-cpu.json" <<'EOF'
+import json, sys
+cuda, cpu = (json.load(open(name)) for name in sys.argv[1:])
+for i, digest in enumerate(cuda["logits_chain"]):
+    print(50 * i + 50, digest, "= cpu" if digest in cpu["logits_chain"][i:i + 1] else "")
+print(f"{len(cuda['tokens'])} tokens, {cuda['timings']['generation_tokens_per_s']:.0f} a second with the hashing")
+equal = cuda["logits_chain"][:4] == cpu["logits_chain"] and cuda["tokens"][:200] == cpu["tokens"]
+sys.exit(0 if equal and len(cuda["tokens"]) == 2000 else 1)
 EOF
 }
 
-export assay model build programs out
-export -f machine build_missing logits_hash same_hashes sanitize profile profile_table
+# Prefill and recorded steps, of one sequence and of nine, under a checker of compute-sanitizer.
+sanitize() {
+  local arguments
+  for arguments in "--cut 8,9,10" "--sequences 9 --cut 5,6"; do
+    # shellcheck disable=SC2086
+    compute-sanitizer --tool "$1" --error-exitcode 9 "$assay" logits -m "$model" --device cuda $arguments \
+      -p "In the beginning God created the heaven and the earth. And the earth was without form, and void" || return 1
+  done
+}
+
+# Time by kernel of a prompt of 512 and of generation at depth 100, as ncu runs each launch, alone with cold caches, and
+# what share of the peaks it reached.
+profile() {
+  local metrics=gpu__time_duration.sum,dram__throughput.avg.pct_of_peak_sustained_elapsed
+  metrics+=,sm__inst_issued.avg.pct_of_peak_sustained_elapsed,sm__warps_active.avg.pct_of_peak_sustained_active
+  local ncu=(ncu --csv --clock-control none --graph-profiling node --metrics "$metrics")
+  local bench=("$assay" bench -m "$shape" --device cuda -r 1)
+  command -v ncu >/dev/null || { echo "ncu is not here: no profile"; return 0; }
+  "${ncu[@]}" --log-file "$folder/prompt.csv" "${bench[@]}" --prompt 512 --generation 0 &&
+    "${ncu[@]}" --log-file "$folder/generation.csv" "${bench[@]}" --prompt 0 --generation 4 --depth 100 &&
+    { echo "prompt of 512, twice"; profile_table "$folder/prompt.csv"; echo
+      echo "generation at depth 100, and the prompt of 100 before it, twice"; profile_table "$folder/generation.csv"; } |
+    tee "$out/profile.txt"
+}
+
+# Launches and times by kernel and grid, from ncu's CSV: the columns are found by name.
+profile_table() {
+  python3 - "$1" <<'EOF'
+import csv, sys
+SCALE = {"ns": 1e-3, "nsecond": 1e-3, "us": 1, "usecond": 1, "ms": 1e3, "msecond": 1e3, "%": 1}
+NAMES = {"gpu__time": "us", "dram__": "memory", "sm__inst": "issue", "sm__warps": "warps"}
+launches = {}
+for row in csv.DictReader(line for line in open(sys.argv[1]) if line.startswith('"')):
+    name = next(short for start, short in NAMES.items() if row["Metric Name"].startswith(start))
+    kernel = (row["Kernel Name"].split("(")[0], row["Grid Size"], row["Block Size"].split(",")[0].strip("("))
+    one = launches.setdefault(row["ID"], {"kernel": kernel})
+    one[name] = float(row["Metric Value"].replace(",", "")) * SCALE[row["Metric Unit"]]
+if not launches:
+    sys.exit("the profile holds no kernel")
+kernels = {}
+for one in launches.values():
+    kernels.setdefault(one["kernel"], []).append(one)
+whole = sum(one["us"] for one in launches.values())
+print(f"{'kernel':<20}{'groups':>16}{'threads':>9}{'launches':>10}{'us each':>9}{'share':>8}   share of the peak: memory, issue slots, warps")
+for (name, grid, threads), all in sorted(kernels.items(), key=lambda item: -sum(one["us"] for one in item[1])):
+    mean = {key: sum(one[key] for one in all) / len(all) for key in NAMES.values()}
+    print(f"{name:<20}{grid:>16}{threads:>9}{len(all):>10}{mean['us']:>9.2f}{mean['us'] * len(all) / whole:>8.1%}"
+          f"{mean['memory']:>27.0f} %{mean['issue']:>11.0f} %{mean['warps']:>5.0f} %")
+EOF
+}
+
+export assay model build programs out folder shape
+export -f machine build_missing logits_hash same_hashes shape_hashes chain sanitize profile profile_table
 
 part "machine" 20 machine
 part "programs" 300 build_missing
 part "tests" 90 "$build/test_device_cuda"
 part "logits, cpu and cuda" 60 same_hashes
 part "verify" 180 "$assay" verify -m "$model" --level full --device cuda -o "$out/certificate.txt"
+part "TinyLlama's shape" 60 "$build/assay-synthetic" -o "$shape"
+part "its logits, cpu and cuda" 120 shape_hashes
+part "its chain of 2000 tokens" 60 chain
+part "bench" 90 "$assay" bench -m "$shape" --device cuda --prompt 128,512,2048 --generation 64,256
+part "bench at depths" 90 "$assay" bench -m "$shape" --device cuda --prompt 0 --generation 64 --depth 1024,4096
+part "profile" 90 profile
 part "memcheck" 60 sanitize memcheck
 part "racecheck" 60 sanitize racecheck
 part "initcheck" 60 sanitize initcheck
 part "synccheck" 60 sanitize synccheck
-part "bench" 60 "$assay" bench -m "$model" --device cuda --prompt 64 --generation 64
-part "profile" 60 profile
 echo "log: $log"
 exit "$failed"

@@ -16,7 +16,8 @@ struct AttentionShared {
 };
 
 // Loads are not guarded by branches, which would part them: where there is no key, value or
-// element, a neighbour is loaded and not used.
+// element, a neighbour is loaded and not used. A choice of what was loaded (`… ? v : 0`) is no way
+// to drop it: nvcc makes it a branch around the load again, and this kernel took twice as long.
 
 /// Elements d … d + batch − 1 of a chunk's key `key`.
 template <bool f32, uint32_t batch>
@@ -45,33 +46,33 @@ K_FN void load_values(K_CONST const AttentionArgs& a, uint64_t first, uint32_t j
 struct ScorePair {
   float low, high;
 };
+/// Adds the products of elements d … d + batch − 1.
+template <bool f32, uint32_t batch>
+K_FN void add_products(K_CONST const AttentionArgs& a, K_GROUP AttentionShared& s, uint64_t first,
+                       uint32_t d, uint32_t key, uint32_t key_32, K_THREAD ScorePair& dots) {
+  float k0[batch], k1[batch];
+  load_keys<f32, batch>(a, first, d, key, k0);
+  load_keys<f32, batch>(a, first, d, key_32, k1);
+  K_UNROLL
+  for (uint32_t u = 0u; u < batch; ++u) {
+    dots.low = k_fma(s.query[d + u], k0[u], dots.low);
+    dots.high = k_fma(s.query[d + u], k1[u], dots.high);
+  }
+}
+
 template <bool f32>
 K_FN ScorePair chunk_scores(K_CONST const AttentionArgs& a, K_GROUP AttentionShared& s,
                             uint64_t first, uint32_t valid, uint32_t lane) {
   const uint32_t key = lane < valid ? lane : 0u;
   const uint32_t key_32 = lane + lanes < valid ? lane + lanes : 0u;
-  float low = 0.0f, high = 0.0f;
+  ScorePair dots = {0.0f, 0.0f};
   uint32_t d = 0u;
-  for (; d + 16u <= a.cache.key_dim; d += 16u) {
-    float k0[16], k1[16];
-    load_keys<f32, 16u>(a, first, d, key, k0);
-    load_keys<f32, 16u>(a, first, d, key_32, k1);
-    K_UNROLL
-    for (uint32_t u = 0u; u < 16u; ++u) {
-      low = k_fma(s.query[d + u], k0[u], low);
-      high = k_fma(s.query[d + u], k1[u], high);
-    }
-  }
-  for (; d < a.cache.key_dim; ++d) {
-    float k0, k1;
-    load_keys<f32, 1u>(a, first, d, key, &k0);
-    load_keys<f32, 1u>(a, first, d, key_32, &k1);
-    low = k_fma(s.query[d], k0, low);
-    high = k_fma(s.query[d], k1, high);
-  }
+  for (; d + 16u <= a.cache.key_dim; d += 16u)
+    add_products<f32, 16u>(a, s, first, d, key, key_32, dots);
+  for (; d < a.cache.key_dim; ++d) add_products<f32, 1u>(a, s, first, d, key, key_32, dots);
   const float none = k_float(0xff800000u);
-  const ScorePair pair = {lane < valid ? low * a.scale : none,
-                          lane + lanes < valid ? high * a.scale : none};
+  const ScorePair pair = {lane < valid ? dots.low * a.scale : none,
+                          lane + lanes < valid ? dots.high * a.scale : none};
   return pair;
 }
 

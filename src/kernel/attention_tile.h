@@ -22,21 +22,17 @@ struct TileKeys {
   uint32_t most, least;
 };
 
-K_FN TileKeys keys_of_chunk(K_CONST const AttentionArgs& a, uint32_t first_token, uint32_t chunk) {
+/// `all`: the keys that each query sees, 0 beyond the step's tokens.
+K_FN TileKeys keys_of_chunk(K_THREAD const uint32_t* all, uint32_t chunk) {
   TileKeys keys;
   keys.most = 0u;
   keys.least = key_chunk;
   K_UNROLL
   for (uint32_t n = 0u; n < attention_queries; ++n) {
-    uint32_t left = 0u;
-    if (first_token + n < a.tokens) {
-      const uint32_t all = a.step.positions[first_token + n] + 1u, begin = chunk * key_chunk;
-      left = all > begin ? all - begin : 0u;
-      left = left < key_chunk ? left : key_chunk;
-    }
-    keys.of[n] = left;
-    keys.most = left > keys.most ? left : keys.most;
-    keys.least = left < keys.least ? left : keys.least;
+    const uint32_t begin = chunk * key_chunk, left = all[n] > begin ? all[n] - begin : 0u;
+    keys.of[n] = left < key_chunk ? left : key_chunk;
+    keys.most = keys.of[n] > keys.most ? keys.of[n] : keys.most;
+    keys.least = keys.of[n] < keys.least ? keys.of[n] : keys.least;
   }
   return keys;
 }
@@ -77,40 +73,52 @@ K_FN void tile_scores(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShare
   }
 }
 
-/// part[n] = Σ_j weight[j][n]·v[j][d] in order of j, over the keys that query n sees; the chunk's
-/// values begin at element `first`.
+/// part[n] += weight[j][n]·v, for elements d and d + 32 of value j.
+K_FN void add_outputs(K_GROUP AttentionTileShared& s, uint32_t j, float v0, float v1,
+                      K_THREAD Eight& part, K_THREAD Eight& part_32) {
+  K_UNROLL
+  for (uint32_t n = 0u; n < attention_queries; ++n) {
+    const float weight = s.weights[j * attention_queries + n];
+    part.of[n] = k_fma(weight, v0, part.of[n]);
+    part_32.of[n] = k_fma(weight, v1, part_32.of[n]);
+  }
+}
+
+/// Σ_j weight[j][n]·v[j] in order of j, over the keys that query n sees, for elements d and d + 32
+/// of the values; the chunk's values begin at element `first`.
 template <bool f32>
-K_FN Eight tile_outputs(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShared& s,
-                        K_THREAD const TileKeys& keys, uint64_t first, uint32_t d) {
-  Eight part = {{0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f}};
+K_FN void tile_outputs(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShared& s,
+                       K_THREAD const TileKeys& keys, uint64_t first, uint32_t d,
+                       K_THREAD Eight& part, K_THREAD Eight& part_32) {
+  K_UNROLL
+  for (uint32_t n = 0u; n < attention_queries; ++n) part.of[n] = part_32.of[n] = 0.0f;
   for (uint32_t j = 0u; j < keys.most; j += 8u) {
-    float v[8];
-    load_values<f32, 8u>(a, first, j, keys.most, d, v);
+    float v0[8], v1[8];
+    load_values<f32, 8u>(a, first, j, keys.most, d, v0);
+    load_values<f32, 8u>(a, first, j, keys.most, d + lanes, v1);
     if (j + 8u <= keys.least) {
       K_UNROLL
-      for (uint32_t u = 0u; u < 8u; ++u) {
-        K_UNROLL
-        for (uint32_t n = 0u; n < attention_queries; ++n)
-          part.of[n] = k_fma(s.weights[(j + u) * attention_queries + n], v[u], part.of[n]);
-      }
+      for (uint32_t u = 0u; u < 8u; ++u) add_outputs(s, j + u, v0[u], v1[u], part, part_32);
     } else {
       K_UNROLL
       for (uint32_t u = 0u; u < 8u; ++u) {
+        Eight next = part, next_32 = part_32;
+        add_outputs(s, j + u, v0[u], v1[u], next, next_32);
         K_UNROLL
         for (uint32_t n = 0u; n < attention_queries; ++n) {
-          const float next = k_fma(s.weights[(j + u) * attention_queries + n], v[u], part.of[n]);
-          part.of[n] = j + u < keys.of[n] ? next : part.of[n];
+          part.of[n] = j + u < keys.of[n] ? next.of[n] : part.of[n];
+          part_32.of[n] = j + u < keys.of[n] ? next_32.of[n] : part_32.of[n];
         }
       }
     }
   }
-  return part;
 }
 
-/// The running state of a query.
+/// The running state of a query. `pieces`: of 32 elements of a value.
+template <uint32_t pieces>
 struct Running {
   float max, sum;
-  float o[4];  // elements lane, lane + 32 …
+  float o[pieces];  // elements lane, lane + 32 …
 };
 
 /// What the last chunk changes: o = o·old_weight + part·new_weight.
@@ -118,9 +126,17 @@ struct ChunkWeights {
   float old_weight, new_weight;
 };
 
-template <bool f32>
+/// An element of a query's output after one more chunk.
+K_FN float next_output(float o, float part, ChunkWeights change, bool begins) {
+  const float scaled = k_floor_tiny(part * change.new_weight);
+  return begins ? part : k_floor_tiny(k_fma(o, change.old_weight, scaled));
+}
+
+template <bool f32, uint32_t pieces>
 K_FN void attend_tile(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShared& s, Thread t) {
-  const uint32_t first_token = t.group_y * attention_queries, head = t.group_x;
+  // The last queries see the most keys: they come first.
+  const uint32_t tiles = (a.tokens + attention_queries - 1u) / attention_queries;
+  const uint32_t first_token = (tiles - 1u - t.group_y) * attention_queries, head = t.group_x;
   const uint32_t value_dim = a.cache.value_dim, key_dim = a.cache.key_dim;
   const uint64_t row =
       cache_row(a.cache, a.step.sequences[first_token], head / (a.heads / a.cache.kv_heads));
@@ -131,16 +147,18 @@ K_FN void attend_tile(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShare
             ? a.queries[(uint64_t(first_token + n) * a.heads + head) * key_dim + d]
             : 0.0f;
   }
-  Running running[8];
+  uint32_t all[8];
+  Running<pieces> running[8];
   K_UNROLL
   for (uint32_t n = 0u; n < attention_queries; ++n) {
+    all[n] = first_token + n < a.tokens ? a.step.positions[first_token + n] + 1u : 0u;
     running[n].max = running[n].sum = 0.0f;
     K_UNROLL
-    for (uint32_t f = 0u; f < 4u; ++f) running[n].o[f] = 0.0f;
+    for (uint32_t f = 0u; f < pieces; ++f) running[n].o[f] = 0.0f;
   }
   barrier_group();
   for (uint32_t chunk = 0u;; ++chunk) {
-    const TileKeys keys = keys_of_chunk(a, first_token, chunk);
+    const TileKeys keys = keys_of_chunk(all, chunk);
     if (keys.most == 0u) break;  // of the whole group
     Eight low, high;
     tile_scores<f32>(a, s, row * key_dim + uint64_t(chunk) * key_dim * key_chunk, keys.most, t.lane,
@@ -169,17 +187,16 @@ K_FN void attend_tile(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShare
     barrier_group();
     const uint64_t values = (row + uint64_t(chunk) * key_chunk) * value_dim;
     K_UNROLL
-    for (uint32_t f = 0u; f < 4u; ++f) {
-      const uint32_t d = f * lanes + t.lane;
+    for (uint32_t f = 0u; f < pieces; f += 2u) {
       if (f * lanes >= value_dim) break;
-      const Eight part = tile_outputs<f32>(a, s, keys, values, d);
+      Eight part, part_32;
+      tile_outputs<f32>(a, s, keys, values, f * lanes + t.lane, part, part_32);
       K_UNROLL
       for (uint32_t n = 0u; n < attention_queries; ++n) {
         if (keys.of[n] == 0u) continue;
-        const float scaled = k_floor_tiny(part.of[n] * change[n].new_weight);
-        running[n].o[f] = chunk == 0u
-                              ? part.of[n]
-                              : k_floor_tiny(k_fma(running[n].o[f], change[n].old_weight, scaled));
+        running[n].o[f] = next_output(running[n].o[f], part.of[n], change[n], chunk == 0u);
+        running[n].o[f + 1u] =
+            next_output(running[n].o[f + 1u], part_32.of[n], change[n], chunk == 0u);
       }
     }
     barrier_group();  // the weights have been read
@@ -189,7 +206,7 @@ K_FN void attend_tile(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShare
   for (uint32_t n = 0u; n < attention_queries; ++n) {
     const uint32_t token = first_token + n;
     K_UNROLL
-    for (uint32_t f = 0u; f < 4u; ++f) {
+    for (uint32_t f = 0u; f < pieces; ++f) {
       const uint32_t d = f * lanes + t.lane;
       if (f * lanes >= value_dim) break;
       const bool inside = d < value_dim && token < a.tokens;
@@ -204,12 +221,18 @@ K_FN void attend_tile(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShare
 
 }  // namespace assay
 
-/// Grid: (heads, tokens / 8), group of 32; key_dim and value_dim up to 128. The eight queries of a
-/// group are of one sequence, at any positions. The quantised form needs value_dim to be whole
-/// blocks of 32.
+/// Grid: (heads, tokens / 8), group of 32; key_dim up to 128, value_dim up to 64, and 128 in the
+/// second. The eight queries of a group are of one sequence, at any positions. The quantised form
+/// needs value_dim to be whole blocks of 32.
 K_KERNEL(attention_tile, assay::AttentionArgs, assay::AttentionTileShared) {
   if (a.cache.f32 != 0u)
-    assay::attend_tile<true>(a, s, t);
+    assay::attend_tile<true, 2u>(a, s, t);
   else
-    assay::attend_tile<false>(a, s, t);
+    assay::attend_tile<false, 2u>(a, s, t);
+}
+K_KERNEL(attention_tile_128, assay::AttentionArgs, assay::AttentionTileShared) {
+  if (a.cache.f32 != 0u)
+    assay::attend_tile<true, 4u>(a, s, t);
+  else
+    assay::attend_tile<false, 4u>(a, s, t);
 }

@@ -185,8 +185,8 @@ Status Encoder::attention(const Node& node) const {
   args.tokens = shape.tokens;
   const uint32_t widest = std::max(program.attention.key_dim, program.attention.value_dim);
   if (shape.sequence_tiles && widest <= most_tile_head_dim)
-    return launch("attention_tile", args.heads, groups_for(shape.tokens, attention_queries), lanes,
-                  args);
+    return launch(program.attention.value_dim > 64 ? "attention_tile_128" : "attention_tile",
+                  args.heads, groups_for(shape.tokens, attention_queries), lanes, args);
   // A simd a chunk of keys, as far as there are keys; two elements of the output a thread at most.
   const uint32_t chunks = shape.most_keys ? groups_for(shape.most_keys, key_chunk) : 8;
   const uint32_t simds =

@@ -79,7 +79,7 @@ K_FN int32_t k_dot4_i8(uint32_t a, uint32_t b, int32_t c) {
   return __dp4a(int32_t(a), int32_t(b), c);
 }
 
-struct Words4 {
+struct alignas(16) Words4 {
   uint32_t x, y, z, w;
 };
 K_FN Words4 load4(K_DEV const uint32_t* p) {

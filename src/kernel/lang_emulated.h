@@ -73,7 +73,7 @@ K_FN int32_t k_dot4_i8(uint32_t a, uint32_t b, int32_t c) {
 }
 
 /// Sixteen bytes.
-struct Words4 {
+struct alignas(16) Words4 {
   uint32_t x, y, z, w;
 };
 

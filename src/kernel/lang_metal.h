@@ -59,7 +59,7 @@ K_FN int32_t k_dot4_i8(uint32_t a, uint32_t b, int32_t c) {
          int32_t(x.z) * int32_t(y.z) + int32_t(x.w) * int32_t(y.w);
 }
 
-struct Words4 {
+struct alignas(16) Words4 {
   uint32_t x, y, z, w;
 };
 K_FN Words4 load4(K_DEV const uint32_t* p) {

@@ -35,11 +35,11 @@ K_TABLE float k_exp_round = 12582912.0f;  // 0x1.8p+23: adding it rounds to an i
 /// worst at 5.836); e^0 = 1; never a denormal. Not strictly monotone: neighbours may swap by one
 /// ulp, about once in 10^6.
 K_FN float k_exp(float x) {
-  if (x < k_exp_low) return 0.0f;
-  if (x > k_exp_high) return k_float(0x7f800000u);
-  if (!(x == x)) return k_float(0x7fc00000u);
-  const float n = k_fma(x, k_exp_log2_e, k_exp_round) - k_exp_round;
-  float r = k_fma(n, -k_exp_ln2_high, x);
+  // No branch, so that neighbouring lanes stay together: what is out of range, or NaN, is computed
+  // as the lower end and replaced.
+  const float inside = x >= k_exp_low ? (x <= k_exp_high ? x : k_exp_high) : k_exp_low;
+  const float n = k_fma(inside, k_exp_log2_e, k_exp_round) - k_exp_round;
+  float r = k_fma(n, -k_exp_ln2_high, inside);
   r = k_fma(n, -k_exp_ln2_low, r);
   float p = k_exp_c6;
   p = k_fma(p, r, k_exp_c5);
@@ -53,7 +53,11 @@ K_FN float k_exp(float x) {
   const int32_t whole = int32_t(n);
   const int32_t first = whole >> 1;
   const int32_t second = whole - first;
-  return (p * k_float(uint32_t(first + 127) << 23)) * k_float(uint32_t(second + 127) << 23);
+  const float e =
+      (p * k_float(uint32_t(first + 127) << 23)) * k_float(uint32_t(second + 127) << 23);
+  const float low = x < k_exp_low ? 0.0f : e;
+  const float both = x > k_exp_high ? k_float(0x7f800000u) : low;
+  return x == x ? both : k_float(0x7fc00000u);
 }
 
 /// x·sigmoid(x) = x / (1 + e^-x). Relative error under 2^-22.2 for x >= -88.72; below that −0 (e^-x

@@ -118,17 +118,22 @@ K_FN void matmul_tile(K_CONST const MatmulArgs& a, K_GROUP MatmulShared& s, Thre
   for (uint32_t i = 0u; i < 8u * column_tiles; ++i) total[i % 2u][i / 2u] = 0.0f;
   for (uint32_t chunk = 0u; chunk < chunks; ++chunk) {
     const uint32_t quanta = chunk_quanta(a.columns, chunk);
+    K_DEV const uint8_t* p =
+        packed_chunk<F>(a.parts[part].data, a.columns, tile < tiles ? tile : 0u, chunk);
+    // A block's weights are loaded while the one before is computed.
+    TileWeights upper = load_tile_weights<F>(p, quanta, 0u, row, slot);
+    TileWeights lower = load_tile_weights<F>(p, quanta, 0u, row + 16u, slot);
     barrier_group();  // the last chunk has been read
     stage_activations<F>(s, t, a.x, a.columns, a.tokens, first_token, 8u * column_tiles, chunk,
                          quanta);
     barrier_group();
     if (tile >= tiles) continue;  // a whole simd
-    K_DEV const uint8_t* p = packed_chunk<F>(a.parts[part].data, a.columns, tile, chunk);
     K_UNROLL
     for (uint32_t i = 0u; i < 8u * column_tiles; ++i) v[i % 2u][i / 2u] = 0.0f;
     for (uint32_t block = 0u; block < quanta; ++block) {
-      const TileWeights upper = load_tile_weights<F>(p, quanta, block, row, slot);
-      const TileWeights lower = load_tile_weights<F>(p, quanta, block, row + 16u, slot);
+      const uint32_t next = block + 1u < quanta ? block + 1u : block;
+      const TileWeights next_upper = load_tile_weights<F>(p, quanta, next, row, slot);
+      const TileWeights next_lower = load_tile_weights<F>(p, quanta, next, row + 16u, slot);
       K_UNROLL
       for (uint32_t n = 0u; n < column_tiles; ++n) {
         K_GROUP const uint32_t* x = s.codes + 8u * n * x_stride + 8u * block;
@@ -136,6 +141,8 @@ K_FN void matmul_tile(K_CONST const MatmulArgs& a, K_GROUP MatmulShared& s, Thre
         tile_block<F>(v[0] + 4u * n, s, upper, x, at, t.lane);
         tile_block<F>(v[1] + 4u * n, s, lower, x, at, t.lane);
       }
+      upper = next_upper;
+      lower = next_lower;
     }
     K_UNROLL
     for (uint32_t i = 0u; i < 8u * column_tiles; ++i)

@@ -12,7 +12,10 @@ namespace assay {
 K_TABLE uint32_t most_simds = 32;
 
 struct MatvecShared {
-  float sums[32 * 32];  // (simds, rows)
+  Words4 codes[32 * 16];  // (simds, sixteens of a chunk's activations)
+  float scale[32 * 8];    // (simds, blocks of a chunk)
+  float sums[32 * 24];    // (simds, blocks, [halves, whole]): RN(scale·Σ codes)
+  float totals[32 * 32];  // (simds, rows)
 };
 
 /// One step of the chain: v, the exact dot of a group's codes with the activations', RN(d·Σ of the
@@ -24,45 +27,50 @@ K_FN float chain_step(float v, float dot, float sum, float d, GroupScale group) 
   return v;
 }
 
-/// The chain over one block of 32 columns of one row.
-template <class F>
-K_FN float block_sum(float v, K_DEV const uint8_t* chunk, uint32_t quanta, uint32_t block,
-                     uint32_t row, Quantised x, uint32_t x_block) {
-  const Codes32 codes = load_codes<F>(chunk, quanta, block, row);
-  const Words4 x0 = load4(x.codes + 8u * x_block);
-  const Words4 x1 = load4(x.codes + 8u * x_block + 4u);
-  const float d = x.scale[x_block];
-  const uint32_t sums = F::has_minimum ? x.sums[x_block] : 0u;
-  int32_t low = k_dot4_i8(codes.word[0], x0.x, 0);
-  low = k_dot4_i8(codes.word[1], x0.y, low);
-  low = k_dot4_i8(codes.word[2], x0.z, low);
-  low = k_dot4_i8(codes.word[3], x0.w, low);
-  int32_t high = k_dot4_i8(codes.word[4], x1.x, 0);
-  high = k_dot4_i8(codes.word[5], x1.y, high);
-  high = k_dot4_i8(codes.word[6], x1.z, high);
-  high = k_dot4_i8(codes.word[7], x1.w, high);
-  const GroupScale first = load_scale<F>(chunk, quanta, block, row, 0u);
-  if (F::group_size == 32u)
-    return chain_step<F>(v, float(low + high), d * float(low_sum(sums) + high_sum(sums)), d, first);
-  v = chain_step<F>(v, float(low), d * float(low_sum(sums)), d, first);
-  return chain_step<F>(v, float(high), d * float(high_sum(sums)), d,
-                       load_scale<F>(chunk, quanta, block, row, 1u));
+/// The simd's chunk of the activations into shared memory.
+K_FN void stage_chunk(K_GROUP MatvecShared& s, Thread t, Quantised x, uint32_t x_block,
+                      uint32_t quanta) {
+  if (t.lane < 2u * quanta) {
+    const Words4 four = load4(x.codes + 8u * x_block + 4u * t.lane);
+    const uint32_t to = 16u * t.simd + t.lane;
+    s.codes[to].x = four.x;
+    s.codes[to].y = four.y;
+    s.codes[to].z = four.z;
+    s.codes[to].w = four.w;
+  }
+  if (t.lane < quanta) {
+    const float d = x.scale[x_block + t.lane];
+    const uint32_t sums = x.sums[x_block + t.lane], to = 8u * t.simd + t.lane;
+    s.scale[to] = d;
+    s.sums[3u * to] = d * float(low_sum(sums));
+    s.sums[3u * to + 1u] = d * float(high_sum(sums));
+    s.sums[3u * to + 2u] = d * float(low_sum(sums) + high_sum(sums));
+  }
 }
 
-/// The sum of one chunk of one row; `x_block` is the chunk's first block of the activations.
+K_FN int32_t dot_16(uint32_t w0, uint32_t w1, uint32_t w2, uint32_t w3, Words4 x) {
+  int32_t dot = k_dot4_i8(w0, x.x, 0);
+  dot = k_dot4_i8(w1, x.y, dot);
+  dot = k_dot4_i8(w2, x.z, dot);
+  return k_dot4_i8(w3, x.w, dot);
+}
+
+/// The chain over one block of 32 columns of the lane's row; `at` is the block's place in shared
+/// memory.
 template <class F>
-K_FN float chunk_sum(K_DEV const uint8_t* chunk, uint32_t quanta, uint32_t row, Quantised x,
-                     uint32_t x_block) {
-  float v = 0.0f;
-  uint32_t block = 0u;
-  for (; block + 4u <= quanta; block += 4u) {
-    K_UNROLL  // loads that are under way together
-        for (uint32_t u = 0u; u < 4u; ++u) v =
-            block_sum<F>(v, chunk, quanta, block + u, row, x, x_block + block + u);
-  }
-  for (; block < quanta; ++block)
-    v = block_sum<F>(v, chunk, quanta, block, row, x, x_block + block);
-  return v;
+K_FN float block_sum(float v, K_THREAD const RawBlock& raw, K_THREAD const RawScales& scales,
+                     uint32_t block, K_GROUP MatvecShared& s, uint32_t at) {
+  const Words4 x0 = s.codes[2u * at], x1 = s.codes[2u * at + 1u];
+  const int32_t low = dot_16(code_word<F>(raw, 0u, 0u), code_word<F>(raw, 1u, 0u),
+                             code_word<F>(raw, 2u, 0u), code_word<F>(raw, 3u, 0u), x0);
+  const int32_t high = dot_16(code_word<F>(raw, 0u, 1u), code_word<F>(raw, 1u, 1u),
+                              code_word<F>(raw, 2u, 1u), code_word<F>(raw, 3u, 1u), x1);
+  const float d = s.scale[at];
+  const GroupScale first = group_scale<F>(scales, block, 0u);
+  if (F::group_size == 32u)
+    return chain_step<F>(v, float(low + high), s.sums[3u * at + 2u], d, first);
+  v = chain_step<F>(v, float(low), s.sums[3u * at], d, first);
+  return chain_step<F>(v, float(high), s.sums[3u * at + 1u], d, group_scale<F>(scales, block, 1u));
 }
 
 /// The same for float formats, activations x (columns) f32: v = fma(w, x, v) in order.
@@ -86,38 +94,58 @@ K_FN float float_chunk_sum(K_DEV const uint8_t* data, uint32_t columns, uint32_t
 /// Every thread of the group comes here; the totals of the first simd are the answer.
 K_FN float add_chunks(K_GROUP MatvecShared& s, Thread t, float total, float v, uint32_t first_chunk,
                       uint32_t chunks) {
-  s.sums[t.simd * lanes + t.lane] = v;
+  s.totals[t.simd * lanes + t.lane] = v;
   barrier_group();
   if (t.simd == 0u) {
     const uint32_t simds = t.group_size / lanes;
     for (uint32_t i = 0u; i < simds && first_chunk + i < chunks; ++i)
-      total = total + s.sums[i * lanes + t.lane];
+      total = total + s.totals[i * lanes + t.lane];
   }
   barrier_group();
   return total;
 }
 
-/// v = the sum of one chunk of the lane's row, 0 beyond the columns.
+/// v = the sum of a chunk of the lane's row. All weights are loaded first, then the activations
+/// come to shared memory: one wait for memory. Every simd of the group comes here, with the same
+/// format; those that are not `active` leave v as it is.
 struct ChunkSum {
+  K_GROUP MatvecShared* s;
+  Thread t;
   K_DEV const uint8_t* data;
   Quantised x;
-  uint32_t tile, columns, chunk, token, lane;
+  uint32_t tile, columns, chunk, active;
   K_THREAD float* v;
   template <class F>
   K_FN void run(K_THREAD const ChunkSum& self) {
+    K_GROUP MatvecShared& s = *self.s;
+    const Thread t = self.t;
+    const uint32_t chunk = self.active != 0u ? self.chunk : 0u;
+    const uint32_t quanta = chunk_quanta(self.columns, chunk);
+    K_DEV const uint8_t* p = packed_chunk<F>(self.data, self.columns, self.tile, chunk);
+    const RawScales scales = load_scales<F>(p, quanta, t.lane);
     const uint32_t x_block =
-        self.token * (self.columns / quantum) + self.chunk * (chunk_columns / quantum);
-    *self.v = chunk_sum<F>(packed_chunk<F>(self.data, self.columns, self.tile, self.chunk),
-                           chunk_quanta(self.columns, self.chunk), self.lane, self.x, x_block);
+        t.group_y * (self.columns / quantum) + chunk * (chunk_columns / quantum);
+    // Blocks that are loaded together: as many registers hold.
+    constexpr uint32_t together = Packed<F>::low_bits == 8u ? 4u : 8u;
+    float v = 0.0f;
+    K_UNROLL
+    for (uint32_t first = 0u; first < 8u; first += together) {
+      RawBlock raw[together];
+      K_UNROLL
+      for (uint32_t i = 0u; i < together; ++i)
+        raw[i] = load_block<F>(p, quanta, first + i < quanta ? first + i : 0u, t.lane);
+      if (first == 0u) {
+        stage_chunk(s, t, self.x, x_block, quanta);
+        barrier_group();
+      }
+      K_UNROLL
+      for (uint32_t i = 0u; i < together; ++i)
+        if (first + i < quanta)
+          v = block_sum<F>(v, raw[i], scales, first + i, s, 8u * t.simd + first + i);
+    }
+    if (self.active != 0u) *self.v = v;
   }
 };
-K_FN float chunk_sum_of(uint32_t format, K_DEV const uint8_t* data, Quantised x, uint32_t tile,
-                        uint32_t columns, uint32_t chunk, uint32_t token, uint32_t lane) {
-  float v = 0.0f;
-  const ChunkSum op = {data, x, tile, columns, chunk, token, lane, &v};
-  if (chunk * chunk_columns < columns) for_block_format(format, op);
-  return v;
-}
 
 /// Which part of the launch a group works on.
 K_FN uint32_t part_of(K_CONST const MatmulArgs& a, uint32_t group) {
@@ -171,8 +199,10 @@ K_KERNEL(matvec, assay::MatmulArgs, assay::MatvecShared) {
   const uint32_t chunks = (a.columns + assay::chunk_columns - 1u) / assay::chunk_columns;
   float total = 0.0f;
   for (uint32_t first = 0u; first < chunks; first += simds) {
-    const float v = assay::chunk_sum_of(m.format, m.data, a.x, tile, a.columns, first + t.simd,
-                                        t.group_y, t.lane);
+    const uint32_t chunk = first + t.simd;
+    float v = 0.0f;
+    const assay::ChunkSum op = {&s, t, m.data, a.x, tile, a.columns, chunk, chunk < chunks, &v};
+    assay::for_block_format(m.format, op);
     total = assay::add_chunks(s, t, total, v, first, chunks);
   }
   if (t.simd == 0u) assay::store_product(m, t.group_y, tile * assay::tile_rows + t.lane, total);
@@ -194,14 +224,24 @@ K_KERNEL(gate_up, assay::GateUpArgs, assay::MatvecShared) {
   const uint32_t chunks = (a.columns + assay::chunk_columns - 1u) / assay::chunk_columns;
   float gate = 0.0f, up = 0.0f;
   for (uint32_t first = 0u; first < chunks; first += simds) {
-    s.sums[t.index] =
-        assay::chunk_sum_of(is_up ? a.up_format : a.gate_format, is_up ? a.up : a.gate, a.x,
-                            t.group_x, a.columns, first + simd, t.group_y, t.lane);
+    const uint32_t chunk = first + simd;
+    const bool inside = chunk < chunks, both = a.gate_format == a.up_format;
+    float v = 0.0f;
+    const assay::ChunkSum gates = {&s,        t,     both && is_up ? a.up : a.gate, a.x, t.group_x,
+                                   a.columns, chunk, inside && (both || !is_up),    &v};
+    assay::for_block_format(a.gate_format, gates);
+    if (!both) {
+      assay::barrier_group();  // the activations have been read
+      const assay::ChunkSum ups = {&s, t, a.up, a.x, t.group_x, a.columns, chunk, inside && is_up,
+                                   &v};
+      assay::for_block_format(a.up_format, ups);
+    }
+    s.totals[t.index] = v;
     assay::barrier_group();
     if (t.simd == 0u) {
       for (uint32_t i = 0u; i < simds && first + i < chunks; ++i) {
-        gate = gate + s.sums[i * assay::lanes + t.lane];
-        up = up + s.sums[(simds + i) * assay::lanes + t.lane];
+        gate = gate + s.totals[i * assay::lanes + t.lane];
+        up = up + s.totals[(simds + i) * assay::lanes + t.lane];
       }
     }
     assay::barrier_group();

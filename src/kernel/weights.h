@@ -90,17 +90,66 @@ K_FN uint32_t without_offset(uint32_t codes) {
   return (codes + (128u - Packed<F>::code_offset) * 0x01010101u) ^ 0x80808080u;
 }
 
-/// The codes of one row's block, without their offset: word 4·h + w holds weights 16·h + 4·w … + 3.
-struct Codes32 {
-  uint32_t word[8];
-};
-/// Words w of both halves.
+/// Words w of both halves of one row's block, without the offset: weights 4·w … + 3 and 16 later.
 struct CodePair {
   uint32_t low, high;
 };
 
 K_FN K_DEV const uint32_t* words_at(K_DEV const uint8_t* p) {
   return reinterpret_cast<K_DEV const uint32_t*>(p);
+}
+
+/// One row's block as it lies in memory: the words of its low plane and of its high one, as many as
+/// the format has bits in each.
+struct RawBlock {
+  uint32_t low[8], high[2];
+};
+
+template <class F>
+K_FN RawBlock load_block(K_DEV const uint8_t* chunk, uint32_t quanta, uint32_t block,
+                         uint32_t row) {
+  RawBlock raw;
+  K_DEV const uint32_t* low = words_at(chunk + tile_rows * block * Packed<F>::low_bytes);
+  if (Packed<F>::low_bits == 2u) {
+    raw.low[0] = low[2u * row];
+    raw.low[1] = low[2u * row + 1u];
+  } else {
+    const Words4 four = load4(low + 4u * row);
+    raw.low[0] = four.x;
+    raw.low[1] = four.y;
+    raw.low[2] = four.z;
+    raw.low[3] = four.w;
+  }
+  if (Packed<F>::low_bits == 8u) {
+    const Words4 four = load4(low + 4u * (tile_rows + row));
+    raw.low[4] = four.x;
+    raw.low[5] = four.y;
+    raw.low[6] = four.z;
+    raw.low[7] = four.w;
+  }
+  K_DEV const uint32_t* high =
+      words_at(chunk + tile_rows * (quanta * Packed<F>::low_bytes + block * Packed<F>::high_bytes));
+  if (Packed<F>::high_bits != 0u) raw.high[0] = high[Packed<F>::high_bits * row];
+  if (Packed<F>::high_bits == 2u) raw.high[1] = high[2u * row + 1u];
+  return raw;
+}
+
+/// Word w of half h of a block.
+template <class F>
+K_FN uint32_t code_word(K_THREAD const RawBlock& raw, uint32_t w, uint32_t h) {
+  constexpr uint32_t low_bits = Packed<F>::low_bits, high_bits = Packed<F>::high_bits;
+  uint32_t codes = 0u;
+  if (low_bits == 8u)
+    codes = raw.low[4u * h + w];
+  else if (low_bits == 4u)
+    codes = (raw.low[w] >> (4u * h)) & 0x0f0f0f0fu;
+  else
+    codes = (raw.low[h] >> (2u * w)) & 0x03030303u;
+  if (high_bits == 1u)
+    codes |= ((raw.high[0] >> (w + 4u * h)) & 0x01010101u) << low_bits;
+  else if (high_bits == 2u)
+    codes |= ((raw.high[h] >> (2u * w)) & 0x03030303u) << low_bits;
+  return without_offset<F>(codes);
 }
 
 /// The `high` plane's bits of word w, half h, above the low ones.
@@ -114,46 +163,6 @@ K_FN uint32_t high_code_bits(K_DEV const uint8_t* chunk, uint32_t quanta, uint32
   if (Packed<F>::high_bits == 2u)
     return ((words_at(plane)[2u * row + h] >> (2u * w)) & 0x03030303u) << Packed<F>::low_bits;
   return 0u;
-}
-
-template <class F>
-K_FN Codes32 load_codes(K_DEV const uint8_t* chunk, uint32_t quanta, uint32_t block, uint32_t row) {
-  Codes32 codes;
-  K_DEV const uint8_t* plane = chunk + tile_rows * block * Packed<F>::low_bytes;
-  if (Packed<F>::low_bits == 8u) {
-    const Words4 low = load4(words_at(plane) + 4u * row);
-    const Words4 high = load4(words_at(plane) + 4u * (tile_rows + row));
-    codes.word[0] = low.x;
-    codes.word[1] = low.y;
-    codes.word[2] = low.z;
-    codes.word[3] = low.w;
-    codes.word[4] = high.x;
-    codes.word[5] = high.y;
-    codes.word[6] = high.z;
-    codes.word[7] = high.w;
-  } else if (Packed<F>::low_bits == 4u) {
-    const Words4 both = load4(words_at(plane) + 4u * row);
-    codes.word[0] = both.x & 0x0f0f0f0fu;
-    codes.word[1] = both.y & 0x0f0f0f0fu;
-    codes.word[2] = both.z & 0x0f0f0f0fu;
-    codes.word[3] = both.w & 0x0f0f0f0fu;
-    codes.word[4] = (both.x >> 4) & 0x0f0f0f0fu;
-    codes.word[5] = (both.y >> 4) & 0x0f0f0f0fu;
-    codes.word[6] = (both.z >> 4) & 0x0f0f0f0fu;
-    codes.word[7] = (both.w >> 4) & 0x0f0f0f0fu;
-  } else {
-    K_UNROLL
-    for (uint32_t i = 0u; i < 8u; ++i)
-      codes.word[i] = (words_at(plane)[2u * row + i / 4u] >> (2u * (i % 4u))) & 0x03030303u;
-  }
-  if (Packed<F>::high_bits != 0u) {
-    K_UNROLL
-    for (uint32_t i = 0u; i < 8u; ++i)
-      codes.word[i] |= high_code_bits<F>(chunk, quanta, block, row, i % 4u, i / 4u);
-  }
-  K_UNROLL
-  for (uint32_t i = 0u; i < 8u; ++i) codes.word[i] = without_offset<F>(codes.word[i]);
-  return codes;
 }
 
 template <class F>
@@ -211,6 +220,57 @@ K_FN GroupScale load_scale(K_DEV const uint8_t* chunk, uint32_t quanta, uint32_t
     K_DEV const uint8_t* d = scales + Packed<F>::d_bytes * (tile_rows * block + row);
     group.scale = f16_at(d, 0u);
     if (F::has_minimum) group.minimum = f16_at(d, 1u);
+  }
+  if (MinimumOf<F, F::has_minimum>::negative) group.minimum = -group.minimum;
+  return group;
+}
+
+/// The scales of one row's chunk, as they lie in memory: a super-block's int8 scales and minima,
+/// and in d[0] its d and dmin; of blocks of 32 d, and the minimum above it, for each.
+struct RawScales {
+  uint32_t codes[8], d[8];
+};
+
+template <class F>
+K_FN RawScales load_scales(K_DEV const uint8_t* chunk, uint32_t quanta, uint32_t row) {
+  RawScales raw;
+  K_DEV const uint8_t* scales =
+      chunk + tile_rows * quanta * (Packed<F>::low_bytes + Packed<F>::high_bytes);
+  if (Packed<F>::super_block) {
+    K_UNROLL
+    for (uint32_t i = 0u; i < Packed<F>::scale_pieces; ++i) {
+      const Words4 four = load4(words_at(scales) + 4u * (i * tile_rows + row));
+      raw.codes[4u * i] = four.x;
+      raw.codes[4u * i + 1u] = four.y;
+      raw.codes[4u * i + 2u] = four.z;
+      raw.codes[4u * i + 3u] = four.w;
+    }
+    scales += 16u * Packed<F>::scale_pieces * tile_rows;
+  }
+  K_UNROLL
+  for (uint32_t i = 0u; i < (Packed<F>::super_block ? 1u : 8u); ++i) {
+    const uint32_t index = (i < quanta ? i : 0u) * tile_rows + row;
+    raw.d[i] = Packed<F>::d_bytes == 4u ? words_at(scales)[index]
+                                        : reinterpret_cast<K_DEV const uint16_t*>(scales)[index];
+  }
+  return raw;
+}
+
+/// Of half h of block `block` of the chunk; of the whole block where groups are of 32.
+template <class F>
+K_FN GroupScale group_scale(K_THREAD const RawScales& raw, uint32_t block, uint32_t h) {
+  const uint32_t d = raw.d[Packed<F>::super_block ? 0u : block];
+  GroupScale group;
+  group.scale = k_f16_to_f32(uint16_t(d & 0xffffu));
+  group.minimum = F::has_minimum ? k_f16_to_f32(uint16_t(d >> 16)) : 0.0f;
+  if (Packed<F>::super_block) {
+    const uint32_t index = F::group_size == 16u ? 2u * block + h : block;
+    group.scale = group.scale * float(int8_t(raw.codes[index / 4u] >> (8u * (index % 4u))));
+    if (F::has_minimum) {
+      const uint32_t minimum = 8u * Packed<F>::scale_pieces + index;
+      group.minimum =
+          group.minimum * float(int8_t(raw.codes[minimum / 4u] >> (8u * (minimum % 4u))));
+    }
   }
   if (MinimumOf<F, F::has_minimum>::negative) group.minimum = -group.minimum;
   return group;

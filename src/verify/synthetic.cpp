@@ -131,7 +131,8 @@ void add_attention(Level level, std::vector<Case>& cases) {
   struct Shape {
     uint32_t heads, kv_heads, key_dim, value_dim;
   };
-  for (const Shape& s : {Shape{3, 3, 5, 7}, {8, 1, 64, 48}, {2, 1, 1, 1}, {9, 3, 64, 64}}) {
+  for (const Shape& s :
+       {Shape{3, 3, 5, 7}, {8, 1, 64, 48}, {2, 1, 1, 1}, {4, 2, 80, 128}, {9, 3, 64, 64}}) {
     Case one = attention_case(s.heads, s.kv_heads, s.key_dim, s.value_dim, 70);
     one.judged = {{1, 2, 33, 1, 33}};
     one.schedules = {{Sizes(70, 1)}, {{64, 6}, 2}, {{33, 37}, 9}, {{70}, 33}};

@@ -41,11 +41,11 @@ void expect_same_pairs(const tests::Matrix& matrix, const std::vector<uint8_t>& 
       const uint8_t* p = packed_chunk<F>(packed.data(), columns, 0, chunk);
       for (uint32_t block = 0; block < quanta; ++block)
         for (uint32_t row = 0; row < tile_rows; ++row) {
-          const Codes32 codes = load_codes<F>(p, quanta, block, row);
+          const RawBlock raw = load_block<F>(p, quanta, block, row);
           for (uint32_t w = 0; w < 4; ++w) {
             const CodePair pair = load_code_pair<F>(p, quanta, block, row, w);
-            ASSERT_EQ(pair.low, codes.word[w]);
-            ASSERT_EQ(pair.high, codes.word[4 + w]);
+            ASSERT_EQ(pair.low, code_word<F>(raw, w, 0));
+            ASSERT_EQ(pair.high, code_word<F>(raw, w, 1));
           }
         }
     }
