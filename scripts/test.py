@@ -52,26 +52,25 @@ FEW_GPUS = "-DASSAY_CUDA_ARCHITECTURES=90-real;80-virtual"
 # The budgets add up to less than TOTAL_BUDGET, with what `install` may take (see main).
 PARTS = [
     Part("model", "step", [PYTHON, "scripts/fetch_model.py"], 60),
-    Part("release build", "step", build("release", FEW_GPUS), 700),
-    Part("release tests", "ctest", ctest("release"), 400, "release build"),
-    Part("asan build", "step", build("asan"), 420),
-    Part("asan tests", "ctest", ctest("asan", "-L", "^(gguf|text|quant|jinja|fuzz|hostile|kernel|device/emulated)$"), 350, "asan build"),
+    Part("release build", "step", build("release", FEW_GPUS), 720),
+    Part("release tests", "ctest", ctest("release"), 390, "release build"),
+    Part("asan build", "step", build("asan"), 430),
+    Part("asan tests", "ctest", ctest("asan", "-L", "^(gguf|text|quant|jinja|fuzz|hostile|kernel|device/emulated)$"), 210, "asan build"),
     Part("format", "check", [PYTHON, "scripts/format.py", "--check"], 15),
-    Part("command line", "unittest", unittest("tests/cli"), 180, "release build"),
-    Part("hostile files", "unittest", unittest("tests/hostile"), 50, "release build"),
-    Part("templates", "check", [PYTHON, "tests/templates.py", "tests/jinja/templates"], 30, "release build"),
+    Part("command line", "unittest", unittest("tests/cli"), 140, "release build"),
+    Part("hostile files", "unittest", unittest("tests/hostile"), 25, "release build"),
+    Part("templates", "check", [PYTHON, "tests/templates.py", "tests/jinja/templates"], 25, "release build"),
     Part("python tests", "unittest", unittest("tests/scripts"), 20),
-    Part("msl-check", "unittest", unittest("tests/msl"), 40),
-    Part("capture", "unittest", unittest("tests/python"), 45),
-    Part("foreign", "unittest", unittest("tests/foreign"), 90, "release build"),
+    Part("msl-check", "unittest", unittest("tests/msl"), 20),
+    Part("capture", "unittest", unittest("tests/python"), 40),
+    Part("foreign", "unittest", unittest("tests/foreign"), 85, "release build"),
+    Part("metal-cross", "unittest", unittest("tests/metal_cross"), 220),
 ]
 INSTALL_BUDGET = 300
 # `make test-all` adds these; it has no total.
 SLOW_PARTS = [
     Part("tsan build", "step", build("tsan"), 600),
     Part("tsan tests", "ctest", ctest("tsan", "-L", "^(cpu|kernel|device/emulated)$"), 3600, "tsan build"),
-    # Some 180 files by zig: several minutes from nothing, which `make test` does not have.
-    Part("metal-cross", "unittest", unittest("tests/metal_cross"), 1500),
     Part("fuzzing", "step", [PYTHON, "scripts/fuzz.py", "--seconds", "60"], 900),
     Part("mutations", "step", [PYTHON, "scripts/mutate.py"], 5400),
 ]

@@ -4,6 +4,7 @@ import hashlib
 import io
 import pathlib
 import struct
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -83,6 +84,18 @@ class FetchWheel(unittest.TestCase):
         self.assertEqual(code, 1)
         self.assertIn("x.whl has SHA-256 ", errors)
         self.assertEqual(list((self.folder / "cache/wheels").iterdir()), [])
+
+    def test_only_an_index_that_does_not_answer_is_unreachable(self):
+        wheel = fetch_wheel.Wheel("x==1.0", "any", "", "")
+        for said, error in (("Could not find a version of x==1.0 (from versions: none)", fetch_wheel.Unreachable),
+                            ("ReadTimeoutError: read timed out.", fetch_wheel.Unreachable),
+                            ("Could not find a version of x==1.0 (from versions: 0.8, 0.9)", fetch_wheel.FetchError),
+                            ("No space left on device", fetch_wheel.FetchError)):
+            pip = subprocess.CompletedProcess([], 1, stdout=said)
+            with unittest.mock.patch("subprocess.run", return_value=pip), \
+                    contextlib.redirect_stderr(io.StringIO()), self.assertRaises(fetch_wheel.FetchError) as raised:
+                fetch_wheel.download(wheel, self.folder)
+            self.assertIs(type(raised.exception), error, said)
 
     def test_a_wheel_without_the_part_is_refused(self):
         code, _, errors = self.fetch(hashlib.sha256(self.path.read_bytes()).hexdigest(), "y/")
