@@ -122,6 +122,28 @@ sys.exit(0 if equal and len(cuda["tokens"]) == 2000 else 1)
 EOF
 }
 
+# Faults that only a device can have, seeded at the GPU's queue: `diff` names each. With ASSAY_GPU_DEVICE=emulated the
+# emulated grid stands in.
+faults() {
+  local device=${ASSAY_GPU_DEVICE:-cuda} tokens=1,300,391,456,473,1997,297,440,271,459,730,354 code=0 fault named wrong record right
+  for fault in matmul-path fast-math stale-input race; do
+    # stale-input wants a third step of one size, the others a step of more than eight tokens.
+    record=("$assay" trace record "$model" --tokens "$tokens" -b "$([ "$fault" = stale-input ] && echo 4 || echo 9)")
+    right=(--device cpu)
+    [ "$fault" = race ] && right=(--device "$device" --fault race)
+    "${record[@]}" --device "$device" --fault "$fault" -o "$folder/wrong" && "${record[@]}" "${right[@]}" -o "$folder/right" &&
+      named=$("$assay" diff "$folder/wrong" "$folder/right" -m "$model" --json |
+        python3 -c 'import json, sys; r = json.load(sys.stdin); print(r["first"]["operation"], r["cause"]["id"])')
+    echo "$fault: $named"
+    [ "${named#* }" = "$fault" ] || code=1
+  done
+  right=$("$assay" logits "$model" --tokens "$tokens" --cut 9,10,11 --device "$device" | grep hash)
+  wrong=$("$assay" logits "$model" --tokens "$tokens" --cut 9,10,11 --device "$device" --fault stale-graph | grep hash)
+  echo "stale-graph: $right without it, $wrong with it"
+  [ -n "$wrong" ] && [ "$right" != "$wrong" ] || code=1
+  return "$code"
+}
+
 # Prefill and recorded steps, of one sequence and of nine, under a checker of compute-sanitizer.
 sanitize() {
   local arguments
@@ -174,7 +196,7 @@ EOF
 }
 
 export assay model build programs out folder shape
-export -f machine build_missing logits_hash same_hashes shape_hashes chain sanitize profile profile_table
+export -f machine build_missing logits_hash same_hashes shape_hashes chain faults sanitize profile profile_table
 
 part "machine" 20 machine
 part "programs" 300 build_missing
@@ -187,9 +209,12 @@ part "its chain of 2000 tokens" 60 chain
 part "bench" 90 "$assay" bench -m "$shape" --device cuda --prompt 128,512,2048 --generation 64,256
 part "bench at depths" 90 "$assay" bench -m "$shape" --device cuda --prompt 0 --generation 64 --depth 1024,4096
 part "profile" 90 profile
+part "faults" 60 faults
 part "memcheck" 60 sanitize memcheck
 part "racecheck" 60 sanitize racecheck
 part "initcheck" 60 sanitize initcheck
 part "synccheck" 60 sanitize synccheck
+# No folder of this machine stays in what is kept.
+sed -i -e "s|$folder|TMP|g" -e "s|$out|OUT|g" -e "s|$build/|BUILD/|g" "$log"
 echo "log: $log"
 exit "$failed"
