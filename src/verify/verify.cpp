@@ -62,8 +62,10 @@ Row& Verifier::row_of(const Case& one, const op::Operation& operation) {
   const std::string_view format = format_of(*one.program, operation);
   for (Row& row : report_.rows)
     if (row.kind == operation.kind && row.format == format) return row;
-  report_.rows.push_back({operation.kind, std::string(format)});
-  return report_.rows.back();
+  Row& row = report_.rows.emplace_back();
+  row.kind = operation.kind;
+  row.format = format;
+  return row;
 }
 
 void Verifier::fail(const Case& one, const op::Operation& operation, const std::string& what) {
