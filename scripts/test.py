@@ -54,7 +54,7 @@ PARTS = [
     Part("model", "step", [PYTHON, "scripts/fetch_model.py"], 60),
     Part("release build", "step", build("release", FEW_GPUS), 720),
     Part("release tests", "ctest", ctest("release"), 390, "release build"),
-    Part("asan build", "step", build("asan"), 430),
+    Part("asan build", "step", build("asan"), 370),
     Part("asan tests", "ctest", ctest("asan", "-L", "^(gguf|text|quant|jinja|fuzz|hostile|kernel|device/emulated)$"), 210, "asan build"),
     Part("format", "check", [PYTHON, "scripts/format.py", "--check"], 15),
     Part("command line", "unittest", unittest("tests/cli"), 140, "release build"),
@@ -64,7 +64,7 @@ PARTS = [
     Part("msl-check", "unittest", unittest("tests/msl"), 20),
     Part("capture", "unittest", unittest("tests/python"), 40),
     Part("foreign", "unittest", unittest("tests/foreign"), 85, "release build"),
-    Part("metal-cross", "unittest", unittest("tests/metal_cross"), 220),
+    Part("metal-cross", "unittest", unittest("tests/metal_cross"), 280),
 ]
 INSTALL_BUDGET = 300
 # `make test-all` adds these; it has no total.

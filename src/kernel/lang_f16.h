@@ -1,5 +1,5 @@
 // f16 to f32 by integers, for devices whose own conversion is not known to keep subnormals and NaN.
-#pragma once
+// Each of them includes it once. No guard: a test has two forms of the language in one file.
 
 namespace assay {
 
