@@ -23,12 +23,13 @@ K_FN float exp_short(float x) {
 /// rms_norm with its sum shared by the group's simds, and no barrier before it is read.
 K_KERNEL(rms_norm_racing, assay::RmsNormArgs, assay::RacingShared) {
   K_DEV const float* x = a.x + uint64_t(t.group_y) * a.columns;
+  if (t.lane == 0u) s.sums[t.simd] = 0.0f;
+  assay::barrier_group();
+  // Which simd's loads come first changes from run to run.
   float part = 0.0f;
   for (uint32_t i = t.index; i < a.columns; i += t.group_size)
     part = assay::k_fma(x[i], x[i], part);
   part = assay::simd_sum_ordered(part);
-  if (t.lane == 0u) s.sums[t.simd] = 0.0f;
-  assay::barrier_group();
   if (t.lane == 0u) s.sums[t.simd] = part;
   float sum = 0.0f;  // the barrier that is missing belongs before this line
   for (uint32_t i = 0u; i < t.group_size / assay::lanes; ++i) sum = sum + s.sums[i];
