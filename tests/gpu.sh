@@ -125,12 +125,13 @@ EOF
 # Faults that only a device can have, seeded at the GPU's queue: `diff` names each. With ASSAY_GPU_DEVICE=emulated the
 # emulated grid stands in.
 faults() {
-  local device=${ASSAY_GPU_DEVICE:-cuda} tokens code=0 fault named wrong record right
+  local device=${ASSAY_GPU_DEVICE:-cuda} tokens batch code=0 fault named wrong record right
   for fault in matmul-path fast-math stale-input race; do
-    # A race is a matter of luck: more tokens are more draws.
-    tokens=$(seq -s, 300 $([ "$fault" = race ] && echo 700 || echo 311))
-    # stale-input wants a third step of one size, the others a step of more than eight tokens.
-    record=("$assay" trace record "$model" --tokens "$tokens" -b "$([ "$fault" = stale-input ] && echo 4 || echo 9)")
+    # Of a step of more than eight tokens; stale-input wants a third step of one size; a race wants many draws.
+    tokens=$(seq -s, 300 311) batch=9
+    [ "$fault" = stale-input ] && batch=4
+    [ "$fault" = race ] && tokens=$(seq -s, 300 500) batch=256
+    record=("$assay" trace record "$model" --tokens "$tokens" -b "$batch")
     right=(--device cpu)
     [ "$fault" = race ] && right=(--device "$device" --fault race)
     "${record[@]}" --device "$device" --fault "$fault" -o "$folder/wrong" && "${record[@]}" "${right[@]}" -o "$folder/right" &&

@@ -172,10 +172,12 @@ Status explain(const op::Program& program, const trace::Trace& a, const trace::T
     const auto [step, index, seen] = side.failures.front();
     auto cause = diagnose(program, of_a ? a : b, side, step, index);
     if (!cause) return cause.error();
-    // Two runs that differ are a race only where no fault reproduces the values. An engine that is
-    // not ours may have been changed between them: there it is evidence, not the cause.
-    const bool racing =
-        *race && (*race)->step == step && (*race)->operation == program.operations[index].name;
+    // Two runs that differ, perhaps at a later draw of the same kernel, are a race only where no
+    // fault reproduces the values. An engine that is not ours may have been changed between them:
+    // there it is evidence, not the cause.
+    const bool racing = *race && std::ranges::any_of(program.operations, [&](const auto& one) {
+      return one.name == (*race)->operation && one.kind == program.operations[index].kind;
+    });
     if (racing && cause->id == "unknown") {
       if (side.engine.starts_with("assay"))
         *cause = (*race)->cause;

@@ -37,13 +37,12 @@ Result<std::optional<Race>> find_race(const Trace& a, const Trace& b) {
     uint64_t unequal = 0;
     for (size_t i = at; i < x->data.size(); ++i) unequal += !same(x->data[i], y->data[i]);
     return std::optional(
-        Race{tensor.step,
-             tensor.name,
+        Race{tensor.name,
              {"race", "a race, a missing barrier or aliasing",
-              fmt::format("two runs of this engine differ here on equal inputs: {} of {} elements, "
-                          "from token {} row {} on ({:.7g} and {:.7g})",
-                          unequal, x->data.size(), at / x->width, at % x->width, x->data[at],
-                          y->data[at])}});
+              fmt::format("two runs of this engine differ in {} of step {} on equal inputs: {} of "
+                          "{} elements, from token {} row {} on ({:.7g} and {:.7g})",
+                          tensor.name, tensor.step, unequal, x->data.size(), at / x->width,
+                          at % x->width, x->data[at], y->data[at])}});
   }
   return std::optional<Race>();
 }

@@ -1,7 +1,6 @@
 // Two runs of one engine that should have the same bits.
 #pragma once
 
-#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -12,7 +11,6 @@
 namespace assay::diagnose {
 
 struct Race {
-  uint32_t step;
   std::string operation;
   diff::Cause cause;
 };

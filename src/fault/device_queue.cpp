@@ -60,7 +60,7 @@ class FaultyQueue final : public device::Queue {
     }
     if (fault_ == race.name && launch.kernel == "rms_norm") {
       altered.kernel = "rms_norm_racing";
-      altered.group_size = 8 * lanes;
+      altered.group_size = 32 * lanes;
     }
     if (fault_ == fast_math.name && launch.kernel == "swiglu") altered.kernel = "swiglu_fast_math";
     return inner_->launch(altered);

@@ -20,19 +20,21 @@ K_FN float exp_short(float x) {
 
 }  // namespace assay
 
-/// rms_norm with its sum shared by the group's simds, and no barrier before it is read.
+/// rms_norm with its sum shared by the group's simds, and no barrier before it is read: each reads
+/// the others' parts as soon as it has its own, the last ones' first. Every simd has columns of a
+/// short row, too.
 K_KERNEL(rms_norm_racing, assay::RmsNormArgs, assay::RacingShared) {
   K_DEV const float* x = a.x + uint64_t(t.group_y) * a.columns;
+  const uint32_t simds = t.group_size / assay::lanes;
   if (t.lane == 0u) s.sums[t.simd] = 0.0f;
   assay::barrier_group();
-  // Which simd's loads come first changes from run to run.
   float part = 0.0f;
-  for (uint32_t i = t.index; i < a.columns; i += t.group_size)
+  for (uint32_t i = t.lane * simds + t.simd; i < a.columns; i += t.group_size)
     part = assay::k_fma(x[i], x[i], part);
   part = assay::simd_sum_ordered(part);
   if (t.lane == 0u) s.sums[t.simd] = part;
   float sum = 0.0f;  // the barrier that is missing belongs before this line
-  for (uint32_t i = 0u; i < t.group_size / assay::lanes; ++i) sum = sum + s.sums[i];
+  for (uint32_t i = simds; i-- > 0u;) sum = sum + s.sums[i];
   const float mean = assay::k_div(sum, float(a.columns));
   const float r = assay::k_div(1.0f, assay::k_sqrt(mean + a.eps));
   for (uint32_t first = t.simd * assay::lanes; first < a.columns; first += t.group_size) {
