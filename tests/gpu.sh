@@ -218,6 +218,6 @@ part "racecheck" 60 sanitize racecheck
 part "initcheck" 60 sanitize initcheck
 part "synccheck" 60 sanitize synccheck
 # No folder of this machine stays in what is kept.
-sed -i -e "s|$folder|TMP|g" -e "s|$out|OUT|g" -e "s|$build/|BUILD/|g" "$log"
+sed -i -e "s|$folder|TMP|g" -e "s|$out|OUT|g" -e "s|$build/|BUILD/|g" -e 's|^/.*/tests/|tests/|' "$log"
 echo "log: $log"
 exit "$failed"
