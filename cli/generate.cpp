@@ -61,13 +61,17 @@ void Output::emit(const std::string& text) {
 
 Result<Generated> generate(Session& session, const assay::text::Tokenizer* tokenizer,
                            assay::run::Sampler& sampler, std::span<const float> logits,
-                           int64_t most, Output& output, uint64_t chain) {
+                           int64_t most, Output& output, const Hashing& hashing) {
   Generated out;
   assay::trace::LogitsHash hash;
+  std::vector<std::vector<assay::op::Candidate>> best;  // of one row, in the place of its logits
+  // Nothing but a hash or penalties needs all logits.
+  const uint32_t wanted = hashing.wanted ? 0 : sampler.wanted();
   const double start = seconds();
   for (int64_t i = 0; most < 0 || i < most; ++i) {
-    hash.update(logits);
-    const int32_t token = sampler.sample(logits, session.position(0));
+    if (hashing.wanted) hash.update(logits);
+    const int32_t token = best.empty() ? sampler.sample(logits, session.position(0))
+                                       : sampler.sample(best[0], session.position(0));
     if (token < 0)
       return Error{"every logit is NaN or minus infinity: nothing can be drawn",
                    assay::Exit::negative};
@@ -76,7 +80,8 @@ Result<Generated> generate(Session& session, const assay::text::Tokenizer* token
       break;
     }
     out.tokens.push_back(token);
-    if (chain && out.tokens.size() % chain == 0) out.logits_chain.push_back(hash.so_far());
+    if (hashing.chain && out.tokens.size() % hashing.chain == 0)
+      out.logits_chain.push_back(hash.so_far());
     sampler.accept(token);
     if (output.add(token)) {
       out.finish_reason = "stop";
@@ -92,12 +97,19 @@ Result<Generated> generate(Session& session, const assay::text::Tokenizer* token
       out.context_full = true;
       break;
     }
-    const auto next = session.feed(0, {&token, 1}, Session::Wanted::last);
-    if (!next) return next.error();
-    logits = *next;
+    const Session::Part part{0, {&token, 1}};
+    if (wanted) {
+      auto next = session.step_best({&part, 1}, wanted);
+      if (!next) return next.error();
+      best = std::move(*next);
+    } else {
+      const auto next = session.step({&part, 1}, Session::Wanted::last);
+      if (!next) return next.error();
+      logits = *next;
+    }
   }
   out.text = output.finish();
   out.seconds = seconds() - start;
-  out.logits_hash = hash.hex();
+  if (hashing.wanted) out.logits_hash = hash.hex();
   return out;
 }

@@ -41,7 +41,7 @@ struct Generated {
   std::vector<int32_t> tokens;
   std::string text, finish_reason = "length";  ///< stop, length, interrupted
   bool context_full = false;
-  std::string logits_hash;                ///< of the logits each token was drawn from, in order
+  std::string logits_hash;  ///< of the logits each token was drawn from, in order, if wanted
   std::vector<std::string> logits_chain;  ///< the hash after each `chain` tokens
   double seconds = 0;                     ///< from the first draw to the last
   double rate() const {
@@ -49,11 +49,16 @@ struct Generated {
   }
 };
 
+/// Whether the logits are hashed, which brings all of them to the host.
+struct Hashing {
+  bool wanted = false;
+  uint64_t chain = 0;  ///< keeps the hash so far after every so many tokens; 0: never
+};
+
 /// Draws from `logits` (vocabulary), the last of what sequence 0 holds, until the end of
-/// generation, a stop string, `most` tokens (< 0: no limit), a full context or Ctrl-C. With
-/// `chain`, the hash so far is kept after every so many tokens. Errors: no logit to draw from; what
-/// the session refuses.
+/// generation, a stop string, `most` tokens (< 0: no limit), a full context or Ctrl-C. Errors: no
+/// logit to draw from; what the session refuses.
 assay::Result<Generated> generate(assay::run::Session& session,
                                   const assay::text::Tokenizer* tokenizer,
                                   assay::run::Sampler& sampler, std::span<const float> logits,
-                                  int64_t most, Output& output, uint64_t chain = 0);
+                                  int64_t most, Output& output, const Hashing& hashing = {});

@@ -74,8 +74,8 @@ assay::Status run_and_generate(Session& session, const assay::text::Tokenizer* t
   assay::run::Sampler sampler(flags.sampling.options);
   for (int32_t token : out.prompt) sampler.accept(token);
   Output output(tokenizer, flags.stops, flags.json);
-  auto generated =
-      generate(session, tokenizer, sampler, *logits, flags.predict, output, flags.chain);
+  auto generated = generate(session, tokenizer, sampler, *logits, flags.predict, output,
+                            {flags.json, flags.chain});
   if (!generated) return generated.error();
   out.generated = std::move(*generated);
   return assay::ok();

@@ -122,6 +122,22 @@ sys.exit(0 if equal and len(cuda["tokens"]) == 2000 else 1)
 EOF
 }
 
+# 500 tokens drawn from the best logits, which the GPU finds: those that the host finds where --json brings it all of them, and
+# the cpu's first 100.
+draws() {
+  local arguments run code=0 best all cpu
+  for arguments in "--temp 0" "--seed 5" "--seed 6 --top-k 256 --top-p 1" "--seed 7 --top-k 300"; do
+    # shellcheck disable=SC2086
+    run=("$assay" run -m "$shape" -c 600 --tokens "$(seq -s, 3 18)" $arguments)
+    best=$("${run[@]}" --device cuda -n 500) || return 1
+    all=$("${run[@]}" --device cuda -n 500 --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["text"])') || return 1
+    cpu=$("${run[@]}" --device cpu -n 100) || return 1
+    echo "$arguments: $(echo "$best" | tr , '\n' | wc -l) tokens, $(echo "$best" | sha256sum | cut -c 1-16)"
+    [ "$best" = "$all" ] && [ "$(echo "$best" | cut -d, -f 1-100)" = "$cpu" ] || code=1
+  done
+  return "$code"
+}
+
 # Faults that only a device can have, seeded at the GPU's queue: `diff` names each. With ASSAY_GPU_DEVICE=emulated the
 # emulated grid stands in.
 faults() {
@@ -199,7 +215,7 @@ EOF
 }
 
 export assay model build programs out folder shape
-export -f machine build_missing logits_hash same_hashes shape_hashes chain faults sanitize profile profile_table
+export -f machine build_missing logits_hash same_hashes shape_hashes chain draws faults sanitize profile profile_table
 
 part "machine" 20 machine
 part "programs" 300 build_missing
@@ -209,6 +225,7 @@ part "verify" 180 "$assay" verify -m "$model" --level full --device cuda -o "$ou
 part "TinyLlama's shape" 60 "$build/assay-synthetic" -o "$shape"
 part "its logits, cpu and cuda" 120 shape_hashes
 part "its chain of 2000 tokens" 60 chain
+part "its draws" 90 draws
 part "bench" 90 "$assay" bench -m "$shape" --device cuda --prompt 128,512,2048 --generation 64,256
 part "bench at depths" 90 "$assay" bench -m "$shape" --device cuda --prompt 0 --generation 64 --depth 1024,4096
 part "profile" 90 profile

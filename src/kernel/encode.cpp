@@ -61,6 +61,21 @@ Status Encoder::node(const Node& node) const {
   return ok();
 }
 
+Status Encoder::best(uint32_t logits, uint32_t k) const {
+  std::vector<uint32_t> counts{program.values[logits].width};  // before each pass
+  while (counts.back() > sorted_keys) counts.push_back(groups_for(counts.back(), sorted_keys) * k);
+  for (size_t i = 0; i < counts.size(); ++i) {
+    const size_t to = (counts.size() - 1 - i) % 2;
+    TopKArgs args{nullptr, pointer<uint64_t>(memory.best[1 - to]),
+                  pointer<uint64_t>(memory.best[to]), counts[i], k};
+    if (i == 0) args.logits = pointer<float>(buffer(logits));
+    const Status done =
+        launch("top_k", groups_for(counts[i], sorted_keys), rows(logits), 512, args);
+    if (!done) return done;
+  }
+  return ok();
+}
+
 Status Encoder::quantise(const Node& node) const {
   const uint32_t blocks = rows(node.value) * (program.values[node.value].width / quantum);
   const QuantiseArgs args{pointer<float>(buffer(node.value)), memory.quantised[node.to], blocks, 0};

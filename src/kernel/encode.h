@@ -25,6 +25,8 @@ struct Encoder {
   Status node(const Node& node) const;
   /// Keys and values of the step's positions, as f32, to scratch: for traces.
   Status load_cache(const op::Operation& store) const;
+  /// The `k` best of each row of logits, as keys of top_k to memory.best[0].
+  Status best(uint32_t logits, uint32_t k) const;
   uint32_t rows(uint32_t value) const;
   device::Address buffer(uint32_t value) const;
 

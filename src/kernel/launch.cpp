@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cstring>
 #include <map>
 
@@ -31,6 +33,7 @@ class DeviceExecutor final : public op::Executor {
         fused_(make_plan(program, true)) {}
 
   std::span<const float> run(const op::Step& step, const op::Sink& sink) override;
+  std::vector<std::vector<op::Candidate>> run_best(const op::Step& step, uint32_t most) override;
   void truncate(uint32_t, uint32_t) override {
   }  // a position is read only after it is written again
   std::string device() const override { return device_; }
@@ -41,9 +44,10 @@ class DeviceExecutor final : public op::Executor {
   uint32_t threads() const override { return 0; }
 
  private:
+  Encoder begin(const op::Step& step, bool traced);
   StepInputs upload(const op::Step& step);
   std::span<const float> rope_row(uint32_t position);
-  void run_fused(const Encoder& encoder);
+  void run_fused(const Encoder& encoder, uint32_t best = 0);
   void run_plain(const Encoder& encoder, const op::Sink& sink);
   void offer(const Encoder& encoder, const op::Operation& operation, const op::Sink& sink);
 
@@ -53,8 +57,8 @@ class DeviceExecutor final : public op::Executor {
   op::ExecutorOptions options_;
   DeviceMemory memory_;
   std::vector<Node> plain_, fused_;
-  std::map<std::pair<uint32_t, uint32_t>, uint32_t> recordings_;  // (tokens, selected) → handle
-  std::vector<float> rope_;                                       // (positions, dimensions)
+  std::map<std::array<uint32_t, 3>, uint32_t> recordings_;  // (tokens, selected, best) → handle
+  std::vector<float> rope_;                                 // (positions, dimensions)
   std::vector<bool> rope_made_;
   std::vector<uint8_t> staged_;
   std::vector<float> output_;
@@ -103,12 +107,14 @@ StepInputs DeviceExecutor::upload(const op::Step& step) {
   return inputs;
 }
 
-void DeviceExecutor::run_fused(const Encoder& encoder) {
+/// `best`: so many of each row of logits are found, too; 0: none.
+void DeviceExecutor::run_fused(const Encoder& encoder, uint32_t best) {
   const auto encode = [&] {
     for (const Node& node : fused_) require(encoder.node(node));
+    if (best) require(encoder.best(program_.operations.back().output, best));
   };
   if (encoder.shape.most_keys) return encode();  // not to be recorded
-  const auto key = std::pair(encoder.shape.tokens, encoder.shape.selected);
+  const std::array key{encoder.shape.tokens, encoder.shape.selected, best};
   auto known = recordings_.find(key);
   if (known == recordings_.end()) {
     require(queue_->begin_recording());
@@ -153,15 +159,20 @@ bool of_one_sequence_each(std::span<const uint32_t> sequences) {
   return sequences.size() >= attention_queries;
 }
 
-std::span<const float> DeviceExecutor::run(const op::Step& step, const op::Sink& sink) {
+/// Uploads a step.
+Encoder DeviceExecutor::begin(const op::Step& step, bool traced) {
   StepShape shape{.tokens = uint32_t(step.tokens.size()),
                   .selected = uint32_t(step.selected.size()),
                   .inputs = upload(step)};
-  const bool recorded = !sink && shape.tokens <= most_recorded_tokens;
+  const bool recorded = !traced && shape.tokens <= most_recorded_tokens;
   if (!recorded && shape.tokens)
     shape.most_keys = 1 + *std::max_element(step.positions.begin(), step.positions.end());
   shape.sequence_tiles = !recorded && of_one_sequence_each(step.sequences);
-  const Encoder encoder{*queue_, program_, memory_, options_.cache == op::CacheType::f32, shape};
+  return {*queue_, program_, memory_, options_.cache == op::CacheType::f32, shape};
+}
+
+std::span<const float> DeviceExecutor::run(const op::Step& step, const op::Sink& sink) {
+  const Encoder encoder = begin(step, bool(sink));
   if (sink)
     run_plain(encoder, sink);
   else
@@ -175,6 +186,26 @@ std::span<const float> DeviceExecutor::run(const op::Step& step, const op::Sink&
   require(queue_->download(encoder.buffer(last), {reinterpret_cast<uint8_t*>(output_.data()),
                                                   output_.size() * sizeof(float)}));
   return output_;
+}
+
+std::vector<std::vector<op::Candidate>> DeviceExecutor::run_best(const op::Step& step,
+                                                                 uint32_t most) {
+  const uint32_t last = program_.operations.back().output;
+  if (most == 0 || most > most_best || step.selected.size() > options_.sequences ||
+      last == op::none || !program_.values[last].selected)
+    return Executor::run_best(step, most);  // on the host
+  run_fused(begin(step, false), most);
+  std::vector<uint64_t> keys(step.selected.size() * most);
+  require(queue_->download(
+      memory_.best[0], {reinterpret_cast<uint8_t*>(keys.data()), keys.size() * sizeof keys[0]}));
+  std::vector<std::vector<op::Candidate>> rows(step.selected.size());
+  for (size_t i = 0; i < keys.size(); ++i) {
+    const auto ordered = uint32_t(keys[i] >> 32);
+    const uint32_t bits = ordered >> 31 ? ordered ^ 0x80000000u : ~ordered;
+    if (keys[i])
+      rows[i / most].push_back({int32_t(~uint32_t(keys[i])), std::bit_cast<float>(bits)});
+  }
+  return rows;
 }
 
 /// What the kernels do not take, as a sentence; empty where they take all.

@@ -24,7 +24,7 @@ struct Sizes {
   uint64_t widest = 0;                // columns that are quantised
   uint64_t keys = 0, values = 0;      // bytes of a layer
   uint32_t positions = 0;
-  uint64_t step = 0, scratch = 0;
+  uint64_t step = 0, scratch = 0, best = 0;
 };
 
 Sizes sizes_of(const op::Program& program, const op::ExecutorOptions& options) {
@@ -55,6 +55,10 @@ Sizes sizes_of(const op::Program& program, const op::ExecutorOptions& options) {
   }
   // tokens, positions, sequences, selected, cos and sin: each begins at a multiple of 16
   sizes.step = uint64_t(options.batch) * (4 + program.rope.dimensions) * 4 + 5 * 16;
+  if (const uint32_t last = program.operations.back().output; last != op::none) {
+    const uint64_t groups = (program.values[last].width + sorted_keys - 1) / sorted_keys;
+    sizes.best = options.sequences * groups * most_best * sizeof(uint64_t);
+  }
   return sizes;
 }
 
@@ -126,8 +130,8 @@ MemoryPlan plan_memory(const op::Program& program, const op::ExecutorOptions& op
   }
   plan.cache = (sizes.keys + sizes.values) * program.layers;
   for (uint64_t bytes : sizes.buffers) plan.work += bytes;
-  plan.work +=
-      quantised_slots * quantised_bytes(sizes.widest) * options.batch + sizes.step + sizes.scratch;
+  plan.work += quantised_slots * quantised_bytes(sizes.widest) * options.batch + sizes.step +
+               sizes.scratch + 2 * sizes.best;
   return plan;
 }
 
@@ -166,6 +170,7 @@ Result<DeviceMemory> allocate(device::Queue& queue, const op::Program& program,
   memory.step = take(sizes.step);
   memory.step_bytes = sizes.step;
   memory.scratch = take(sizes.scratch);
+  for (Address& keys : memory.best) keys = take(sizes.best);
   if (!status) return status.error();
   if (status = upload_weights(queue, program, options, sizes, memory); !status)
     return status.error();

@@ -28,7 +28,8 @@ struct DeviceMemory {
   uint32_t positions = 0;                     // the context up to a multiple of 64
   device::Address step = 0;                   // what a step uploads
   uint64_t step_bytes = 0;
-  device::Address scratch = 0;  // (batch, keys and values of a layer): for traces
+  device::Address scratch = 0;       // (batch, keys and values of a layer): for traces
+  device::Address best[2] = {0, 0};  // keys of top_k by sequence, read and written in turns
 };
 
 /// Allocates and uploads. Errors: too little memory, with the plan in numbers; what the queue

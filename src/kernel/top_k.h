@@ -1,14 +1,11 @@
 // The best of a row of logits, best first; equal logits: the lower id first. A logit and its id are
-// one key that orders as an integer, so any order of comparisons gives the same answer. Groups sort
+// one key that orders as an integer, so any order of comparisons gives the same answer. Groups take
 // 2048 keys each and keep the best k; passes repeat until one group is left.
 #pragma once
 
 #include "kernel/words.h"
 
 namespace assay {
-
-K_TABLE uint32_t sorted_keys = 2048;  // of a group
-K_TABLE uint32_t most_best = 1024;    // k at most
 
 struct TopKShared {
   uint64_t keys[2048];
@@ -25,12 +22,23 @@ K_FN uint64_t key_of(float logit, uint32_t id) {
   return (uint64_t(ordered) << 32) | uint64_t(~id);
 }
 
-/// A bitonic network over the group's keys, descending: 66 rounds of compare and exchange.
-K_FN void sort_keys(K_GROUP TopKShared& s, Thread t) {
-  for (uint32_t run = 2u; run <= sorted_keys; run *= 2u)
+/// The highest of `count` keys, a power of 2, to the first place.
+K_FN void find_highest(K_GROUP TopKShared& s, uint32_t count, Thread t) {
+  for (uint32_t half = count / 2u; half > 0u; half /= 2u) {
+    barrier_group();
+    for (uint32_t i = t.index; i < half; i += t.group_size)
+      if (s.keys[i] < s.keys[i + half]) s.keys[i] = s.keys[i + half];
+  }
+  barrier_group();
+}
+
+/// A bitonic network over `count` keys, a power of 2, descending: 66 rounds of compare and exchange
+/// for 2048.
+K_FN void sort_keys(K_GROUP TopKShared& s, uint32_t count, Thread t) {
+  for (uint32_t run = 2u; run <= count; run *= 2u)
     for (uint32_t step = run / 2u; step > 0u; step /= 2u) {
       barrier_group();
-      for (uint32_t pair = t.index; pair < sorted_keys / 2u; pair += t.group_size) {
+      for (uint32_t pair = t.index; pair < count / 2u; pair += t.group_size) {
         const uint32_t low = pair / step * 2u * step + pair % step, high = low + step;
         const bool descending = (low & run) == 0u;
         const uint64_t a = s.keys[low], b = s.keys[high];
@@ -46,18 +54,24 @@ K_FN void sort_keys(K_GROUP TopKShared& s, Thread t) {
 }  // namespace assay
 
 /// Grid: (count / 2048, rows). From logits (rows, count), or where they are null from keys (rows,
-/// count); to keys (rows, groups, k).
+/// count); to keys (rows, groups, k), 0 where there is none. k: 1 … most_best.
 K_KERNEL(top_k, assay::TopKArgs, assay::TopKShared) {
   const uint32_t groups = (a.count + assay::sorted_keys - 1u) / assay::sorted_keys;
   const uint64_t row = uint64_t(t.group_y) * a.count;
-  for (uint32_t i = t.index; i < assay::sorted_keys; i += t.group_size) {
-    const uint32_t at = t.group_x * assay::sorted_keys + i;
+  const uint32_t first = t.group_x * assay::sorted_keys;
+  uint32_t count = assay::most_best;  // the group's keys, up to a power of 2
+  while (count < assay::sorted_keys && first + count < a.count) count *= 2u;
+  for (uint32_t i = t.index; i < count; i += t.group_size) {
+    const uint32_t at = first + i;
     uint64_t key = 0u;
     if (at < a.count)
       key = a.logits != nullptr ? assay::key_of(a.logits[row + at], at) : a.from[row + at];
     s.keys[i] = key;
   }
-  assay::sort_keys(s, t);
+  if (a.k == 1u)
+    assay::find_highest(s, count, t);
+  else
+    assay::sort_keys(s, count, t);
   for (uint32_t i = t.index; i < a.k; i += t.group_size)
     a.to[(uint64_t(t.group_y) * groups + t.group_x) * a.k + i] = s.keys[i];
 }

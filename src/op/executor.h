@@ -7,8 +7,10 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
+#include "op/best.h"
 #include "op/program.h"
 
 namespace assay::op {
@@ -54,6 +56,9 @@ class Executor {
   /// Runs one step and returns the logits, (selected, vocabulary) f32; valid until the next step.
   /// Throws DeviceFailure.
   virtual std::span<const float> run(const Step& step, const Sink& sink) = 0;
+  /// Runs one step and gives the `most` (0: all) best logits of each selected token, which a device
+  /// of its own finds there. Throws DeviceFailure.
+  virtual std::vector<std::vector<Candidate>> run_best(const Step& step, uint32_t most);
   /// Forgets what a sequence's cache holds from `position` on.
   virtual void truncate(uint32_t sequence, uint32_t position) = 0;
   virtual std::string device() const = 0;    ///< "cpu", "cuda", "emulated", "reference"

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <limits>
 #include <map>
 
 namespace assay::run {
@@ -35,10 +34,6 @@ double exponential(double x) {
   return p * std::bit_cast<double>(uint64_t(int64_t(n) + 1023) << 52);
 }
 
-bool better(const Candidate& a, const Candidate& b) {
-  return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
-}
-
 /// probability_i = e^((l_i − l_max) / temperature), not yet divided by the sum. Returns the sum,
 /// best first. +infinity: all weight on the infinite ones.
 double set_weights(std::vector<Candidate>& sorted, double temperature) {
@@ -49,12 +44,6 @@ double set_weights(std::vector<Candidate>& sorted, double temperature) {
     total += c.probability;
   }
   return total;
-}
-
-void keep_top_k(std::vector<Candidate>& list, int32_t k) {
-  const size_t keep = k <= 0 ? list.size() : std::min(list.size(), size_t(k));
-  std::partial_sort(list.begin(), list.begin() + ptrdiff_t(keep), list.end(), better);
-  list.resize(keep);
 }
 
 /// The fewest best candidates whose probabilities reach p together; at least one.
@@ -102,10 +91,15 @@ void Sampler::accept(int32_t token) {
   history_.push_back(token);
 }
 
-/// Every choosable token, unordered. Of a token that stands `count` times in the window: l ← l·r
-/// where l <= 0, l/r where l > 0 (r = repeat_penalty), then l ← l − (count·frequency_penalty +
-/// presence_penalty).
-std::vector<Candidate> Sampler::penalised(std::span<const float> logits) const {
+bool Sampler::penalises() const {
+  return options_.repeat_last_n != 0 &&
+         (options_.repeat_penalty != 1.0f || options_.frequency_penalty != 0.0f ||
+          options_.presence_penalty != 0.0f);
+}
+
+/// Of a token that stands `count` times in the window: l ← l·r where l <= 0, l/r where l > 0 (r =
+/// repeat_penalty), then l ← l − (count·frequency_penalty + presence_penalty).
+std::vector<float> Sampler::penalised(std::span<const float> logits) const {
   const size_t window = options_.repeat_last_n < 0
                             ? history_.size()
                             : std::min(history_.size(), size_t(options_.repeat_last_n));
@@ -119,31 +113,36 @@ std::vector<Candidate> Sampler::penalised(std::span<const float> logits) const {
     logit = logit <= 0 ? logit * options_.repeat_penalty : logit / options_.repeat_penalty;
     logit -= float(count) * options_.frequency_penalty + options_.presence_penalty;
   }
-
-  std::vector<Candidate> list;
-  list.reserve(changed.size());
-  for (size_t id = 0; id < changed.size(); ++id)
-    if (changed[id] > -std::numeric_limits<float>::infinity())  // false for NaN
-      list.push_back({int32_t(id), changed[id], 0.0});
-  return list;
+  return changed;
 }
 
-std::vector<Candidate> Sampler::candidates(std::span<const float> logits) const {
-  std::vector<Candidate> list = penalised(logits);
+uint32_t Sampler::top_k() const {
+  return greedy() ? 1 : uint32_t(std::max(options_.top_k, 0));
+}
+
+uint32_t Sampler::wanted() const {
+  return penalises() ? 0 : top_k();
+}
+
+std::vector<Candidate> Sampler::filtered(std::span<const op::Candidate> best) const {
+  std::vector<Candidate> list;
+  for (const auto& [id, logit] : best) list.push_back({id, logit, 0.0});
   if (list.empty()) return list;
-  const bool greedy = !(options_.temperature > 0.0f);
-  keep_top_k(list, greedy ? 1 : options_.top_k);
-  if (!greedy) {
+  if (!greedy()) {
     keep_top_p(list, options_.top_p);
     keep_min_p(list, options_.min_p);
   }
-  const double total = set_weights(list, greedy ? 1.0 : double(options_.temperature));
+  const double total = set_weights(list, greedy() ? 1.0 : double(options_.temperature));
   for (Candidate& c : list) c.probability /= total;
   return list;
 }
 
-int32_t Sampler::sample(std::span<const float> logits, uint64_t position) const {
-  const std::vector<Candidate> list = candidates(logits);
+std::vector<Candidate> Sampler::candidates(std::span<const float> logits) const {
+  if (penalises()) return filtered(op::best_of(penalised(logits), top_k()));
+  return filtered(op::best_of(logits, top_k()));
+}
+
+int32_t Sampler::draw(std::span<const Candidate> list, uint64_t position) const {
   if (list.empty()) return -1;
   const double drawn = uniform(options_.seed, position);
   double sum = 0;
@@ -152,6 +151,14 @@ int32_t Sampler::sample(std::span<const float> logits, uint64_t position) const 
     if (drawn < sum) return c.id;
   }
   return list.front().id;  // the probabilities' sum rounded below the draw: one case in 10^15
+}
+
+int32_t Sampler::sample(std::span<const float> logits, uint64_t position) const {
+  return draw(candidates(logits), position);
+}
+
+int32_t Sampler::sample(std::span<const op::Candidate> best, uint64_t position) const {
+  return draw(filtered(best), position);
 }
 
 }  // namespace assay::run

@@ -8,6 +8,8 @@
 #include <span>
 #include <vector>
 
+#include "op/best.h"
+
 namespace assay::run {
 
 struct SamplerOptions {
@@ -42,6 +44,10 @@ class Sampler {
   /// The token for `position` (the position it will take). A logit that is NaN or −infinity is
   /// never chosen; −1 where no other is left.
   int32_t sample(std::span<const float> logits, uint64_t position) const;
+  /// The same from the `wanted()` best of the logits (op::best_of).
+  int32_t sample(std::span<const op::Candidate> best, uint64_t position) const;
+  /// How many of the best logits decide; 0: all of them (no top-k, or penalties).
+  uint32_t wanted() const;
 
   struct Candidate {
     int32_t id;
@@ -53,7 +59,12 @@ class Sampler {
   std::vector<Candidate> candidates(std::span<const float> logits) const;
 
  private:
-  std::vector<Candidate> penalised(std::span<const float> logits) const;
+  bool greedy() const { return !(options_.temperature > 0.0f); }
+  bool penalises() const;
+  uint32_t top_k() const;  // 0: all
+  std::vector<float> penalised(std::span<const float> logits) const;
+  std::vector<Candidate> filtered(std::span<const op::Candidate> best) const;
+  int32_t draw(std::span<const Candidate> list, uint64_t position) const;
 
   SamplerOptions options_;
   std::vector<int32_t> history_;

@@ -31,8 +31,8 @@ Result<Session> Session::open(const std::string& path, const SessionOptions& opt
   return session;
 }
 
-Result<std::span<const float>> Session::step(std::span<const Part> parts, Wanted wanted,
-                                             const op::Sink& sink) {
+Status Session::run(std::span<const Part> parts, Wanted wanted,
+                    const std::function<void(const op::Step&)>& run_step) {
   std::vector<int32_t> tokens;
   std::vector<uint32_t> positions, sequences, selected;
   for (const Part& part : parts) {
@@ -56,14 +56,31 @@ Result<std::span<const float>> Session::step(std::span<const Part> parts, Wanted
     return Error{fmt::format("{} tokens in one step, the batch holds {}", tokens.size(), batch_)};
   const op::Step whole{tokens, positions, sequences, selected};
   if (watch_) watch_(whole);
-  std::span<const float> logits;
   try {
-    logits = executor_->run(whole, sink);
+    run_step(whole);
   } catch (const op::DeviceFailure& failure) {
     return failure.error;
   }
   for (const Part& part : parts) held_[part.sequence] += uint32_t(part.tokens.size());
+  return ok();
+}
+
+Result<std::span<const float>> Session::step(std::span<const Part> parts, Wanted wanted,
+                                             const op::Sink& sink) {
+  std::span<const float> logits;
+  const Status done =
+      run(parts, wanted, [&](const op::Step& step) { logits = executor_->run(step, sink); });
+  if (!done) return done.error();
   return logits;
+}
+
+Result<std::vector<std::vector<op::Candidate>>> Session::step_best(std::span<const Part> parts,
+                                                                   uint32_t most) {
+  std::vector<std::vector<op::Candidate>> best;
+  const Status done = run(parts, Wanted::last,
+                          [&](const op::Step& step) { best = executor_->run_best(step, most); });
+  if (!done) return done.error();
+  return best;
 }
 
 Result<std::span<const float>> Session::feed(

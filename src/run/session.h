@@ -50,6 +50,11 @@ class Session {
   Result<std::span<const float>> step(std::span<const Part> parts, Wanted wanted,
                                       const op::Sink& sink = {});
 
+  /// The same with Wanted::last, for drawing: the `most` (0: all) best logits of each part's last
+  /// token.
+  Result<std::vector<std::vector<op::Candidate>>> step_best(std::span<const Part> parts,
+                                                            uint32_t most);
+
   /// Runs tokens of one sequence in steps of at most the batch; `each` sees every step's logits.
   /// Returns the last token's logits.
   Result<std::span<const float>> feed(uint32_t sequence, std::span<const int32_t> tokens,
@@ -65,6 +70,8 @@ class Session {
 
  private:
   Session() = default;
+  Status run(std::span<const Part> parts, Wanted wanted,
+             const std::function<void(const op::Step&)>& run_step);
   std::unique_ptr<gguf::File> file_;
   std::unique_ptr<op::Program> program_;
   std::unique_ptr<op::Executor> executor_;

@@ -34,10 +34,7 @@ class Bench {
  public:
   explicit Bench(const Settings& settings) : settings_(settings) {}
   Result<StepOutputs> all(const Case& one) const {
-    op::ExecutorOptions options = options_for(one);
-    options.isa = settings_.path.isa;
-    options.threads = settings_.path.threads;
-    auto executor = settings_.device(*one.program, options);
+    auto executor = make(one);
     if (!executor) return executor.error();
     StepOutputs all;
     run(**executor, one, one.judged,
@@ -51,7 +48,24 @@ class Bench {
     return std::move((*outputs)[outputs->size() - 1 - before]);
   }
 
+  /// What the device finds to be the best of the last operation's row, which is of one token.
+  Result<std::vector<op::Candidate>> best(Builder& builder, uint32_t most) const {
+    const Case one = builder.finish("probe");
+    auto executor = make(one);
+    if (!executor) return executor.error();
+    const int32_t token = 0;
+    const uint32_t zero = 0;
+    return std::move(
+        (*executor)->run_best({{&token, 1}, {&zero, 1}, {&zero, 1}, {&zero, 1}}, most)[0]);
+  }
+
  private:
+  Result<std::unique_ptr<op::Executor>> make(const Case& one) const {
+    op::ExecutorOptions options = options_for(one);
+    options.isa = settings_.path.isa;
+    options.threads = settings_.path.threads;
+    return settings_.device(*one.program, options);
+  }
   const Settings& settings_;
 };
 
@@ -342,6 +356,34 @@ Result<Probe> special(const Bench& bench, float value) {
   return probe;
 }
 
+/// The best of 20000 logits, many of them equal.
+Result<Probe> best_logits(const Bench& bench) {
+  constexpr uint32_t width = 20000;
+  Random random(9);
+  std::vector<float> logits(width);
+  for (float& logit : logits) logit = float(int32_t(random.below(2000)) - 1000) / 8;
+  logits[7] = logits[4321] = infinity, logits[8] = -infinity, logits[9] = logits[2048] = nan;
+  Probe probe{"best logits", "in order, ties to the lower id"};
+  for (const uint32_t most : {1u, 40u, 256u}) {
+    Builder builder(1);
+    const uint32_t x = builder.given(width, logits);
+    const uint32_t zeros = builder.given(width, std::vector<float>(width, 0.0f));
+    builder.add({op::Kind::add, "", {x, zeros}}, width, true);
+    const auto got = bench.best(builder, most);
+    if (!got) return got.error();
+    const auto want = op::best_of(logits, most);
+    if (got->size() != want.size())
+      return Probe{probe.name, fmt::format("{} of {}", got->size(), want.size()), false};
+    for (size_t i = 0; i < want.size(); ++i)
+      if ((*got)[i].id != want[i].id || (*got)[i].logit != want[i].logit)
+        return Probe{probe.name,
+                     fmt::format("number {} of {} is token {} with {:.9g}, {} with {:.9g} is right",
+                                 i, most, (*got)[i].id, (*got)[i].logit, want[i].id, want[i].logit),
+                     false};
+  }
+  return probe;
+}
+
 }  // namespace
 
 Result<std::vector<Probe>> probe(const Settings& settings) {
@@ -351,7 +393,7 @@ Result<std::vector<Probe>> probe(const Settings& settings) {
   for (const Ask ask : std::initializer_list<Ask>{
            half_weights, half_cache, division, square_root, written_fma, contraction, reassociation,
            ties, denormals, floor, [](const Bench& b) { return special(b, nan); },
-           [](const Bench& b) { return special(b, infinity); }}) {
+           [](const Bench& b) { return special(b, infinity); }, best_logits}) {
     const auto answer = ask(bench);
     if (!answer) return answer.error();
     probes.push_back(*answer);

@@ -33,10 +33,16 @@ class Devices(unittest.TestCase):
                 self.assertEqual(got, want)
                 self.assertIn("device: emulated (emulated grid), contract assay/1", told)
 
-    def test_a_greedy_text_is_the_same(self):
-        texts = [assay("run", KJV, "-p", TEXT, "--temp", "0", "-n", "6", "--device", device).stdout
-                 for device in ("cpu", "emulated")]
-        self.assertEqual(texts[0], texts[1])
+    def test_a_text_is_the_same_whether_the_device_finds_the_best_logits_or_the_host(self):
+        for arguments in (("--temp", 0), ("--seed", 5), ("--seed", 6, "--top-k", 300), ("--seed", 7, "--repeat-penalty", 1.3)):
+            with self.subTest(arguments):
+                texts = set()
+                for device in ("cpu", "emulated"):
+                    run = ("run", KJV, "-p", TEXT, "-n", 6, "--device", device, *arguments)
+                    texts.add(assay(*run).stdout)
+                    texts.add(json.loads(assay(*run, "--json").stdout)["text"])  # its hash needs all logits
+                self.assertEqual(len(texts), 1, texts)
+                self.assertGreater(len(texts.pop()), 6)
 
     def test_diff_of_two_devices_passes_and_no_bit_differs(self):
         done = assay("diff", "--run", KJV, "--device", "cpu", "--device", "emulated", "-p", "And God said", "--json")

@@ -134,6 +134,35 @@ TEST(EmulatedExecutor, TheCacheInF32IsTheCpus) {
             bits_of(run_cut(*tests::made(tiny.program, plain), {70})));
 }
 
+std::vector<std::pair<int32_t, uint32_t>> bits_of(const std::vector<op::Candidate>& list) {
+  std::vector<std::pair<int32_t, uint32_t>> bits;
+  for (const auto& [id, logit] : list) bits.emplace_back(id, k_bits(logit));
+  return bits;
+}
+
+// 257 is more than the kernel chooses, and 0 is all: there the host does. Each step comes twice, so
+// that a recording is replayed, and after one of another `most`.
+TEST(EmulatedExecutor, TheBestLogitsAreThoseOfTheCpu) {
+  const TinyProgram tiny(quant::Q4_K::id);
+  const auto cpu = tests::made(tiny.program, tests::options_with(1, "portable"));
+  tests::WatchedQueue::Seen seen;
+  const auto executor = tests::emulated_executor(tiny.program, tests::options_with(1), {}, &seen);
+  uint32_t position = 0;
+  for (const uint32_t most : {1u, 40u, 256u, 1u, 40u, 257u, 0u}) {
+    Tokens tokens;
+    for (uint32_t s = 0; s < 3; ++s) tokens.add(tests::token(position, s), position, s);
+    ++position;
+    const auto logits = tests::logits_of(*cpu, tokens);
+    const auto best = executor->run_best(tokens.step(), most);
+    ASSERT_EQ(best.size(), 3u);
+    for (size_t s = 0; s < 3; ++s) {
+      const auto row = std::span(logits).subspan(s * tests::vocabulary, tests::vocabulary);
+      EXPECT_EQ(bits_of(best[s]), bits_of(op::best_of(row, most))) << most << ", sequence " << s;
+    }
+  }
+  EXPECT_GE(seen.launches["top_k"], 3u);
+}
+
 // A kernel that no test launches would be one that nobody proves.
 TEST(Kernels, AllAreLaunched) {
   tests::WatchedQueue::Seen seen;
@@ -148,7 +177,7 @@ TEST(Kernels, AllAreLaunched) {
   std::set<std::string> missing;
   for (const KernelEntry* kernel : emulated::all_kernels())
     if (!seen.launches.contains(kernel->name)) missing.insert(kernel->name);
-  // tests/device, tests/verify and tests/kernel/top_k_test.cpp have these.
+  // Others above, in tests/device and in tests/verify have these.
   EXPECT_EQ(missing, (std::set<std::string>{"attention_tile_128", "probe", "scale", "top_k"}));
 }
 

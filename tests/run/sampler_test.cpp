@@ -107,6 +107,37 @@ TEST(Sampler, TopKKeepsTheBestTiesToTheLowerId) {
   EXPECT_EQ(ids(Sampler(options), four), (Ids{2, 0, 3, 1}));
 }
 
+TEST(Sampler, DrawsTheSameFromTheBestItWants) {
+  std::vector<float> logits;
+  for (int i = 0; i < 500; ++i) logits.push_back(float(i * 7919 % 263) / 16);
+  SamplerOptions options;
+  EXPECT_EQ(Sampler(options).wanted(), 40u);
+  options.temperature = 0;
+  EXPECT_EQ(Sampler(options).wanted(), 1u);
+  for (const float temperature : {0.0f, 0.8f, 4.0f})
+    for (const int32_t top_k : {-1, 0, 1, 7, 1000}) {
+      options.temperature = temperature, options.top_k = top_k;
+      const Sampler sampler(options);
+      EXPECT_EQ(sampler.wanted() == 0, temperature > 0 && top_k <= 0);
+      const auto best = op::best_of(logits, sampler.wanted());
+      for (uint64_t position = 0; position < 50; ++position)
+        EXPECT_EQ(sampler.sample(best, position), sampler.sample(logits, position));
+    }
+  EXPECT_EQ(Sampler(options).sample(std::vector<op::Candidate>(), 0), -1);
+}
+
+TEST(Sampler, PenaltiesWantAllLogits) {
+  for (float SamplerOptions::*penalty :
+       {&SamplerOptions::repeat_penalty, &SamplerOptions::frequency_penalty,
+        &SamplerOptions::presence_penalty}) {
+    SamplerOptions options;
+    options.*penalty = 1.5f;
+    EXPECT_EQ(Sampler(options).wanted(), 0u);
+    options.repeat_last_n = 0;
+    EXPECT_EQ(Sampler(options).wanted(), 40u);
+  }
+}
+
 TEST(Sampler, TopPKeepsTheFewestThatReachP) {
   SamplerOptions options = plain();
   // Sums of 0.4, 0.7, 0.9, 1.

@@ -1,0 +1,14 @@
+#include "op/executor.h"
+
+namespace assay::op {
+
+std::vector<std::vector<Candidate>> Executor::run_best(const Step& step, uint32_t most) {
+  const auto logits = run(step, {});
+  std::vector<std::vector<Candidate>> rows;
+  const size_t width = step.selected.empty() ? 0 : logits.size() / step.selected.size();
+  for (size_t i = 0; i < step.selected.size(); ++i)
+    rows.push_back(best_of(logits.subspan(i * width, width), most));
+  return rows;
+}
+
+}  // namespace assay::op
