@@ -24,10 +24,10 @@ K_FN uint64_t key_of(float logit, uint32_t id) {
 
 /// The highest of `count` keys, a power of 2, to the first place.
 K_FN void find_highest(K_GROUP TopKShared& s, uint32_t count, Thread t) {
-  for (uint32_t half = count / 2u; half > 0u; half /= 2u) {
+  for (uint32_t kept = count / 2u; kept > 0u; kept /= 2u) {
     barrier_group();
-    for (uint32_t i = t.index; i < half; i += t.group_size)
-      if (s.keys[i] < s.keys[i + half]) s.keys[i] = s.keys[i + half];
+    for (uint32_t i = t.index; i < kept; i += t.group_size)
+      if (s.keys[i] < s.keys[i + kept]) s.keys[i] = s.keys[i + kept];
   }
   barrier_group();
 }
