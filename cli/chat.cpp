@@ -307,6 +307,7 @@ int converse(Chat& chat, const Flags& flags) {
     }
     if (!next) {
       const int failed = report(next.error());
+      if (next.error().exit == assay::Exit::device) return failed;  // it will answer nothing more
       if (!editor.interactive()) code = failed;
     } else if (*next == Next::quit) {
       break;
@@ -355,7 +356,7 @@ void add_chat(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   command->add_option("-b,--batch", flags->batch, "most prompt tokens in one step")
       ->type_name("N")
-      ->check(between(1, 65536))
+      ->check(between(1, 65535))
       ->capture_default_str();
   add_sampling_flags(*command, flags->sampling);
   command->callback([flags, &exit_code] { exit_code = chat(*flags); });

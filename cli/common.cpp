@@ -105,18 +105,20 @@ void add_model_flags(CLI::App& command, ModelFlags& flags) {
   add_fault_flags(command, flags);
 }
 
+std::string chosen_device(const std::string& device) {
+  if (device != "auto") return device;
+  auto choice = assay::run::choose_device();
+  if (!choice.reason.empty())
+    fmt::print(stderr, "device auto: {}, as {}\n", choice.device, choice.reason);
+  return choice.device;
+}
+
 Result<assay::run::Session> open_session(const ModelFlags& flags, uint32_t batch,
                                          uint32_t sequences) {
   const auto path = resolve_model(flags.model);
   if (!path) return path.error();
   assay::run::SessionOptions options;
-  options.device = flags.device;
-  if (flags.device == "auto") {
-    const auto choice = assay::run::choose_device();
-    options.device = choice.device;
-    if (!choice.reason.empty())
-      fmt::print(stderr, "device auto: {}, as {}\n", choice.device, choice.reason);
-  }
+  options.device = chosen_device(flags.device);
   options.context = flags.context;
   options.executor.threads = flags.threads;
   options.executor.batch = batch;

@@ -40,6 +40,10 @@ struct ModelFlags {
 };
 void add_model_flags(CLI::App& command, ModelFlags& flags);
 
+/// The device as it is, and what "auto" stands for here, with a note on stderr where that is no
+/// GPU.
+std::string chosen_device(const std::string& device);
+
 /// Opens the flags' model: resolves the name, reads ASSAY_ISA, shows a progress bar on a terminal.
 assay::Result<assay::run::Session> open_session(const ModelFlags& flags, uint32_t batch,
                                                 uint32_t sequences = 1);

@@ -74,7 +74,7 @@ void add_record(CLI::App& parent, int& exit_code) {
       ->capture_default_str();
   command->add_option("-b,--batch", flags->batch, "most prompt tokens in one step")
       ->type_name("N")
-      ->check(between(1, 65536))
+      ->check(between(1, 65535))
       ->capture_default_str();
   command->add_option("--filter", flags->filter, "only operations whose name this expression finds")
       ->type_name("REGEX");

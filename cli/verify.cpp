@@ -126,13 +126,14 @@ int store(const Result<verify::Stored>& stored, const std::string& path) {
   return int(Exit::done);
 }
 
-int run(const Flags& flags) {
+int run(Flags flags) {
   if (flags.synthetic && !(flags.model.empty() && flags.tokens.empty()))
     return report({"--synthetic takes no model and no tokens"});
   if (!flags.store.empty() && !flags.synthetic)
     return report({"--store keeps the bits of --synthetic alone"});
   if (flags.device == "reference")
     return report({"the device 'reference' is the judge: verify has nothing to hold it against"});
+  flags.device = chosen_device(flags.device);
   std::unique_ptr<Model> model;
   if (!flags.synthetic) {
     auto opened = open_model(flags);

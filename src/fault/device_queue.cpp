@@ -96,6 +96,40 @@ class FaultyQueue final : public device::Queue {
   std::set<uint32_t> replayed_;
 };
 
+/// Gone after 100 launches. Launches say nothing of it, as they are only queued.
+class LostQueue final : public device::Queue {
+ public:
+  explicit LostQueue(std::unique_ptr<device::Queue> inner) : inner_(std::move(inner)) {}
+
+  std::string name() const override { return inner_->name(); }
+  Memory memory() const override { return inner_->memory(); }
+  Result<Address> allocate(uint64_t bytes) override { return inner_->allocate(bytes); }
+  Status upload(Address to, std::span<const uint8_t> bytes) override {
+    return lost() ? gone() : inner_->upload(to, bytes);
+  }
+  Status download(Address from, std::span<uint8_t> bytes) override {
+    return lost() ? gone() : inner_->download(from, bytes);
+  }
+  Status launch(const Launch& launch) override {
+    ++launches_;
+    return inner_->launch(launch);
+  }
+  Status wait() override { return lost() ? gone() : inner_->wait(); }
+  Status begin_recording() override { return inner_->begin_recording(); }
+  Result<uint32_t> end_recording() override { return inner_->end_recording(); }
+  Status replay(uint32_t recording) override {
+    ++launches_;
+    return inner_->replay(recording);
+  }
+
+ private:
+  bool lost() const { return launches_ > 100; }
+  Status gone() const { return Error{inner_->name() + " is lost (a seeded fault)", Exit::device}; }
+
+  std::unique_ptr<device::Queue> inner_;
+  uint64_t launches_ = 0;
+};
+
 }  // namespace
 
 const std::vector<DeviceFault>& device_faults() {
@@ -105,12 +139,14 @@ const std::vector<DeviceFault>& device_faults() {
 
 Result<std::unique_ptr<device::Queue>> make_faulty_queue(std::unique_ptr<device::Queue> inner,
                                                          std::string_view fault) {
-  std::string names;
+  if (fault == device_lost)
+    return std::unique_ptr<device::Queue>(std::make_unique<LostQueue>(std::move(inner)));
+  std::string names(device_lost);
   for (const DeviceFault& one : device_faults()) {
     if (one.name == fault)
       return std::unique_ptr<device::Queue>(
           std::make_unique<FaultyQueue>(std::move(inner), one.name));
-    names += fmt::format("{}{}", names.empty() ? "" : ", ", one.name);
+    names += fmt::format(", {}", one.name);
   }
   return Error{fmt::format("a device cannot have the fault '{}'; it can have: {}", fault, names)};
 }

@@ -18,6 +18,9 @@ struct DeviceFault {
 };
 const std::vector<DeviceFault>& device_faults();
 
+/// No cause of a wrong number: the device is gone after 100 launches.
+inline constexpr std::string_view device_lost = "device-lost";
+
 /// A queue that passes all on to `inner` but what the fault alters. Errors: an unknown name.
 Result<std::unique_ptr<device::Queue>> make_faulty_queue(std::unique_ptr<device::Queue> inner,
                                                          std::string_view fault);

@@ -11,8 +11,6 @@ namespace {
 using op::Kind;
 using op::Operation;
 
-constexpr uint32_t elementwise_group = 256;
-
 uint32_t groups_for(uint64_t count, uint32_t group_size) {
   return uint32_t((count + group_size - 1) / group_size);
 }
@@ -70,7 +68,7 @@ Status Encoder::best(uint32_t logits, uint32_t k) const {
                   pointer<uint64_t>(memory.best[to]), counts[i], k};
     if (i == 0) args.logits = pointer<float>(buffer(logits));
     const Status done =
-        launch("top_k", groups_for(counts[i], sorted_keys), rows(logits), 512, args);
+        launch("top_k", groups_for(counts[i], sorted_keys), rows(logits), top_k_group, args);
     if (!done) return done;
   }
   return ok();
@@ -117,10 +115,10 @@ Status Encoder::multiply(const Node& node, const std::vector<uint32_t>& operatio
   }
   if (one)
     return launch(quantised ? "matvec" : "matvec_float", groups, tokens,
-                  matvec_simds(columns, 24) * lanes, args);
-  if (!quantised) return launch("matmul_float", groups, groups_for(tokens, 8), 4 * lanes, args);
+                  matvec_simds(columns, matvec_group / lanes) * lanes, args);
+  if (!quantised) return launch("matmul_float", groups, groups_for(tokens, 8), matmul_group, args);
   return launch(tokens <= 8 ? "matmul_8" : "matmul", groups,
-                groups_for(tokens, tokens <= 8 ? 8 : 32), 4 * lanes, args);
+                groups_for(tokens, tokens <= 8 ? 8 : 32), matmul_group, args);
 }
 
 Status Encoder::gate_up(const Node& node) const {
@@ -139,7 +137,8 @@ Status Encoder::gate_up(const Node& node) const {
     args.up_format = program.weights[up.weight].type;
     args.rows = width;
     args.columns = columns;
-    return launch("gate_up", width / tile_rows, 1, 2 * matvec_simds(columns, 12) * lanes, args);
+    return launch("gate_up", width / tile_rows, 1,
+                  2 * matvec_simds(columns, matvec_group / lanes / 2) * lanes, args);
   }
   if (Status done = multiply(node, {node.operations[0], node.operations[1]}, op::none); !done)
     return done;

@@ -17,16 +17,18 @@
 #define K_TABLE static constexpr  // a constant of program or class scope
 #define K_UNROLL                  // before a loop of constant length
 
-/// The entry `name`: a kernel over Args (as the host filled them) and a group's Shared. Its body
-/// sees `a`, `s` and `t`.
-#define K_KERNEL(name, Args, Shared)                                                               \
-  static void name([[maybe_unused]] K_CONST const Args& a, [[maybe_unused]] K_GROUP Shared& s,     \
-                   [[maybe_unused]] ::assay::Thread t);                                            \
-  [[maybe_unused]] static const ::assay::KernelEntry name##_entry{                                 \
-      #name, sizeof(Args), sizeof(Shared), [](const void* args, void* shared, ::assay::Thread t) { \
-        name(*static_cast<const Args*>(args), *static_cast<Shared*>(shared), t);                   \
-      }};                                                                                          \
-  static void name([[maybe_unused]] K_CONST const Args& a, [[maybe_unused]] K_GROUP Shared& s,     \
+/// The entry `name`: a kernel over Args (as the host filled them) and a group's Shared, of at most
+/// `most_threads` threads. Its body sees `a`, `s` and `t`.
+#define K_KERNEL(name, Args, Shared, most_threads)                                             \
+  static_assert(most_threads % 32 == 0 && most_threads <= 1024, "the threads of a group");     \
+  static void name([[maybe_unused]] K_CONST const Args& a, [[maybe_unused]] K_GROUP Shared& s, \
+                   [[maybe_unused]] ::assay::Thread t);                                        \
+  [[maybe_unused]] static const ::assay::KernelEntry name##_entry{                             \
+      #name, sizeof(Args), sizeof(Shared), most_threads,                                       \
+      [](const void* args, void* shared, ::assay::Thread t) {                                  \
+        name(*static_cast<const Args*>(args), *static_cast<Shared*>(shared), t);               \
+      }};                                                                                      \
+  static void name([[maybe_unused]] K_CONST const Args& a, [[maybe_unused]] K_GROUP Shared& s, \
                    [[maybe_unused]] ::assay::Thread t)
 
 namespace assay {
@@ -40,9 +42,11 @@ struct Thread {
 /// Adds itself to the kernels that the emulated grid knows by name (device/emulated/kernels.h).
 struct KernelEntry {
   using Body = void (*)(const void* args, void* shared, Thread t);
-  KernelEntry(const char* name, uint32_t args_bytes, uint32_t shared_bytes, Body body);
+  KernelEntry(const char* name, uint32_t args_bytes, uint32_t shared_bytes, uint32_t most_threads,
+              Body body);
   const char* name;
   uint32_t args_bytes, shared_bytes;
+  uint32_t most_threads;  // of a group
   Body body;
 };
 

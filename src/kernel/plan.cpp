@@ -98,7 +98,7 @@ class Planner {
              own_buffer(i, count))
         ++count;
       node.operations = take(i, count);
-      if (quantised && add_fits(i + count - 1)) {
+      if (quantised && add_fits(i, i + count - 1)) {
         node.add = i + count;
         ++taken_;
       }
@@ -115,11 +115,17 @@ class Planner {
     return true;
   }
 
-  /// The add that follows is the only reader of the product. Its output may lie where the matmul's
-  /// f32 input lay, so the matmul must read the quantised form.
-  bool add_fits(uint32_t i) const {
-    return exists(i + 1) && at(i + 1).kind == Kind::add && read_only_by(at(i).output, i + 1) &&
-           at(i + 1).inputs[0] != at(i + 1).inputs[1];
+  /// The add that follows is the only reader of the product, and adds what was there before the
+  /// launch of `first` to `i`. Its output may lie where the matmul's f32 input lay, so the matmul
+  /// must read the quantised form.
+  bool add_fits(uint32_t first, uint32_t i) const {
+    if (!exists(i + 1) || at(i + 1).kind != Kind::add || !read_only_by(at(i).output, i + 1))
+      return false;
+    const std::vector<uint32_t>& inputs = at(i + 1).inputs;
+    const uint32_t other = inputs[inputs[0] == at(i).output ? 1 : 0];
+    for (uint32_t j = first; j <= i; ++j)
+      if (at(j).output == other) return false;
+    return true;
   }
 
   bool gate_up_fits(uint32_t i) const {

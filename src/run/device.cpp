@@ -35,7 +35,6 @@ std::optional<uint32_t> cuda_index(std::string_view device) {
 Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
                                                     const op::Program& program,
                                                     const op::ExecutorOptions& options) {
-  if (device == "auto") return make_executor(choose_device().device, program, options);
   const bool exact = options.contract == op::Contract::exact;
   if (device == "cpu" && exact)
     return Error{"the contract 'exact' is the reference's; the cpu has assay/1 and f32"};
@@ -45,13 +44,14 @@ Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
                                     exact ? reference::Mode::exact : reference::Mode::contract);
   auto queue = make_queue(device);
   if (!queue) return queue.error();
-  return kernel_host::make_executor(device.substr(0, device.find(':')), std::move(*queue), program,
-                                    options);
+  return kernel_host::make_executor(device, std::move(*queue), program, options);
 }
 
 Choice choose_device() {
   const auto gpus = device::cuda_devices();
-  if (gpus && gpus->front().capability >= device::lowest_cuda_capability) return {"cuda", ""};
+  for (size_t i = 0; gpus && i < gpus->size(); ++i)
+    if ((*gpus)[i].capability >= device::lowest_cuda_capability)
+      return {i == 0 ? "cuda" : fmt::format("cuda:{}", i), ""};
   const auto metal = metal::make_metal_queue();
   if (metal) return {"metal", ""};
   return {"cpu", (gpus ? gpus->front().name + " is too old" : gpus.error().message) + "; " +

@@ -12,8 +12,9 @@
 
 namespace assay::run {
 
-/// The program must outlive the executor. Errors: a device that this build does not have, or an
-/// instruction set that this machine lacks (exit 3); a contract that the device does not run.
+/// `device` is no "auto". The program must outlive the executor. Errors: a device that this build
+/// does not have, or an instruction set that this machine lacks (exit 3); a contract that the
+/// device does not run.
 Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
                                                     const op::Program& program,
                                                     const op::ExecutorOptions& options);

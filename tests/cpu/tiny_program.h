@@ -37,15 +37,22 @@ inline Matrix model_matrix(uint32_t type, uint64_t rows, uint64_t columns, float
   return matrix;
 }
 
+/// Of a TinyProgram; 0: the least that the format allows.
+struct TinyShape {
+  uint32_t width = 0, head_dim = 0, ffn = 0;
+  bool scaled = false;  ///< the second norm's rows times 0.75
+};
+
 /// Two layers, 4 heads on 2 KV heads, biases on Q, K and V.
 struct TinyProgram {
   op::Program program;
 
-  explicit TinyProgram(uint32_t type, uint32_t seed = 1) : type_(type), random_(seed) {
+  explicit TinyProgram(uint32_t type, uint32_t seed = 1, const TinyShape& shape = {})
+      : type_(type), scaled_(shape.scaled), random_(seed) {
     const bool wide = type == mixed || quant::info(type).block_size == 256;
-    width_ = wide ? 256 : 64;
-    dim_ = width_ / 4;
-    const uint32_t ffn = wide ? 512 : 96;
+    width_ = shape.width ? shape.width : wide ? 256 : 64;
+    dim_ = shape.head_dim ? shape.head_dim : width_ / 4;
+    const uint32_t ffn = shape.ffn ? shape.ffn : wide ? 512 : 96;
     program.vocabulary = vocabulary, program.width = width_, program.layers = 2;
     program.attention = {4, 2, dim_, dim_, 1 / std::sqrt(float(dim_))};
     op::RopeParameters rope;
@@ -84,6 +91,7 @@ struct TinyProgram {
                bool selected = false, uint32_t bias = op::none) {
     op::Operation operation{kind, name, std::move(inputs), op::none, weight, bias, layer, 0, heads};
     if (kind == op::Kind::rms_norm) operation.eps = 1e-5f;
+    if (kind == op::Kind::scale) operation.factor = 0.75f;
     if (kind != op::Kind::kv_store) operation.output = program.add_value(name, width, selected);
     return program.add_operation(operation);
   }
@@ -111,7 +119,8 @@ struct TinyProgram {
     const uint32_t kqv = add(Kind::attention, b + "kqv", {q_rope}, 4 * dim_, layer, op::none, 4);
     const uint32_t out = matmul(b + "attn_out", kqv, width_, layer, false);
     const uint32_t middle = add(Kind::add, b + "attn_residual", {x, out}, width_, layer);
-    const uint32_t ffn_in = norm(b + "ffn_norm", middle, layer);
+    uint32_t ffn_in = norm(b + "ffn_norm", middle, layer);
+    if (scaled_) ffn_in = add(Kind::scale, b + "ffn_scaled", {ffn_in}, width_, layer);
     const uint32_t gate = matmul(b + "gate", ffn_in, ffn, layer, false);
     const uint32_t up = matmul(b + "up", ffn_in, ffn, layer, false);
     const uint32_t act = add(Kind::swiglu, b + "act", {gate, up}, ffn, layer);
@@ -120,6 +129,7 @@ struct TinyProgram {
   }
 
   uint32_t type_, width_, dim_;
+  bool scaled_;
   Random random_;
   std::deque<Matrix> matrices_, vectors_;  // a deque: the weights' views stay valid
 };

@@ -141,9 +141,10 @@ TEST(DeviceFaults, EachIsSeededAndOthersAreRefused) {
   EXPECT_EQ(fault::device_faults().size(), 5u);
   const auto refused = fault::make_faulty_queue(emulated::make_queue({}), "race:layer=3");
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().message,
-            "a device cannot have the fault 'race:layer=3'; it can have: matmul-path, race, "
-            "stale-input, stale-graph, fast-math");
+  EXPECT_EQ(
+      refused.error().message,
+      "a device cannot have the fault 'race:layer=3'; it can have: device-lost, matmul-path, race, "
+      "stale-input, stale-graph, fast-math");
 }
 
 }  // namespace

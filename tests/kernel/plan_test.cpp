@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "../cpu/tiny_program.h"
 
 namespace assay::kernel_host {
@@ -71,6 +73,29 @@ TEST(Plan, PartsOfOneLaunchNeverShareABuffer) {
   const auto nodes = make_plan(tiny.program, true);
   EXPECT_EQ(nodes[2].operations, (std::vector<uint32_t>{parts[0], parts[1]}));
   EXPECT_EQ(nodes[3].operations, std::vector<uint32_t>{parts[2]});
+}
+
+// The groups of one launch come in any order: none may wait for a sum's other half.
+TEST(Plan, TwoProductsOfOneLaunchAreAddedApart) {
+  tests::TinyProgram tiny(quant::Q4_0::id);
+  auto& operations = tiny.program.operations;
+  const auto nodes = make_plan(tiny.program, true);
+  const auto down = std::ranges::find_if(nodes, [&](const Node& node) {
+    return !node.operations.empty() && operations[node.operations[0]].name == "blk.1.down";
+  });
+  ASSERT_EQ(down->add, down->operations[0] + 1);
+  // y = A·x + B·x: the residual becomes a matmul of the same input, before this one.
+  const uint32_t at = down->operations[0];
+  op::Operation other = operations[at];
+  other.name = "other", other.output = tiny.program.add_value("other", tiny.program.width, false);
+  operations[at + 1].inputs = {other.output, operations[at].output};
+  operations.insert(operations.begin() + at, other);
+  tiny.program.assign_buffers();
+  for (const Node& node : make_plan(tiny.program, true))
+    if (!node.operations.empty() && node.operations[0] == at) {
+      EXPECT_EQ(node.operations, (std::vector<uint32_t>{at, at + 1}));
+      EXPECT_EQ(node.add, op::none);
+    }
 }
 
 TEST(Plan, WhatIsOnlyReadQuantisedIsNotWritten) {

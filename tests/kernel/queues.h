@@ -1,6 +1,7 @@
 // Queues for the tests: one that counts what is launched, one that breaks.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <string>
 
@@ -15,11 +16,30 @@ inline constexpr bool sanitized = true;
 inline constexpr bool sanitized = false;
 #endif
 
-/// Passes everything on; remembers the names of launches, and fails from launch `last` on.
+/// Forward, backward and two shuffles, and the other map of a tile's lanes. Under sanitizers, which
+/// look at memory and not at bits, two.
+inline std::vector<emulated::QueueOptions> all_schedules() {
+  using emulated::TileMap;
+  using Order = emulated::Schedule::Order;
+  const auto with = [](emulated::Schedule schedule, TileMap map) {
+    emulated::QueueOptions options;
+    options.grid.schedule = schedule;
+    options.grid.tile_map = map;
+    return options;
+  };
+  const TileMap rows = TileMap::rows_of_four, quads = TileMap::quads;
+  if (sanitized) return {with({Order::forward, 0}, rows), with({Order::shuffled, 3}, quads)};
+  return {with({Order::forward, 0}, rows),  with({Order::backward, 0}, rows),
+          with({Order::shuffled, 1}, rows), with({Order::shuffled, 2}, rows),
+          with({Order::forward, 0}, quads), with({Order::shuffled, 3}, quads)};
+}
+
+/// Passes everything on; remembers the launches, and fails from launch `last` on.
 class WatchedQueue final : public device::Queue {
  public:
   struct Seen {
     std::map<std::string, uint64_t> launches;
+    std::map<std::string, uint32_t> threads;  // of the largest group
     uint64_t count = 0;
     uint64_t last = UINT64_MAX;
   };
@@ -37,6 +57,8 @@ class WatchedQueue final : public device::Queue {
   }
   Status launch(const device::Launch& launch) override {
     ++seen_.launches[std::string(launch.kernel)];
+    uint32_t& threads = seen_.threads[std::string(launch.kernel)];
+    threads = std::max(threads, launch.group_size);
     if (++seen_.count > seen_.last) broken_ = Error{"the device fell off the bus", Exit::device};
     return broken_ ? *broken_ : inner_->launch(launch);
   }

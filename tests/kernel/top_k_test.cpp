@@ -8,11 +8,10 @@
 #include "../cpu/data.h"
 #include "device/emulated/queue.h"
 #include "kernel/args.h"
+#include "queues.h"
 
 namespace assay {
 namespace {
-
-constexpr uint32_t keys_of_a_group = 2048;
 
 /// The ids that the kernel's passes choose, best first; fewer than k where no logit is left.
 std::vector<uint32_t> best_of(device::Queue& queue, const std::vector<float>& logits, uint32_t k) {
@@ -24,12 +23,15 @@ std::vector<uint32_t> best_of(device::Queue& queue, const std::vector<float>& lo
   EXPECT_TRUE(queue.upload(from, bytes_of(logits)));
   TopKArgs args{reinterpret_cast<const float*>(from), nullptr, nullptr, count, k};
   for (;;) {
-    const uint32_t groups = (count + keys_of_a_group - 1) / keys_of_a_group;
+    const uint32_t groups = (count + sorted_keys - 1) / sorted_keys;
     const auto to = *queue.allocate(uint64_t(groups) * k * 8);
     args.to = reinterpret_cast<uint64_t*>(to);
     args.count = count;
-    EXPECT_TRUE(queue.launch(
-        {"top_k", groups, 1, 256, {reinterpret_cast<const uint8_t*>(&args), sizeof(args)}}));
+    EXPECT_TRUE(queue.launch({"top_k",
+                              groups,
+                              1,
+                              top_k_group,
+                              {reinterpret_cast<const uint8_t*>(&args), sizeof(args)}}));
     count = groups * k;
     args.logits = nullptr;
     args.from = args.to;
@@ -57,23 +59,31 @@ std::vector<uint32_t> sorted_ids(const std::vector<float>& logits, uint32_t k) {
   return ids;
 }
 
+// 20000 logits are ten groups, whose 256 best each are two groups, whose are one.
 TEST(TopK, IsTheSortsBeginning) {
-  tests::Random random(7);
-  const auto queue = emulated::make_queue({});
-  for (const uint32_t count : {1u, 5u, 2047u, 2048u, 2049u, 9001u})
-    for (const uint32_t k : {1u, 40u}) {
+  for (const emulated::QueueOptions& options : tests::all_schedules()) {
+    tests::Random random(7);
+    const auto queue = emulated::make_queue(options);
+    const auto check = [&](uint32_t count, uint32_t k) {
       std::vector<float> logits(count);
       for (float& logit : logits) logit = 20 * random.uniform();
       EXPECT_EQ(best_of(*queue, logits, k), sorted_ids(logits, k)) << count << " " << k;
-    }
+    };
+    for (const uint32_t count : {1u, 5u, 2047u, 2048u, 2049u, 9001u})
+      for (const uint32_t k : {1u, 40u}) check(count, k);
+    check(20000, 256);
+  }
 }
 
 TEST(TopK, TiesGoToTheLowerIdAndNaNIsNeverChosen) {
-  const auto queue = emulated::make_queue({});
   const float inf = std::numeric_limits<float>::infinity(), nan = std::nanf("");
   const std::vector<float> logits = {0.0f, -0.0f, nan, 1.0f, inf, -inf, 1.0f, -3.0f, nan, -inf};
-  EXPECT_EQ(best_of(*queue, logits, 10), (std::vector<uint32_t>{4, 3, 6, 0, 1, 7}));
-  EXPECT_EQ(best_of(*queue, {nan, -inf}, 3), std::vector<uint32_t>{});
+  for (const emulated::QueueOptions& options : tests::all_schedules()) {
+    const auto queue = emulated::make_queue(options);
+    EXPECT_EQ(best_of(*queue, logits, 10), (std::vector<uint32_t>{4, 3, 6, 0, 1, 7}));
+    EXPECT_EQ(best_of(*queue, logits, 1), std::vector<uint32_t>{4});
+    EXPECT_EQ(best_of(*queue, {nan, -inf}, 3), std::vector<uint32_t>{});
+  }
 }
 
 }  // namespace

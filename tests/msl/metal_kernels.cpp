@@ -21,11 +21,11 @@ namespace grid = ::assay;
 #undef K_KERNEL
 #undef K_UNROLL
 #define K_UNROLL
-#define K_KERNEL(name, Args, Shared)                                                        \
+#define K_KERNEL(name, Args, Shared, most_threads)                                          \
   static void name([[maybe_unused]] const Args& a, [[maybe_unused]] Shared& s,              \
                    [[maybe_unused]] ::assay::Thread t);                                     \
   static const grid::KernelEntry name##_entry{                                              \
-      "metal:" #name, sizeof(Args), sizeof(Shared),                                         \
+      "metal:" #name, sizeof(Args), sizeof(Shared), most_threads,                           \
       [](const void* args, void* shared, grid::Thread t) {                                  \
         name(*static_cast<const Args*>(args), *static_cast<Shared*>(shared),                \
              ::assay::Thread{t.group_x, t.group_y, t.index, t.group_size, t.lane, t.simd}); \

@@ -50,6 +50,7 @@ class Words(unittest.TestCase):
             "a": "buffer", "group": "threadgroup_position_in_grid", "group_size": "threads_per_threadgroup",
             "index": "thread_index_in_threadgroup", "lane": "thread_index_in_simdgroup",
             "simd": "simdgroup_index_in_threadgroup"})
+        self.assertRegex(text, r"\[\[max_total_threads_per_threadgroup\(most_threads\)\]\] kernel void name")
         given = re.search(r"Thread\{(.*?)\}", entry).group(1).replace("group_size.x", "group_size").replace(".", "_")
         fields = re.search(r"struct Thread \{\s*uint32_t (.*?);", text, re.DOTALL).group(1)
         self.assertEqual(given.split(", "), fields.split(", "))

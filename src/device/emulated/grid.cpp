@@ -40,10 +40,11 @@ std::vector<uint32_t> order_of_groups(uint32_t count, const Schedule& schedule) 
 
 Status run_grid(const KernelEntry& kernel, const Grid& grid, const void* args,
                 const GridOptions& options) {
-  if (grid.group_size == 0 || grid.group_size % simd_width != 0 || grid.group_size > most_threads)
+  if (grid.group_size == 0 || grid.group_size % simd_width != 0 ||
+      grid.group_size > kernel.most_threads)
     return Error{fmt::format("kernel '{}': a group of {} threads; it must be a multiple of 32, at "
-                             "most 1024",
-                             kernel.name, grid.group_size),
+                             "most {}",
+                             kernel.name, grid.group_size, kernel.most_threads),
                  Exit::device};
   const auto order = order_of_groups(grid.groups_x * grid.groups_y, options.schedule);
   std::atomic<size_t> next{0};

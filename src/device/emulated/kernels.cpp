@@ -15,8 +15,13 @@ std::map<std::string_view, const KernelEntry*>& table() {
 
 }  // namespace
 
-KernelEntry::KernelEntry(const char* kernel_name, uint32_t args, uint32_t shared, Body function)
-    : name(kernel_name), args_bytes(args), shared_bytes(shared), body(function) {
+KernelEntry::KernelEntry(const char* kernel_name, uint32_t args, uint32_t shared, uint32_t most,
+                         Body function)
+    : name(kernel_name),
+      args_bytes(args),
+      shared_bytes(shared),
+      most_threads(most),
+      body(function) {
   table().emplace(name, this);
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,11 +25,18 @@ struct Kept {
   std::vector<uint8_t> args;
 };
 
+/// Bytes that this machine could give without swapping; all it has, where it does not say.
+uint64_t available_memory() {
+  std::ifstream file("/proc/meminfo");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("MemAvailable:")) return std::stoull(line.substr(13)) * 1024;
+  return uint64_t(sysconf(_SC_PHYS_PAGES)) * uint64_t(sysconf(_SC_PAGESIZE));
+}
+
 class EmulatedQueue final : public device::Queue {
  public:
   explicit EmulatedQueue(const QueueOptions& options) : options_(options) {
-    if (options_.memory == 0)
-      options_.memory = uint64_t(sysconf(_SC_PHYS_PAGES)) * uint64_t(sysconf(_SC_PAGESIZE));
+    if (options_.memory == 0) options_.memory = available_memory();
   }
   ~EmulatedQueue() override {
     for (void* block : blocks_) std::free(block);

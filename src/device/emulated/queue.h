@@ -11,7 +11,7 @@ namespace assay::emulated {
 
 struct QueueOptions {
   GridOptions grid;
-  uint64_t memory = 0;  ///< bytes it has; 0: what the machine has
+  uint64_t memory = 0;  ///< bytes it has; 0: what the machine can give now
 };
 
 std::unique_ptr<device::Queue> make_queue(const QueueOptions& options);
