@@ -82,7 +82,7 @@ void add_model_flags(CLI::App& command, ModelFlags& flags) {
   command.add_option("--device", flags.device, assay::run::device_names())
       ->type_name("NAME")
       ->capture_default_str();
-  command.add_option("-t,--threads", flags.threads, "threads (default: all cores)")
+  command.add_option("-t,--threads", flags.threads, "threads of the cpu (default: all cores)")
       ->type_name("N")
       ->check(between(0, 1024));
   command

@@ -30,7 +30,9 @@ void add_diff_run_flags(CLI::App& command, DiffRunFlags& flags) {
   command.add_option("-n,--predict", flags.predict, "with --run: greedy tokens after the prompt")
       ->type_name("N")
       ->check(between(0, 10000));
-  command.add_option("-t,--threads", flags.threads, "with --run: threads (default: all cores)")
+  command
+      .add_option("-t,--threads", flags.threads,
+                  "with --run: threads of the cpu (default: all cores)")
       ->type_name("N")
       ->check(between(0, 1024));
   command.add_option("--kv", flags.cache, "with --run: type of the KV cache")

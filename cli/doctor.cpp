@@ -272,7 +272,8 @@ void add_doctor(CLI::App& app, int& exit_code) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   add_prompt_flags(*command, flags->prompt);
   add_fault_flags(*command, flags->model);
-  command->add_option("-t,--threads", flags->model.threads, "threads (default: all cores)")
+  command
+      ->add_option("-t,--threads", flags->model.threads, "threads of the cpu (default: all cores)")
       ->type_name("N")
       ->check(between(0, 1024));
   command->add_option("--kv", flags->model.cache, "type of our KV cache")

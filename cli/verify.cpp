@@ -194,7 +194,7 @@ void add_verify(CLI::App& app, int& exit_code) {
   command->add_option("--device", flags->device, "what to prove: " + assay::run::device_names())
       ->type_name("NAME")
       ->capture_default_str();
-  command->add_option("-t,--threads", flags->threads, "threads (default: all cores)")
+  command->add_option("-t,--threads", flags->threads, "threads of the cpu (default: all cores)")
       ->type_name("N")
       ->check(between(0, 1024));
   command->add_option("--level", flags->level, "quick: seconds; full: more shapes, a long prompt")

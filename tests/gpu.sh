@@ -107,6 +107,21 @@ shape_hashes() {
   return "$code"
 }
 
+# The emulated grid runs on cores: a few tokens, in a batch too.
+emulated_hashes() {
+  local arguments device code=0 first="" one
+  for arguments in "" "--cut 1,2" "--sequences 2"; do
+    for device in cpu emulated cuda; do
+      # shellcheck disable=SC2086
+      one=$("$assay" logits -m "$shape" -c 128 --tokens 3,4,5 --device "$device" $arguments | sed -n 's/^hash *//p')
+      first=${first:-$one}
+      echo "$device $one  ${arguments:-whole}"
+      [ -n "$one" ] && [ "$one" = "$first" ] || code=1
+    done
+  done
+  return "$code"
+}
+
 # 2000 tokens on the GPU: the hash of all logits so far after every 50, and the cpu's of the first 200.
 chain() {
   local run=("$assay" run -m "$shape" -c 2100 --tokens "$(seq -s, 3 18)" --temp 0 --chain 50 --json)
@@ -163,14 +178,21 @@ faults() {
   return "$code"
 }
 
-# Prefill and recorded steps, of one sequence and of nine, under a checker of compute-sanitizer.
+# Every kernel under a checker of compute-sanitizer: prefill and recorded steps, of one sequence and of nine, the best logits,
+# a traced step, and what no model here has (floats, scales, heads of 128).
 sanitize() {
-  local arguments
+  local arguments checked=(compute-sanitizer --tool "$1" --error-exitcode 9 "$assay")
   for arguments in "--cut 8,9,10" "--sequences 9 --cut 5,6"; do
     # shellcheck disable=SC2086
-    compute-sanitizer --tool "$1" --error-exitcode 9 "$assay" logits -m "$model" --device cuda $arguments \
+    "${checked[@]}" logits -m "$model" --device cuda $arguments \
       -p "In the beginning God created the heaven and the earth. And the earth was without form, and void" || return 1
   done
+  for arguments in "--temp 0" "--top-k 40"; do
+    # shellcheck disable=SC2086
+    "${checked[@]}" run -m "$model" --device cuda $arguments -n 3 -p "In the beginning" || return 1
+  done
+  "${checked[@]}" trace record "$model" --device cuda -p "In the beginning God created the heaven" -o "$folder/$1" || return 1
+  "${checked[@]}" verify --synthetic --device cuda || return 1
 }
 
 # Time by kernel of a prompt of 512 and of generation at depth 100, as ncu runs each launch, alone with cold caches, and
@@ -215,25 +237,27 @@ EOF
 }
 
 export assay model build programs out folder shape
-export -f machine build_missing logits_hash same_hashes shape_hashes chain draws faults sanitize profile profile_table
+export -f machine build_missing logits_hash same_hashes shape_hashes emulated_hashes chain draws faults sanitize profile profile_table
 
 part "machine" 20 machine
 part "programs" 300 build_missing
 part "tests" 90 "$build/test_device_cuda"
 part "logits, cpu and cuda" 60 same_hashes
 part "verify" 180 "$assay" verify -m "$model" --level full --device cuda -o "$out/certificate.txt"
+part "verify, stored bits" 60 "$assay" verify --synthetic --device cuda
 part "TinyLlama's shape" 60 "$build/assay-synthetic" -o "$shape"
 part "its logits, cpu and cuda" 120 shape_hashes
+part "its logits, emulated" 120 emulated_hashes
 part "its chain of 2000 tokens" 60 chain
 part "its draws" 90 draws
 part "bench" 90 "$assay" bench -m "$shape" --device cuda --prompt 128,512,2048 --generation 64,256
 part "bench at depths" 90 "$assay" bench -m "$shape" --device cuda --prompt 0 --generation 64 --depth 1024,4096
 part "profile" 90 profile
 part "faults" 60 faults
-part "memcheck" 60 sanitize memcheck
-part "racecheck" 60 sanitize racecheck
-part "initcheck" 60 sanitize initcheck
-part "synccheck" 60 sanitize synccheck
+part "memcheck" 120 sanitize memcheck
+part "racecheck" 120 sanitize racecheck
+part "initcheck" 120 sanitize initcheck
+part "synccheck" 120 sanitize synccheck
 # No folder of this machine stays in what is kept.
 sed -i -e "s|$folder|TMP|g" -e "s|$out|OUT|g" -e "s|$build/|BUILD/|g" -e 's|^/.*/tests/|tests/|' "$log"
 echo "log: $log"

@@ -112,14 +112,14 @@ class LostQueue final : public device::Queue {
   }
   Status launch(const Launch& launch) override {
     ++launches_;
-    return inner_->launch(launch);
+    return lost() ? ok() : inner_->launch(launch);
   }
   Status wait() override { return lost() ? gone() : inner_->wait(); }
   Status begin_recording() override { return inner_->begin_recording(); }
   Result<uint32_t> end_recording() override { return inner_->end_recording(); }
   Status replay(uint32_t recording) override {
     ++launches_;
-    return inner_->replay(recording);
+    return lost() ? ok() : inner_->replay(recording);
   }
 
  private:

@@ -4,7 +4,10 @@ import os
 import pathlib
 import re
 import subprocess
+import tempfile
 import unittest
+
+from cli_test import MODEL
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("ASSAY_BINARY", str(ROOT / "build/release/assay"))
@@ -83,6 +86,39 @@ class Devices(unittest.TestCase):
         device = re.search(r"^device: (\w+)", done.stderr, re.MULTILINE)[1]
         said = re.search(r"^device auto: cpu, as .*CUDA.*; .*Metal", done.stderr, re.MULTILINE)
         self.assertEqual(said is not None, device == "cpu", done.stderr)
+
+    def test_a_device_that_is_lost_in_the_middle_is_an_error(self):
+        lost = ("--device", "emulated", "--fault", "device-lost", "--fault-seed", 1)
+        sentence = "assay: emulated grid is lost (a seeded fault)\n"
+        with tempfile.TemporaryDirectory() as folder:
+            for arguments, text in ((("run", KJV, "-p", "x", "-n", 200, "--temp", 0), True),
+                                    (("run", KJV, "-p", "x", "-n", 200, "--json"), False),
+                                    (("logits", KJV, "--tokens", ",".join(map(str, range(1, 90))), "--cut", "30,31,60"), False),
+                                    (("bench", KJV, "--prompt", 64, "--generation", 64), False),
+                                    (("diff", "--run", KJV, "-p", "And God said", "--device", "emulated"), False),
+                                    (("trace", "record", KJV, "-p", "And God said", "-o", folder + "/trace"), False)):
+                with self.subTest(arguments):
+                    done = assay(*arguments, *lost)
+                    self.assertEqual((done.returncode, done.stdout != ""), (3, text), done.stderr)
+                    self.assertTrue(done.stderr.endswith(sentence), done.stderr)
+            self.assertEqual(os.listdir(folder), [])
+
+    @unittest.skipUnless(MODEL.exists(), f"the default model is not there: {MODEL}")
+    def test_chat_leaves_a_lost_device(self):
+        done = subprocess.run([BINARY, "chat", MODEL, "--device", "emulated", "--fault", "device-lost", "--fault-seed", "1"],
+                              capture_output=True, text=True, input="Hi\nHello\n", timeout=300)
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.assertEqual(done.stderr.count("is lost"), 1, done.stderr)
+
+    @unittest.skipUnless(MODEL.exists(), f"the default model is not there: {MODEL}")
+    def test_the_default_model_on_the_emulated_grid(self):
+        hashes = set()
+        for device in ("cpu", "emulated"):
+            for cut in ("", "1,2"):
+                done = assay("logits", MODEL, "--tokens", "504,3575,282", "--device", device, *(("--cut", cut) if cut else ()))
+                self.assertEqual(done.returncode, 0, done.stderr)
+                hashes.add(re.search(r"^hash +(\w+)", done.stdout, re.MULTILINE)[1])
+        self.assertEqual(len(hashes), 1)
 
     def test_an_instruction_set_is_the_cpus_matter(self):
         done = assay("logits", KJV, "--tokens", "1,2", "--device", "emulated", env={"ASSAY_ISA": "avx2"})

@@ -55,6 +55,12 @@ class Verify(unittest.TestCase):
             self.assertEqual(row["stored"], "equal")
             self.assertIn(f"{row['kind']:<12} {row['format']:<7} {row['sha256']}", lines)
 
+    def test_auto_is_the_device_that_it_says(self):
+        done = assay("verify", "--synthetic", "--device", "auto", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        device = json.loads(done.stdout)["device"]
+        self.assertEqual("device auto: cpu, as " in done.stderr, device == "cpu", done.stderr)
+
     def test_store_writes_the_table_of_the_program(self):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder, "bits.cpp")
