@@ -1,5 +1,5 @@
 // The words of the kernel language in CUDA C++. Compiled with -fmad=false, IEEE division and square
-// root and no flushing (CMakeLists.txt); `assay verify` proves that with its probes.
+// root and no flushing (cmake/cuda.cmake); `assay verify` proves that with its probes.
 #pragma once
 
 #include <cstdint>

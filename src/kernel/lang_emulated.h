@@ -81,7 +81,7 @@ struct alignas(16) Words4 {
   uint32_t x, y, z, w;
 };
 
-/// Reports an address that a GPU would refuse (device/emulated/grid.cpp).
+/// Reports an address that a GPU would refuse (device/emulated/group.cpp).
 void check_alignment(const void* p, uint32_t bytes, const char* file, int line);
 
 K_FN Words4 load4(K_DEV const uint32_t* p, const char* file = __builtin_FILE(),

@@ -68,7 +68,7 @@ K_FN uint32_t chunk_quanta(uint32_t columns, uint32_t chunk) {
   const uint32_t left = columns - chunk * chunk_columns;
   return (left < chunk_columns ? left : chunk_columns) / quantum;
 }
-/// Bytes of a tile of rows: less than 2^32, which packing checks.
+/// Bytes of a tile of rows: less than 2^32, as a row has less than 2^26 columns.
 template <class F>
 K_FN uint32_t packed_tile_bytes(uint32_t columns) {
   const uint32_t whole = columns / chunk_columns, rest = columns % chunk_columns / quantum;

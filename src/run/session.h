@@ -16,7 +16,7 @@
 namespace assay::run {
 
 struct SessionOptions {
-  std::string device = "cpu";    ///< cpu, reference
+  std::string device = "cpu";    ///< by its own name (run/device.h)
   uint32_t context = 0;          ///< 0: the model's trained context
   op::ExecutorOptions executor;  ///< context is set by the session
   /// Makes the executor in the device's place; empty: the device does. For seeded faults.

@@ -188,10 +188,15 @@ void reset(Context& fiber, void (*entry)(void*), void* argument) {
 
 void adopt_thread([[maybe_unused]] Context& own) {
 #if defined(ASSAY_ASAN)
+#if defined(__APPLE__)
+  own.stack_bytes = pthread_get_stacksize_np(pthread_self());
+  own.stack = static_cast<char*>(pthread_get_stackaddr_np(pthread_self())) - own.stack_bytes;
+#else
   pthread_attr_t attributes;
   pthread_getattr_np(pthread_self(), &attributes);
   pthread_attr_getstack(&attributes, &own.stack, &own.stack_bytes);
   pthread_attr_destroy(&attributes);
+#endif
 #endif
 #if defined(ASSAY_TSAN)
   own.race_fiber = __tsan_get_current_fiber();
