@@ -15,12 +15,12 @@ K_TABLE uint32_t attention_queries = 8;     // of a tile (kernel/attention_tile.
 K_TABLE uint32_t most_tile_head_dim = 128;  // widest head that tiles take
 K_TABLE uint32_t most_head_dim = 512;       // widest head that attention takes
 K_TABLE uint32_t most_parts = 3;            // weights that one launch multiplies
-K_TABLE uint32_t elementwise_group = 256;   // most threads of a group: of these kernels
-K_TABLE uint32_t matvec_group = 768;        // of mat-vecs
-K_TABLE uint32_t matmul_group = 128;        // of matmuls
-K_TABLE uint32_t top_k_group = 512;         // of top_k
-K_TABLE uint32_t sorted_keys = 2048;        // of a group of top_k
-K_TABLE uint32_t most_best = 256;           // logits that top_k chooses
+K_TABLE uint32_t elementwise_group = 256;   // threads of a group
+K_TABLE uint32_t matmul_group = 128;
+K_TABLE uint32_t matvec_group = 768;  // at most
+K_TABLE uint32_t top_k_group = 512;
+K_TABLE uint32_t sorted_keys = 2048;  // of a group of top_k
+K_TABLE uint32_t most_best = 256;     // logits that top_k chooses
 K_TABLE uint32_t not_in_step = 0xffffffffu;
 
 /// Activations (rows, columns) in int8: codes four to a word; per 32 columns the scale d and the

@@ -160,7 +160,7 @@ K_FN void attend(K_CONST const AttentionArgs& a, K_GROUP AttentionShared& s, Thr
 
 /// Grid: (heads, tokens), group of 256. The quantised form needs value_dim to be whole blocks
 /// of 32.
-K_KERNEL(attention, assay::AttentionArgs, assay::AttentionShared, 256) {
+K_KERNEL(attention, assay::AttentionArgs, assay::AttentionShared) {
   if (a.cache.f32 != 0u)
     assay::attend<true>(a, s, t);
   else

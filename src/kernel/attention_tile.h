@@ -224,13 +224,13 @@ K_FN void attend_tile(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShare
 /// Grid: (heads, tokens / 8), group of 32; key_dim up to 128, value_dim up to 64, and 128 in the
 /// second. The eight queries of a group are of one sequence, at any positions. The quantised form
 /// needs value_dim to be whole blocks of 32.
-K_KERNEL(attention_tile, assay::AttentionArgs, assay::AttentionTileShared, assay::lanes) {
+K_KERNEL(attention_tile, assay::AttentionArgs, assay::AttentionTileShared) {
   if (a.cache.f32 != 0u)
     assay::attend_tile<true, 2u>(a, s, t);
   else
     assay::attend_tile<false, 2u>(a, s, t);
 }
-K_KERNEL(attention_tile_128, assay::AttentionArgs, assay::AttentionTileShared, assay::lanes) {
+K_KERNEL(attention_tile_128, assay::AttentionArgs, assay::AttentionTileShared) {
   if (a.cache.f32 != 0u)
     assay::attend_tile<true, 4u>(a, s, t);
   else

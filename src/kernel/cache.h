@@ -48,7 +48,7 @@ K_FN void store_value(K_CONST const CacheView& cache, K_CONST const StepInputs& 
 }  // namespace assay
 
 /// Grid: (kv_heads·(key_dim + value_dim) / group size, tokens).
-K_KERNEL(kv_store, assay::StoreArgs, assay::NoShared, assay::elementwise_group) {
+K_KERNEL(kv_store, assay::StoreArgs, assay::NoShared) {
   const uint32_t key_width = a.cache.kv_heads * a.cache.key_dim;
   const uint32_t value_width = a.cache.kv_heads * a.cache.value_dim;
   const uint32_t column = t.group_x * t.group_size + t.index;
@@ -65,7 +65,7 @@ K_KERNEL(kv_store, assay::StoreArgs, assay::NoShared, assay::elementwise_group) 
 
 /// rope of the queries, rope of the keys and kv_store in one. Grid: ((heads + kv_heads)·key_dim +
 /// kv_heads·value_dim over the group size, tokens).
-K_KERNEL(rope_store, assay::RopeStoreArgs, assay::NoShared, assay::elementwise_group) {
+K_KERNEL(rope_store, assay::RopeStoreArgs, assay::NoShared) {
   const uint32_t dim = a.cache.key_dim;
   const uint32_t query_width = a.heads * dim, key_width = a.cache.kv_heads * dim;
   const uint32_t value_width = a.cache.kv_heads * a.cache.value_dim;
@@ -91,7 +91,7 @@ K_KERNEL(rope_store, assay::RopeStoreArgs, assay::NoShared, assay::elementwise_g
 }
 
 /// What the cache holds at the step's positions. Grid as kv_store's.
-K_KERNEL(kv_load, assay::LoadArgs, assay::NoShared, assay::elementwise_group) {
+K_KERNEL(kv_load, assay::LoadArgs, assay::NoShared) {
   const uint32_t key_width = a.cache.kv_heads * a.cache.key_dim;
   const uint32_t value_width = a.cache.kv_heads * a.cache.value_dim;
   const uint32_t sequence = a.step.sequences[t.group_y], position = a.step.positions[t.group_y];

@@ -33,19 +33,19 @@ K_FN float rope_element(K_DEV const float* x, K_DEV const float* table, uint32_t
 }  // namespace assay
 
 /// Grid: (count / group size, 1).
-K_KERNEL(add, assay::PairArgs, assay::NoShared, assay::elementwise_group) {
+K_KERNEL(add, assay::PairArgs, assay::NoShared) {
   const uint32_t i = t.group_x * t.group_size + t.index;
   if (i < a.count) a.y[i] = a.a[i] + a.b[i];
 }
 
 /// y = silu(a)·b. Grid: (count / group size, 1).
-K_KERNEL(swiglu, assay::PairArgs, assay::NoShared, assay::elementwise_group) {
+K_KERNEL(swiglu, assay::PairArgs, assay::NoShared) {
   const uint32_t i = t.group_x * t.group_size + t.index;
   if (i < a.count) a.y[i] = assay::swiglu_of(a.a[i], a.b[i]);
 }
 
 /// y = x·factor (+ bias). Grid: (count / group size, 1).
-K_KERNEL(scale, assay::ScaleArgs, assay::NoShared, assay::elementwise_group) {
+K_KERNEL(scale, assay::ScaleArgs, assay::NoShared) {
   const uint32_t i = t.group_x * t.group_size + t.index;
   if (i >= a.count) return;
   const float product = a.x[i] * a.factor;
@@ -53,7 +53,7 @@ K_KERNEL(scale, assay::ScaleArgs, assay::NoShared, assay::elementwise_group) {
 }
 
 /// y[i] = x[selected[i]]. Grid: (columns / group size, selected rows).
-K_KERNEL(select_rows, assay::SelectArgs, assay::NoShared, assay::elementwise_group) {
+K_KERNEL(select_rows, assay::SelectArgs, assay::NoShared) {
   const uint32_t column = t.group_x * t.group_size + t.index;
   if (column < a.columns)
     a.y[uint64_t(t.group_y) * a.columns + column] =
@@ -61,7 +61,7 @@ K_KERNEL(select_rows, assay::SelectArgs, assay::NoShared, assay::elementwise_gro
 }
 
 /// Grid: (heads·head_dim / group size, tokens).
-K_KERNEL(rope, assay::RopeArgs, assay::NoShared, assay::elementwise_group) {
+K_KERNEL(rope, assay::RopeArgs, assay::NoShared) {
   const uint32_t width = a.heads * a.head_dim;
   const uint32_t column = t.group_x * t.group_size + t.index;
   if (column >= width) return;

@@ -34,11 +34,11 @@ struct EmbedFloat {
 }  // namespace assay
 
 /// Grid: (columns / group size, tokens).
-K_KERNEL(embed, assay::EmbedArgs, assay::NoShared, assay::elementwise_group) {
+K_KERNEL(embed, assay::EmbedArgs, assay::NoShared) {
   const assay::EmbedBlock block = {&a, t};
   assay::for_block_format(a.format, block);
 }
-K_KERNEL(embed_float, assay::EmbedArgs, assay::NoShared, assay::elementwise_group) {
+K_KERNEL(embed_float, assay::EmbedArgs, assay::NoShared) {
   const assay::EmbedFloat plain = {&a, t};
   assay::for_float_format(a.format, plain);
 }

@@ -12,22 +12,26 @@
 #define K_TABLE static constexpr
 #define K_UNROLL _Pragma("unroll")
 
-#define K_KERNEL(name, Args, Shared, most_threads)                                              \
-  static __device__ __forceinline__ void name##_body(K_CONST const Args& a, K_GROUP Shared& s,  \
-                                                     ::assay::Thread t);                        \
-  static __global__ void __launch_bounds__(most_threads) name(const __grid_constant__ Args a) { \
-    static_assert(most_threads % 32 == 0 && most_threads <= 1024, "the threads of a group");    \
-    static_assert(sizeof(Args) <= 512, "a kernel's arguments");                                 \
-    static_assert(sizeof(Shared) <= 32768, "a group's shared memory");                          \
-    __shared__ Shared s;                                                                        \
-    ::assay::cuda::wait_for_launch_before();                                                    \
-    name##_body(a, s,                                                                           \
-                ::assay::Thread{blockIdx.x, blockIdx.y, threadIdx.x, blockDim.x,                \
-                                threadIdx.x % 32u, threadIdx.x / 32u});                         \
-  }                                                                                             \
-  static const bool name##_is_known =                                                           \
-      ::assay::cuda::add_kernel(#name, sizeof(Args), reinterpret_cast<const void*>(&name));     \
-  static __device__ __forceinline__ void name##_body(K_CONST const Args& a, K_GROUP Shared& s,  \
+// 256 threads find room with as many registers as a thread can have; more need the bound.
+#define K_KERNEL(name, Args, Shared) ASSAY_KERNEL(name, Args, Shared, )
+#define K_LARGE_KERNEL(name, Args, Shared, most_threads) \
+  ASSAY_KERNEL(name, Args, Shared, __launch_bounds__(most_threads))
+
+#define ASSAY_KERNEL(name, Args, Shared, bounds)                                               \
+  static __device__ __forceinline__ void name##_body(K_CONST const Args& a, K_GROUP Shared& s, \
+                                                     ::assay::Thread t);                       \
+  static __global__ void bounds name(const __grid_constant__ Args a) {                         \
+    static_assert(sizeof(Args) <= 512, "a kernel's arguments");                                \
+    static_assert(sizeof(Shared) <= 32768, "a group's shared memory");                         \
+    __shared__ Shared s;                                                                       \
+    ::assay::cuda::wait_for_launch_before();                                                   \
+    name##_body(a, s,                                                                          \
+                ::assay::Thread{blockIdx.x, blockIdx.y, threadIdx.x, blockDim.x,               \
+                                threadIdx.x % 32u, threadIdx.x / 32u});                        \
+  }                                                                                            \
+  static const bool name##_is_known =                                                          \
+      ::assay::cuda::add_kernel(#name, sizeof(Args), reinterpret_cast<const void*>(&name));    \
+  static __device__ __forceinline__ void name##_body(K_CONST const Args& a, K_GROUP Shared& s, \
                                                      ::assay::Thread t)
 
 namespace assay {

@@ -18,8 +18,9 @@
 #define K_UNROLL                  // before a loop of constant length
 
 /// The entry `name`: a kernel over Args (as the host filled them) and a group's Shared, of at most
-/// `most_threads` threads. Its body sees `a`, `s` and `t`.
-#define K_KERNEL(name, Args, Shared, most_threads)                                             \
+/// 256 threads, or `most_threads`. Its body sees `a`, `s` and `t`.
+#define K_KERNEL(name, Args, Shared) K_LARGE_KERNEL(name, Args, Shared, 256)
+#define K_LARGE_KERNEL(name, Args, Shared, most_threads)                                       \
   static_assert(most_threads % 32 == 0 && most_threads <= 1024, "the threads of a group");     \
   static void name([[maybe_unused]] K_CONST const Args& a, [[maybe_unused]] K_GROUP Shared& s, \
                    [[maybe_unused]] ::assay::Thread t);                                        \

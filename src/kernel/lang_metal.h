@@ -16,7 +16,8 @@ using namespace metal;
 #define K_UNROLL _Pragma("clang loop unroll(full)")
 
 // Arguments are bytes at buffer 0 with GPU addresses in them; no other binding, no host_name.
-#define K_KERNEL(name, Args, Shared, most_threads)                                              \
+#define K_KERNEL(name, Args, Shared) K_LARGE_KERNEL(name, Args, Shared, 256)
+#define K_LARGE_KERNEL(name, Args, Shared, most_threads)                                        \
   static_assert(most_threads % 32 == 0 && most_threads <= 1024, "the threads of a group");      \
   static_assert(sizeof(Args) <= 512, "the arguments of a kernel take at most 512 bytes");       \
   static_assert(sizeof(Shared) <= 32768, "a group shares at most 32 KB");                       \

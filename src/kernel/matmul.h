@@ -228,19 +228,19 @@ struct MatmulFloat {
 }  // namespace assay
 
 /// Grid: (tiles of 4 · 32 rows of all parts, tokens / 32), group of 128.
-K_KERNEL(matmul, assay::MatmulArgs, assay::MatmulShared, assay::matmul_group) {
+K_KERNEL(matmul, assay::MatmulArgs, assay::MatmulShared) {
   const uint32_t part = assay::part_of(a, t.group_x);
   const assay::Matmul<4u> op = {&a, &s, t, part};
   assay::for_block_format(a.parts[part].format, op);
 }
 /// For few tokens. Grid: (tiles of 4 · 32 rows of all parts, tokens / 8), group of 128.
-K_KERNEL(matmul_8, assay::MatmulArgs, assay::MatmulShared, assay::matmul_group) {
+K_KERNEL(matmul_8, assay::MatmulArgs, assay::MatmulShared) {
   const uint32_t part = assay::part_of(a, t.group_x);
   const assay::Matmul<1u> op = {&a, &s, t, part};
   assay::for_block_format(a.parts[part].format, op);
 }
 /// Grid: (tiles of 4 · 32 rows of all parts, tokens / 8), group of 128.
-K_KERNEL(matmul_float, assay::MatmulArgs, assay::MatmulFloatShared, assay::matmul_group) {
+K_KERNEL(matmul_float, assay::MatmulArgs, assay::MatmulFloatShared) {
   const uint32_t part = assay::part_of(a, t.group_x);
   const assay::MatmulFloat op = {&a, &s, t, part};
   assay::for_float_format(a.parts[part].format, op);

@@ -197,7 +197,7 @@ struct MatvecFloat {
 }  // namespace assay
 
 /// Up to three matrices of one input. Grid: (tiles of 32 rows of all parts, tokens).
-K_KERNEL(matvec, assay::MatmulArgs, assay::MatvecShared, assay::matvec_group) {
+K_LARGE_KERNEL(matvec, assay::MatmulArgs, assay::MatvecShared, assay::matvec_group) {
   K_CONST const assay::Matrix& m = a.parts[assay::part_of(a, t.group_x)];
   const uint32_t tile = t.group_x - m.first_group, simds = t.group_size / assay::lanes;
   const uint32_t chunks = (a.columns + assay::chunk_columns - 1u) / assay::chunk_columns;
@@ -212,7 +212,7 @@ K_KERNEL(matvec, assay::MatmulArgs, assay::MatvecShared, assay::matvec_group) {
   if (t.simd == 0u) assay::store_product(m, t.group_y, tile * assay::tile_rows + t.lane, total);
 }
 
-K_KERNEL(matvec_float, assay::MatmulArgs, assay::MatvecShared, assay::matvec_group) {
+K_LARGE_KERNEL(matvec_float, assay::MatmulArgs, assay::MatvecShared, assay::matvec_group) {
   const uint32_t part = assay::part_of(a, t.group_x);
   const assay::MatvecFloat op = {&a, &s, t, part};
   assay::for_float_format(a.parts[part].format, op);
@@ -221,7 +221,7 @@ K_KERNEL(matvec_float, assay::MatmulArgs, assay::MatvecShared, assay::matvec_gro
 /// y = quantised(silu(gate·x)·(up·x)): two matmuls, swiglu and quantise in one; a group's 32 rows
 /// are one block of the next matmul's activations. The first half of the simds takes the gate's
 /// chunks, the other the up's. Grid: (rows / 32, tokens).
-K_KERNEL(gate_up, assay::GateUpArgs, assay::MatvecShared, assay::matvec_group) {
+K_LARGE_KERNEL(gate_up, assay::GateUpArgs, assay::MatvecShared, assay::matvec_group) {
   const uint32_t simds = t.group_size / assay::lanes / 2u;
   const bool is_up = t.simd >= simds;
   const uint32_t simd = is_up ? t.simd - simds : t.simd;

@@ -25,7 +25,7 @@ K_FN float row_sum_of_squares(K_DEV const float* x, uint32_t columns, uint32_t l
 
 /// Grid: (groups, rows), `stride` threads in a row. Gives y, or its quantised form, or both; the
 /// quantised form needs whole blocks of 32 columns.
-K_KERNEL(rms_norm, assay::RmsNormArgs, assay::NoShared, 256) {
+K_KERNEL(rms_norm, assay::RmsNormArgs, assay::NoShared) {
   K_DEV const float* x = a.x + uint64_t(t.group_y) * a.columns;
   const float mean =
       assay::k_div(assay::row_sum_of_squares(x, a.columns, t.lane), float(a.columns));
@@ -44,7 +44,7 @@ K_KERNEL(rms_norm, assay::RmsNormArgs, assay::NoShared, 256) {
 }
 
 /// Grid: (blocks of 32 / simds of a group, 1).
-K_KERNEL(quantise, assay::QuantiseArgs, assay::NoShared, 256) {
+K_KERNEL(quantise, assay::QuantiseArgs, assay::NoShared) {
   const uint32_t block = t.group_x * (t.group_size / assay::lanes) + t.simd;
   const bool inside = block < a.blocks;
   const float x = inside ? a.x[uint64_t(block) * assay::quantum + t.lane] : 0.0f;

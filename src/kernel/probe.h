@@ -5,7 +5,7 @@
 #include "kernel/words.h"
 
 /// Grid: (cases / threads of a group, questions). y[question][case] from x[case] = a, b, c.
-K_KERNEL(probe, assay::ProbeArgs, assay::NoShared, 128) {
+K_KERNEL(probe, assay::ProbeArgs, assay::NoShared) {
   const uint32_t i = t.group_x * t.group_size + t.index;
   if (i < a.cases)
     a.y[t.group_y * a.cases + i] =

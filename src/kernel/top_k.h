@@ -55,7 +55,7 @@ K_FN void sort_keys(K_GROUP TopKShared& s, uint32_t count, Thread t) {
 
 /// Grid: (count / 2048, rows). From logits (rows, count), or where they are null from keys (rows,
 /// count); to keys (rows, groups, k), 0 where there is none. k: 1 … most_best.
-K_KERNEL(top_k, assay::TopKArgs, assay::TopKShared, assay::top_k_group) {
+K_LARGE_KERNEL(top_k, assay::TopKArgs, assay::TopKShared, assay::top_k_group) {
   const uint32_t groups = (a.count + assay::sorted_keys - 1u) / assay::sorted_keys;
   const uint64_t row = uint64_t(t.group_y) * a.count;
   const uint32_t first = t.group_x * assay::sorted_keys;

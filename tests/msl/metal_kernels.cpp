@@ -10,6 +10,7 @@
 #undef K_TABLE
 #undef K_UNROLL
 #undef K_KERNEL
+#undef K_LARGE_KERNEL
 
 namespace grid = ::assay;
 #define assay assay_metal
@@ -19,9 +20,11 @@ namespace grid = ::assay;
 // Metal's entry has its group's memory in the function; here the grid gives it. Unrolling is
 // clang's.
 #undef K_KERNEL
+#undef K_LARGE_KERNEL
 #undef K_UNROLL
 #define K_UNROLL
-#define K_KERNEL(name, Args, Shared, most_threads)                                          \
+#define K_KERNEL(name, Args, Shared) K_LARGE_KERNEL(name, Args, Shared, 256)
+#define K_LARGE_KERNEL(name, Args, Shared, most_threads)                                    \
   static void name([[maybe_unused]] const Args& a, [[maybe_unused]] Shared& s,              \
                    [[maybe_unused]] ::assay::Thread t);                                     \
   static const grid::KernelEntry name##_entry{                                              \

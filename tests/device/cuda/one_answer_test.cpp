@@ -20,8 +20,9 @@ class CudaExecutor : public OnCuda {
     if (!executor) throw std::runtime_error(executor.error().message);
     return std::move(*executor);
   }
-  void equal_bits(uint32_t type, uint32_t count, const std::vector<uint32_t>& pieces) {
-    const TinyProgram tiny(type);
+  void equal_bits(uint32_t type, uint32_t count, const std::vector<uint32_t>& pieces,
+                  const TinyShape& shape = {}) {
+    const TinyProgram tiny(type, 1, shape);
     auto options = options_with(1);
     options.context = options.batch = count;
     auto plain = options;
@@ -42,6 +43,22 @@ INSTANTIATE_TEST_SUITE_P(Cuda, CudaFormat,
 
 TEST_F(CudaExecutor, ALongContextHasTheBitsOfTheCpu) {
   equal_bits(quant::Q4_1::id, 550, {33, 1, 2, 9, 20, 64, 417, 1, 2, 1});
+}
+
+// An attention tile of its own, and scales; what tests/gpu.sh runs under racecheck, too.
+TEST_F(CudaExecutor, WideHeadsAndScaledRowsHaveTheBitsOfTheCpu) {
+  equal_bits(quant::Q4_K::id, 14, {10, 2, 1, 1}, {.head_dim = 128, .scaled = true});
+}
+TEST_F(CudaExecutor, WideHeadsOfFloatsHaveTheBitsOfTheCpu) {
+  equal_bits(quant::F16::id, 14, {10, 2, 1, 1}, {.head_dim = 128, .scaled = true});
+}
+
+// Groups of 768.
+TEST_F(CudaExecutor, LongRowsHaveTheBitsOfTheCpu) {
+  equal_bits(quant::Q4_0::id, 2, {1, 1}, {.width = 3072, .head_dim = 16, .ffn = 64});
+}
+TEST_F(CudaExecutor, LongRowsOfFloatsHaveTheBitsOfTheCpu) {
+  equal_bits(quant::F16::id, 2, {1, 1}, {.ffn = 6144});
 }
 
 TEST_F(CudaExecutor, OffersToATraceWhatTheCpuOffers) {

@@ -10,6 +10,6 @@ struct PlantedArgs {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::NoShared, 32) {
+K_KERNEL(planted, assay::PlantedArgs, assay::NoShared) {
   a.y[t.index] = 0.0f;
 }

@@ -21,6 +21,6 @@ K_FN void put(K_GROUP Pair& to, Pair from) {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, 32) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
   a.y[t.index] = a.x[t.index];
 }

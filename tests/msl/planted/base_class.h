@@ -21,6 +21,6 @@ struct Derived : Base {  // mistake: no derived classes
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, 32) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
   a.y[t.index] = a.x[t.index];
 }

@@ -14,7 +14,7 @@ struct PlantedShared {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, 32) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
   const double mean = 1.0f;  // mistake: no double
   a.y[t.index] = float(mean);
 }

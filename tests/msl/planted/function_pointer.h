@@ -18,7 +18,7 @@ K_FN float twice(float x) {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, 32) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
   float (*const f)(float) = &assay::twice;  // mistake: pointers to functions
   a.y[t.index] = f(a.x[0]);
 }

@@ -22,6 +22,6 @@ K_FN float first_of(K_GROUP Sums& sums) {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, 32) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
   a.y[t.index] = a.x[t.index];
 }

@@ -19,6 +19,6 @@ K_FN float down(float x) {  // mistake: calls itself
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, 32) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
   a.y[t.index] = assay::down<float>(a.x[0]);
 }

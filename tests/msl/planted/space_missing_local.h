@@ -14,7 +14,7 @@ struct PlantedShared {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, 32) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
   float v[2] = {1.0f, 2.0f};
   float& first = v[0];  // mistake: without an address space
   a.y[t.index] = first;

@@ -13,6 +13,6 @@ struct Pair {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::NoShared, 32) {
+K_KERNEL(planted, assay::PlantedArgs, assay::NoShared) {
   a.y[t.index] = assay::Pair(1.0f).low;
 }

@@ -14,7 +14,7 @@ struct PlantedShared {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, 32) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
   float v[2] = {1.0f, 2.0f};
   const auto bits = (uint32_t*)v;  // mistake: without an address space
   a.y[t.index] = float(bits[0]);

@@ -16,6 +16,6 @@ void report(uint32_t count, ...);  // mistake: any number of arguments
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, 32) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
   a.y[t.index] = a.x[t.index];
 }
