@@ -21,6 +21,10 @@ K_KERNEL(right, assay::broken::Args, assay::broken::Shared) {
   a.y[t.group_x * t.group_size + t.index] = s.value[t.group_size - 1u - t.index];
 }
 
+K_LARGE_KERNEL(large, assay::broken::Args, assay::NoShared, 512) {
+  a.y[t.index] = float(t.index);
+}
+
 K_KERNEL(missing_barrier, assay::broken::Args, assay::broken::Shared) {
   s.value[t.index] = float(t.index);
   a.y[t.group_x * t.group_size + t.index] = s.value[t.index == 0u ? 0u : t.index - 1u];

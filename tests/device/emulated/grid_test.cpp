@@ -119,13 +119,19 @@ TEST(EmulatedGrid, SharedMemoryThatNobodyWroteIsNaN) {
   EXPECT_TRUE(std::isnan(result.y[63]));
 }
 
-TEST(EmulatedGrid, GroupsMustBeWholeSimds) {
-  for (uint32_t size : {0u, 33u, 1056u}) {
-    const Outcome result = run(right_entry, {}, {1, 1, size});
-    ASSERT_FALSE(result.status);
-    EXPECT_THAT(result.status.error().message, HasSubstr("must be a multiple of 32, at most 1024"));
-    EXPECT_EQ(result.status.error().exit, Exit::device);
-  }
+TEST(EmulatedGrid, GroupsMustBeWholeSimdsThatTheKernelCanHave) {
+  const auto error_of_size = [](const KernelEntry& kernel, uint32_t size) {
+    const Status status = run(kernel, {}, {1, 1, size}).status;
+    EXPECT_TRUE(status || status.error().exit == Exit::device);
+    return status ? "" : status.error().message;
+  };
+  for (uint32_t size : {0u, 33u, 288u, 1024u})
+    EXPECT_THAT(error_of_size(right_entry, size),
+                HasSubstr("must be a multiple of 32, at most 256"));
+  for (uint32_t size : {0u, 33u, 544u})
+    EXPECT_THAT(error_of_size(large_entry, size),
+                HasSubstr("must be a multiple of 32, at most 512"));
+  EXPECT_EQ(error_of_size(large_entry, 512), "");
 }
 
 TEST(EmulatedGrid, AQueueStaysBrokenAfterAFault) {
