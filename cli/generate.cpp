@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "common.h"
+#include "run/token_stream.h"
 
 using assay::Error;
 using assay::Result;
@@ -64,14 +65,14 @@ Result<Generated> generate(Session& session, const assay::text::Tokenizer* token
                            int64_t most, Output& output, const Hashing& hashing) {
   Generated out;
   assay::trace::LogitsHash hash;
-  std::vector<std::vector<assay::op::Candidate>> best;  // of one row, in the place of its logits
-  // Nothing but a hash or penalties needs all logits.
-  const uint32_t wanted = hashing.wanted ? 0 : sampler.wanted();
+  assay::run::TokenStream::See see;
+  if (hashing.wanted) see = [&](std::span<const float> row) { hash.update(row); };
+  assay::run::TokenStream stream(session, sampler, logits, see);
   const double start = seconds();
   for (int64_t i = 0; most < 0 || i < most; ++i) {
-    if (hashing.wanted) hash.update(logits);
-    const int32_t token = best.empty() ? sampler.sample(logits, session.position(0))
-                                       : sampler.sample(best[0], session.position(0));
+    const auto drawn = stream.next(most < 0 ? UINT64_MAX : uint64_t(most - i));
+    if (!drawn) return drawn.error();
+    const int32_t token = *drawn;
     if (token < 0)
       return Error{"every logit is NaN or minus infinity: nothing can be drawn",
                    assay::Exit::negative};
@@ -93,19 +94,9 @@ Result<Generated> generate(Session& session, const assay::text::Tokenizer* token
       break;
     }
     if (i + 1 == most) break;
-    if (session.position(0) == session.context()) {
+    if (stream.full()) {
       out.context_full = true;
       break;
-    }
-    const Session::Part part{0, {&token, 1}};
-    if (wanted) {
-      auto next = session.step_best({&part, 1}, wanted);
-      if (!next) return next.error();
-      best = std::move(*next);
-    } else {
-      const auto next = session.step({&part, 1}, Session::Wanted::last);
-      if (!next) return next.error();
-      logits = *next;
     }
   }
   out.text = output.finish();

@@ -14,6 +14,8 @@ K_TABLE uint32_t tile_rows = 32;            // rows of a weight that are packed 
 K_TABLE uint32_t attention_queries = 8;     // of a tile (kernel/attention_tile.h)
 K_TABLE uint32_t most_tile_head_dim = 128;  // widest head that tiles take
 K_TABLE uint32_t most_head_dim = 512;       // widest head that attention takes
+K_TABLE uint32_t most_whole_keys = 512;     // of a query whose head one group takes
+K_TABLE uint32_t most_split_tokens = 4;     // of a step whose heads several groups share
 K_TABLE uint32_t most_parts = 3;            // weights that one launch multiplies
 K_TABLE uint32_t elementwise_group = 256;   // threads of a group
 K_TABLE uint32_t matmul_group = 128;
@@ -21,6 +23,7 @@ K_TABLE uint32_t matvec_group = 768;  // at most
 K_TABLE uint32_t top_k_group = 512;
 K_TABLE uint32_t sorted_keys = 2048;  // of a group of top_k
 K_TABLE uint32_t most_best = 256;     // logits that top_k chooses
+K_TABLE uint32_t most_drawn = 8;      // tokens that a device draws before the host sees them
 K_TABLE uint32_t not_in_step = 0xffffffffu;
 
 /// Activations (rows, columns) in int8: codes four to a word; per 32 columns the scale d and the
@@ -143,6 +146,15 @@ struct AttentionArgs {
   uint32_t tokens, unused;
 };
 
+/// Attention whose chunks of keys are left in memory, to be combined by another kernel.
+struct AttentionChunksArgs {
+  AttentionArgs of;
+  K_DEV float* outputs;  // (tokens, heads, chunks, value_dim)
+  K_DEV float* softmax;  // (tokens, heads, chunks): max and sum
+  uint32_t chunks;       // that there is room for
+  uint32_t parts;        // groups that share a head
+};
+
 /// y = f(a, b) over n elements.
 struct PairArgs {
   K_DEV const float* a;
@@ -175,6 +187,28 @@ struct TopKArgs {
   uint32_t count, k;
 };
 
+/// How a sequence's tokens are drawn. In device memory: it changes while recordings don't.
+struct SampleRule {
+  uint32_t seed_low, seed_high;
+  float temperature;   // <= 0: the best
+  float top_p, min_p;  // >= 1 and <= 0: all
+  uint32_t k;          // of the best that are there
+  uint32_t first;      // position of the first token that is drawn
+  uint32_t steps;      // tokens that are drawn
+};
+
+/// Draws each row's token and makes it the next step's.
+struct SampleArgs {
+  K_DEV const uint64_t* best;  // (rows, k): top_k's
+  K_DEV const SampleRule* rules;
+  K_DEV const float* rope_ahead;  // (steps, rows, dimensions): of the positions first, first + 1 …
+  K_DEV int32_t* drawn;           // (steps, rows); −1: nothing to draw from
+  K_DEV int32_t* tokens;          // the step's inputs
+  K_DEV uint32_t* positions;
+  K_DEV float* rope;
+  uint32_t k, rows, dimensions, unused;
+};
+
 /// Questions to the arithmetic (kernel/probe_cases.h): x (cases, 3), y (questions, cases).
 struct ProbeArgs {
   K_DEV const float* x;
@@ -196,10 +230,13 @@ static_assert(sizeof(StoreArgs) == 96, "the host and every device agree");
 static_assert(sizeof(RopeStoreArgs) == 128, "the host and every device agree");
 static_assert(sizeof(LoadArgs) == 96, "the host and every device agree");
 static_assert(sizeof(AttentionArgs) == 136, "the host and every device agree");
+static_assert(sizeof(AttentionChunksArgs) == 160, "the host and every device agree");
 static_assert(sizeof(PairArgs) == 32, "the host and every device agree");
 static_assert(sizeof(ScaleArgs) == 40, "the host and every device agree");
 static_assert(sizeof(ProbeArgs) == 24, "the host and every device agree");
 static_assert(sizeof(SelectArgs) == 32, "the host and every device agree");
+static_assert(sizeof(SampleRule) == 32, "the host and every device agree");
+static_assert(sizeof(SampleArgs) == 72, "the host and every device agree");
 static_assert(sizeof(TopKArgs) == 32, "the host and every device agree");
 
 }  // namespace assay

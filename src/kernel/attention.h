@@ -1,6 +1,8 @@
 // y[h] = Σ_j softmax_j(q[h]·K[j]·scale) V[j] over keys 0 … position of the query's sequence. A
 // group owns a query's head; its simds take the chunks of 64 keys, and each round of chunks is
-// combined in order (docs/numbers.md, "Attention").
+// combined in order (docs/numbers.md, "Attention"). A few queries of many keys would leave most of
+// a GPU idle so: then several groups share a head (`attention_chunks`), and another kernel combines
+// what they leave in memory, in the same order.
 #pragma once
 
 #include "kernel/cache.h"
@@ -9,6 +11,9 @@ namespace assay {
 
 K_TABLE uint32_t attention_simds = 8;
 
+struct AttentionQuery {
+  float query[512];
+};
 struct AttentionShared {
   float query[512];
   float outputs[8 * 512];  // (simds, value_dim)
@@ -41,119 +46,242 @@ K_FN void load_values(K_CONST const AttentionArgs& a, uint64_t first, uint32_t j
   }
 }
 
-/// Scores of lane and lane + 32 of a chunk's keys, from the chunk's first element; −infinity beyond
-/// the last key.
-struct ScorePair {
+/// Two keys of a lane: lane and lane + 32 of a chunk.
+struct KeyPair {
   float low, high;
 };
 /// Adds the products of elements d … d + batch − 1.
 template <bool f32, uint32_t batch>
-K_FN void add_products(K_CONST const AttentionArgs& a, K_GROUP AttentionShared& s, uint64_t first,
-                       uint32_t d, uint32_t key, uint32_t key_32, K_THREAD ScorePair& dots) {
+K_FN void add_products(K_CONST const AttentionArgs& a, K_GROUP const float* query, uint64_t first,
+                       uint32_t d, uint32_t key, uint32_t key_32, K_THREAD KeyPair& dots) {
   float k0[batch], k1[batch];
   load_keys<f32, batch>(a, first, d, key, k0);
   load_keys<f32, batch>(a, first, d, key_32, k1);
   K_UNROLL
   for (uint32_t u = 0u; u < batch; ++u) {
-    dots.low = k_fma(s.query[d + u], k0[u], dots.low);
-    dots.high = k_fma(s.query[d + u], k1[u], dots.high);
+    dots.low = k_fma(query[d + u], k0[u], dots.low);
+    dots.high = k_fma(query[d + u], k1[u], dots.high);
   }
 }
 
+/// The scores of a chunk's keys, from the chunk's first element; −infinity beyond the last key.
 template <bool f32>
-K_FN ScorePair chunk_scores(K_CONST const AttentionArgs& a, K_GROUP AttentionShared& s,
-                            uint64_t first, uint32_t valid, uint32_t lane) {
+K_FN KeyPair chunk_scores(K_CONST const AttentionArgs& a, K_GROUP const float* query,
+                          uint64_t first, uint32_t valid, uint32_t lane) {
   const uint32_t key = lane < valid ? lane : 0u;
   const uint32_t key_32 = lane + lanes < valid ? lane + lanes : 0u;
-  ScorePair dots = {0.0f, 0.0f};
+  KeyPair dots = {0.0f, 0.0f};
   uint32_t d = 0u;
-  for (; d + 16u <= a.cache.key_dim; d += 16u)
-    add_products<f32, 16u>(a, s, first, d, key, key_32, dots);
-  for (; d < a.cache.key_dim; ++d) add_products<f32, 1u>(a, s, first, d, key, key_32, dots);
+  for (; d + 32u <= a.cache.key_dim; d += 32u)
+    add_products<f32, 32u>(a, query, first, d, key, key_32, dots);
+  for (; d + 8u <= a.cache.key_dim; d += 8u)
+    add_products<f32, 8u>(a, query, first, d, key, key_32, dots);
+  for (; d < a.cache.key_dim; ++d) add_products<f32, 1u>(a, query, first, d, key, key_32, dots);
   const float none = k_float(0xff800000u);
-  const ScorePair pair = {lane < valid ? dots.low * a.scale : none,
+  const KeyPair scores = {lane < valid ? dots.low * a.scale : none,
                           lane + lanes < valid ? dots.high * a.scale : none};
-  return pair;
+  return scores;
 }
 
-/// Max, sum and output of one chunk into the simd's part of shared memory.
+/// A chunk of keys that a query sees.
+struct Chunk {
+  uint64_t first_key, first_value;  // elements of the cache
+  uint32_t valid;                   // keys
+};
+/// Chunk `index` of a query that sees `keys` of the cache's row `row`.
+K_FN Chunk chunk_of(K_CONST const CacheView& cache, uint64_t row, uint32_t keys, uint32_t index) {
+  const uint32_t left = keys - index * key_chunk;
+  const Chunk chunk = {row * cache.key_dim + uint64_t(index) * cache.key_dim * key_chunk,
+                       (row + uint64_t(index) * key_chunk) * cache.value_dim,
+                       left < key_chunk ? left : key_chunk};
+  return chunk;
+}
+
+/// The softmax of one chunk: its max, the weights of the lane's keys against it, and their sum.
+struct ChunkSoftmax {
+  float max, sum;
+  KeyPair weights;
+};
 template <bool f32>
-K_FN void attend_chunk(K_CONST const AttentionArgs& a, K_GROUP AttentionShared& s, Thread t,
-                       uint64_t row, uint32_t chunk, uint32_t valid) {
-  const ScorePair score = chunk_scores<f32>(
-      a, s, row * a.cache.key_dim + uint64_t(chunk) * a.cache.key_dim * key_chunk, valid, t.lane);
-  const float larger = score.high > score.low ? score.high : score.low;
-  const float m = simd_max_ordered(larger);
-  const float low = k_exp(score.low - m), high = k_exp(score.high - m);
-  const float sum = simd_sum_ordered(low + high);
-  if (t.lane == 0u) {
-    s.max[t.simd] = m;
-    s.sum[t.simd] = sum;
-  }
-  // o[d] = Σ_j p_j·v[j][d] in order of j: a lane for each d, the weights from their lanes.
-  const uint64_t first_value = (row + uint64_t(chunk) * key_chunk) * a.cache.value_dim;
-  for (uint32_t first = 0u; first < a.cache.value_dim; first += lanes) {
-    const uint32_t d = first + t.lane;
-    float o = 0.0f;
-    for (uint32_t j = 0u; j < valid; j += lanes) {
-      float v[32];
-      load_values<f32, 32u>(a, first_value, j, valid, d, v);
-      K_UNROLL
-      for (uint32_t u = 0u; u < 32u; ++u) {
-        const float p = shuffle_from_f32(j == 0u ? low : high, u);
-        o = j + u < valid ? k_fma(p, v[u], o) : o;
-      }
+K_FN ChunkSoftmax chunk_softmax(K_CONST const AttentionArgs& a, K_GROUP const float* query,
+                                Chunk chunk, uint32_t lane) {
+  const KeyPair score = chunk_scores<f32>(a, query, chunk.first_key, chunk.valid, lane);
+  ChunkSoftmax softmax;
+  softmax.max = simd_max_ordered(score.high > score.low ? score.high : score.low);
+  softmax.weights.low = k_exp(score.low - softmax.max);
+  softmax.weights.high = k_exp(score.high - softmax.max);
+  softmax.sum = simd_sum_ordered(softmax.weights.low + softmax.weights.high);
+  return softmax;
+}
+/// Elements d and d + 32 of a value.
+struct ElementPair {
+  float first, second;
+};
+/// o[d] = Σ_j p_j·v[j][d] of one chunk in order of j: a lane for each d and d + 32, the weights
+/// from their lanes.
+template <bool f32>
+K_FN ElementPair chunk_output(K_CONST const AttentionArgs& a, Chunk chunk, KeyPair weights,
+                              uint32_t d) {
+  ElementPair o = {0.0f, 0.0f};
+  for (uint32_t j = 0u; j < chunk.valid; j += lanes) {
+    float v0[32], v1[32];
+    load_values<f32, 32u>(a, chunk.first_value, j, chunk.valid, d, v0);
+    load_values<f32, 32u>(a, chunk.first_value, j, chunk.valid, d + lanes, v1);
+    K_UNROLL
+    for (uint32_t u = 0u; u < 32u; ++u) {
+      const float p = shuffle_from_f32(j == 0u ? weights.low : weights.high, u);
+      o.first = j + u < chunk.valid ? k_fma(p, v0[u], o.first) : o.first;
+      o.second = j + u < chunk.valid ? k_fma(p, v1[u], o.second) : o.second;
     }
-    if (d < a.cache.value_dim) s.outputs[t.simd * most_head_dim + d] = o;
   }
+  return o;
+}
+
+/// What a chunk changes: o = o·old_weight + part·new_weight.
+struct ChunkWeights {
+  float old_weight, new_weight;
+};
+/// Max and sum after the chunks so far.
+struct RunningSoftmax {
+  float max, sum;
+};
+/// One more chunk of this max and sum; `begins`: the first one.
+K_FN ChunkWeights next_softmax(K_THREAD RunningSoftmax& running, float chunk_max, float chunk_sum,
+                               bool begins) {
+  const float m = begins || chunk_max > running.max ? chunk_max : running.max;
+  const ChunkWeights change = {begins ? 0.0f : k_exp(running.max - m), k_exp(chunk_max - m)};
+  running.sum =
+      begins ? chunk_sum : k_fma(running.sum, change.old_weight, chunk_sum * change.new_weight);
+  running.max = m;
+  return change;
+}
+/// An element of a query's output after one more chunk.
+K_FN float next_output(float o, float part, ChunkWeights change, bool begins) {
+  const float scaled = k_floor_tiny(part * change.new_weight);
+  return begins ? part : k_floor_tiny(k_fma(o, change.old_weight, scaled));
+}
+
+/// Element d of a query's head, after the last chunk; `d` is not there beyond value_dim.
+K_FN void store_attention(K_CONST const AttentionArgs& a, uint32_t token, uint32_t head, uint32_t d,
+                          float o, float sum, uint32_t lane) {
+  const uint32_t value_dim = a.cache.value_dim, width = a.heads * value_dim;
+  const bool inside = d < value_dim;
+  const float y = inside ? k_floor_tiny(k_div(o, sum)) : 0.0f;
+  if (a.y != nullptr && inside) a.y[uint64_t(token) * width + head * value_dim + d] = y;
+  if (a.quantised.codes != nullptr)
+    quantise_lanes(y, a.quantised, (token * width + head * value_dim + d) / quantum, lane, inside);
+}
+
+K_FN void load_query(K_CONST const AttentionArgs& a, K_GROUP float* to, uint32_t token,
+                     uint32_t head, Thread t) {
+  K_DEV const float* query = a.queries + (uint64_t(token) * a.heads + head) * a.cache.key_dim;
+  for (uint32_t d = t.index; d < a.cache.key_dim; d += t.group_size) to[d] = query[d];
+}
+K_FN uint64_t row_of(K_CONST const AttentionArgs& a, uint32_t token, uint32_t head) {
+  return cache_row(a.cache, a.step.sequences[token], head / (a.heads / a.cache.kv_heads));
 }
 
 template <bool f32>
 K_FN void attend(K_CONST const AttentionArgs& a, K_GROUP AttentionShared& s, Thread t) {
   const uint32_t token = t.group_y, head = t.group_x;
-  const uint32_t kv_head = head / (a.heads / a.cache.kv_heads);
   const uint32_t keys = a.step.positions[token] + 1u;
   const uint32_t chunks = (keys + key_chunk - 1u) / key_chunk;
-  const uint64_t row = cache_row(a.cache, a.step.sequences[token], kv_head);
+  const uint64_t row = row_of(a, token, head);
   const uint32_t value_dim = a.cache.value_dim, simds = t.group_size / lanes;
-  K_DEV const float* query = a.queries + (uint64_t(token) * a.heads + head) * a.cache.key_dim;
-  for (uint32_t d = t.index; d < a.cache.key_dim; d += t.group_size) s.query[d] = query[d];
-  float running_max = 0.0f, running_sum = 0.0f;
+  load_query(a, s.query, token, head, t);
+  RunningSoftmax running = {0.0f, 0.0f};
   float o[2] = {0.0f, 0.0f};  // of d = index and index + group_size
   for (uint32_t first = 0u; first < chunks; first += simds) {
     barrier_group();  // the query is there, the last round has been read
-    const uint32_t chunk = first + t.simd;
-    if (chunk < chunks) {
-      const uint32_t left = keys - chunk * key_chunk;
-      attend_chunk<f32>(a, s, t, row, chunk, left < key_chunk ? left : key_chunk);
+    if (first + t.simd < chunks) {
+      const Chunk chunk = chunk_of(a.cache, row, keys, first + t.simd);
+      const ChunkSoftmax softmax = chunk_softmax<f32>(a, s.query, chunk, t.lane);
+      if (t.lane == 0u) {
+        s.max[t.simd] = softmax.max;
+        s.sum[t.simd] = softmax.sum;
+      }
+      K_GROUP float* outputs = s.outputs + t.simd * most_head_dim;
+      for (uint32_t first_d = 0u; first_d < value_dim; first_d += 2u * lanes) {
+        const uint32_t d = first_d + t.lane;
+        const ElementPair part = chunk_output<f32>(a, chunk, softmax.weights, d);
+        if (d < value_dim) outputs[d] = part.first;
+        if (d + lanes < value_dim) outputs[d + lanes] = part.second;
+      }
     }
     barrier_group();
     for (uint32_t i = 0u; i < simds && first + i < chunks; ++i) {
-      const float chunk_max = s.max[i], chunk_total = s.sum[i];
       const bool begins = first + i == 0u;
-      const float m = begins || chunk_max > running_max ? chunk_max : running_max;
-      const float old_weight = begins ? 0.0f : k_exp(running_max - m);
-      const float new_weight = k_exp(chunk_max - m);
+      const ChunkWeights change = next_softmax(running, s.max[i], s.sum[i], begins);
       for (uint32_t e = 0u; e < 2u; ++e) {
         const uint32_t d = t.index + e * t.group_size;
         if (d >= value_dim) continue;
-        const float part = s.outputs[i * most_head_dim + d];
-        o[e] =
-            begins ? part : k_floor_tiny(k_fma(o[e], old_weight, k_floor_tiny(part * new_weight)));
+        o[e] = next_output(o[e], s.outputs[i * most_head_dim + d], change, begins);
       }
-      running_sum = begins ? chunk_total : k_fma(running_sum, old_weight, chunk_total * new_weight);
-      running_max = m;
     }
   }
-  const uint32_t width = a.heads * value_dim;
-  for (uint32_t e = 0u; e < 2u; ++e) {
-    const uint32_t d = t.index + e * t.group_size;
-    const float y = d < value_dim ? k_floor_tiny(k_div(o[e], running_sum)) : 0.0f;
-    if (a.y != nullptr && d < value_dim) a.y[uint64_t(token) * width + head * value_dim + d] = y;
-    if (a.quantised.codes != nullptr)
-      quantise_lanes(y, a.quantised, (token * width + head * value_dim + d) / quantum, t.lane,
-                     d < value_dim);
+  for (uint32_t e = 0u; e < 2u; ++e)
+    store_attention(a, token, head, t.index + e * t.group_size, o[e], running.sum, t.lane);
+}
+
+/// Where the chunks of a query's head begin in what attention_chunks leaves.
+K_FN uint64_t first_chunk(K_CONST const AttentionChunksArgs& a, uint32_t token, uint32_t head) {
+  return (uint64_t(token) * a.of.heads + head) * a.chunks;
+}
+
+/// Chunks part·simds + simd, and so many further on.
+template <bool f32>
+K_FN void attend_chunks(K_CONST const AttentionChunksArgs& a, K_GROUP AttentionQuery& s, Thread t) {
+  const uint32_t token = t.group_y, head = t.group_x / a.parts, part = t.group_x % a.parts;
+  const uint32_t keys = a.of.step.positions[token] + 1u, value_dim = a.of.cache.value_dim;
+  const uint32_t chunks = (keys + key_chunk - 1u) / key_chunk, simds = t.group_size / lanes;
+  const uint64_t row = row_of(a.of, token, head);
+  load_query(a.of, s.query, token, head, t);
+  barrier_group();
+  for (uint32_t i = part * simds + t.simd; i < chunks; i += a.parts * simds) {
+    const Chunk chunk = chunk_of(a.of.cache, row, keys, i);
+    const ChunkSoftmax softmax = chunk_softmax<f32>(a.of, s.query, chunk, t.lane);
+    const uint64_t to = first_chunk(a, token, head) + i;
+    if (t.lane == 0u) {
+      a.softmax[2u * to] = softmax.max;
+      a.softmax[2u * to + 1u] = softmax.sum;
+    }
+    for (uint32_t first_d = 0u; first_d < value_dim; first_d += 2u * lanes) {
+      const uint32_t d = first_d + t.lane;
+      const ElementPair part = chunk_output<f32>(a.of, chunk, softmax.weights, d);
+      if (d < value_dim) a.outputs[to * value_dim + d] = part.first;
+      if (d + lanes < value_dim) a.outputs[to * value_dim + d + lanes] = part.second;
+    }
   }
+}
+
+K_TABLE uint32_t combined_together = 16;  // chunks whose parts are loaded at once
+
+/// Element d of all chunks in order.
+K_FN void combine_chunks(K_CONST const AttentionChunksArgs& a, uint32_t d, Thread t) {
+  const uint32_t token = t.group_y, head = t.group_x, value_dim = a.of.cache.value_dim;
+  const uint32_t chunks = (a.of.step.positions[token] + key_chunk) / key_chunk;
+  const uint64_t from = first_chunk(a, token, head);
+  const uint32_t element = d < value_dim ? d : 0u;
+  RunningSoftmax running = {0.0f, 0.0f};
+  float o = 0.0f;
+  for (uint32_t first = 0u; first < chunks; first += combined_together) {
+    float part[16], max[16], sum[16];
+    K_UNROLL
+    for (uint32_t u = 0u; u < combined_together; ++u) {
+      const uint64_t chunk = from + (first + u < chunks ? first + u : first);
+      part[u] = a.outputs[chunk * value_dim + element];
+      max[u] = a.softmax[2u * chunk];
+      sum[u] = a.softmax[2u * chunk + 1u];
+    }
+    K_UNROLL
+    for (uint32_t u = 0u; u < combined_together; ++u) {
+      if (first + u >= chunks) break;
+      const bool begins = first + u == 0u;
+      const ChunkWeights change = next_softmax(running, max[u], sum[u], begins);
+      o = next_output(o, part[u], change, begins);
+    }
+  }
+  store_attention(a.of, token, head, d, o, running.sum, t.lane);
 }
 
 }  // namespace assay
@@ -165,4 +293,19 @@ K_KERNEL(attention, assay::AttentionArgs, assay::AttentionShared) {
     assay::attend<true>(a, s, t);
   else
     assay::attend<false>(a, s, t);
+}
+
+/// The chunks' softmaxes and outputs, by `parts` groups a head. Grid: (heads·parts, tokens), group
+/// of 256.
+K_KERNEL(attention_chunks, assay::AttentionChunksArgs, assay::AttentionQuery) {
+  if (a.of.cache.f32 != 0u)
+    assay::attend_chunks<true>(a, s, t);
+  else
+    assay::attend_chunks<false>(a, s, t);
+}
+/// What attention gives, from what attention_chunks left. Grid: (heads, tokens), group of value_dim
+/// up to a multiple of 32, at most 256.
+K_KERNEL(attention_combine, assay::AttentionChunksArgs, assay::NoShared) {
+  for (uint32_t first = 0u; first < a.of.cache.value_dim; first += t.group_size)
+    assay::combine_chunks(a, first + t.index, t);
 }

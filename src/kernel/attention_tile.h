@@ -117,20 +117,9 @@ K_FN void tile_outputs(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShar
 /// The running state of a query. `pieces`: of 32 elements of a value.
 template <uint32_t pieces>
 struct Running {
-  float max, sum;
+  RunningSoftmax softmax;
   float o[pieces];  // elements lane, lane + 32 …
 };
-
-/// What the last chunk changes: o = o·old_weight + part·new_weight.
-struct ChunkWeights {
-  float old_weight, new_weight;
-};
-
-/// An element of a query's output after one more chunk.
-K_FN float next_output(float o, float part, ChunkWeights change, bool begins) {
-  const float scaled = k_floor_tiny(part * change.new_weight);
-  return begins ? part : k_floor_tiny(k_fma(o, change.old_weight, scaled));
-}
 
 template <bool f32, uint32_t pieces>
 K_FN void attend_tile(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShared& s, Thread t) {
@@ -152,7 +141,7 @@ K_FN void attend_tile(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShare
   K_UNROLL
   for (uint32_t n = 0u; n < attention_queries; ++n) {
     all[n] = first_token + n < a.tokens ? a.step.positions[first_token + n] + 1u : 0u;
-    running[n].max = running[n].sum = 0.0f;
+    running[n].softmax.max = running[n].softmax.sum = 0.0f;
     K_UNROLL
     for (uint32_t f = 0u; f < pieces; ++f) running[n].o[f] = 0.0f;
   }
@@ -175,14 +164,7 @@ K_FN void attend_tile(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShare
       s.weights[t.lane * attention_queries + n] = px;
       s.weights[(t.lane + lanes) * attention_queries + n] = py;
       if (keys.of[n] == 0u) continue;
-      const float m = chunk == 0u || chunk_max > running[n].max ? chunk_max : running[n].max;
-      const float old_weight = chunk == 0u ? 0.0f : k_exp(running[n].max - m);
-      const float new_weight = k_exp(chunk_max - m);
-      running[n].sum =
-          chunk == 0u ? chunk_sum : k_fma(running[n].sum, old_weight, chunk_sum * new_weight);
-      running[n].max = m;
-      change[n].old_weight = old_weight;
-      change[n].new_weight = new_weight;
+      change[n] = next_softmax(running[n].softmax, chunk_max, chunk_sum, chunk == 0u);
     }
     barrier_group();
     const uint64_t values = (row + uint64_t(chunk) * key_chunk) * value_dim;
@@ -210,7 +192,7 @@ K_FN void attend_tile(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShare
       const uint32_t d = f * lanes + t.lane;
       if (f * lanes >= value_dim) break;
       const bool inside = d < value_dim && token < a.tokens;
-      const float y = inside ? k_floor_tiny(k_div(running[n].o[f], running[n].sum)) : 0.0f;
+      const float y = inside ? k_floor_tiny(k_div(running[n].o[f], running[n].softmax.sum)) : 0.0f;
       if (a.y != nullptr && inside) a.y[uint64_t(token) * width + head * value_dim + d] = y;
       if (a.quantised.codes != nullptr)
         quantise_lanes(y, a.quantised, (token * width + head * value_dim + f * lanes) / quantum,

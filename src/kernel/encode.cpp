@@ -74,6 +74,21 @@ Status Encoder::best(uint32_t logits, uint32_t k) const {
   return ok();
 }
 
+Status Encoder::sample(uint32_t k) const {
+  SampleArgs args{};
+  args.best = pointer<uint64_t>(memory.best[0]);
+  args.rules = shape.rules;
+  args.rope_ahead = shape.rope_ahead;
+  args.drawn = pointer<int32_t>(memory.drawn);
+  args.tokens = const_cast<int32_t*>(shape.inputs.tokens);  // the executor's own memory
+  args.positions = const_cast<uint32_t*>(shape.inputs.positions);
+  args.rope = const_cast<float*>(shape.inputs.rope);
+  args.k = k;
+  args.rows = shape.tokens;
+  args.dimensions = program.rope.dimensions;
+  return launch("sample", 1, shape.tokens, lanes, args);
+}
+
 Status Encoder::quantise(const Node& node) const {
   const uint32_t blocks = rows(node.value) * (program.values[node.value].width / quantum);
   const QuantiseArgs args{pointer<float>(buffer(node.value)), memory.quantised[node.to], blocks, 0};
@@ -148,8 +163,8 @@ Status Encoder::gate_up(const Node& node) const {
 
 CacheView Encoder::cache(uint32_t layer) const {
   const op::Attention& a = program.attention;
-  return {pointer<uint8_t>(memory.keys + layer * memory.keys_bytes),
-          pointer<uint8_t>(memory.values + layer * memory.values_bytes),
+  return {pointer<uint8_t>(memory.keys[layer]),
+          pointer<uint8_t>(memory.values[layer]),
           memory.positions,
           a.kv_heads,
           a.key_dim,
@@ -201,11 +216,27 @@ Status Encoder::attention(const Node& node) const {
   if (shape.sequence_tiles && widest <= most_tile_head_dim)
     return launch(program.attention.value_dim > 64 ? "attention_tile_128" : "attention_tile",
                   args.heads, groups_for(shape.tokens, attention_queries), lanes, args);
+  if (shape.split_heads) return split_attention(args);
   // A simd a chunk of keys, as far as there are keys; two elements of the output a thread at most.
   const uint32_t chunks = shape.most_keys ? groups_for(shape.most_keys, key_chunk) : 8;
   const uint32_t simds =
       std::max(std::min(chunks, 8u), groups_for(program.attention.value_dim, 2 * lanes));
   return launch("attention", args.heads, shape.tokens, simds * lanes, args);
+}
+
+Status Encoder::split_attention(const AttentionArgs& args) const {
+  const uint32_t simds = 8, groups_wanted = 256;  // enough for the largest GPUs
+  AttentionChunksArgs split{};
+  split.of = args;
+  split.outputs = pointer<float>(memory.chunk_outputs);
+  split.softmax = pointer<float>(memory.chunk_softmax);
+  split.chunks = memory.positions / key_chunk;
+  split.parts = std::clamp(groups_wanted / (args.heads * args.tokens), 1u, 16u);
+  const Status done =
+      launch("attention_chunks", args.heads * split.parts, args.tokens, simds * lanes, split);
+  if (!done) return done;
+  return launch("attention_combine", args.heads, args.tokens,
+                std::min(groups_for(args.cache.value_dim, lanes), simds) * lanes, split);
 }
 
 Status Encoder::norm(const Node& node) const {

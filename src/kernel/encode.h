@@ -12,7 +12,10 @@ struct StepShape {
   uint32_t tokens = 0, selected = 0;
   uint32_t most_keys = 0;       ///< that a token sees; 0: any number, as in a recording
   bool sequence_tiles = false;  ///< each eight tokens are of one sequence
+  bool split_heads = false;     ///< few tokens, one of many keys: several groups share a head
   StepInputs inputs{};
+  const SampleRule* rules = nullptr;  ///< where tokens are drawn: by row
+  const float* rope_ahead = nullptr;  ///< (steps, rows, dimensions)
 };
 
 struct Encoder {
@@ -27,6 +30,8 @@ struct Encoder {
   Status load_cache(const op::Operation& store) const;
   /// The `k` best of each row of logits, as keys of top_k to memory.best[0].
   Status best(uint32_t logits, uint32_t k) const;
+  /// Draws each row's token from the `k` best, and makes it the next step's.
+  Status sample(uint32_t k) const;
   uint32_t rows(uint32_t value) const;
   device::Address buffer(uint32_t value) const;
 
@@ -38,6 +43,7 @@ struct Encoder {
   Status rope_store(const Node& node) const;
   Status pair(const char* kernel, const op::Operation& operation) const;
   Status attention(const Node& node) const;
+  Status split_attention(const AttentionArgs& args) const;
   Status norm(const Node& node) const;
   CacheView cache(uint32_t layer) const;
   template <class Args>

@@ -13,18 +13,21 @@
 #define K_UNROLL _Pragma("unroll")
 
 // 256 threads find room with as many registers as a thread can have; more need the bound.
-#define K_KERNEL(name, Args, Shared) ASSAY_KERNEL(name, Args, Shared, )
+#define K_KERNEL(name, Args, Shared) ASSAY_KERNEL(name, Args, Shared, , ::assay::await_inputs())
 #define K_LARGE_KERNEL(name, Args, Shared, most_threads) \
-  ASSAY_KERNEL(name, Args, Shared, __launch_bounds__(most_threads))
+  ASSAY_KERNEL(name, Args, Shared, __launch_bounds__(most_threads), ::assay::await_inputs())
+#define K_EARLY_KERNEL(name, Args, Shared, most_threads) \
+  ASSAY_KERNEL(name, Args, Shared, __launch_bounds__(most_threads), )
 
-#define ASSAY_KERNEL(name, Args, Shared, bounds)                                               \
+#define ASSAY_KERNEL(name, Args, Shared, bounds, begin)                                        \
   static __device__ __forceinline__ void name##_body(K_CONST const Args& a, K_GROUP Shared& s, \
                                                      ::assay::Thread t);                       \
   static __global__ void bounds name(const __grid_constant__ Args a) {                         \
     static_assert(sizeof(Args) <= 512, "a kernel's arguments");                                \
     static_assert(sizeof(Shared) <= 32768, "a group's shared memory");                         \
     __shared__ Shared s;                                                                       \
-    ::assay::cuda::wait_for_launch_before();                                                   \
+    ::assay::cuda::let_next_begin();                                                           \
+    begin;                                                                                     \
     name##_body(a, s,                                                                          \
                 ::assay::Thread{blockIdx.x, blockIdx.y, threadIdx.x, blockDim.x,               \
                                 threadIdx.x % 32u, threadIdx.x / 32u});                        \
@@ -37,18 +40,23 @@
 namespace assay {
 
 namespace cuda {
-/// Groups start while those of the launch before still run, and wait here until all of these have
-/// ended: what it costs to start a launch is hidden (docs/cuda.md).
-K_FN void wait_for_launch_before() {
+/// Groups of the next launch may start once all of this one have: what it costs to start a launch
+/// is hidden (docs/cuda.md).
+K_FN void let_next_begin() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;");
-  asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
 /// Adds to the kernels that the queue knows by name (device/cuda/kernels.h). A function, because a
 /// program may hold the emulated grid's KernelEntry, too.
 bool add_kernel(const char* name, uint32_t args_bytes, const void* function);
 }  // namespace cuda
+
+K_FN void await_inputs() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
 
 struct Thread {
   uint32_t group_x, group_y, index, group_size, lane, simd;

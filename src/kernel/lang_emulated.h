@@ -18,14 +18,23 @@
 #define K_UNROLL                  // before a loop of constant length
 
 /// The entry `name`: a kernel over Args (as the host filled them) and a group's Shared, of at most
-/// 256 threads, or `most_threads`. Its body sees `a`, `s` and `t`.
+/// 256 threads, or `most_threads`. Its body sees `a`, `s` and `t`. An early one may begin while the
+/// launch before it runs, and calls await_inputs() itself.
 #define K_KERNEL(name, Args, Shared) K_LARGE_KERNEL(name, Args, Shared, 256)
-#define K_LARGE_KERNEL(name, Args, Shared, most_threads)                                       \
+#define K_LARGE_KERNEL(name, Args, Shared, most_threads) \
+  ASSAY_KERNEL(name, Args, Shared, most_threads, false)
+#define K_EARLY_KERNEL(name, Args, Shared, most_threads) \
+  ASSAY_KERNEL(name, Args, Shared, most_threads, true)
+#define ASSAY_KERNEL(name, Args, Shared, most_threads, early)                                  \
   static_assert(most_threads % 32 == 0 && most_threads <= 1024, "the threads of a group");     \
   static void name([[maybe_unused]] K_CONST const Args& a, [[maybe_unused]] K_GROUP Shared& s, \
                    [[maybe_unused]] ::assay::Thread t);                                        \
   [[maybe_unused]] static const ::assay::KernelEntry name##_entry{                             \
-      #name, sizeof(Args), sizeof(Shared), most_threads,                                       \
+      #name,                                                                                   \
+      sizeof(Args),                                                                            \
+      sizeof(Shared),                                                                          \
+      most_threads,                                                                            \
+      early,                                                                                   \
       [](const void* args, void* shared, ::assay::Thread t) {                                  \
         name(*static_cast<const Args*>(args), *static_cast<Shared*>(shared), t);               \
       }};                                                                                      \
@@ -44,10 +53,11 @@ struct Thread {
 struct KernelEntry {
   using Body = void (*)(const void* args, void* shared, Thread t);
   KernelEntry(const char* name, uint32_t args_bytes, uint32_t shared_bytes, uint32_t most_threads,
-              Body body);
+              bool early, Body body);
   const char* name;
   uint32_t args_bytes, shared_bytes;
   uint32_t most_threads;  // of a group
+  bool early;             // its body calls await_inputs()
   Body body;
 };
 
@@ -104,6 +114,11 @@ K_FN void store4(K_DEV uint32_t* p, Words4 v, const char* file = __builtin_FILE(
 
 /// All threads of the group; what they wrote before to shared and device memory is seen after.
 void barrier_group(const char* file = __builtin_FILE(), int line = __builtin_LINE());
+/// All threads of the group, in early kernels; all launches before this one have ended, and what
+/// they wrote is seen. Before, such a kernel reads only its arguments and weights, which no launch
+/// writes, and writes nothing. It is no barrier: devices let a thread go on before others have
+/// come.
+void await_inputs(const char* file = __builtin_FILE(), int line = __builtin_LINE());
 /// The value that lane `lane`, or lane (own ^ mask), gave.
 uint32_t shuffle_from(uint32_t value, uint32_t lane, const char* file = __builtin_FILE(),
                       int line = __builtin_LINE());

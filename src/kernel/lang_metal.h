@@ -17,6 +17,8 @@ using namespace metal;
 
 // Arguments are bytes at buffer 0 with GPU addresses in them; no other binding, no host_name.
 #define K_KERNEL(name, Args, Shared) K_LARGE_KERNEL(name, Args, Shared, 256)
+#define K_EARLY_KERNEL(name, Args, Shared, most_threads) \
+  K_LARGE_KERNEL(name, Args, Shared, most_threads)
 #define K_LARGE_KERNEL(name, Args, Shared, most_threads)                                        \
   static_assert(most_threads % 32 == 0 && most_threads <= 1024, "the threads of a group");      \
   static_assert(sizeof(Args) <= 512, "the arguments of a kernel take at most 512 bytes");       \
@@ -76,6 +78,9 @@ K_FN void store4(K_DEV uint32_t* p, Words4 v) {
   words.w = v.w;
   *reinterpret_cast<K_DEV uint4*>(p) = words;
 }
+
+/// A barrier stands between any two launches (docs/metal-host.md).
+K_FN void await_inputs() {}
 
 K_FN void barrier_group() {
   threadgroup_barrier(mem_flags::mem_device | mem_flags::mem_threadgroup);

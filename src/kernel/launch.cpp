@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cassert>
 #include <cstring>
 #include <map>
 
@@ -18,6 +19,12 @@ namespace assay::kernel_host {
 namespace {
 
 constexpr uint32_t most_recorded_tokens = 8;  // steps of so few tokens come again and again
+
+/// What a step's tokens are followed by: `count` are drawn of each sequence, from its `most` best.
+struct Ahead {
+  std::span<const op::Drawing> drawings;
+  uint32_t count, most;
+};
 
 class DeviceExecutor final : public op::Executor {
  public:
@@ -34,6 +41,9 @@ class DeviceExecutor final : public op::Executor {
 
   std::span<const float> run(const op::Step& step, const op::Sink& sink) override;
   std::vector<std::vector<op::Candidate>> run_best(const op::Step& step, uint32_t most) override;
+  uint32_t most_ahead(const op::Drawing& drawing) const override;
+  std::vector<int32_t> run_ahead(const op::Step& step, std::span<const op::Drawing> drawings,
+                                 uint32_t count) override;
   void truncate(uint32_t, uint32_t) override {
   }  // a position is read only after it is written again
   std::string device() const override { return device_; }
@@ -44,10 +54,11 @@ class DeviceExecutor final : public op::Executor {
   uint32_t threads() const override { return 0; }
 
  private:
-  Encoder begin(const op::Step& step, bool traced);
-  StepInputs upload(const op::Step& step);
+  Encoder begin(const op::Step& step, bool traced, const Ahead* ahead = nullptr);
+  void upload(const op::Step& step, const Ahead* ahead, StepShape& shape);
   std::span<const float> rope_row(uint32_t position);
   void run_fused(const Encoder& encoder, uint32_t best = 0);
+  bool selects_logits() const;
   void run_plain(const Encoder& encoder, const op::Sink& sink);
   void offer(const Encoder& encoder, const op::Operation& operation, const op::Sink& sink);
 
@@ -57,8 +68,9 @@ class DeviceExecutor final : public op::Executor {
   op::ExecutorOptions options_;
   DeviceMemory memory_;
   std::vector<Node> plain_, fused_;
-  std::map<std::array<uint32_t, 3>, uint32_t> recordings_;  // (tokens, selected, best) → handle
-  std::vector<float> rope_;                                 // (positions, dimensions)
+  // (tokens, selected, best, split_heads, draws) → handle
+  std::map<std::array<uint32_t, 5>, uint32_t> recordings_;
+  std::vector<float> rope_;  // (positions, dimensions)
   std::vector<bool> rope_made_;
   std::vector<uint8_t> staged_;
   std::vector<float> output_;
@@ -81,40 +93,57 @@ std::span<const float> DeviceExecutor::rope_row(uint32_t position) {
   return row;
 }
 
-/// One copy to the device: tokens, positions, sequences, selected, then cos and sin by token.
-StepInputs DeviceExecutor::upload(const op::Step& step) {
+/// One copy to the device: tokens, positions, sequences, selected, then cos and sin by token; where
+/// tokens are drawn, rules and the cos and sin of what will be.
+void DeviceExecutor::upload(const op::Step& step, const Ahead* ahead, StepShape& shape) {
   staged_.clear();
-  const auto append = [&](const void* from, uint64_t bytes) {
+  const auto append = [&]<class T>(std::span<const T> from) {
     const uint64_t at = staged_.size();
-    staged_.resize((at + bytes + 15) / 16 * 16);
-    if (bytes) std::memcpy(staged_.data() + at, from, bytes);
-    return memory_.step + at;
+    staged_.resize((at + from.size_bytes() + 15) / 16 * 16);
+    if (!from.empty()) std::memcpy(staged_.data() + at, from.data(), from.size_bytes());
+    return pointer<T>(memory_.step + at);
   };
-  StepInputs inputs{};
-  inputs.tokens = pointer<int32_t>(append(step.tokens.data(), step.tokens.size_bytes()));
-  inputs.positions = pointer<uint32_t>(append(step.positions.data(), step.positions.size_bytes()));
-  inputs.sequences = pointer<uint32_t>(append(step.sequences.data(), step.sequences.size_bytes()));
-  inputs.selected = pointer<uint32_t>(append(step.selected.data(), step.selected.size_bytes()));
-  std::vector<float> table;
-  table.reserve(step.tokens.size() * program_.rope.dimensions);
-  if (program_.rope.dimensions)
-    for (uint32_t position : step.positions) {
-      const auto row = rope_row(position);
-      table.insert(table.end(), row.begin(), row.end());
+  const auto append_rope = [&](uint32_t first_ahead, uint32_t steps) {
+    std::vector<float> table;
+    if (program_.rope.dimensions)
+      for (uint32_t i = first_ahead; i < first_ahead + steps; ++i)
+        for (uint32_t position : step.positions) {
+          const auto row = rope_row(position + i);
+          table.insert(table.end(), row.begin(), row.end());
+        }
+    return append(std::span<const float>(table));
+  };
+  StepInputs& inputs = shape.inputs;
+  inputs.tokens = append(step.tokens);
+  inputs.positions = append(step.positions);
+  inputs.sequences = append(step.sequences);
+  inputs.selected = append(step.selected);
+  inputs.rope = append_rope(0, 1);
+  if (ahead) {
+    std::vector<SampleRule> rules;
+    for (size_t i = 0; i < step.tokens.size(); ++i) {
+      const op::Drawing& how = ahead->drawings[i];
+      rules.push_back({uint32_t(how.seed), uint32_t(how.seed >> 32), how.temperature, how.top_p,
+                       how.min_p, how.top_k, step.positions[i] + 1, ahead->count});
     }
-  inputs.rope = pointer<float>(append(table.data(), table.size() * sizeof(float)));
+    shape.rules = append(std::span<const SampleRule>(rules));
+    shape.rope_ahead = append_rope(1, ahead->count - 1);
+  }
   require(queue_->upload(memory_.step, staged_));
-  return inputs;
 }
 
-/// `best`: so many of each row of logits are found, too; 0: none.
+/// `best`: so many of each row of logits are found, too, and drawn from where the shape has rules;
+/// 0: none.
 void DeviceExecutor::run_fused(const Encoder& encoder, uint32_t best) {
   const auto encode = [&] {
     for (const Node& node : fused_) require(encoder.node(node));
     if (best) require(encoder.best(program_.operations.back().output, best));
+    if (encoder.shape.rules) require(encoder.sample(best));
   };
   if (encoder.shape.most_keys) return encode();  // not to be recorded
-  const std::array key{encoder.shape.tokens, encoder.shape.selected, best};
+  const std::array key{encoder.shape.tokens, encoder.shape.selected, best,
+                       uint32_t(encoder.shape.split_heads),
+                       uint32_t(encoder.shape.rules != nullptr)};
   auto known = recordings_.find(key);
   if (known == recordings_.end()) {
     require(queue_->begin_recording());
@@ -160,13 +189,15 @@ bool of_one_sequence_each(std::span<const uint32_t> sequences) {
 }
 
 /// Uploads a step.
-Encoder DeviceExecutor::begin(const op::Step& step, bool traced) {
+Encoder DeviceExecutor::begin(const op::Step& step, bool traced, const Ahead* ahead) {
   StepShape shape{.tokens = uint32_t(step.tokens.size()),
-                  .selected = uint32_t(step.selected.size()),
-                  .inputs = upload(step)};
+                  .selected = uint32_t(step.selected.size())};
+  upload(step, ahead, shape);
   const bool recorded = !traced && shape.tokens <= most_recorded_tokens;
-  if (!recorded && shape.tokens)
-    shape.most_keys = 1 + *std::max_element(step.positions.begin(), step.positions.end());
+  const uint32_t most_keys =
+      shape.tokens ? 1 + *std::max_element(step.positions.begin(), step.positions.end()) : 0;
+  if (!recorded) shape.most_keys = most_keys;
+  shape.split_heads = shape.tokens <= most_split_tokens && most_keys > most_whole_keys;
   shape.sequence_tiles = !recorded && of_one_sequence_each(step.sequences);
   return {*queue_, program_, memory_, options_.cache == op::CacheType::f32, shape};
 }
@@ -188,11 +219,16 @@ std::span<const float> DeviceExecutor::run(const op::Step& step, const op::Sink&
   return output_;
 }
 
+/// Whether the program ends with logits, whose rows are those selected.
+bool DeviceExecutor::selects_logits() const {
+  const uint32_t last = program_.operations.back().output;
+  return last != op::none && program_.values[last].selected;
+}
+
 std::vector<std::vector<op::Candidate>> DeviceExecutor::run_best(const op::Step& step,
                                                                  uint32_t most) {
-  const uint32_t last = program_.operations.back().output;
   if (most == 0 || most > most_best || step.selected.size() > options_.sequences ||
-      last == op::none || !program_.values[last].selected)
+      !selects_logits())
     return Executor::run_best(step, most);  // on the host
   run_fused(begin(step, false), most);
   std::vector<uint64_t> keys(step.selected.size() * most);
@@ -208,6 +244,31 @@ std::vector<std::vector<op::Candidate>> DeviceExecutor::run_best(const op::Step&
   return rows;
 }
 
+uint32_t DeviceExecutor::most_ahead(const op::Drawing& drawing) const {
+  return selects_logits() && drawing.top_k > 0 && drawing.top_k <= most_best ? most_drawn : 0;
+}
+
+std::vector<int32_t> DeviceExecutor::run_ahead(const op::Step& step,
+                                               std::span<const op::Drawing> drawings,
+                                               uint32_t count) {
+  assert(count >= 1 && step.tokens.size() == step.selected.size() &&
+         step.tokens.size() == drawings.size() && drawings.size() <= options_.sequences);
+  Ahead ahead{drawings, count, 1};
+  for (const op::Drawing& one : drawings) {
+    assert(count <= most_ahead(one));
+    ahead.most = std::max(ahead.most, one.top_k);
+  }
+  Encoder encoder = begin(step, false, &ahead);
+  for (uint32_t i = 0; i < count; ++i) {
+    run_fused(encoder, ahead.most);
+    if (encoder.shape.most_keys) ++encoder.shape.most_keys;
+  }
+  std::vector<int32_t> drawn(count * step.tokens.size());
+  require(queue_->download(
+      memory_.drawn, {reinterpret_cast<uint8_t*>(drawn.data()), drawn.size() * sizeof(int32_t)}));
+  return drawn;
+}
+
 /// What the kernels do not take, as a sentence; empty where they take all.
 std::string unsupported(const std::string& device, const op::Program& program,
                         const op::ExecutorOptions& options) {
@@ -215,6 +276,10 @@ std::string unsupported(const std::string& device, const op::Program& program,
     return fmt::format("the device '{}' runs the contract assay/1 alone", device);
   if (!options.isa.empty())
     return fmt::format("the device '{}' has no instruction sets to choose from", device);
+  const auto widest = std::ranges::max_element(program.buffer_width);
+  if (widest != program.buffer_width.end() && uint64_t(*widest) * options.batch > UINT32_MAX)
+    return fmt::format("rows of {} values, {} at once, are more than the device '{}' counts",
+                       *widest, options.batch, device);
   for (const op::Operation& operation : program.operations) {
     const op::Attention& a = program.attention;
     if (operation.kind == op::Kind::attention && std::max(a.key_dim, a.value_dim) > most_head_dim)

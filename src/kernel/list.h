@@ -10,4 +10,5 @@
 #include "kernel/matvec.h"
 #include "kernel/norm.h"
 #include "kernel/probe.h"
+#include "kernel/sample.h"
 #include "kernel/top_k.h"

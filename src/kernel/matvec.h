@@ -109,9 +109,9 @@ K_FN float add_chunks(K_GROUP MatvecShared& s, Thread t, float total, float v, u
   return total;
 }
 
-/// v = the sum of a chunk of the lane's row. All weights are loaded first, then the activations
-/// come to shared memory: one wait for memory. Every simd of the group comes here, with the same
-/// format; those that are not `active` leave v as it is.
+/// v = the sum of a chunk of the lane's row. All weights are loaded first, while the launch before
+/// may still run, then the activations come to shared memory: one wait for memory. Every simd of
+/// the group comes here, with the same format; those that are not `active` leave v as it is.
 struct ChunkSum {
   K_GROUP MatvecShared* s;
   Thread t;
@@ -139,6 +139,7 @@ struct ChunkSum {
       for (uint32_t i = 0u; i < together; ++i)
         raw[i] = load_block<F>(p, quanta, first + i < quanta ? first + i : 0u, t.lane);
       if (first == 0u) {
+        await_inputs();
         stage_chunk(s, t, self.x, x_block, quanta);
         barrier_group();
       }
@@ -197,7 +198,7 @@ struct MatvecFloat {
 }  // namespace assay
 
 /// Up to three matrices of one input. Grid: (tiles of 32 rows of all parts, tokens).
-K_LARGE_KERNEL(matvec, assay::MatmulArgs, assay::MatvecShared, assay::matvec_group) {
+K_EARLY_KERNEL(matvec, assay::MatmulArgs, assay::MatvecShared, assay::matvec_group) {
   K_CONST const assay::Matrix& m = a.parts[assay::part_of(a, t.group_x)];
   const uint32_t tile = t.group_x - m.first_group, simds = t.group_size / assay::lanes;
   const uint32_t chunks = (a.columns + assay::chunk_columns - 1u) / assay::chunk_columns;
@@ -221,7 +222,7 @@ K_LARGE_KERNEL(matvec_float, assay::MatmulArgs, assay::MatvecShared, assay::matv
 /// y = quantised(silu(gate·x)·(up·x)): two matmuls, swiglu and quantise in one; a group's 32 rows
 /// are one block of the next matmul's activations. The first half of the simds takes the gate's
 /// chunks, the other the up's. Grid: (rows / 32, tokens).
-K_LARGE_KERNEL(gate_up, assay::GateUpArgs, assay::MatvecShared, assay::matvec_group) {
+K_EARLY_KERNEL(gate_up, assay::GateUpArgs, assay::MatvecShared, assay::matvec_group) {
   const uint32_t simds = t.group_size / assay::lanes / 2u;
   const bool is_up = t.simd >= simds;
   const uint32_t simd = is_up ? t.simd - simds : t.simd;

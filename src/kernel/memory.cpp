@@ -24,7 +24,8 @@ struct Sizes {
   uint64_t widest = 0;                // columns that are quantised
   uint64_t keys = 0, values = 0;      // bytes of a layer
   uint32_t positions = 0;
-  uint64_t step = 0, scratch = 0, best = 0;
+  uint64_t step = 0, scratch = 0, best = 0, drawn = 0;
+  uint64_t chunk_outputs = 0, chunk_softmax = 0;
 };
 
 Sizes sizes_of(const op::Program& program, const op::ExecutorOptions& options) {
@@ -52,12 +53,23 @@ Sizes sizes_of(const op::Program& program, const op::ExecutorOptions& options) {
     sizes.values = rows * a.value_dim * element;
     sizes.scratch =
         uint64_t(options.batch) * a.kv_heads * (a.key_dim + a.value_dim) * sizeof(float);
+    if (sizes.positions > most_whole_keys) {
+      const uint64_t chunks = uint64_t(std::min(options.batch, most_split_tokens)) * a.heads *
+                              (sizes.positions / key_chunk);
+      sizes.chunk_outputs = chunks * a.value_dim * sizeof(float);
+      sizes.chunk_softmax = chunks * 2 * sizeof(float);
+    }
   }
   // tokens, positions, sequences, selected, cos and sin: each begins at a multiple of 16
   sizes.step = uint64_t(options.batch) * (4 + program.rope.dimensions) * 4 + 5 * 16;
   if (const uint32_t last = program.operations.back().output; last != op::none) {
     const uint64_t groups = (program.values[last].width + sorted_keys - 1) / sorted_keys;
     sizes.best = options.sequences * groups * most_best * sizeof(uint64_t);
+    sizes.drawn = uint64_t(options.sequences) * most_drawn * sizeof(int32_t);
+    // rules, cos and sin of what is drawn
+    sizes.step += options.sequences * (sizeof(SampleRule) +
+                                       (most_drawn - 1) * uint64_t(4) * program.rope.dimensions) +
+                  2 * 16;
   }
   return sizes;
 }
@@ -131,7 +143,8 @@ MemoryPlan plan_memory(const op::Program& program, const op::ExecutorOptions& op
   plan.cache = (sizes.keys + sizes.values) * program.layers;
   for (uint64_t bytes : sizes.buffers) plan.work += bytes;
   plan.work += quantised_slots * quantised_bytes(sizes.widest) * options.batch + sizes.step +
-               sizes.scratch + 2 * sizes.best;
+               sizes.scratch + sizes.chunk_outputs + sizes.chunk_softmax + 2 * sizes.best +
+               sizes.drawn;
   return plan;
 }
 
@@ -157,10 +170,10 @@ Result<DeviceMemory> allocate(device::Queue& queue, const op::Program& program,
     return address ? *address : 0;
   };
   memory.positions = sizes.positions;
-  memory.keys_bytes = sizes.keys;
-  memory.values_bytes = sizes.values;
-  memory.keys = take(sizes.keys * program.layers);
-  memory.values = take(sizes.values * program.layers);
+  for (uint32_t layer = 0; layer < program.layers; ++layer) {
+    memory.keys.push_back(take(sizes.keys));
+    memory.values.push_back(take(sizes.values));
+  }
   for (uint64_t bytes : sizes.buffers) memory.buffers.push_back(take(bytes));
   for (Quantised& slot : memory.quantised) {
     slot.codes = pointer<uint32_t>(take(sizes.widest * options.batch));
@@ -170,7 +183,10 @@ Result<DeviceMemory> allocate(device::Queue& queue, const op::Program& program,
   memory.step = take(sizes.step);
   memory.step_bytes = sizes.step;
   memory.scratch = take(sizes.scratch);
+  memory.chunk_outputs = take(sizes.chunk_outputs);
+  memory.chunk_softmax = take(sizes.chunk_softmax);
   for (Address& keys : memory.best) keys = take(sizes.best);
+  memory.drawn = take(sizes.drawn);
   if (!status) return status.error();
   if (status = upload_weights(queue, program, options, sizes, memory); !status)
     return status.error();

@@ -11,4 +11,8 @@ std::vector<std::vector<Candidate>> Executor::run_best(const Step& step, uint32_
   return rows;
 }
 
+std::vector<int32_t> Executor::run_ahead(const Step&, std::span<const Drawing>, uint32_t) {
+  throw std::logic_error("an executor that cannot draw was asked to");
+}
+
 }  // namespace assay::op

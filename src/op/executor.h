@@ -38,6 +38,14 @@ struct ExecutorOptions {
       release;  ///< called with weight bytes no longer read; may be empty
 };
 
+/// How a token is drawn from the best logits (run/sampler.h).
+struct Drawing {
+  float temperature = 0;  ///< <= 0: the best
+  float top_p = 1, min_p = 0;
+  uint32_t top_k = 1;  ///< 0: of all
+  uint64_t seed = 0;
+};
+
 /// Sees each operation's result as the executor finished it. `output` is (rows, width) f32; for
 /// kv_store it is the new keys, then the new values, as the cache holds them (converted to f32),
 /// each (tokens, kv_heads·dim).
@@ -59,6 +67,14 @@ class Executor {
   /// Runs one step and gives the `most` (0: all) best logits of each selected token, which a device
   /// of its own finds there. Throws DeviceFailure.
   virtual std::vector<std::vector<Candidate>> run_best(const Step& step, uint32_t most);
+  /// So many tokens in a row can run_ahead() draw from each sequence; 0: it can't.
+  virtual uint32_t most_ahead(const Drawing&) const { return 0; }
+  /// Runs a step of one token a sequence, all selected; draws each sequence's next token as its
+  /// `drawings` says, runs that, and so on, `count` times. Returns what was drawn, (count,
+  /// sequences); −1 where no logit may be drawn from. The caches hold all but the last. Throws
+  /// DeviceFailure.
+  virtual std::vector<int32_t> run_ahead(const Step& step, std::span<const Drawing> drawings,
+                                         uint32_t count);
   /// Forgets what a sequence's cache holds from `position` on.
   virtual void truncate(uint32_t sequence, uint32_t position) = 0;
   virtual std::string device() const = 0;    ///< "cpu", "cuda", "emulated", "reference"

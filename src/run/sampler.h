@@ -3,12 +3,12 @@
 // typical and xtc are off by default and absent here).
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
 
 #include "op/best.h"
+#include "op/executor.h"
 
 namespace assay::run {
 
@@ -25,15 +25,10 @@ struct SamplerOptions {
   uint64_t seed = 0;
 };
 
-/// Philox4x32-10: 128 random bits for a counter and a key. Source: Salmon et al., "Parallel random
-/// numbers: as easy as 1, 2, 3", SC 2011.
-std::array<uint32_t, 4> philox4x32_10(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
-
-/// Uniform in [0, 1), 53 bits: Philox with the key (seed) and the counter (position, 0).
-double uniform(uint64_t seed, uint64_t position);
-
 /// Chooses tokens. The same logits, history, options and position give the same token on every
-/// machine: nothing here calls libm, and every sum goes best first.
+/// machine, and on a device that draws by itself: probabilities are whole numbers
+/// (kernel/sampling.h), of which the draw of a position takes the one that Philox4x32-10 with the
+/// key (seed) and the counter (position, 0) falls into.
 class Sampler {
  public:
   explicit Sampler(SamplerOptions options);
@@ -48,11 +43,14 @@ class Sampler {
   int32_t sample(std::span<const op::Candidate> best, uint64_t position) const;
   /// How many of the best logits decide; 0: all of them (no top-k, or penalties).
   uint32_t wanted() const;
+  /// What an executor needs to draw from the `wanted()` best in this sampler's place.
+  op::Drawing drawing() const;
 
   struct Candidate {
     int32_t id;
     float logit;         ///< after the penalties
     double probability;  ///< after the filters and the temperature
+    uint64_t weight;     ///< the same in whole 2^-40 of the best's
   };
   /// What all filters leave, probabilities summing to 1, best first (ties: lower id first). For
   /// tests and `logprobs`.

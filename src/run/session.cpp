@@ -31,12 +31,13 @@ Result<Session> Session::open(const std::string& path, const SessionOptions& opt
   return session;
 }
 
-Status Session::run(std::span<const Part> parts, Wanted wanted,
+/// `drawn`: so many tokens of each part run after its own.
+Status Session::run(std::span<const Part> parts, Wanted wanted, uint32_t drawn,
                     const std::function<void(const op::Step&)>& run_step) {
   std::vector<int32_t> tokens;
   std::vector<uint32_t> positions, sequences, selected;
   for (const Part& part : parts) {
-    const uint64_t needed = held_[part.sequence] + part.tokens.size();
+    const uint64_t needed = held_[part.sequence] + part.tokens.size() + drawn;
     if (needed > context_)
       return Error{fmt::format("context full: {} tokens needed, the limit is {} (-c sets it)",
                                needed, context_)};
@@ -61,7 +62,7 @@ Status Session::run(std::span<const Part> parts, Wanted wanted,
   } catch (const op::DeviceFailure& failure) {
     return failure.error;
   }
-  for (const Part& part : parts) held_[part.sequence] += uint32_t(part.tokens.size());
+  for (const Part& part : parts) held_[part.sequence] += uint32_t(part.tokens.size()) + drawn;
   return ok();
 }
 
@@ -69,7 +70,7 @@ Result<std::span<const float>> Session::step(std::span<const Part> parts, Wanted
                                              const op::Sink& sink) {
   std::span<const float> logits;
   const Status done =
-      run(parts, wanted, [&](const op::Step& step) { logits = executor_->run(step, sink); });
+      run(parts, wanted, 0, [&](const op::Step& step) { logits = executor_->run(step, sink); });
   if (!done) return done.error();
   return logits;
 }
@@ -77,10 +78,21 @@ Result<std::span<const float>> Session::step(std::span<const Part> parts, Wanted
 Result<std::vector<std::vector<op::Candidate>>> Session::step_best(std::span<const Part> parts,
                                                                    uint32_t most) {
   std::vector<std::vector<op::Candidate>> best;
-  const Status done = run(parts, Wanted::last,
+  const Status done = run(parts, Wanted::last, 0,
                           [&](const op::Step& step) { best = executor_->run_best(step, most); });
   if (!done) return done.error();
   return best;
+}
+
+Result<std::vector<int32_t>> Session::run_ahead(std::span<const Part> parts,
+                                                std::span<const op::Drawing> drawings,
+                                                uint32_t count) {
+  std::vector<int32_t> tokens;
+  const Status done = run(parts, Wanted::last, count - 1, [&](const op::Step& step) {
+    tokens = executor_->run_ahead(step, drawings, count);
+  });
+  if (!done) return done.error();
+  return tokens;
 }
 
 Result<std::span<const float>> Session::feed(

@@ -55,6 +55,12 @@ class Session {
   Result<std::vector<std::vector<op::Candidate>>> step_best(std::span<const Part> parts,
                                                             uint32_t most);
 
+  /// Runs one token of each part, draws the next one as its `drawings` says, runs that, and so on:
+  /// `count` (up to executor().most_ahead()) are drawn of each, (count, parts). The sequences then
+  /// hold all but the last; truncate() takes back what is not wanted.
+  Result<std::vector<int32_t>> run_ahead(std::span<const Part> parts,
+                                         std::span<const op::Drawing> drawings, uint32_t count);
+
   /// Runs tokens of one sequence in steps of at most the batch; `each` sees every step's logits.
   /// Returns the last token's logits.
   Result<std::span<const float>> feed(uint32_t sequence, std::span<const int32_t> tokens,
@@ -70,7 +76,7 @@ class Session {
 
  private:
   Session() = default;
-  Status run(std::span<const Part> parts, Wanted wanted,
+  Status run(std::span<const Part> parts, Wanted wanted, uint32_t drawn,
              const std::function<void(const op::Step&)>& run_step);
   std::unique_ptr<gguf::File> file_;
   std::unique_ptr<op::Program> program_;

@@ -1,10 +1,14 @@
 // Questions to a device's arithmetic. Each is asked through operations, as a model would.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <numeric>
+#include <optional>
 
+#include "kernel/sampling.h"
 #include "quant/formats.h"
 #include "verify/builder.h"
 #include "verify/verify.h"
@@ -57,6 +61,17 @@ class Bench {
     const uint32_t zero = 0;
     return std::move(
         (*executor)->run_best({{&token, 1}, {&zero, 1}, {&zero, 1}, {&zero, 1}}, most)[0]);
+  }
+  /// What the device draws after token 0 at position 0; empty where it draws none.
+  Result<std::vector<int32_t>> drawn(const Case& one, const op::Drawing& how,
+                                     uint32_t count) const {
+    auto executor = make(one);
+    if (!executor) return executor.error();
+    if ((*executor)->most_ahead(how) < count) return std::vector<int32_t>();
+    const int32_t token = 0;
+    const uint32_t zero = 0;
+    return (*executor)->run_ahead({{&token, 1}, {&zero, 1}, {&zero, 1}, {&zero, 1}}, {&how, 1},
+                                  count);
   }
 
  private:
@@ -384,6 +399,64 @@ Result<Probe> best_logits(const Bench& bench) {
   return probe;
 }
 
+/// The token that a rule draws, by its definition (docs/numbers.md, "Drawing a token").
+int32_t drawn_by(const op::Drawing& how, std::span<const float> logits, uint64_t position) {
+  auto best = op::best_of(logits, how.top_k);
+  const auto weights = [&](float temperature) {
+    std::vector<uint64_t> list;
+    for (const op::Candidate& c : best)
+      list.push_back(weight_of_share(share_of_best(c.logit, best[0].logit, temperature)));
+    return list;
+  };
+  const auto keep_up_to = [&](const std::vector<uint64_t>& list, uint64_t wanted) {
+    uint64_t sum = 0;
+    size_t keep = 0;
+    while (keep < best.size() && sum < wanted) sum += list[keep++];
+    best.resize(std::max<size_t>(keep, 1));
+  };
+  const auto sum_of = [](const auto& list) {
+    return std::accumulate(list.begin(), list.end(), uint64_t(0));
+  };
+  const auto plain = weights(1.0f);
+  keep_up_to(plain, top_p_of(sum_of(plain), how.top_p));
+  const auto likely = std::ranges::find_if(
+      best, [&](auto& c) { return share_of_best(c.logit, best[0].logit, 1.0f) < how.min_p; });
+  best.erase(likely, best.end());
+  const auto last = weights(how.temperature);
+  keep_up_to(last, high_product(random_bits(how.seed, position), sum_of(last)) + 1);
+  return best.back().id;
+}
+
+/// Eight tokens in a row that the device draws by itself, from a table of logits by token. Nothing
+/// where it draws none.
+Result<std::optional<Probe>> drawn_tokens(const Bench& bench) {
+  constexpr uint32_t width = 300, count = 8;
+  Random random(11);
+  std::vector<float> table(width * width);
+  for (float& logit : table) logit = float(random.below(4096)) / 256;
+  Builder builder(width);
+  const uint32_t x = builder.given(width, table);
+  const uint32_t zeros = builder.given(width, std::vector<float>(table.size(), 0.0f));
+  builder.add({op::Kind::add, "", {x, zeros}}, width, true);
+  const Case one = builder.finish("probe");
+  uint32_t draws = 0;
+  for (const op::Drawing& how : {op::Drawing{0.8f, 0.95f, 0.05f, 40, 1},
+                                 op::Drawing{4.0f, 0.7f, 0.0f, 256, uint64_t(1) << 40}}) {
+    const auto got = bench.drawn(one, how, count);
+    if (!got) return got.error();
+    if (got->empty()) return std::optional<Probe>();
+    int32_t token = 0;
+    for (uint32_t i = 0; i < count; ++i, ++draws) {
+      token = drawn_by(how, std::span(table).subspan(uint64_t(token) * width, width), i + 1);
+      if ((*got)[i] != token)
+        return std::optional(Probe{
+            "drawn tokens",
+            fmt::format("draw {} is token {}, {} is right", draws + 1, (*got)[i], token), false});
+    }
+  }
+  return std::optional(Probe{"drawn tokens", fmt::format("{} in their turn", draws)});
+}
+
 }  // namespace
 
 Result<std::vector<Probe>> probe(const Settings& settings) {
@@ -398,6 +471,9 @@ Result<std::vector<Probe>> probe(const Settings& settings) {
     if (!answer) return answer.error();
     probes.push_back(*answer);
   }
+  const auto drawn = drawn_tokens(bench);
+  if (!drawn) return drawn.error();
+  if (*drawn) probes.push_back(**drawn);
   return probes;
 }
 

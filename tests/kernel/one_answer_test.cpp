@@ -70,7 +70,8 @@ TEST(EmulatedExecutor, LongRowsTakeTheLargestGroups) {
   }
 }
 
-// Past 64 keys, where attention's chunks begin to be combined, and past 512, where its rounds do.
+// Past 64 keys, where attention's chunks begin to be combined, and past 512, where groups share a
+// head in steps of few tokens.
 TEST(EmulatedExecutor, CutsAndLongContextsHaveTheBitsOfTheCpu) {
   const TinyProgram tiny(quant::Q4_1::id);
   auto options = tests::options_with(1);
@@ -78,8 +79,13 @@ TEST(EmulatedExecutor, CutsAndLongContextsHaveTheBitsOfTheCpu) {
   auto plain = options;
   plain.isa = "portable";
   const auto want = bits_of(run_cut(*tests::made(tiny.program, plain), {550}));
-  const auto executor = tests::emulated_executor(tiny.program, options);
-  EXPECT_EQ(bits_of(run_cut(*executor, {33, 1, 2, 9, 20, 64, 417, 1, 2, 1})), want);
+  tests::WatchedQueue::Seen seen;
+  const auto executor = tests::emulated_executor(tiny.program, options, {}, &seen);
+  EXPECT_EQ(bits_of(run_cut(*executor, {33, 1, 2, 9, 20, 64, 382, 1, 1, 2, 28, 1, 2, 2, 1, 1})),
+            want);
+  // Recorded once for steps of one token and of two, in each of two layers.
+  EXPECT_EQ(seen.launches["attention_chunks"], 4u);
+  EXPECT_EQ(seen.launches["attention_combine"], 4u);
 }
 
 TEST(EmulatedExecutor, TracedOrNotTheBitsAreTheSame) {
@@ -190,7 +196,12 @@ TEST(Kernels, AllAreLaunched) {
     tokens.add(1, 0, 0);
     executor->run(tokens.step(), [](const op::Operation&, std::span<const float>) {});
     executor->run_best(tokens.step(), 1);
+    const op::Drawing drawing{0.8f, 0.95f, 0.05f, 40, 1};
+    executor->run_ahead(tokens.step(), {&drawing, 1}, 3);
   }
+  auto long_options = tests::options_with(1);
+  long_options.context = 576;
+  run_cut(*tests::emulated_executor(floats.program, long_options, {}, &seen), {512, 1});
   tests::WatchedQueue queue(emulated::make_queue({}), seen);
   EXPECT_TRUE(device::prove_arithmetic(queue));
   for (const KernelEntry* kernel : emulated::all_kernels())

@@ -11,6 +11,8 @@
 #undef K_UNROLL
 #undef K_KERNEL
 #undef K_LARGE_KERNEL
+#undef K_EARLY_KERNEL
+#undef ASSAY_KERNEL
 
 namespace grid = ::assay;
 #define assay assay_metal
@@ -21,14 +23,21 @@ namespace grid = ::assay;
 // clang's.
 #undef K_KERNEL
 #undef K_LARGE_KERNEL
+#undef K_EARLY_KERNEL
 #undef K_UNROLL
 #define K_UNROLL
 #define K_KERNEL(name, Args, Shared) K_LARGE_KERNEL(name, Args, Shared, 256)
+#define K_EARLY_KERNEL(name, Args, Shared, most_threads) \
+  K_LARGE_KERNEL(name, Args, Shared, most_threads)
 #define K_LARGE_KERNEL(name, Args, Shared, most_threads)                                    \
   static void name([[maybe_unused]] const Args& a, [[maybe_unused]] Shared& s,              \
                    [[maybe_unused]] ::assay::Thread t);                                     \
   static const grid::KernelEntry name##_entry{                                              \
-      "metal:" #name, sizeof(Args), sizeof(Shared), most_threads,                           \
+      "metal:" #name,                                                                       \
+      sizeof(Args),                                                                         \
+      sizeof(Shared),                                                                       \
+      most_threads,                                                                         \
+      false,                                                                                \
       [](const void* args, void* shared, grid::Thread t) {                                  \
         name(*static_cast<const Args*>(args), *static_cast<Shared*>(shared),                \
              ::assay::Thread{t.group_x, t.group_y, t.index, t.group_size, t.lane, t.simd}); \

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "../cpu/tiny_program.h"
+#include "device/arithmetic.h"
 #include "device/emulated/group.h"
 #include "device/emulated/kernels.h"
 #include "device/emulated/queue.h"
@@ -56,12 +57,12 @@ class MetalQueue final : public device::Queue {
   std::unique_ptr<device::Queue> inner_;
 };
 
-std::unique_ptr<op::Executor> metal_executor(const op::Program& program) {
+std::unique_ptr<op::Executor> metal_executor(
+    const op::Program& program, const op::ExecutorOptions& options = tests::options_with(1)) {
   emulated::QueueOptions queue;
   queue.grid.schedule = {emulated::Schedule::Order::shuffled, 5};
   auto executor = kernel_host::make_executor(
-      "emulated", std::make_unique<MetalQueue>(emulated::make_queue(queue)), program,
-      tests::options_with(1));
+      "emulated", std::make_unique<MetalQueue>(emulated::make_queue(queue)), program, options);
   if (!executor) throw std::runtime_error(executor.error().message);
   return std::move(*executor);
 }
@@ -87,7 +88,42 @@ TEST(MetalWords, EveryKernelHasBothForms) {
     ++count;
   }
   EXPECT_EQ(2 * count, emulated::all_kernels().size());
-  EXPECT_GE(count, 19u);
+  EXPECT_GE(count, 26u);
+}
+
+// What the formats below do not launch: wide heads, scaled rows, many keys, tokens drawn.
+TEST(MetalWords, WideHeadsAndScaledRowsHaveTheBitsOfTheCpu) {
+  const TinyProgram tiny(quant::Q4_K::id, 1, {.head_dim = 128, .scaled = true});
+  EXPECT_EQ(bits_of(run_cut(*metal_executor(tiny.program), {10, 2, 1})),
+            bits_of(run_cut(*cpu_executor(tiny.program), {13})));
+}
+
+TEST(MetalWords, ManyKeysHaveTheBitsOfTheCpu) {
+  const TinyProgram tiny(quant::Q4_0::id);
+  auto options = tests::options_with(1, "portable");
+  options.context = options.batch = 576;
+  const auto want = bits_of(run_cut(*tests::made(tiny.program, options), {514}));
+  options.isa = "";
+  const auto got = bits_of(run_cut(*metal_executor(tiny.program, options), {512, 2}));
+  EXPECT_EQ(got, want);
+}
+
+TEST(MetalWords, DrawsAsTheEmulatedForm) {
+  const TinyProgram tiny(tests::mixed);
+  const auto emulated = *kernel_host::make_executor("emulated", emulated::make_queue({}),
+                                                    tiny.program, tests::options_with(1));
+  const auto metal = metal_executor(tiny.program);
+  tests::Tokens tokens;
+  tokens.add(1, 0, 0);
+  for (const op::Drawing& how : {op::Drawing{0.8f, 0.95f, 0.05f, 40, 1}, op::Drawing{},
+                                 op::Drawing{3.0f, 0.99f, 0.0f, 67, 9}})
+    EXPECT_EQ(metal->run_ahead(tokens.step(), {&how, 1}, 8),
+              emulated->run_ahead(tokens.step(), {&how, 1}, 8));
+}
+
+TEST(MetalWords, TheProbeRuns) {
+  MetalQueue queue(emulated::make_queue({}));
+  EXPECT_TRUE(device::prove_arithmetic(queue));
 }
 
 class EveryFormat : public testing::TestWithParam<uint32_t> {};

@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <limits>
 #include <map>
 #include <vector>
+
+#include "kernel/sampling.h"
 
 namespace assay::run {
 namespace {
@@ -39,30 +42,55 @@ using Ids = std::vector<int32_t>;
 // Probabilities 0.4, 0.3, 0.2, 0.1 in the order of ids 2, 0, 3, 1 (logits are their logarithms).
 const std::vector<float> four = {std::log(0.3f), std::log(0.1f), std::log(0.4f), std::log(0.2f)};
 
-TEST(Philox, KnownAnswers) {
+TEST(Sampling, PhiloxKnownAnswers) {
   // The three vectors of philox4x32 10 in Random123's known-answer file.
   using Words = std::array<uint32_t, 4>;
-  EXPECT_EQ(philox4x32_10({0, 0, 0, 0}, {0, 0}),
-            (Words{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
-  EXPECT_EQ(philox4x32_10({~0u, ~0u, ~0u, ~0u}, {~0u, ~0u}),
+  const auto philox = [](Words c, uint32_t low, uint32_t high) {
+    const Random4 r = philox4x32_10({{c[0], c[1], c[2], c[3]}}, low, high);
+    return Words{r.word[0], r.word[1], r.word[2], r.word[3]};
+  };
+  EXPECT_EQ(philox({0, 0, 0, 0}, 0, 0), (Words{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
+  EXPECT_EQ(philox({~0u, ~0u, ~0u, ~0u}, ~0u, ~0u),
             (Words{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
-  EXPECT_EQ(
-      philox4x32_10({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}),
-      (Words{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
+  EXPECT_EQ(philox({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, 0xa4093822, 0x299f31d0),
+            (Words{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
 }
 
-TEST(Philox, UniformTakes53BitsOfTheFirstTwoWords) {
-  // Key 0, counter 0: words 6627e8d5 e169c58d, of the 64 bits the upper 53.
-  EXPECT_EQ(uniform(0, 0), double(0x6627e8d5e169c58dull >> 11) / 9007199254740992.0);
+/// The draw of a position as a part of 1.
+double uniform(uint64_t seed, uint64_t position) {
+  return double(random_bits(seed, position)) * 0x1p-64;
+}
+
+TEST(Sampling, RandomBitsAreTheFirstTwoWords) {
+  EXPECT_EQ(random_bits(0, 0), 0x6627e8d5e169c58dull);
   double sum = 0;
-  for (uint64_t position = 0; position < 10000; ++position) {
-    const double u = uniform(42, position);
-    ASSERT_TRUE(u >= 0.0 && u < 1.0);
-    sum += u;
-  }
+  for (uint64_t position = 0; position < 10000; ++position) sum += uniform(42, position);
   EXPECT_NEAR(sum / 10000, 0.5, 0.0145);  // five standard deviations: 5·sqrt(1/12/10000)
-  EXPECT_NE(uniform(1, 0), uniform(1ull << 32, 0));  // both halves of seed and position count
-  EXPECT_NE(uniform(0, 1), uniform(0, 1ull << 32));
+  // Both halves of seed and position count.
+  EXPECT_NE(random_bits(1, 0), random_bits(1ull << 32, 0));
+  EXPECT_NE(random_bits(0, 1), random_bits(0, 1ull << 32));
+}
+
+TEST(Sampling, HighProductsAreThoseOf128Bits) {
+  const uint64_t edges[] = {0, 1, 0xffffffff, 1ull << 32, (1ull << 32) + 1, ~0ull};
+  const auto check = [](uint64_t a, uint64_t b) {
+    EXPECT_EQ(high_product(a, b), uint64_t((__extension__(unsigned __int128) a * b) >> 64))
+        << a << " " << b;
+  };
+  for (uint64_t a : edges)
+    for (uint64_t b : edges) check(a, b);
+  for (uint64_t i = 0; i < 1000; ++i) check(random_bits(1, i), random_bits(2, i));
+}
+
+TEST(Sampling, WeightsAreSharesInWholeUnits) {
+  EXPECT_EQ(weight_of_share(0.0f), 0u);
+  EXPECT_EQ(weight_of_share(1.0f), 1ull << 40);
+  EXPECT_EQ(weight_of_share(0x1.fffffep-1f), (1ull << 40) - (1ull << 16));
+  EXPECT_EQ(weight_of_share(0x1p-40f), 1u);
+  EXPECT_EQ(weight_of_share(0x1.fffffep-41f), 0u);
+  // On both sides of 2^-17, below which digits are lost.
+  for (float share : {0x1.000002p-16f, 0x1.fffffep-18f, 0x1.234566p-20f, 0x1.8p-39f})
+    EXPECT_EQ(weight_of_share(share), uint64_t(std::floor(double(share) * 0x1p40))) << share;
 }
 
 TEST(Sampler, ProbabilitiesAreTheSoftmaxBestFirst) {
@@ -73,17 +101,17 @@ TEST(Sampler, ProbabilitiesAreTheSoftmaxBestFirst) {
   for (size_t i = 0; i < 4; ++i) {
     EXPECT_EQ(found[i].id, order[i]);
     EXPECT_NEAR(found[i].probability, expected[i],
-                3e-8);  // the logarithms are rounded to f32: 2^-24·|ln p|·p
+                1e-7);  // logarithms rounded to f32: 2^-24·|ln p|·p; the exponential's 2^-23.6·p
   }
 }
 
-TEST(Sampler, OwnExponentialIsExactToADouble) {
-  // Ratios of probabilities are e^(difference), whatever the size of the difference.
+TEST(Sampler, RatiosOfProbabilitiesAreExponentials) {
+  // Whatever the size of the difference: the exponential's error, and whole units of 2^-40.
   for (float difference = 0.001f; difference < 590.0f; difference *= 1.07f) {
     const auto found = Sampler(plain()).candidates(std::vector<float>{0.0f, -difference});
     const double expected = std::exp(-double(difference));
     EXPECT_TRUE(std::fabs(found[1].probability / found[0].probability - expected) <=
-                2e-15 * expected)
+                0x1p-23 * expected + 0x1p-40)
         << difference;
   }
 }
@@ -93,8 +121,8 @@ TEST(Sampler, TemperatureDividesTheLogits) {
   options.temperature = 0.5f;
   const auto found = Sampler(options).candidates(std::vector<float>{0.0f, 1.0f});
   // e^(1/0.5) / (e^(1/0.5) + 1) = 1 / (1 + e^-2)
-  EXPECT_NEAR(found[0].probability, 1.0 / (1.0 + std::exp(-2.0)), 1e-15);
-  options.temperature = 1e-38f;  // all but greedy: the difference overflows no double
+  EXPECT_NEAR(found[0].probability, 1.0 / (1.0 + std::exp(-2.0)), 1e-7);
+  options.temperature = 1e-38f;  // all but greedy
   EXPECT_EQ(Sampler(options).candidates(std::vector<float>{0.0f, 1.0f})[0].probability, 1.0);
 }
 

@@ -42,8 +42,7 @@ std::string text_of(const Grid& grid) {
 
 class CudaQueue final : public device::Queue {
  public:
-  CudaQueue(uint32_t index, std::string name, bool overlaps)
-      : index_(int(index)), name_(std::move(name)), overlaps_(overlaps) {}
+  CudaQueue(uint32_t index, std::string name) : index_(int(index)), name_(std::move(name)) {}
   ~CudaQueue() override;
   CudaQueue(const CudaQueue&) = delete;
   CudaQueue& operator=(const CudaQueue&) = delete;
@@ -72,7 +71,9 @@ class CudaQueue final : public device::Queue {
 
   int index_;
   std::string name_;
-  bool overlaps_;  // a launch may start before the one before it has ended
+  // A launch may start before the one before it has ended: where all kernels were compiled to await
+  // it, which is not so of the PTX that older GPUs share.
+  bool overlaps_ = true;
   cudaStream_t stream_ = nullptr;
   std::optional<Staging> staging_;
   std::unordered_map<std::string_view, Loaded> kernels_;
@@ -112,6 +113,7 @@ Status CudaQueue::open() {
       return failure(name_, code,
                      fmt::format("loading kernel '{}'; this build has code for {}", kernel.name,
                                  ASSAY_CUDA_ARCHITECTURES));
+    if (attributes.ptxVersion < 90) overlaps_ = false;
     kernels_.emplace(kernel.name, Loaded{&kernel, uint32_t(attributes.maxThreadsPerBlock)});
   }
   return ok();
@@ -326,7 +328,7 @@ Result<std::unique_ptr<Queue>> make_cuda_queue(uint32_t index) {
     return Error{fmt::format("cuda:{}, {}, is too old: sm_{}, needs sm_{}", index, chosen.name,
                              chosen.capability, lowest_cuda_capability),
                  Exit::device};
-  auto queue = std::make_unique<cuda::CudaQueue>(index, name, chosen.capability >= 90);
+  auto queue = std::make_unique<cuda::CudaQueue>(index, name);
   if (const Status opened = queue->open(); !opened) return opened.error();
   if (const Status sound = prove_arithmetic(*queue); !sound) return sound.error();
   return Result<std::unique_ptr<Queue>>(std::move(queue));

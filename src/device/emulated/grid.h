@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "base/result.h"
@@ -29,6 +30,9 @@ struct GridOptions {
   Schedule schedule;
   TileMap tile_map = TileMap::rows_of_four;
   uint32_t workers = 0;  ///< threads of the host that run groups side by side; 0: the cores
+  /// Called in a group of an early kernel when its last thread awaits what earlier launches wrote:
+  /// tests let it arrive no sooner.
+  std::function<void()> inputs_arrive;
 };
 
 struct Grid {

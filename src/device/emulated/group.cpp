@@ -29,6 +29,7 @@ Group::Group(const GridOptions& options)
       order_(new uint32_t[most_threads]),
       schedule_(options.schedule),
       tile_map_(options.tile_map),
+      inputs_arrive_(options.inputs_arrive),
       random_(options.schedule.seed) {}
 
 Group::~Group() {
@@ -48,6 +49,7 @@ void Group::enter(void* argument) {
   Group& group = *self.group;
   arrived(self.context);
   group.kernel_->body(group.args_, group.shared_, self.thread);
+  if (group.kernel_->early && !self.has_inputs) group.fail("it ended without await_inputs");
   release(&group.ended_);
   self.state = State::ended;
   ++group.ended_;
@@ -60,13 +62,14 @@ bool Group::run(const KernelEntry& kernel, const Grid& grid, const void* args, v
   args_ = args;
   shared_ = shared;
   size_ = grid.group_size;
-  ended_ = at_barrier_ = 0;
+  ended_ = at_barrier_ = at_inputs_ = 0;
   for (auto& exchange : exchanges_) exchange.here = 0;
   adopt_thread(scheduler_);
   for (; allocated_ < size_; ++allocated_) allocate_stack(threads_[allocated_].context);
   for (uint32_t i = 0; i < size_; ++i) {
     threads_[i].thread = {group_x, group_y, i, size_, i % simd_width, i / simd_width};
     threads_[i].state = State::ready;
+    threads_[i].has_inputs = false;
     threads_[i].group = this;
     reset(threads_[i].context, &Group::enter, &threads_[i]);
   }
@@ -115,6 +118,22 @@ void Group::barrier(const Place& place) {
     wait();
   }
   acquire(&at_barrier_);
+}
+
+void Group::await_inputs(const Place& place) {
+  GroupThread& self = *running_;
+  if (self.has_inputs) return;
+  self.has_inputs = true;
+  self.place = place;
+  self.state = State::at_barrier;
+  if (++at_inputs_ < size_) {
+    wait();
+  } else {
+    if (inputs_arrive_) inputs_arrive_();
+    release(&at_inputs_);
+    for (uint32_t i = 0; i < size_; ++i) threads_[i].state = State::ready;
+  }
+  acquire(&at_inputs_);  // what arrived: of the last thread alone, so the others stay unordered
 }
 
 const uint32_t* Group::exchange(const uint32_t* words, uint32_t count, const Place& place) {
@@ -172,6 +191,10 @@ namespace assay {
 
 using emulated::current_group;
 using emulated::Place;
+
+void await_inputs(const char* file, int line) {
+  current_group()->await_inputs({"await_inputs", file, line});
+}
 
 void barrier_group(const char* file, int line) {
   current_group()->barrier({"barrier_group", file, line});

@@ -36,6 +36,7 @@ struct GroupThread {
   Context context;
   Thread thread{};
   State state = State::ended;
+  bool has_inputs = false;
   Place place;
   class Group* group = nullptr;
 };
@@ -57,6 +58,8 @@ class Group {
 
   // Called by the running fiber.
   void barrier(const Place& place);
+  /// A meeting point the first time, so that `inputs_arrive` is as late as it may be.
+  void await_inputs(const Place& place);
   /// The 32 lanes' words, as lane·4.
   const uint32_t* exchange(const uint32_t* words, uint32_t count, const Place& place);
   /// Ends the group with a fault of the running fiber; does not return.
@@ -79,9 +82,10 @@ class Group {
   const void* args_ = nullptr;
   void* shared_ = nullptr;
   GroupThread* running_ = nullptr;
-  uint32_t size_ = 0, allocated_ = 0, ended_ = 0, at_barrier_ = 0;
+  uint32_t size_ = 0, allocated_ = 0, ended_ = 0, at_barrier_ = 0, at_inputs_ = 0;
   Schedule schedule_;
   TileMap tile_map_;
+  std::function<void()> inputs_arrive_;
   uint64_t random_ = 0;
   std::string error_;
 };

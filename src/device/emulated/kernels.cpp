@@ -16,11 +16,12 @@ std::map<std::string_view, const KernelEntry*>& table() {
 }  // namespace
 
 KernelEntry::KernelEntry(const char* kernel_name, uint32_t args, uint32_t shared, uint32_t most,
-                         Body function)
+                         bool begins_early, Body function)
     : name(kernel_name),
       args_bytes(args),
       shared_bytes(shared),
       most_threads(most),
+      early(begins_early),
       body(function) {
   table().emplace(name, this);
 }

@@ -1,4 +1,6 @@
 // The executor over CUDA's queue gives the cpu's bits: every format, recorded steps and others.
+#include <set>
+
 #include "../../cpu/tiny_program.h"
 #include "kernel/launch.h"
 #include "support.h"
@@ -59,6 +61,26 @@ TEST_F(CudaExecutor, LongRowsHaveTheBitsOfTheCpu) {
 }
 TEST_F(CudaExecutor, LongRowsOfFloatsHaveTheBitsOfTheCpu) {
   equal_bits(quant::F16::id, 2, {1, 1}, {.ffn = 6144});
+}
+
+// Two sequences, eight tokens ahead: those of one at a time, whose logits are compared above.
+TEST_F(CudaExecutor, ALongDrawIsThatOfSingleSteps) {
+  const TinyProgram tiny(quant::Q4_K::id);
+  const auto executor = on_cuda(tiny.program, options_with(1));
+  const op::Drawing drawings[] = {{0.8f, 0.95f, 0.05f, 40, 1}, {2.0f, 0.9f, 0.0f, 67, 2}};
+  std::vector<int32_t> drawn[2];
+  for (const uint32_t count : {8u, 1u}) {
+    std::vector<int32_t> tokens{5, 6};
+    for (uint32_t position = 0; position < 16; position += count) {
+      const uint32_t positions[] = {position, position + 3}, numbers[] = {0, 1};
+      const auto got = executor->run_ahead({tokens, positions, numbers, numbers}, drawings, count);
+      tokens.assign(got.end() - 2, got.end());
+      auto& all = drawn[count == 1];
+      all.insert(all.end(), got.begin(), got.end());
+    }
+  }
+  EXPECT_EQ(drawn[0], drawn[1]);
+  EXPECT_GT(std::set<int32_t>(drawn[0].begin(), drawn[0].end()).size(), 4u);
 }
 
 TEST_F(CudaExecutor, OffersToATraceWhatTheCpuOffers) {

@@ -25,6 +25,21 @@ K_LARGE_KERNEL(large, assay::broken::Args, assay::NoShared, 512) {
   a.y[t.index] = float(t.index);
 }
 
+K_EARLY_KERNEL(never_awaits, assay::broken::Args, assay::NoShared, 64) {
+  a.y[t.index] = 0.0f;
+}
+
+K_EARLY_KERNEL(awaits_in_a_branch, assay::broken::Args, assay::NoShared, 64) {
+  if (t.index != 7u) assay::await_inputs();
+  a.y[t.index] = 0.0f;
+}
+
+K_EARLY_KERNEL(reads_before_it_awaits, assay::broken::Args, assay::NoShared, 64) {
+  const float before = a.y[t.index];
+  assay::await_inputs();
+  a.y[t.index] = before + 1.0f;
+}
+
 K_KERNEL(missing_barrier, assay::broken::Args, assay::broken::Shared) {
   s.value[t.index] = float(t.index);
   a.y[t.group_x * t.group_size + t.index] = s.value[t.index == 0u ? 0u : t.index - 1u];

@@ -96,6 +96,21 @@ TEST(EmulatedGrid, AReturnBeforeABarrierIsFound) {
               HasSubstr("thread 16 (and 47 more) has ended"));
 }
 
+TEST(EmulatedGrid, AnEarlyKernelThatNeverAwaitsItsInputsIsFound) {
+  EXPECT_THAT(error_of(never_awaits_entry), HasSubstr("thread 0: it ended without await_inputs"));
+  EXPECT_THAT(error_of(awaits_in_a_branch_entry),
+              HasSubstr("thread 7: it ended without await_inputs"));
+}
+
+TEST(EmulatedGrid, InputsArriveWhenAllThreadsAwaitThem) {
+  std::vector<float> y(64, 1.0f);
+  const broken::Args args{y.data(), 16, 0};
+  GridOptions options;
+  options.inputs_arrive = [&] { std::fill(y.begin(), y.end(), 5.0f); };
+  ASSERT_TRUE(run_grid(reads_before_it_awaits_entry, {1, 1, 64}, &args, options));
+  EXPECT_EQ(y, std::vector<float>(64, 2.0f));  // of what was there before
+}
+
 TEST(EmulatedGrid, AShuffleInABranchIsFound) {
   EXPECT_THAT(error_of(shuffle_in_a_branch_entry),
               HasSubstr("waits for shuffle_xor at broken_kernels.h"));

@@ -203,10 +203,14 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
   *attributes = {};
   attributes->maxThreadsPerBlock = 1024;
+  attributes->ptxVersion = assay::tests::machine().ptx;
   return fault;
 }
 cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* function,
                                 void** args) {
+  for (unsigned i = 0; i < config->numAttrs; ++i)
+    if (config->attrs[i].id == cudaLaunchAttributeProgrammaticStreamSerialization)
+      ++assay::tests::machine().overlapping;
   return queue(config->stream, [node = node_of(function, config->gridDim, config->blockDim, args)] {
     return run(node);
   });
@@ -232,13 +236,16 @@ cudaError_t cudaGraphAddKernelNode(cudaGraphNode_t* added, cudaGraph_t graph,
 cudaError_t cudaGraphAddDependencies(cudaGraph_t graph, const cudaGraphNode_t* from,
                                      const cudaGraphNode_t* to,
 #if CUDART_VERSION >= 13000
-                                     const cudaGraphEdgeData*,
+                                     const cudaGraphEdgeData* edges,
 #endif
                                      size_t count) {
   const size_t nodes = graph->nodes.size();
   if (count != 1 || nodes < 2 || *from != &graph->nodes[nodes - 2] || *to != &graph->nodes.back())
     return cudaErrorInvalidValue;
   ++graph->edges;
+#if CUDART_VERSION >= 13000
+  if (edges[0].type == cudaGraphDependencyTypeProgrammatic) ++assay::tests::machine().overlapping;
+#endif
   return fault;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* recording, cudaGraph_t graph,

@@ -15,6 +15,9 @@ struct Machine {
   int driver = CUDART_VERSION;  ///< 0: none is installed
   int capability = 90;
   uint64_t memory = 3ull << 30;
+  int ptx = 90;  ///< what the kernels were compiled for
+  uint64_t overlapping =
+      0;  ///< launches and edges of graphs that may begin before what they follow ends
 };
 
 /// Changed by tests; each starts from Machine{}.
