@@ -254,9 +254,17 @@ K_FN void attend_chunks(K_CONST const AttentionChunksArgs& a, K_GROUP AttentionQ
   }
 }
 
-K_TABLE uint32_t combined_together = 16;  // chunks whose parts are loaded at once
+/// The highest of the lanes up to and with this one.
+K_FN float simd_max_to(float x, uint32_t lane) {
+  for (uint32_t step = 1u; step < lanes; step *= 2u) {
+    const float before = shuffle_from_f32(x, lane >= step ? lane - step : lane);
+    x = x > before ? x : before;
+  }
+  return x;
+}
 
-/// Element d of all chunks in order.
+/// Element d of all chunks in order, 32 at a time: a lane makes the weights of one of them, as
+/// next_softmax does, and the chain takes them from the lanes.
 K_FN void combine_chunks(K_CONST const AttentionChunksArgs& a, uint32_t d, Thread t) {
   const uint32_t token = t.group_y, head = t.group_x, value_dim = a.of.cache.value_dim;
   const uint32_t chunks = (a.of.step.positions[token] + key_chunk) / key_chunk;
@@ -264,22 +272,29 @@ K_FN void combine_chunks(K_CONST const AttentionChunksArgs& a, uint32_t d, Threa
   const uint32_t element = d < value_dim ? d : 0u;
   RunningSoftmax running = {0.0f, 0.0f};
   float o = 0.0f;
-  for (uint32_t first = 0u; first < chunks; first += combined_together) {
-    float part[16], max[16], sum[16];
+  for (uint32_t first = 0u; first < chunks; first += lanes) {
+    float part[32];
     K_UNROLL
-    for (uint32_t u = 0u; u < combined_together; ++u) {
-      const uint64_t chunk = from + (first + u < chunks ? first + u : first);
-      part[u] = a.outputs[chunk * value_dim + element];
-      max[u] = a.softmax[2u * chunk];
-      sum[u] = a.softmax[2u * chunk + 1u];
-    }
+    for (uint32_t u = 0u; u < lanes; ++u)
+      part[u] = a.outputs[(from + (first + u < chunks ? first + u : first)) * value_dim + element];
+    const uint64_t own = from + (first + t.lane < chunks ? first + t.lane : first);
+    const float chunk_max = a.softmax[2u * own], chunk_sum = a.softmax[2u * own + 1u];
+    float m = simd_max_to(chunk_max, t.lane);
+    if (first != 0u) m = m > running.max ? m : running.max;
+    const float before = shuffle_from_f32(m, t.lane > 0u ? t.lane - 1u : 0u);
+    const float old_weight = k_exp((t.lane > 0u ? before : running.max) - m);
+    const float new_weight = k_exp(chunk_max - m), new_sum = chunk_sum * new_weight;
     K_UNROLL
-    for (uint32_t u = 0u; u < combined_together; ++u) {
-      if (first + u >= chunks) break;
-      const bool begins = first + u == 0u;
-      const ChunkWeights change = next_softmax(running, max[u], sum[u], begins);
-      o = next_output(o, part[u], change, begins);
+    for (uint32_t u = 0u; u < lanes; ++u) {
+      const ChunkWeights change = {shuffle_from_f32(old_weight, u),
+                                   shuffle_from_f32(new_weight, u)};
+      const float sum = shuffle_from_f32(new_sum, u);
+      const bool begins = first + u == 0u, there = first + u < chunks;
+      const float next_sum = begins ? sum : k_fma(running.sum, change.old_weight, sum);
+      running.sum = there ? next_sum : running.sum;
+      o = there ? next_output(o, part[u], change, begins) : o;
     }
+    running.max = shuffle_from_f32(m, lanes - 1u);
   }
   store_attention(a.of, token, head, d, o, running.sum, t.lane);
 }

@@ -8,8 +8,9 @@
 namespace assay {
 
 struct AttentionTileShared {
-  float queries[128 * 8];  // (key_dim, queries)
-  float weights[64 * 8];   // (keys of a chunk, queries)
+  float queries[128 * 8];                // (key_dim, queries)
+  float weights[64 * 8];                 // (keys of a chunk, queries)
+  float old_weights[8], new_weights[8];  // by query: what the chunk changes
 };
 
 /// Eight values, one of each query.
@@ -35,6 +36,42 @@ K_FN TileKeys keys_of_chunk(K_THREAD const uint32_t* all, uint32_t chunk) {
     keys.least = keys.of[n] < keys.least ? keys.of[n] : keys.least;
   }
   return keys;
+}
+
+/// Each of eight values over the lanes, by the xor tree 16, 8, 4, 2, 1: a lane gets that of query
+/// lane / 4. Half of the values go to the lane across, the other half's come from there: nine
+/// exchanges, and the same pairs as in simd_sum_ordered.
+template <class Op>
+K_FN float simd_reduce_eight(K_THREAD const Eight& values, uint32_t lane) {
+  float four[4], two[2];
+  const bool upper = (lane & 16u) != 0u, second = (lane & 8u) != 0u, odd = (lane & 4u) != 0u;
+  K_UNROLL
+  for (uint32_t n = 0u; n < 4u; ++n) {
+    const float given = upper ? values.of[n] : values.of[n + 4u];
+    const float kept = upper ? values.of[n + 4u] : values.of[n];
+    four[n] = Op::of(kept, k_float(shuffle_xor(k_bits(given), 16u)));
+  }
+  K_UNROLL
+  for (uint32_t n = 0u; n < 2u; ++n) {
+    const float given = second ? four[n] : four[n + 2u];
+    const float kept = second ? four[n + 2u] : four[n];
+    two[n] = Op::of(kept, k_float(shuffle_xor(k_bits(given), 8u)));
+  }
+  const float given = odd ? two[0] : two[1];
+  float x = odd ? two[1] : two[0];
+  x = Op::of(x, k_float(shuffle_xor(k_bits(given), 4u)));
+  x = Op::of(x, k_float(shuffle_xor(k_bits(x), 2u)));
+  return Op::of(x, k_float(shuffle_xor(k_bits(x), 1u)));
+}
+struct Sum {
+  K_FN float of(float a, float b) { return a + b; }
+};
+struct Highest {
+  K_FN float of(float a, float b) { return b > a ? b : a; }
+};
+/// Query n's of what simd_reduce_eight gave.
+K_FN float of_query(float x, uint32_t n) {
+  return shuffle_from_f32(x, 4u * n);
 }
 
 /// The products of element d of the eight queries with that of two keys.
@@ -114,12 +151,49 @@ K_FN void tile_outputs(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShar
   }
 }
 
-/// The running state of a query. `pieces`: of 32 elements of a value.
+/// A query's output so far. `pieces`: of 32 elements of a value.
 template <uint32_t pieces>
-struct Running {
-  RunningSoftmax softmax;
+struct TileOutput {
   float o[pieces];  // elements lane, lane + 32 …
 };
+
+/// The softmax of a chunk's scores: weights to shared memory, and what the chunk changes of the
+/// lane's own query, lane / 4, if it `sees` any of its keys.
+K_FN void tile_softmax(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShared& s,
+                       K_THREAD const TileKeys& keys, bool sees, K_THREAD Eight& low,
+                       K_THREAD Eight& high, K_THREAD RunningSoftmax& running, bool begins,
+                       uint32_t lane) {
+  const float none = k_float(0xff800000u);
+  Eight both;
+  K_UNROLL
+  for (uint32_t n = 0u; n < attention_queries; ++n) {
+    low.of[n] = lane < keys.of[n] ? low.of[n] * a.scale : none;
+    high.of[n] = lane + lanes < keys.of[n] ? high.of[n] * a.scale : none;
+    both.of[n] = high.of[n] > low.of[n] ? high.of[n] : low.of[n];
+  }
+  const float chunk_max = simd_reduce_eight<Highest>(both, lane);
+  K_UNROLL
+  for (uint32_t n = 0u; n < attention_queries; ++n) {
+    const float m = of_query(chunk_max, n);
+    low.of[n] = k_exp(low.of[n] - m);
+    high.of[n] = k_exp(high.of[n] - m);
+    both.of[n] = low.of[n] + high.of[n];
+  }
+  const float chunk_sum = simd_reduce_eight<Sum>(both, lane);
+  K_UNROLL
+  for (uint32_t n = 0u; n < attention_queries; ++n)
+    s.weights[lane * attention_queries + n] = low.of[n];
+  K_UNROLL
+  for (uint32_t n = 0u; n < attention_queries; ++n)
+    s.weights[(lane + lanes) * attention_queries + n] = high.of[n];
+  RunningSoftmax next = running;
+  const ChunkWeights change = next_softmax(next, chunk_max, chunk_sum, begins);
+  if (sees) running = next;
+  if (lane % 4u == 0u) {
+    s.old_weights[lane / 4u] = change.old_weight;
+    s.new_weights[lane / 4u] = change.new_weight;
+  }
+}
 
 template <bool f32, uint32_t pieces>
 K_FN void attend_tile(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShared& s, Thread t) {
@@ -136,15 +210,16 @@ K_FN void attend_tile(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShare
             ? a.queries[(uint64_t(first_token + n) * a.heads + head) * key_dim + d]
             : 0.0f;
   }
-  uint32_t all[8];
-  Running<pieces> running[8];
+  uint32_t all[8], own_keys = 0u;
+  TileOutput<pieces> outputs[8];
   K_UNROLL
   for (uint32_t n = 0u; n < attention_queries; ++n) {
     all[n] = first_token + n < a.tokens ? a.step.positions[first_token + n] + 1u : 0u;
-    running[n].softmax.max = running[n].softmax.sum = 0.0f;
+    own_keys = t.lane / 4u == n ? all[n] : own_keys;
     K_UNROLL
-    for (uint32_t f = 0u; f < pieces; ++f) running[n].o[f] = 0.0f;
+    for (uint32_t f = 0u; f < pieces; ++f) outputs[n].o[f] = 0.0f;
   }
+  RunningSoftmax running = {0.0f, 0.0f};  // of the lane's query
   barrier_group();
   for (uint32_t chunk = 0u;; ++chunk) {
     const TileKeys keys = keys_of_chunk(all, chunk);
@@ -152,20 +227,7 @@ K_FN void attend_tile(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShare
     Eight low, high;
     tile_scores<f32>(a, s, row * key_dim + uint64_t(chunk) * key_dim * key_chunk, keys.most, t.lane,
                      low, high);
-    ChunkWeights change[8];
-    K_UNROLL
-    for (uint32_t n = 0u; n < attention_queries; ++n) {
-      const float none = k_float(0xff800000u);
-      const float x = t.lane < keys.of[n] ? low.of[n] * a.scale : none;
-      const float y = t.lane + lanes < keys.of[n] ? high.of[n] * a.scale : none;
-      const float chunk_max = simd_max_ordered(y > x ? y : x);
-      const float px = k_exp(x - chunk_max), py = k_exp(y - chunk_max);
-      const float chunk_sum = simd_sum_ordered(px + py);
-      s.weights[t.lane * attention_queries + n] = px;
-      s.weights[(t.lane + lanes) * attention_queries + n] = py;
-      if (keys.of[n] == 0u) continue;
-      change[n] = next_softmax(running[n].softmax, chunk_max, chunk_sum, chunk == 0u);
-    }
+    tile_softmax(a, s, keys, own_keys > chunk * key_chunk, low, high, running, chunk == 0u, t.lane);
     barrier_group();
     const uint64_t values = (row + uint64_t(chunk) * key_chunk) * value_dim;
     K_UNROLL
@@ -176,9 +238,10 @@ K_FN void attend_tile(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShare
       K_UNROLL
       for (uint32_t n = 0u; n < attention_queries; ++n) {
         if (keys.of[n] == 0u) continue;
-        running[n].o[f] = next_output(running[n].o[f], part.of[n], change[n], chunk == 0u);
-        running[n].o[f + 1u] =
-            next_output(running[n].o[f + 1u], part_32.of[n], change[n], chunk == 0u);
+        const ChunkWeights change = {s.old_weights[n], s.new_weights[n]};
+        outputs[n].o[f] = next_output(outputs[n].o[f], part.of[n], change, chunk == 0u);
+        outputs[n].o[f + 1u] =
+            next_output(outputs[n].o[f + 1u], part_32.of[n], change, chunk == 0u);
       }
     }
     barrier_group();  // the weights have been read
@@ -187,12 +250,13 @@ K_FN void attend_tile(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShare
   K_UNROLL
   for (uint32_t n = 0u; n < attention_queries; ++n) {
     const uint32_t token = first_token + n;
+    const float sum = of_query(running.sum, n);
     K_UNROLL
     for (uint32_t f = 0u; f < pieces; ++f) {
       const uint32_t d = f * lanes + t.lane;
       if (f * lanes >= value_dim) break;
       const bool inside = d < value_dim && token < a.tokens;
-      const float y = inside ? k_floor_tiny(k_div(running[n].o[f], running[n].softmax.sum)) : 0.0f;
+      const float y = inside ? k_floor_tiny(k_div(outputs[n].o[f], sum)) : 0.0f;
       if (a.y != nullptr && inside) a.y[uint64_t(token) * width + head * value_dim + d] = y;
       if (a.quantised.codes != nullptr)
         quantise_lanes(y, a.quantised, (token * width + head * value_dim + f * lanes) / quantum,
