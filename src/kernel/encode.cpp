@@ -120,7 +120,7 @@ Status Encoder::multiply(const Node& node, const std::vector<uint32_t>& operatio
     part.format = weight.type;
     part.rows = uint32_t(weight.rows);
     part.first_group = groups;
-    groups += groups_for(weight.rows, one ? tile_rows : 4 * tile_rows);
+    groups += groups_for(weight.rows, one ? tile_rows : quantised ? 4 * 16 : 4 * tile_rows);
     if (add != op::none && i + 1 == operations.size()) {
       const Operation& sum = program.operations[add];
       const uint32_t other = sum.inputs[sum.inputs[0] == operation.output ? 1 : 0];

@@ -1,4 +1,4 @@
-// Weights × many rows of activations, by tiles of exact integer products. A simd owns 32 rows and
+// Weights × many rows of activations, by tiles of exact integer products. A simd owns 16 rows and
 // up to 32 tokens and walks the chunks in order; a group's four simds share the activations. The
 // chain of sums is matvec's (kernel/matvec.h), so the bits are too.
 #pragma once
@@ -18,42 +18,46 @@ struct MatmulShared {
                             // minimum; of whole blocks in the first half where groups are of 32
 };
 
-/// A chunk of the group's tokens into shared memory; tokens beyond the step's are zeros.
+/// A token's block of 32 activations, on its way from device memory to shared memory.
+struct StagedBlock {
+  Words4 low, high;
+  float scale;
+  uint32_t sums;
+};
+/// Block `i` of a chunk's: token first + i / quanta, block i % quanta; zeros from token `end` on.
 template <class F>
-K_FN void stage_activations(K_GROUP MatmulShared& s, Thread t, Quantised x, uint32_t columns,
-                            uint32_t tokens, uint32_t first_token, uint32_t count, uint32_t chunk,
-                            uint32_t quanta) {
-  const uint32_t blocks = columns / quantum;
-  for (uint32_t i = t.index; i < count * quanta; i += t.group_size) {
-    const uint32_t token = i / quanta, block = i % quanta;
-    const bool inside = first_token + token < tokens;
-    const uint32_t from =
-        (first_token + token) * blocks + chunk * (chunk_columns / quantum) + block;
-    Words4 low = {0u, 0u, 0u, 0u}, high = {0u, 0u, 0u, 0u};
-    float d = 0.0f;
-    uint32_t sums = 0u;
-    if (inside) {
-      low = load4(x.codes + 8u * from);
-      high = load4(x.codes + 8u * from + 4u);
-      d = x.scale[from];
-      if (F::has_minimum) sums = x.sums[from];
-    }
-    const uint32_t to = token * x_stride + 8u * block, at = block * tile_tokens + token;
-    s.codes[to] = low.x;
-    s.codes[to + 1u] = low.y;
-    s.codes[to + 2u] = low.z;
-    s.codes[to + 3u] = low.w;
-    s.codes[to + 4u] = high.x;
-    s.codes[to + 5u] = high.y;
-    s.codes[to + 6u] = high.z;
-    s.codes[to + 7u] = high.w;
-    s.scale[at] = d;
-    if (F::has_minimum && F::group_size == 16u) {
-      s.sums[at] = d * float(low_sum(sums));
-      s.sums[8u * tile_tokens + at] = d * float(high_sum(sums));
-    } else if (F::has_minimum) {
-      s.sums[at] = d * float(low_sum(sums) + high_sum(sums));
-    }
+K_FN StagedBlock load_activations(Quantised x, uint32_t columns, uint32_t first, uint32_t end,
+                                  uint32_t chunk, uint32_t quanta, uint32_t i) {
+  StagedBlock staged = {{0u, 0u, 0u, 0u}, {0u, 0u, 0u, 0u}, 0.0f, 0u};
+  const uint32_t token = first + i / quanta;
+  if (token >= end) return staged;
+  const uint32_t from =
+      token * (columns / quantum) + chunk * (chunk_columns / quantum) + i % quanta;
+  staged.low = load4(x.codes + 8u * from);
+  staged.high = load4(x.codes + 8u * from + 4u);
+  staged.scale = x.scale[from];
+  if (F::has_minimum) staged.sums = x.sums[from];
+  return staged;
+}
+template <class F>
+K_FN void store_activations(K_GROUP MatmulShared& s, K_THREAD const StagedBlock& staged,
+                            uint32_t quanta, uint32_t i) {
+  const uint32_t token = i / quanta, block = i % quanta;
+  const uint32_t to = token * x_stride + 8u * block, at = block * tile_tokens + token;
+  s.codes[to] = staged.low.x;
+  s.codes[to + 1u] = staged.low.y;
+  s.codes[to + 2u] = staged.low.z;
+  s.codes[to + 3u] = staged.low.w;
+  s.codes[to + 4u] = staged.high.x;
+  s.codes[to + 5u] = staged.high.y;
+  s.codes[to + 6u] = staged.high.z;
+  s.codes[to + 7u] = staged.high.w;
+  s.scale[at] = staged.scale;
+  if (F::has_minimum && F::group_size == 16u) {
+    s.sums[at] = staged.scale * float(low_sum(staged.sums));
+    s.sums[8u * tile_tokens + at] = staged.scale * float(high_sum(staged.sums));
+  } else if (F::has_minimum) {
+    s.sums[at] = staged.scale * float(low_sum(staged.sums) + high_sum(staged.sums));
   }
 }
 
@@ -104,58 +108,69 @@ K_FN void tile_block(K_THREAD float* v, K_GROUP MatmulShared& s, K_THREAD const 
   }
 }
 
-/// 32 rows × (8·column_tiles) tokens of a product.
+/// 16 rows × (8·column_tiles) tokens of a product: half of a tile of weights.
 template <class F, uint32_t column_tiles>
 K_FN void matmul_tile(K_CONST const MatmulArgs& a, K_GROUP MatmulShared& s, Thread t,
                       uint32_t part) {
-  const uint32_t tiles = (a.parts[part].rows + tile_rows - 1u) / tile_rows;
-  const uint32_t tile = (t.group_x - a.parts[part].first_group) * tile_simds + t.simd;
+  const uint32_t halves = (a.parts[part].rows + 15u) / 16u;
+  const uint32_t half_tile = (t.group_x - a.parts[part].first_group) * tile_simds + t.simd;
+  const bool inside = half_tile < halves;
   const uint32_t first_token = t.group_y * 8u * column_tiles;
   const uint32_t chunks = (a.columns + chunk_columns - 1u) / chunk_columns;
-  const uint32_t row = tile_row(t.lane), slot = tile_slot(t.lane);
-  float v[2][4 * column_tiles], total[2][4 * column_tiles];
+  const uint32_t slot = tile_slot(t.lane);
+  const uint32_t row = half_tile % 2u * 16u + tile_row(t.lane);  // of the tile, and row + 8
+  const uint32_t group_end = first_token + 8u * column_tiles;
+  const uint32_t end = group_end < a.tokens ? group_end : a.tokens;
+  // What comes next is loaded while one computes: a chunk's activations, two blocks a thread at
+  // most, and a block's weights.
+  constexpr uint32_t pieces = (8u * column_tiles * 8u + matmul_group - 1u) / matmul_group;
+  StagedBlock staged[pieces];
   K_UNROLL
-  for (uint32_t i = 0u; i < 8u * column_tiles; ++i) total[i % 2u][i / 2u] = 0.0f;
+  for (uint32_t i = 0u; i < pieces; ++i)
+    staged[i] = load_activations<F>(a.x, a.columns, first_token, end, 0u,
+                                    chunk_quanta(a.columns, 0u), t.index + i * matmul_group);
+  const uint32_t tile = inside ? half_tile / 2u : 0u;
+  float v[4 * column_tiles], total[4 * column_tiles];
+  K_UNROLL
+  for (uint32_t i = 0u; i < 4u * column_tiles; ++i) total[i] = 0.0f;
   for (uint32_t chunk = 0u; chunk < chunks; ++chunk) {
     const uint32_t quanta = chunk_quanta(a.columns, chunk);
-    K_DEV const uint8_t* p =
-        packed_chunk<F>(a.parts[part].data, a.columns, tile < tiles ? tile : 0u, chunk);
-    // A block's weights are loaded while the one before is computed.
-    TileWeights upper = load_tile_weights<F>(p, quanta, 0u, row, slot);
-    TileWeights lower = load_tile_weights<F>(p, quanta, 0u, row + 16u, slot);
+    K_DEV const uint8_t* p = packed_chunk<F>(a.parts[part].data, a.columns, tile, chunk);
+    TileWeights weights = load_tile_weights<F>(p, quanta, 0u, row, slot);
     barrier_group();  // the last chunk has been read
-    stage_activations<F>(s, t, a.x, a.columns, a.tokens, first_token, 8u * column_tiles, chunk,
-                         quanta);
-    barrier_group();
-    if (tile >= tiles) continue;  // a whole simd
     K_UNROLL
-    for (uint32_t i = 0u; i < 8u * column_tiles; ++i) v[i % 2u][i / 2u] = 0.0f;
-    for (uint32_t block = 0u; block < quanta; ++block) {
-      const uint32_t next = block + 1u < quanta ? block + 1u : block;
-      const TileWeights next_upper = load_tile_weights<F>(p, quanta, next, row, slot);
-      const TileWeights next_lower = load_tile_weights<F>(p, quanta, next, row + 16u, slot);
+    for (uint32_t i = 0u; i < pieces; ++i)
+      if (t.index + i * matmul_group < 8u * column_tiles * quanta)
+        store_activations<F>(s, staged[i], quanta, t.index + i * matmul_group);
+    barrier_group();
+    if (chunk + 1u < chunks) {
+      const uint32_t next_quanta = chunk_quanta(a.columns, chunk + 1u);
       K_UNROLL
-      for (uint32_t n = 0u; n < column_tiles; ++n) {
-        K_GROUP const uint32_t* x = s.codes + 8u * n * x_stride + 8u * block;
-        const uint32_t at = block * tile_tokens + 8u * n + 2u * slot;
-        tile_block<F>(v[0] + 4u * n, s, upper, x, at, t.lane);
-        tile_block<F>(v[1] + 4u * n, s, lower, x, at, t.lane);
-      }
-      upper = next_upper;
-      lower = next_lower;
+      for (uint32_t i = 0u; i < pieces; ++i)
+        staged[i] = load_activations<F>(a.x, a.columns, first_token, end, chunk + 1u, next_quanta,
+                                        t.index + i * matmul_group);
+    }
+    if (!inside) continue;  // a whole simd
+    K_UNROLL
+    for (uint32_t i = 0u; i < 4u * column_tiles; ++i) v[i] = 0.0f;
+    for (uint32_t block = 0u; block < quanta; ++block) {
+      const TileWeights next =
+          load_tile_weights<F>(p, quanta, block + 1u < quanta ? block + 1u : block, row, slot);
+      K_UNROLL
+      for (uint32_t n = 0u; n < column_tiles; ++n)
+        tile_block<F>(v + 4u * n, s, weights, s.codes + 8u * n * x_stride + 8u * block,
+                      block * tile_tokens + 8u * n + 2u * slot, t.lane);
+      weights = next;
     }
     K_UNROLL
-    for (uint32_t i = 0u; i < 8u * column_tiles; ++i)
-      total[i % 2u][i / 2u] = total[i % 2u][i / 2u] + v[i % 2u][i / 2u];
+    for (uint32_t i = 0u; i < 4u * column_tiles; ++i) total[i] = total[i] + v[i];
   }
-  if (tile >= tiles) return;
+  if (!inside) return;
   K_UNROLL
-  for (uint32_t i = 0u; i < 8u * column_tiles; ++i) {
-    const uint32_t m = i % 2u, e = i / 2u;
-    const uint32_t token = first_token + 8u * (e / 4u) + 2u * slot + e % 2u;
+  for (uint32_t i = 0u; i < 4u * column_tiles; ++i) {
+    const uint32_t token = first_token + 8u * (i / 4u) + 2u * slot + i % 2u;
     if (token < a.tokens)
-      store_product(a.parts[part], token, tile * tile_rows + 16u * m + row + 8u * (e % 4u / 2u),
-                    total[m][e]);
+      store_product(a.parts[part], token, tile * tile_rows + row + 8u * (i % 4u / 2u), total[i]);
   }
 }
 
@@ -227,13 +242,13 @@ struct MatmulFloat {
 
 }  // namespace assay
 
-/// Grid: (tiles of 4 · 32 rows of all parts, tokens / 32), group of 128.
+/// Grid: (4 · 16 rows of all parts, tokens / 32), group of 128.
 K_KERNEL(matmul, assay::MatmulArgs, assay::MatmulShared) {
   const uint32_t part = assay::part_of(a, t.group_x);
   const assay::Matmul<4u> op = {&a, &s, t, part};
   assay::for_block_format(a.parts[part].format, op);
 }
-/// For few tokens. Grid: (tiles of 4 · 32 rows of all parts, tokens / 8), group of 128.
+/// For few tokens. Grid: (4 · 16 rows of all parts, tokens / 8), group of 128.
 K_KERNEL(matmul_8, assay::MatmulArgs, assay::MatmulShared) {
   const uint32_t part = assay::part_of(a, t.group_x);
   const assay::Matmul<1u> op = {&a, &s, t, part};
