@@ -110,8 +110,10 @@ TEST(MetalWords, ManyKeysHaveTheBitsOfTheCpu) {
 
 TEST(MetalWords, DrawsAsTheEmulatedForm) {
   const TinyProgram tiny(tests::mixed);
-  const auto emulated = *kernel_host::make_executor("emulated", emulated::make_queue({}),
-                                                    tiny.program, tests::options_with(1));
+  auto made = kernel_host::make_executor("emulated", emulated::make_queue({}), tiny.program,
+                                         tests::options_with(1));
+  ASSERT_TRUE(made);
+  const auto emulated = std::move(*made);
   const auto metal = metal_executor(tiny.program);
   tests::Tokens tokens;
   tokens.add(1, 0, 0);
