@@ -127,7 +127,7 @@ size_t page_bytes() {
 }  // namespace
 
 void allocate_stack(Context& fiber) {
-#if defined(ASSAY_ASAN) || defined(ASSAY_TSAN)
+#if defined(ASSAY_ASAN)
   fiber.stack_bytes = 256 << 10;
 #else
   fiber.stack_bytes = 64 << 10;
@@ -162,6 +162,13 @@ void reset(Context& fiber, void (*entry)(void*), void* argument) {
   fiber.entry = entry;
   fiber.argument = argument;
   fiber.fake_stack = nullptr;
+#if defined(ASSAY_TSAN)
+  // The fiber that had this stack is not ordered before the next one, whose writes to it would be
+  // races: memory that is mapped anew has no past.
+  if (fiber.race_fiber && mmap(fiber.stack, fiber.stack_bytes, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+    throw std::bad_alloc();
+#endif
   auto top = (reinterpret_cast<uintptr_t>(fiber.stack) + fiber.stack_bytes) & ~uintptr_t(15);
   auto* words = reinterpret_cast<void**>(top);
 #if defined(__x86_64__)
