@@ -103,6 +103,7 @@ TEST(EmulatedGrid, AnEarlyKernelThatNeverAwaitsItsInputsIsFound) {
 }
 
 TEST(EmulatedGrid, InputsArriveWhenAllThreadsAwaitThem) {
+  if (watches_races) GTEST_SKIP() << "what this kernel reads too early is a race";
   std::vector<float> y(64, 1.0f);
   const broken::Args args{y.data(), 16, 0};
   GridOptions options;
