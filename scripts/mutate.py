@@ -24,7 +24,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LIST = ROOT / "tests" / "mutations" / "list.txt"
 WORK = ROOT / "build" / "mutate"
-COPIED = ("CMakeLists.txt", "HACKING.md", "src", "cli", "tools", "bench", "tests", "scripts", "docs")
+COPIED = ("CMakeLists.txt", "HACKING.md", "cmake", "src", "cli", "tools", "bench", "tests", "scripts", "docs")
 KEYS = ("file", "old", "new", "tests", "survivor")
 LEAST, LEAST_PER_FOLDER = 40, 2
 TEST_SECONDS = 180  # a mutant that loops is stopped, and counts as killed

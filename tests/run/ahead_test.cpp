@@ -18,6 +18,21 @@ constexpr uint32_t vocabulary = 300;
 constexpr float nan_logit = std::numeric_limits<float>::quiet_NaN();
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
+/// Makes a program whose logits after a token are that token's row of a table (tokens, columns).
+void make_lookup(op::Program& program, std::span<const float> table, uint32_t columns) {
+  program.vocabulary = program.width = columns;
+  op::Weight weight;
+  weight.name = "table", weight.type = 0;
+  weight.rows = table.size() / columns, weight.columns = columns;
+  weight.data = {reinterpret_cast<const uint8_t*>(table.data()), table.size_bytes()};
+  const uint32_t w = program.add_weight(weight);
+  const uint32_t x = program.add_value("embd", columns);
+  program.add_operation({op::Kind::embed, "embd", {}, x, w, op::none, op::none, 0, 0});
+  const uint32_t y = program.add_value("logits", columns, true);
+  program.add_operation({op::Kind::select_rows, "logits", {x}, y, op::none, op::none, op::none});
+  program.assign_buffers();
+}
+
 /// A program whose logits after a token are that token's row of a table: flat, steep, with many
 /// ties, with infinities; after token 299 there is nothing to draw from.
 struct Chain {
@@ -35,16 +50,7 @@ struct Chain {
         if (i == 299) logit = row == 298 ? 1e3f : nan_logit;
         if (row == 299) logit = i % 2 ? -infinity : nan_logit;
       }
-    program.vocabulary = vocabulary, program.width = vocabulary;
-    op::Weight weight;
-    weight.name = "table", weight.type = 0, weight.rows = weight.columns = vocabulary;
-    weight.data = {reinterpret_cast<const uint8_t*>(table.data()), table.size() * sizeof(float)};
-    const uint32_t w = program.add_weight(weight);
-    const uint32_t x = program.add_value("embd", vocabulary);
-    program.add_operation({op::Kind::embed, "embd", {}, x, w, op::none, op::none, 0, 0});
-    const uint32_t y = program.add_value("logits", vocabulary, true);
-    program.add_operation({op::Kind::select_rows, "logits", {x}, y, op::none, op::none, op::none});
-    program.assign_buffers();
+    make_lookup(program, table, vocabulary);
   }
   Chain(const Chain&) = delete;
 
@@ -176,6 +182,23 @@ TEST(RunAhead, ContinuesAModelAsStepsDo) {
         ASSERT_EQ(got[2 * i + s], sequences[s].token) << i << " of " << count;
       }
     }
+  }
+}
+
+// 5000 logits are three groups, whose best are one: two passes.
+TEST(RunAhead, TheBestOfManyLogitsAreFoundInPasses) {
+  std::vector<float> table(2 * 5000);
+  for (size_t i = 0; i < table.size(); ++i) table[i] = float(mix64(i) % 1000);
+  op::Program program;
+  make_lookup(program, table, 5000);
+  const auto executor = tests::emulated_executor(program, options_for(1));
+  const int32_t token = 1;
+  const uint32_t zero = 0;
+  for (const uint32_t most : {1u, 40u, 256u}) {
+    const auto got = executor->run_best({{&token, 1}, {&zero, 1}, {&zero, 1}, {&zero, 1}}, most)[0];
+    const auto want = op::best_of(std::span(table).subspan(5000), most);
+    ASSERT_EQ(got.size(), most);
+    for (uint32_t i = 0; i < most; ++i) EXPECT_EQ(got[i].id, want[i].id) << i << " of " << most;
   }
 }
 
