@@ -93,8 +93,8 @@ class Bench {
 };
 
 TEST(Attention, HasTheBitsOfOneGroupHoweverManyShareAHead) {
-  // More than 16 chunks, which are loaded together; heads of other widths than groups.
-  for (const Shape& shape : {Shape{1300, 8, 32, false}, Shape{70, 24, 40, false},
+  // More than 32 chunks, which are combined together; heads of other widths than groups.
+  for (const Shape& shape : {Shape{2100, 8, 32, false}, Shape{70, 24, 40, false},
                              Shape{640, 5, 320, true}, Shape{2, 16, 64, true}})
     for (const emulated::QueueOptions& options : tests::all_schedules()) {
       const auto queue = emulated::make_queue(options);

@@ -77,6 +77,7 @@ std::vector<SamplerOptions> all_options() {
   add(1.0f, 31, 0.0f, 1.0f);
   add(1000.0f, 64, 0.3f, 0.001f);
   add(1e-38f, 2, 1.0f, 0.0f);
+  add(1.0f, 200, 1.0f, 0.8f);  // leaves some sixty of flat logits
   return list;
 }
 
