@@ -10,7 +10,7 @@
 #include "device/emulated/queue.h"
 #include "fault/device_queue.h"
 #include "fault/executor.h"
-#include "kernel/launch.h"
+#include "gpu/executor.h"
 #include "run/device.h"
 
 using assay::Error;
@@ -55,7 +55,7 @@ assay::Status use_device_fault(const ModelFlags& flags, assay::run::SessionOptio
       [name = fmt::format("{} (fault {})", flags.device, flags.fault),
        held = std::make_shared<std::unique_ptr<assay::device::Queue>>(std::move(*faulty))](
           const assay::op::Program& program, const assay::op::ExecutorOptions& executor) {
-        return assay::kernel_host::make_executor(name, std::move(*held), program, executor);
+        return assay::gpu::make_executor(name, std::move(*held), program, executor);
       };
   return assay::ok();
 }

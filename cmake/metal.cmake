@@ -6,7 +6,7 @@ if(NOT APPLE AND ASSAY_METAL STREQUAL "ON")
   message(FATAL_ERROR "ASSAY_METAL=ON needs macOS as the target (or the preset metal-cross)")
 endif()
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
-file(GLOB kernel_sources CONFIGURE_DEPENDS src/kernel/*.h src/quant/*.h)
+file(GLOB kernel_sources CONFIGURE_DEPENDS src/lang/*.h src/kernel/*.h src/quant/*.h)
 set(metal_kernels ${CMAKE_CURRENT_BINARY_DIR}/metal_kernels.cpp)
 add_custom_command(OUTPUT ${metal_kernels}
   COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/scripts/embed_kernels.py ${metal_kernels}
@@ -44,7 +44,7 @@ endif()
 
 # The calls to Metal are the fake's.
 function(assay_metal_test)
-  assay_test(device/metal assay_metal_queue assay_device assay_device_emulated assay_kernel assay_cpu)
+  assay_test(device/metal assay_metal_queue assay_device assay_device_emulated assay_gpu assay_cpu)
   if(NOT metal_present)
     target_link_libraries(test_device_metal PRIVATE assay_device_metal)
     target_compile_definitions(test_device_metal PRIVATE ASSAY_NO_METAL="${metal_absent}")

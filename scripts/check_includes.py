@@ -2,7 +2,7 @@
 """Checks every `#include "..."` under src/ against the include table of HACKING.md.
 
 The table is the only place where the directions stand: its rows are | `folder` | what it may include |,
-where an entry is a folder (`base`) or one header (`quant/formats.h`). A folder may always include itself.
+where an entry is a folder (`base`) or one header (`quant/formats.h`) of a row above. A folder may always include itself.
 """
 import pathlib
 import re
@@ -26,7 +26,12 @@ def read_table(markdown):
         folder = cells[0].strip("`")
         if folder in table:
             raise ValueError(f"the include table names {folder} twice")
-        table[folder] = set(re.findall(r"`([^`]+)`", cells[1]))
+        allowed = set(re.findall(r"`([^`]+)`", cells[1]))
+        for entry in sorted(allowed):
+            if entry.split("/")[0] not in table:
+                raise ValueError(f"the row of {folder} names {entry}, which has no row above it: "
+                                 "dependencies go one way, from a row to those above it")
+        table[folder] = allowed
     if not table:
         raise ValueError(f"no rows below '{HEADING}'")
     return table

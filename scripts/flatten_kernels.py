@@ -3,7 +3,7 @@
 
     flatten_kernels.py src/kernel/norm.h [-o norm.metal]
 
-`#include <metal_stdlib>` comes first; each "kernel/…" and "quant/…" once, where it is first asked for; `#line`
+`#include <metal_stdlib>` comes first; each "lang/…", "kernel/…" and "quant/…" once, where it is first asked for; `#line`
 keeps the places of the sources. Of `#if defined(__METAL_VERSION__)` the Metal branch is taken. Any other
 directive, header of the host or `#define` outside lang_metal.h is an error that names the chain of includes.
 Exit: 0 done, 2 a file that cannot be flattened.
@@ -15,8 +15,8 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-FOLDERS = ("kernel/", "quant/")
-WORDS = "src/kernel/lang_metal.h"  # the only file with macros, and with <metal_stdlib>
+FOLDERS = ("lang/", "kernel/", "quant/")
+WORDS = "src/lang/lang_metal.h"  # the only file with macros, and with <metal_stdlib>
 DIRECTIVE = re.compile(r"\s*#\s*(\w+)\s*(.*?)\s*(?://.*)?$")
 METAL_BRANCH = "defined(__METAL_VERSION__)"
 
@@ -73,11 +73,11 @@ class Flattener:
         if rest == "<metal_stdlib>" and chain[-1] == WORDS:
             return                    # flatten() puts it first
         if not rest.startswith('"'):
-            fail(f"{rest} is a header of the host; a kernel has the words of kernel/lang.h only")
+            fail(f"{rest} is a header of the host; a kernel has the words of lang/lang.h only")
         header = rest.strip('"')
         path = self.source / header
         if not header.startswith(FOLDERS):
-            fail(f'"{header}" is for the host; a kernel includes "kernel/…" and "quant/…" only')
+            fail(f'"{header}" is for the host; a kernel includes "lang/…", "kernel/…" and "quant/…" only')
         if not path.is_file():
             fail(f'"{header}" is no file below src/')
         if path.resolve() not in self.seen:

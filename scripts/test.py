@@ -55,7 +55,7 @@ PARTS = [
     Part("release build", "step", build("release", FEW_GPUS), 720),
     Part("release tests", "ctest", ctest("release"), 390, "release build"),
     Part("asan build", "step", build("asan"), 370),
-    Part("asan tests", "ctest", ctest("asan", "-L", "^(gguf|text|quant|jinja|fuzz|hostile|kernel|device/emulated)$"), 210, "asan build"),
+    Part("asan tests", "ctest", ctest("asan", "-L", "^(gguf|text|quant|jinja|fuzz|hostile|gpu|device/emulated)$"), 210, "asan build"),
     Part("format", "check", [PYTHON, "scripts/format.py", "--check"], 15),
     Part("command line", "unittest", unittest("tests/cli"), 140, "release build"),
     Part("hostile files", "unittest", unittest("tests/hostile"), 25, "release build"),
@@ -70,7 +70,7 @@ INSTALL_BUDGET = 300
 # `make test-all` adds these; it has no total.
 SLOW_PARTS = [
     Part("tsan build", "step", build("tsan"), 600),
-    Part("tsan tests", "ctest", ctest("tsan", "-L", "^(cpu|kernel|device/emulated)$"), 3600, "tsan build"),
+    Part("tsan tests", "ctest", ctest("tsan", "-L", "^(cpu|gpu|device/emulated)$"), 3600, "tsan build"),
     Part("fuzzing", "step", [PYTHON, "scripts/fuzz.py", "--seconds", "60"], 900),
     Part("mutations", "step", [PYTHON, "scripts/mutate.py"], 5400),
 ]

@@ -1,6 +1,6 @@
 #include "cpu/cache.h"
 
-#include "kernel/lang.h"
+#include "lang/lang.h"
 
 namespace assay::cpu {
 

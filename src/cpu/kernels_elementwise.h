@@ -5,12 +5,12 @@
 #include <cstdint>
 
 #include "cpu/kernels.h"
-#include "kernel/math.h"
+#include "lang/math.h"
 
 namespace assay::cpu {
 namespace {
 
-/// k_exp of kernel/math.h, the same operations in the same order on sixteen lanes.
+/// k_exp of lang/math.h, the same operations in the same order on sixteen lanes.
 template <class S>
 typename S::F32 exp_lanes(typename S::F32 x) {
   using F = typename S::F32;

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "kernel/lang.h"
+#include "lang/lang.h"
 
 namespace assay::cpu {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "diagnose/case.h"
 #include "diff/product.h"
-#include "kernel/lang.h"
+#include "lang/lang.h"
 #include "quant/formats.h"
 
 namespace assay::diagnose {

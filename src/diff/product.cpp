@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/wide.h"
-#include "kernel/lang.h"
+#include "lang/lang.h"
 #include "quant/formats.h"
 #include "trace/bounds.h"
 

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "fault/operations.h"
-#include "kernel/math.h"
+#include "lang/math.h"
 
 namespace assay::fault {
 

@@ -9,7 +9,7 @@
 #include "fault/list.h"
 #include "fault/matrix.h"
 #include "fault/operations.h"
-#include "kernel/math.h"
+#include "lang/math.h"
 #include "quant/formats.h"
 
 namespace assay::fault {

@@ -7,8 +7,8 @@
 #include <limits>
 
 #include "fault/matrix.h"
-#include "kernel/lang.h"
-#include "kernel/math.h"
+#include "lang/lang.h"
+#include "lang/math.h"
 
 namespace assay::fault {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernel/math.h"
+#include "lang/math.h"
 #include "op/rope.h"
 
 namespace assay::fault {

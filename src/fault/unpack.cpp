@@ -3,7 +3,7 @@
 
 #include "fault/list.h"
 #include "fault/matrix.h"
-#include "kernel/lang.h"
+#include "lang/lang.h"
 #include "quant/formats.h"
 
 namespace assay::fault {

@@ -2,7 +2,7 @@
 // addresses. Rows are tokens, values (rows, width) row-major f32 unless said otherwise.
 #pragma once
 
-#include "kernel/lang.h"
+#include "lang/lang.h"
 
 namespace assay {
 

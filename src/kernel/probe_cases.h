@@ -1,7 +1,7 @@
 // Questions to a device's arithmetic: what the contract needs of f32, and compilers like to change.
 #pragma once
 
-#include "kernel/lang.h"
+#include "lang/lang.h"
 
 namespace assay {
 

@@ -3,7 +3,7 @@
 // (docs/numbers.md, "Drawing a token").
 #pragma once
 
-#include "kernel/math.h"
+#include "lang/math.h"
 
 namespace assay {
 

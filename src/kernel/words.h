@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernel/args.h"
-#include "kernel/math.h"
+#include "lang/math.h"
 
 namespace assay {
 

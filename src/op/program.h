@@ -21,9 +21,9 @@ enum class Kind {
   kv_store,  ///< inputs k, v: writes the step's keys and values into the layer's cache
   attention,  ///< y[h] = Σ_j softmax_j(q[h]·K[j]·scale) V[j], j <= position, head h reads KV head h
               ///< / group
-  swiglu,      ///< y[i] = silu(gate[i])·up[i]
-  add,         ///< y[i] = a[i] + b[i]
-  scale,       ///< y[i] = x[i]·factor (+ b[i])
+  swiglu,     ///< y[i] = silu(gate[i])·up[i]
+  add,        ///< y[i] = a[i] + b[i]
+  scale,      ///< y[i] = x[i]·factor (+ b[i])
   select_rows  ///< y = the rows whose logits are wanted
 };
 std::string_view name_of(Kind kind);

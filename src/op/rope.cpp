@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kernel/math.h"
+#include "lang/math.h"
 #include "op/trigonometry.h"
 
 namespace assay::op {

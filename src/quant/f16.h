@@ -1,7 +1,7 @@
 // F16: IEEE binary16, little-endian.
 #pragma once
 
-#include "kernel/lang.h"
+#include "lang/lang.h"
 
 namespace assay {
 namespace quant {

@@ -1,7 +1,7 @@
 // F32: IEEE binary32, little-endian.
 #pragma once
 
-#include "kernel/lang.h"
+#include "lang/lang.h"
 
 namespace assay {
 namespace quant {

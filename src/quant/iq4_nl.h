@@ -4,7 +4,7 @@
 // spaced. Source: ggml's block_iq4_nl and its table of values.
 #pragma once
 
-#include "kernel/lang.h"
+#include "lang/lang.h"
 
 namespace assay {
 namespace quant {

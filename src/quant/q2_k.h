@@ -5,7 +5,7 @@
 // Source: ggml's block_q2_K. d·sc and dmin·m are exact in f32 (11 + 4 bits).
 #pragma once
 
-#include "kernel/lang.h"
+#include "lang/lang.h"
 
 namespace assay {
 namespace quant {

@@ -7,7 +7,7 @@
 // Source: ggml's block_q3_K. d·(sc − 32) is exact in f32 (11 + 6 bits).
 #pragma once
 
-#include "kernel/lang.h"
+#include "lang/lang.h"
 
 namespace assay {
 namespace quant {

@@ -3,7 +3,7 @@
 // Source: ggml's block_q4_0.
 #pragma once
 
-#include "kernel/lang.h"
+#include "lang/lang.h"
 
 namespace assay {
 namespace quant {

@@ -6,7 +6,7 @@
 // Source: ggml's block_q4_K. d·sc and dmin·m are exact in f32 (11 + 6 bits).
 #pragma once
 
-#include "kernel/lang.h"
+#include "lang/lang.h"
 
 namespace assay {
 namespace quant {

@@ -4,7 +4,7 @@
 // Source: ggml's block_q5_1.
 #pragma once
 
-#include "kernel/lang.h"
+#include "lang/lang.h"
 
 namespace assay {
 namespace quant {

@@ -5,7 +5,7 @@
 // Source: ggml's block_q5_K. d·sc and dmin·m are exact in f32 (11 + 6 bits).
 #pragma once
 
-#include "kernel/lang.h"
+#include "lang/lang.h"
 #include "quant/q4_k.h"
 
 namespace assay {

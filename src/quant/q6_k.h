@@ -6,7 +6,7 @@
 // Source: ggml's block_q6_K. d·sc is exact in f32 (11 + 8 bits).
 #pragma once
 
-#include "kernel/lang.h"
+#include "lang/lang.h"
 
 namespace assay {
 namespace quant {

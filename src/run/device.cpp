@@ -10,7 +10,7 @@
 #include "device/cuda/queue.h"
 #include "device/emulated/queue.h"
 #include "device/metal/queue.h"
-#include "kernel/launch.h"
+#include "gpu/executor.h"
 #include "reference/executor.h"
 
 namespace assay::run {
@@ -44,7 +44,7 @@ Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
                                     exact ? reference::Mode::exact : reference::Mode::contract);
   auto queue = make_queue(device);
   if (!queue) return queue.error();
-  return kernel_host::make_executor(device, std::move(*queue), program, options);
+  return gpu::make_executor(device, std::move(*queue), program, options);
 }
 
 Choice choose_device() {

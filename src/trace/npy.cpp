@@ -13,7 +13,7 @@
 #include <string_view>
 
 #include "base/atomic_file.h"
-#include "kernel/lang.h"
+#include "lang/lang.h"
 
 namespace assay::trace {
 

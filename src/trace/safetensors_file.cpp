@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "kernel/lang.h"
+#include "lang/lang.h"
 
 namespace assay::trace {
 

@@ -8,7 +8,7 @@
 #include <limits>
 #include <vector>
 
-#include "kernel/math.h"
+#include "lang/math.h"
 #include "op/program.h"
 #include "quant/formats.h"
 

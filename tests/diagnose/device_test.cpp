@@ -5,7 +5,7 @@
 #include "diagnose/diagnose.h"
 #include "diff/support.h"
 #include "fault/device_queue.h"
-#include "kernel/launch.h"
+#include "gpu/executor.h"
 
 namespace assay::diagnose {
 namespace {
@@ -30,7 +30,7 @@ run::Session open_faulty(std::string_view fault, uint64_t seed) {
       if (!faulty) return faulty.error();
       queue = std::move(*faulty);
     }
-    return kernel_host::make_executor("emulated", std::move(queue), program, executor);
+    return gpu::make_executor("emulated", std::move(queue), program, executor);
   };
   options.executor.context = 64;
   auto session = run::Session::open(diff::data / "kjv" / "kjv.gguf", options);

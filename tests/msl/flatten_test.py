@@ -37,9 +37,9 @@ class Flatten(unittest.TestCase):
                 continue
             self.assertEqual(line, sources[file][number - 1], f"{file}:{number}")
             number += 1
-        self.assertIn("src/kernel/lang_metal.h", sources)
+        self.assertIn("src/lang/lang_metal.h", sources)
         self.assertIn("src/quant/q4_k.h", sources)
-        self.assertNotIn("src/kernel/lang_emulated.h", sources)
+        self.assertNotIn("src/lang/lang_emulated.h", sources)
 
     def test_each_file_once_where_first_asked_for(self):
         text = self.flatten({"kernel/a.h": '#pragma once\n#include "kernel/b.h"\n#include "quant/c.h"\nint a;\n',

@@ -17,7 +17,7 @@
 namespace grid = ::assay;
 #define assay assay_metal
 #define __METAL_VERSION__ 310
-#include "kernel/lang.h"
+#include "lang/lang.h"
 
 // Metal's entry has its group's memory in the function; here the grid gives it. Unrolling is
 // clang's.

@@ -8,7 +8,7 @@
 #include "device/emulated/group.h"
 #include "device/emulated/kernels.h"
 #include "device/emulated/queue.h"
-#include "kernel/launch.h"
+#include "gpu/executor.h"
 
 struct LaneWords {
   const uint32_t* of;
@@ -61,7 +61,7 @@ std::unique_ptr<op::Executor> metal_executor(
     const op::Program& program, const op::ExecutorOptions& options = tests::options_with(1)) {
   emulated::QueueOptions queue;
   queue.grid.schedule = {emulated::Schedule::Order::shuffled, 5};
-  auto executor = kernel_host::make_executor(
+  auto executor = gpu::make_executor(
       "emulated", std::make_unique<MetalQueue>(emulated::make_queue(queue)), program, options);
   if (!executor) throw std::runtime_error(executor.error().message);
   return std::move(*executor);
@@ -110,8 +110,8 @@ TEST(MetalWords, ManyKeysHaveTheBitsOfTheCpu) {
 
 TEST(MetalWords, DrawsAsTheEmulatedForm) {
   const TinyProgram tiny(tests::mixed);
-  auto made = kernel_host::make_executor("emulated", emulated::make_queue({}), tiny.program,
-                                         tests::options_with(1));
+  auto made = gpu::make_executor("emulated", emulated::make_queue({}), tiny.program,
+                                 tests::options_with(1));
   ASSERT_TRUE(made);
   const auto emulated = std::move(*made);
   const auto metal = metal_executor(tiny.program);

@@ -27,7 +27,7 @@ def words_of(text):
 def text_of(name):
     """The file, and lang_f16.h where it is a part."""
     text = (ROOT / "src/kernel" / name).read_text()
-    return text + (text_of("lang_f16.h") if '"kernel/lang_f16.h"' in text else "")
+    return text + (text_of("lang_f16.h") if '"lang/lang_f16.h"' in text else "")
 
 
 class Words(unittest.TestCase):
@@ -43,7 +43,7 @@ class Words(unittest.TestCase):
 
     def test_metals_entry_asks_for_where_the_thread_stands(self):
         """Neither clang nor a run here knows the attributes: their names are the specification's."""
-        text = (ROOT / "src/kernel/lang_metal.h").read_text()
+        text = (ROOT / "src/lang/lang_metal.h").read_text()
         entry = re.sub(r"[\\\s]+", " ", re.search(r"kernel void name\((.*?)\}\s*\\", text, re.DOTALL).group(1))
         attributes = {name: attribute for name, attribute in re.findall(r"(\w+) \[\[(\w+)", entry)}
         self.assertEqual(attributes, {
@@ -56,7 +56,7 @@ class Words(unittest.TestCase):
         self.assertEqual(given.split(", "), fields.split(", "))
 
     def test_a_word_too_few_or_of_another_form_is_seen(self):
-        text = (ROOT / "src/kernel/lang_metal.h").read_text()
+        text = (ROOT / "src/lang/lang_metal.h").read_text()
         words = words_of(text)
         self.assertNotEqual(words_of(text.replace("k_round", "k_rint")), words)
         self.assertNotEqual(words_of(text.replace("uint32_t mask)", "uint32_t mask, uint32_t width)")), words)

@@ -1,4 +1,4 @@
-// The words and functions of src/kernel/lang.h and math.h on the host.
+// The words and functions of src/lang/lang.h and math.h on the host.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -6,7 +6,7 @@
 #include <limits>
 #include <random>
 
-#include "kernel/math.h"
+#include "lang/math.h"
 
 namespace assay {
 namespace {

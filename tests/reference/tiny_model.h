@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "kernel/lang.h"
+#include "lang/lang.h"
 #include "op/program.h"
 #include "op/rope.h"
 

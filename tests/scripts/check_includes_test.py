@@ -13,7 +13,8 @@ text
 | folder | may include |
 |---|---|
 | `base` | the standard library only |
-| `quant` | `kernel/lang.h` |
+| `lang` | the standard library only |
+| `quant` | `lang/lang.h` |
 | `kernel` | `quant` |
 | `gguf` | `base` `quant/formats.h` |
 
@@ -34,11 +35,16 @@ class CheckIncludes(unittest.TestCase):
     def test_the_table_ends_with_its_section(self):
         table = check_includes.read_table(TABLE)
         self.assertEqual(table["gguf"], {"base", "quant/formats.h"})
-        self.assertEqual(sorted(table), ["base", "gguf", "kernel", "quant"])
+        self.assertEqual(sorted(table), ["base", "gguf", "kernel", "lang", "quant"])
+
+    def test_a_row_that_names_one_below_it_is_refused(self):
+        turned = TABLE.replace("| `base` | the standard library only |", "| `base` | `gguf` |")
+        with self.assertRaisesRegex(ValueError, "the row of base names gguf, which has no row above it"):
+            check_includes.read_table(turned)
 
     def test_allowed_directions_pass(self):
-        files = {"base/a.h": "#include <vector>\n", "quant/formats.h": '#include "kernel/lang.h"\n',
-                 "kernel/lang.h": "", "gguf/f.h": '#include "base/a.h"\n #  include "quant/formats.h"\n',
+        files = {"base/a.h": "#include <vector>\n", "quant/formats.h": '#include "lang/lang.h"\n',
+                 "lang/lang.h": "", "gguf/f.h": '#include "base/a.h"\n #  include "quant/formats.h"\n',
                  "gguf/f.cpp": '#include "gguf/f.h"\n'}
         self.assertEqual(self.errors(files), [])
 

@@ -7,7 +7,7 @@
 #include <functional>
 #include <vector>
 
-#include "kernel/math.h"
+#include "lang/math.h"
 #include "op/executor.h"
 #include "op/program.h"
 #include "op/rope.h"

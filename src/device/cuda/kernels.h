@@ -1,4 +1,4 @@
-// The kernels that the CUDA queue knows by name. kernel/lang_cuda.h declares add_kernel, too: what
+// The kernels that the CUDA queue knows by name. lang/lang_cuda.h declares add_kernel, too: what
 // nvcc compiles includes no host header. C++17, for nvcc.
 #pragma once
 

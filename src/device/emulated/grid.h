@@ -12,7 +12,7 @@
 #include <string>
 
 #include "base/result.h"
-#include "kernel/lang.h"
+#include "lang/lang.h"
 
 namespace assay::emulated {
 

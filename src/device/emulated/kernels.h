@@ -4,7 +4,7 @@
 #include <string_view>
 #include <vector>
 
-#include "kernel/lang.h"
+#include "lang/lang.h"
 
 namespace assay::emulated {
 

@@ -2,7 +2,7 @@
 #include <set>
 
 #include "../../cpu/tiny_program.h"
-#include "kernel/launch.h"
+#include "gpu/executor.h"
 #include "support.h"
 
 namespace assay::tests {
@@ -18,7 +18,7 @@ class CudaExecutor : public OnCuda {
  protected:
   std::unique_ptr<op::Executor> on_cuda(const op::Program& program,
                                         const op::ExecutorOptions& options) {
-    auto executor = kernel_host::make_executor("cuda", std::move(queue), program, options);
+    auto executor = gpu::make_executor("cuda", std::move(queue), program, options);
     if (!executor) throw std::runtime_error(executor.error().message);
     return std::move(*executor);
   }

@@ -6,7 +6,7 @@
 #include "../../cpu/tiny_program.h"
 #include "device/arithmetic.h"
 #include "device/emulated/kernels.h"
-#include "kernel/launch.h"
+#include "gpu/executor.h"
 #include "machine.h"
 
 namespace assay::metal::tests {
@@ -66,8 +66,8 @@ TEST_F(MetalKernels, AModelHasTheBitsOfTheCpu) {
     queue_options.launches = 5;
     auto queue = MetalQueue::open(queue_options);
     ASSERT_EQ(message_of(queue), "");
-    auto executor = kernel_host::make_executor("metal", std::move(*queue), tiny.program,
-                                               assay::tests::options_with(1));
+    auto executor =
+        gpu::make_executor("metal", std::move(*queue), tiny.program, assay::tests::options_with(1));
     ASSERT_EQ(message_of(executor), "");
     const auto got = run_cut(**executor, {1, 9, 2, 1, 1});
     ASSERT_EQ(got.size(), want.size());

@@ -10,7 +10,7 @@
 
 #include "device/metal/metal_queue.h"
 #include "fake.h"
-#include "kernel/lang.h"
+#include "lang/lang.h"
 
 namespace assay::metal::tests {
 

@@ -6,7 +6,7 @@
 
 #include "op/program.h"
 
-namespace assay::kernel_host {
+namespace assay::gpu {
 
 /// Tiles of 32 rows, and the bytes of each.
 uint64_t tile_count(const op::Weight& weight);
@@ -16,4 +16,4 @@ uint64_t tile_bytes(const op::Weight& weight);
 /// zeros.
 void pack_tiles(const op::Weight& weight, uint64_t first, uint64_t last, std::span<uint8_t> out);
 
-}  // namespace assay::kernel_host
+}  // namespace assay::gpu

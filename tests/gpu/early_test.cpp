@@ -5,8 +5,8 @@
 #include "../cpu/data.h"
 #include "device/emulated/grid.h"
 #include "device/emulated/kernels.h"
+#include "gpu/pack.h"
 #include "kernel/args.h"
-#include "kernel/pack.h"
 
 namespace assay {
 namespace {
@@ -15,8 +15,8 @@ constexpr uint32_t rows = 32, columns = 768;  // three chunks, for two simds
 
 std::vector<uint8_t> packed(uint32_t type, tests::Random& random) {
   const tests::Matrix matrix = tests::random_matrix(type, rows, columns, random);
-  std::vector<uint8_t> bytes(kernel_host::tile_bytes(matrix.weight));
-  kernel_host::pack_tiles(matrix.weight, 0, 1, bytes);
+  std::vector<uint8_t> bytes(gpu::tile_bytes(matrix.weight));
+  gpu::pack_tiles(matrix.weight, 0, 1, bytes);
   return bytes;
 }
 

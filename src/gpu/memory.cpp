@@ -1,4 +1,4 @@
-#include "kernel/memory.h"
+#include "gpu/memory.h"
 
 #include <fmt/format.h>
 
@@ -6,10 +6,10 @@
 #include <atomic>
 #include <thread>
 
-#include "kernel/pack.h"
-#include "kernel/plan.h"
+#include "gpu/pack.h"
+#include "gpu/plan.h"
 
-namespace assay::kernel_host {
+namespace assay::gpu {
 
 namespace {
 
@@ -193,4 +193,4 @@ Result<DeviceMemory> allocate(device::Queue& queue, const op::Program& program,
   return memory;
 }
 
-}  // namespace assay::kernel_host
+}  // namespace assay::gpu

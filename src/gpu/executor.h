@@ -7,7 +7,7 @@
 #include "device/queue.h"
 #include "op/executor.h"
 
-namespace assay::kernel_host {
+namespace assay::gpu {
 
 /// `device` is the name that the executor gives: "cuda", "emulated", "metal". Errors: a contract or
 /// a shape that the kernels do not have, too little memory (the plan in numbers), what the queue
@@ -17,4 +17,4 @@ Result<std::unique_ptr<op::Executor>> make_executor(std::string device,
                                                     const op::Program& program,
                                                     const op::ExecutorOptions& options);
 
-}  // namespace assay::kernel_host
+}  // namespace assay::gpu

@@ -1,4 +1,4 @@
-#include "kernel/launch.h"
+#include "gpu/executor.h"
 
 #include <fmt/format.h>
 
@@ -9,12 +9,12 @@
 #include <cstring>
 #include <map>
 
-#include "kernel/encode.h"
-#include "kernel/memory.h"
-#include "kernel/plan.h"
+#include "gpu/encode.h"
+#include "gpu/memory.h"
+#include "gpu/plan.h"
 #include "op/rope.h"
 
-namespace assay::kernel_host {
+namespace assay::gpu {
 
 namespace {
 
@@ -303,4 +303,4 @@ Result<std::unique_ptr<op::Executor>> make_executor(std::string device,
       std::move(device), std::move(queue), program, options, std::move(*memory)));
 }
 
-}  // namespace assay::kernel_host
+}  // namespace assay::gpu

@@ -147,4 +147,4 @@ TileSums tile_mma_16(uint32_t a0, uint32_t a1, K_GROUP const uint32_t* x, uint32
 
 }  // namespace assay
 
-#include "kernel/lang_f16.h"
+#include "lang/lang_f16.h"

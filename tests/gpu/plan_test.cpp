@@ -1,4 +1,4 @@
-#include "kernel/plan.h"
+#include "gpu/plan.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 
 #include "../cpu/tiny_program.h"
 
-namespace assay::kernel_host {
+namespace assay::gpu {
 namespace {
 
 using Form = Node::Form;
@@ -112,4 +112,4 @@ TEST(Plan, WhatIsOnlyReadQuantisedIsNotWritten) {
 }
 
 }  // namespace
-}  // namespace assay::kernel_host
+}  // namespace assay::gpu

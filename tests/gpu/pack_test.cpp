@@ -1,6 +1,6 @@
 // The layout of kernel/weights.h: what kernels read is what the file says, for every format and
 // every way a matrix can end within a tile or a chunk.
-#include "kernel/pack.h"
+#include "gpu/pack.h"
 
 #include <gtest/gtest.h>
 
@@ -61,9 +61,9 @@ TEST(Pack, KernelsReadWhatTheFileSays) {
         // Float formats have no blocks: also rows that end within a group of four.
         const uint32_t columns = info.block_size == 1 ? 31 * blocks : info.block_size * blocks;
         const tests::Matrix matrix = tests::random_matrix(type, rows, columns, random);
-        const uint64_t tiles = kernel_host::tile_count(matrix.weight);
-        std::vector<uint8_t> packed(tiles * kernel_host::tile_bytes(matrix.weight));
-        kernel_host::pack_tiles(matrix.weight, 0, tiles, packed);
+        const uint64_t tiles = gpu::tile_count(matrix.weight);
+        std::vector<uint8_t> packed(tiles * gpu::tile_bytes(matrix.weight));
+        gpu::pack_tiles(matrix.weight, 0, tiles, packed);
         quant::visit(type, [&]<class F>() {
           expect_same_weights<F>(matrix, packed);
           expect_same_pairs<F>(matrix, packed);
@@ -77,7 +77,7 @@ TEST(Pack, APackedWeightIsHardlyLargerThanTheFile) {
   for (uint32_t type : tests::all_formats) {
     const tests::Matrix matrix = tests::random_matrix(type, 64, 512, random);
     const double ratio =
-        double(2 * kernel_host::tile_bytes(matrix.weight)) / double(matrix.weight.data.size());
+        double(2 * gpu::tile_bytes(matrix.weight)) / double(matrix.weight.data.size());
     // Scales of four or six bits take a byte each; IQ4_NL's codes take one too, being looked up.
     const double most = type == quant::IQ4_NL::id ? 1.89 : type == quant::Q2_K::id ? 1.2 : 1.05;
     EXPECT_LE(ratio, most) << quant::info(type).name;
@@ -88,11 +88,11 @@ TEST(Pack, APackedWeightIsHardlyLargerThanTheFile) {
 TEST(Pack, PiecesAreTheWhole) {
   Random random(3);
   const tests::Matrix matrix = tests::random_matrix(quant::Q6_K::id, 100, 512, random);
-  const uint64_t bytes = kernel_host::tile_bytes(matrix.weight);
+  const uint64_t bytes = gpu::tile_bytes(matrix.weight);
   std::vector<uint8_t> whole(4 * bytes), pieces(4 * bytes);
-  kernel_host::pack_tiles(matrix.weight, 0, 4, whole);
+  gpu::pack_tiles(matrix.weight, 0, 4, whole);
   for (uint64_t i = 0; i < 4; ++i)
-    kernel_host::pack_tiles(matrix.weight, i, i + 1, std::span(pieces).subspan(i * bytes, bytes));
+    gpu::pack_tiles(matrix.weight, i, i + 1, std::span(pieces).subspan(i * bytes, bytes));
   EXPECT_EQ(whole, pieces);
 }
 

@@ -1,11 +1,11 @@
-#include "kernel/plan.h"
+#include "gpu/plan.h"
 
 #include <algorithm>
 
 #include "kernel/args.h"
 #include "quant/formats.h"
 
-namespace assay::kernel_host {
+namespace assay::gpu {
 
 namespace {
 
@@ -166,4 +166,4 @@ std::vector<Node> make_plan(const op::Program& program, bool fused) {
   return Planner(program, fused).plan();
 }
 
-}  // namespace assay::kernel_host
+}  // namespace assay::gpu

@@ -153,4 +153,4 @@ K_FN TileSums tile_mma_32(uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
 
 }  // namespace assay
 
-#include "kernel/lang_f16.h"
+#include "lang/lang_f16.h"

@@ -1,4 +1,4 @@
-#include "kernel/pack.h"
+#include "gpu/pack.h"
 
 #include <algorithm>
 #include <cassert>
@@ -7,7 +7,7 @@
 #include "kernel/weights.h"
 #include "quant/formats.h"
 
-namespace assay::kernel_host {
+namespace assay::gpu {
 
 namespace {
 
@@ -134,4 +134,4 @@ void pack_tiles(const op::Weight& weight, uint64_t first, uint64_t last, std::sp
   });
 }
 
-}  // namespace assay::kernel_host
+}  // namespace assay::gpu

@@ -9,7 +9,7 @@
 #include "op/executor.h"
 #include "op/program.h"
 
-namespace assay::kernel_host {
+namespace assay::gpu {
 
 struct MemoryPlan {
   uint64_t weights = 0, cache = 0, work = 0;
@@ -44,4 +44,4 @@ T* pointer(device::Address address) {
   return reinterpret_cast<T*>(address);
 }
 
-}  // namespace assay::kernel_host
+}  // namespace assay::gpu

@@ -1,7 +1,7 @@
 // The functions of the contract assay/1, one order of operations on every device (docs/numbers.md).
 #pragma once
 
-#include "kernel/lang.h"
+#include "lang/lang.h"
 
 namespace assay {
 

@@ -9,7 +9,7 @@
 
 #include "op/program.h"
 
-namespace assay::kernel_host {
+namespace assay::gpu {
 
 /// One quantised row of activations is kept for the matmuls that read it; gate_up reads one and
 /// writes another.
@@ -37,4 +37,4 @@ bool reads_quantised(const op::Program& program, const op::Operation& operation)
 /// `fused` false: a node an operation, every value written, as a trace needs it.
 std::vector<Node> make_plan(const op::Program& program, bool fused);
 
-}  // namespace assay::kernel_host
+}  // namespace assay::gpu

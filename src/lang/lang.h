@@ -4,11 +4,11 @@
 #pragma once
 
 #if defined(__METAL_VERSION__)
-#include "kernel/lang_metal.h"
+#include "lang/lang_metal.h"
 #elif defined(__CUDACC__)
-#include "kernel/lang_cuda.h"
+#include "lang/lang_cuda.h"
 #else
-#include "kernel/lang_emulated.h"
+#include "lang/lang_emulated.h"
 #endif
 
 namespace assay {

@@ -2,10 +2,10 @@
 #pragma once
 
 #include "device/queue.h"
-#include "kernel/memory.h"
-#include "kernel/plan.h"
+#include "gpu/memory.h"
+#include "gpu/plan.h"
 
-namespace assay::kernel_host {
+namespace assay::gpu {
 
 /// Sizes of a step, and where its inputs lie in device memory.
 struct StepShape {
@@ -51,4 +51,4 @@ struct Encoder {
                 const Args& args) const;
 };
 
-}  // namespace assay::kernel_host
+}  // namespace assay::gpu

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "device/emulated/queue.h"
-#include "kernel/launch.h"
+#include "gpu/executor.h"
 
 namespace assay::tests {
 
@@ -80,7 +80,7 @@ inline std::unique_ptr<op::Executor> emulated_executor(const op::Program& progra
                                                        WatchedQueue::Seen* seen = nullptr) {
   std::unique_ptr<device::Queue> device = emulated::make_queue(queue);
   if (seen) device = std::make_unique<WatchedQueue>(std::move(device), *seen);
-  auto executor = kernel_host::make_executor("emulated", std::move(device), program, options);
+  auto executor = gpu::make_executor("emulated", std::move(device), program, options);
   if (!executor) throw std::runtime_error(executor.error().message);
   return std::move(*executor);
 }

@@ -1,10 +1,10 @@
-#include "kernel/encode.h"
+#include "gpu/encode.h"
 
 #include <algorithm>
 
 #include "quant/formats.h"
 
-namespace assay::kernel_host {
+namespace assay::gpu {
 
 namespace {
 
@@ -333,4 +333,4 @@ Status Encoder::plain(const Node& node) const {
   return ok();
 }
 
-}  // namespace assay::kernel_host
+}  // namespace assay::gpu

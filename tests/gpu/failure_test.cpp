@@ -15,8 +15,8 @@ TEST(DeviceFailure, AFullDeviceIsRefusedInNumbersBeforeAnythingIsAllocated) {
   const tests::TinyProgram tiny(quant::Q4_K::id);
   emulated::QueueOptions small;
   small.memory = 1 << 20;
-  auto executor = kernel_host::make_executor("emulated", emulated::make_queue(small), tiny.program,
-                                             tests::options_with(1));
+  auto executor = gpu::make_executor("emulated", emulated::make_queue(small), tiny.program,
+                                     tests::options_with(1));
   ASSERT_FALSE(executor);
   EXPECT_EQ(executor.error().exit, Exit::device);
   EXPECT_THAT(
@@ -52,14 +52,12 @@ TEST(DeviceFailure, OtherContractsAndInstructionSetsAreRefused) {
   const tests::TinyProgram tiny(quant::Q4_K::id);
   auto options = tests::options_with(1);
   options.contract = op::Contract::f32;
-  auto executor =
-      kernel_host::make_executor("emulated", emulated::make_queue({}), tiny.program, options);
+  auto executor = gpu::make_executor("emulated", emulated::make_queue({}), tiny.program, options);
   ASSERT_FALSE(executor);
   EXPECT_THAT(executor.error().message, HasSubstr("runs the contract assay/1 alone"));
   options.contract = op::Contract::assay1;
   options.isa = "avx2";
-  executor =
-      kernel_host::make_executor("emulated", emulated::make_queue({}), tiny.program, options);
+  executor = gpu::make_executor("emulated", emulated::make_queue({}), tiny.program, options);
   ASSERT_FALSE(executor);
   EXPECT_THAT(executor.error().message, HasSubstr("no instruction sets"));
 }
@@ -67,8 +65,8 @@ TEST(DeviceFailure, OtherContractsAndInstructionSetsAreRefused) {
 TEST(DeviceFailure, HeadsWiderThanTheKernelsAreRefusedByName) {
   tests::TinyProgram tiny(quant::Q4_K::id);
   tiny.program.attention.value_dim = 513;
-  auto executor = kernel_host::make_executor("emulated", emulated::make_queue({}), tiny.program,
-                                             tests::options_with(1));
+  auto executor = gpu::make_executor("emulated", emulated::make_queue({}), tiny.program,
+                                     tests::options_with(1));
   ASSERT_FALSE(executor);
   EXPECT_THAT(executor.error().message, HasSubstr("'blk.0.kqv' has heads of 513"));
 }
