@@ -168,7 +168,7 @@ struct Work {
 Work work_of(const assay::op::Program& program) {
   Work work;
   for (const auto& operation : program.operations) {
-    if (operation.kind != assay::op::Kind::matmul) continue;
+    if (!operation.is<assay::op::Matmul>()) continue;
     const auto& weight = program.weights[operation.weight];
     work.bytes += double(weight.data.size());
     if (!program.values[operation.output].selected)

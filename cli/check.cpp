@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <filesystem>
 #include <memory>
@@ -12,6 +13,7 @@
 #include "common.h"
 #include "gguf/file.h"
 #include "model/model.h"
+#include "op/kinds.h"
 #include "quant/formats.h"
 
 using assay::Error;
@@ -19,7 +21,6 @@ using assay::Exit;
 using assay::Result;
 using assay::check::Answer;
 using assay::check::Question;
-using assay::op::Kind;
 using assay::trace::Npy;
 
 namespace {
@@ -71,29 +72,25 @@ Result<Arrays> read_arrays(const CheckFlags& flags) {
   return out;
 }
 
-std::string inputs_of(Kind kind) {
-  switch (kind) {
-    case Kind::embed:
-      return "no input but --tokens";
-    case Kind::attention:
-      return "three inputs: queries (after RoPE), keys and values of all cached positions";
-    case Kind::swiglu:
-      return "two inputs: gate and up";
-    case Kind::add:
-      return "two inputs: the residual and the branch";
-    default:
-      return "one input";
-  }
+/// "two inputs: gate and up"
+std::string inputs_of(const assay::op::KindRow& row) {
+  constexpr std::array counts = {"no input but --tokens", "one input", "two inputs",
+                                 "three inputs"};
+  std::string text = counts[row.reads.size()];
+  if (row.reads.size() < 2) return text;
+  for (size_t i = 0; i < row.reads.size(); ++i)
+    text += fmt::format("{}{}", i == 0 ? ": " : i + 1 < row.reads.size() ? ", " : " and ",
+                        row.reads[i]);
+  return row.cache ? text + " (queries after RoPE, keys and values of all cached positions)" : text;
 }
 
 /// The inputs as tables, keys and values apart.
 assay::Status fill_inputs(const CheckFlags& flags, const Arrays& arrays, Question& question) {
   const assay::op::Program& program = *question.program;
   const assay::op::Operation& operation = program.operations[question.operation];
-  const bool attention = operation.kind == Kind::attention;
-  const size_t wanted = attention ? 3 : operation.inputs.size();
-  if (arrays.inputs.size() != wanted)
-    return Error{fmt::format("{} reads {}; {} given", operation.name, inputs_of(operation.kind),
+  const assay::op::KindRow& row = assay::op::row_of(operation);
+  if (arrays.inputs.size() != row.reads.size())
+    return Error{fmt::format("{} reads {}; {} given", operation.name, inputs_of(row),
                              arrays.inputs.size())};
   const auto table = [&](size_t i, uint32_t width, assay::check::Table& out) -> assay::Status {
     auto read = assay::check::to_table(arrays.inputs[i], width, flags.inputs[i]);
@@ -108,8 +105,8 @@ assay::Status fill_inputs(const CheckFlags& flags, const Arrays& arrays, Questio
       return Error{fmt::format("{} has {} rows, {} has {}", flags.inputs[i],
                                question.inputs[i].rows, flags.inputs[0], question.inputs[0].rows)};
   }
-  if (!attention) return assay::ok();
-  const assay::op::Attention& a = program.attention;
+  if (!operation.is<assay::op::Attend>()) return assay::ok();
+  const assay::op::AttentionShape a = program.attention_of(operation);
   if (const auto done = table(1, a.kv_heads * a.key_dim, question.keys); !done) return done;
   if (const auto done = table(2, a.kv_heads * a.value_dim, question.values); !done) return done;
   if (question.keys.rows == question.values.rows) return assay::ok();
@@ -119,20 +116,20 @@ assay::Status fill_inputs(const CheckFlags& flags, const Arrays& arrays, Questio
 /// Positions as given, else from 0 on; attention's queries are the last of the cache.
 assay::Status fill_positions(const std::vector<uint32_t>& given, Question& question) {
   const assay::op::Program& program = *question.program;
-  const Kind kind = program.operations[question.operation].kind;
+  const bool attends = program.operations[question.operation].is<assay::op::Attend>();
   const uint64_t rows = question.inputs[0].rows, held = question.keys.rows;
   auto& positions = question.step.positions;
   positions = given;
   if (given.empty()) {
-    if (kind == Kind::attention && held < rows)
+    if (attends && held < rows)
       return Error{fmt::format("{} queries, but {} keys", rows, held)};
-    const uint64_t first = kind == Kind::attention ? held - rows : 0;
+    const uint64_t first = attends ? held - rows : 0;
     for (uint64_t t = 0; t < rows; ++t) positions.push_back(uint32_t(first + t));
   }
   if (positions.size() != rows)
     return Error{fmt::format("{} positions for {} rows", positions.size(), rows)};
   const uint32_t last = *std::ranges::max_element(positions);
-  if (kind == Kind::attention && last >= held)
+  if (attends && last >= held)
     return Error{fmt::format("a query at position {}, but {} keys", last, held)};
   question.step.tokens.assign(rows, 0);
   return assay::ok();
@@ -152,10 +149,10 @@ assay::Status fill_tokens(const CheckFlags& flags, Question& question) {
 
 /// An angle of 2^24 and more has lost its fraction in f32, and cos and sin here are not made for
 /// it.
-assay::Status check_angles(const assay::op::Program& program, Kind kind,
+assay::Status check_angles(const assay::op::Program& program, const assay::op::Operation& operation,
                            const std::vector<uint32_t>& positions) {
-  if (kind != Kind::rope) return assay::ok();
-  for (const double frequency : program.rope.frequency)
+  if (!operation.is<assay::op::Rope>()) return assay::ok();
+  for (const double frequency : program.rope_of(operation).frequency)
     for (const uint32_t position : positions)
       if (!(double(position) * frequency < 0x1p24))
         return Error{fmt::format("position {} turns a pair by 2^24 or more", position)};
@@ -170,13 +167,13 @@ Result<Question> make_question(const CheckFlags& flags, const assay::op::Program
   question.operation = index;
   question.cache = flags.cache;
   const assay::op::Operation& operation = program.operations[index];
-  if (operation.output == assay::op::none || operation.kind == Kind::select_rows)
+  if (assay::op::row_of(operation).moves)
     return Error{fmt::format("{} only moves values: there is nothing to judge", operation.name)};
   if (const auto done = fill_inputs(flags, arrays, question); !done) return done.error();
-  const bool embeds = operation.kind == Kind::embed;
+  const bool embeds = operation.is<assay::op::Embed>();
   const auto filled = embeds ? fill_tokens(flags, question) : fill_positions(positions, question);
   if (!filled) return filled.error();
-  if (const auto good = check_angles(program, operation.kind, question.step.positions); !good)
+  if (const auto good = check_angles(program, operation, question.step.positions); !good)
     return good.error();
   if (!arrays.output) return question;
   auto output = assay::check::to_table(*arrays.output, program.values[operation.output].width,
@@ -191,14 +188,14 @@ Result<Question> make_question(const CheckFlags& flags, const assay::op::Program
   return question;
 }
 
-std::string place(const assay::diff::Seen& seen) {
+std::string place(const assay::judge::Seen& seen) {
   return fmt::format("token {} row {}", seen.token, seen.row);
 }
 
 void print_answer(const Question& question, const Answer& answer) {
   const assay::op::Program& program = *question.program;
   const assay::op::Operation& operation = program.operations[question.operation];
-  std::string text(assay::op::name_of(operation.kind));
+  std::string text(assay::op::name_of(operation));
   if (operation.weight != assay::op::none) {
     const assay::op::Weight& weight = program.weights[operation.weight];
     text += fmt::format(" by {} {} ({}, {})", weight.name, assay::quant::info(weight.type).name,
@@ -243,12 +240,12 @@ int give_expected(const CheckFlags& flags, const Question& question) {
 
 int check_operation(const CheckFlags& flags, const assay::op::Program& program, size_t index,
                     const Arrays& arrays, const std::vector<uint32_t>& positions) {
-  const Kind kind = program.operations[index].kind;
-  if (kind == Kind::rope && arrays.inputs.empty() && !arrays.output) {
+  const assay::op::Operation& operation = program.operations[index];
+  if (operation.is<assay::op::Rope>() && arrays.inputs.empty() && !arrays.output) {
     if (positions.empty()) return report({"RoPE's table needs --positions"});
-    if (const auto good = check_angles(program, kind, positions); !good)
+    if (const auto good = check_angles(program, operation, positions); !good)
       return report(good.error());
-    print_rope_table(program.rope, positions, flags.json);
+    print_rope_table(program.rope_of(operation), positions, flags.json);
     return 0;
   }
   const auto question = make_question(flags, program, index, arrays, positions);

@@ -39,5 +39,5 @@ assay::Result<MadeOperation> make_operation(const CheckFlags& flags,
 void add_operation_flags(CLI::App& command, CheckFlags& flags);
 
 /// Position, pair, lanes, frequency, angle, cos and sin of each pair at each position.
-void print_rope_table(const assay::op::Rope& rope, const std::vector<uint32_t>& positions,
+void print_rope_table(const assay::op::RopeTable& rope, const std::vector<uint32_t>& positions,
                       bool json);

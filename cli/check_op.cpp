@@ -9,31 +9,25 @@
 
 #include "check.h"
 #include "common.h"
+#include "op/kinds.h"
 #include "op/rope.h"
 #include "quant/formats.h"
 
 using assay::Error;
 using assay::Result;
 using assay::check::Parts;
-using assay::op::Kind;
+namespace op = assay::op;
 using assay::trace::Npy;
 using assay::trace::NpyType;
 
 namespace {
 
-constexpr std::array kinds = {Kind::embed,     Kind::rms_norm, Kind::matmul, Kind::rope,
-                              Kind::attention, Kind::swiglu,   Kind::add,    Kind::scale};
-
-std::optional<Kind> kind_of(const std::string& name) {
-  for (const Kind kind : kinds)
-    if (assay::op::name_of(kind) == name) return kind;
-  return std::nullopt;
-}
-
+/// The kinds that can be judged: all that do more than move values.
 std::string kind_names() {
   std::string names;
-  for (const Kind kind : kinds)
-    names += (names.empty() ? "" : ", ") + std::string(assay::op::name_of(kind));
+  for (const std::string_view name : op::kind_names())
+    if (!op::row_of(*op::parameters_named(name)).moves)
+      names += (names.empty() ? "" : ", ") + std::string(name);
   return names;
 }
 
@@ -82,20 +76,33 @@ uint64_t width_of(const Npy& array, size_t positions) {
 }
 
 /// A flag that the operation needs or doesn't know; empty: none.
-std::string wrong_flag(const CheckFlags& flags, Kind kind) {
-  const bool weighted = kind == Kind::embed || kind == Kind::rms_norm || kind == Kind::matmul;
-  const bool biased = kind == Kind::scale || kind == Kind::matmul;
+std::string wrong_flag(const CheckFlags& flags, const op::Parameters& of) {
+  const op::KindRow& row = op::row_of(of);
+  const bool weighted = row.weight != op::WeightShape::none;
   if (weighted && flags.weight.empty()) return "needs --weight";
   if (!weighted && !flags.weight.empty()) return "has no --weight";
-  if (!biased && !flags.bias.empty()) return "has no --bias";
-  if (kind == Kind::rms_norm && !(flags.eps > 0)) return "needs --eps";
-  if (kind == Kind::rope && flags.dim == 0) return "needs --dim";
-  if (kind == Kind::attention && (flags.dim == 0 || flags.heads == 0))
+  if (!row.bias && !flags.bias.empty()) return "has no --bias";
+  if (std::holds_alternative<op::Rope>(of) && flags.dim == 0) return "needs --dim";
+  if (std::holds_alternative<op::Attend>(of) && (flags.dim == 0 || flags.heads == 0))
     return "needs --heads and --dim";
   return {};
 }
 
-Result<assay::op::Rope> rope_of(const CheckFlags& flags) {
+/// The flags that stand for an operation's own numbers, by the number's name.
+std::string fill_numbers(const CheckFlags& flags, op::Parameters& of) {
+  std::string missing;
+  op::each_field(of, [&](std::string_view name, auto& value, double low, double) {
+    using Number = std::decay_t<decltype(value)>;
+    if (name == "eps") value = Number(flags.eps);
+    if (name == "factor") value = Number(flags.factor);
+    if (name == "parts" && flags.heads) value = Number(flags.heads);
+    if (missing.empty() && name != "heads" && !(double(value) >= low))
+      missing = fmt::format("needs --{}", name);
+  });
+  return missing;
+}
+
+Result<assay::op::RopeTable> rope_of(const CheckFlags& flags) {
   if (flags.dim % 2) return Error{fmt::format("--dim: {} lanes are not pairs", flags.dim)};
   assay::op::RopeParameters rope;
   rope.dimensions = flags.dim;
@@ -130,24 +137,26 @@ assay::Status read_weights(const CheckFlags& flags, MadeOperation& made, Parts& 
 
 Result<MadeOperation> make_operation(const CheckFlags& flags, const std::vector<Npy>& inputs,
                                      size_t positions) {
-  const auto kind = kind_of(flags.kind);
-  if (!kind) return Error{fmt::format("--op: no '{}'; there are {}", flags.kind, kind_names())};
-  if (const std::string wrong = wrong_flag(flags, *kind); !wrong.empty())
-    return Error{fmt::format("--op {} {}", flags.kind, wrong)};
+  auto of = op::parameters_named(flags.kind);
+  if (!of || op::row_of(*of).moves)
+    return Error{fmt::format("--op: no '{}'; there are {}", flags.kind, kind_names())};
+  for (const std::string& wrong : {wrong_flag(flags, *of), fill_numbers(flags, *of)})
+    if (!wrong.empty()) return Error{fmt::format("--op {} {}", flags.kind, wrong)};
+  const op::KindRow& row = op::row_of(*of);
   MadeOperation made;
   Parts parts;
-  parts.kind = *kind;
+  parts.of = *of;
   parts.heads = flags.heads;
   parts.kv_heads = flags.kv_heads ? flags.kv_heads : flags.heads;
-  parts.eps = float(flags.eps);
-  parts.factor = float(flags.factor);
   parts.scale = float(flags.scale);
   if (const auto done = read_weights(flags, made, parts); !done) return done.error();
-  if (*kind == Kind::matmul || *kind == Kind::rms_norm)
+  if (row.weight == op::WeightShape::matrix)
     parts.width = uint32_t(parts.weight.columns);
+  else if (const auto* norm = std::get_if<op::RmsNorm>(&*of))
+    parts.width = uint32_t(parts.weight.columns) * norm->parts;
   else if (!inputs.empty())
     parts.width = uint32_t(std::min<uint64_t>(width_of(inputs[0], positions), UINT32_MAX));
-  if (*kind == Kind::rope) {
+  if (std::holds_alternative<op::Rope>(*of)) {
     auto rope = rope_of(flags);
     if (!rope) return rope.error();
     parts.rope = std::move(*rope);
@@ -161,7 +170,7 @@ Result<MadeOperation> make_operation(const CheckFlags& flags, const std::vector<
     // A product's heads matter to one hypothesis only: that their rows are permuted.
     parts.head_dim = flags.dim ? flags.dim : 64;
     parts.value_dim = flags.value_dim ? flags.value_dim : parts.head_dim;
-    if (*kind == Kind::attention) parts.width = parts.heads * parts.head_dim;
+    if (std::holds_alternative<op::Attend>(*of)) parts.width = parts.heads * parts.head_dim;
   }
   auto program = assay::check::program_of(parts);
   if (!program) return program.error();
@@ -190,7 +199,7 @@ void add_operation_flags(CLI::App& command, CheckFlags& flags) {
   number("--eps", flags.eps, 1e-30, 1, "rms_norm");
   number("--base", flags.base, 1, 1e12, "rope (default 10000)");
   number("--dim", flags.dim, 1, 65536, "rope: lanes that turn; attention: lanes of a head");
-  number("--heads", flags.heads, 1, 65536, "rope (default: heads of --dim lanes), attention");
+  number("--heads", flags.heads, 1, 65536, "rope (default: heads of --dim lanes), attention, rms_norm per head");
   number("--kv-heads", flags.kv_heads, 1, 65536, "attention (default: as heads)");
   number("--value-dim", flags.value_dim, 1, 65536, "attention (default: as --dim)");
   number("--scale", flags.scale, 1e-6, 1e6, "attention (default 1/√dim)");
@@ -202,7 +211,7 @@ void add_operation_flags(CLI::App& command, CheckFlags& flags) {
       ->group(group);
 }
 
-void print_rope_table(const assay::op::Rope& rope, const std::vector<uint32_t>& positions,
+void print_rope_table(const assay::op::RopeTable& rope, const std::vector<uint32_t>& positions,
                       bool json) {
   std::vector<float> turns(rope.dimensions);
   nlohmann::ordered_json table = nlohmann::ordered_json::array();

@@ -94,7 +94,7 @@ Result<KitRun> run_model(Session& session, const std::vector<int32_t>& tokens,
                    [&](const assay::op::Operation& operation, std::span<const float> y) {
                      if (!std::ranges::binary_search(wanted, operation.output)) return;
                      const uint64_t width = program.values[operation.output].width;
-                     assay::reference::Table table(y.size() / width, width);
+                     assay::judge::Table table(y.size() / width, width);
                      std::ranges::copy(y, table.data.begin());
                      run.values[operation.output] = std::move(table);
                    });

@@ -142,7 +142,7 @@ Result<std::optional<LayerStats>> make_stats(const Flags& flags, const Session& 
   if (!layers) return Error{"--layers: " + layers.error().message};
   int32_t count = 0;
   for (const auto& operation : session.program().operations)
-    if (operation.name == fmt::format("blk.{}.out", operation.layer))
+    if (operation.role == assay::op::Role::block_output)
       count = std::max(count, int32_t(operation.layer) + 1);
   for (int32_t layer : *layers)
     if (layer >= count)

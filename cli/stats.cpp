@@ -5,8 +5,7 @@
 #include "common.h"
 
 void LayerStats::see(const assay::op::Operation& operation, std::span<const float> output) {
-  const std::string name = fmt::format("blk.{}.out", operation.layer);
-  if (operation.name != name) return;
+  if (operation.role != assay::op::Role::block_output) return;
   if (!layers_.empty() && !layers_.contains(int32_t(operation.layer))) return;
   auto& values = outputs_[operation.layer];
   values.insert(values.end(), output.begin(), output.end());

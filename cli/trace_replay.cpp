@@ -6,6 +6,7 @@
 
 #include "cases/replay.h"
 #include "common.h"
+#include "op/kinds.h"
 #include "run/device.h"
 #include "trace.h"
 
@@ -22,13 +23,13 @@ struct Flags {
 
 void print(const assay::cases::Case& the, const assay::cases::Replayed& r) {
   const auto line = [&](const std::string& who, const std::string& contract,
-                        const assay::diff::Seen& seen) {
+                        const assay::judge::Seen& seen) {
     fmt::print("{:<28}{:<16}{:>12.4g}{:>12.4g}{:>8}{:>8}{:>12}\n", who, contract, seen.max_u,
                seen.limit_u, seen.token, the.whole_row(seen.row),
                fmt::format("{}/{}", seen.failures, seen.elements));
   };
   fmt::print("{} ({}), step {}, {} token{}\n\n", escaped(the.operation().name, false),
-             assay::op::name_of(the.operation().kind), the.scene.step, the.tokens.size(),
+             assay::op::name_of(the.operation()), the.scene.step, the.tokens.size(),
              the.tokens.size() == 1 ? "" : "s");
   fmt::print("{:<28}{:<16}{:>12}{:>12}{:>8}{:>8}{:>12}\n", "output of", "contract", "error u",
              "limit u", "token", "row", "outside");

@@ -12,15 +12,16 @@
 #include <stdexcept>
 
 #include "cases/fields.h"
+#include "op/kinds.h"
 #include "quant/formats.h"
 #include "trace/safetensors.h"
 #include "trace/safetensors_file.h"
 
 namespace assay::cases {
 
-using reference::Table;
+using judge::Table;
 using Json = nlohmann::ordered_json;
-using diff::Coding;
+using judge::Coding;
 
 namespace {
 
@@ -33,10 +34,6 @@ constexpr std::array<std::string_view, 4> coding_kinds = {"exact", "f16", "bf16"
 constexpr std::array<std::string_view, 4> roundings = {"even_of_product", "away_of_product",
                                                        "away_of_quotient", "signed_maximum"};
 constexpr std::array<std::string_view, 3> sums = {"codes", "codes_f16", "values_f16"};
-constexpr std::array<std::string_view, 10> kinds = {"embed",    "rms_norm",   "matmul", "rope",
-                                                    "kv_store", "attention",  "swiglu", "add",
-                                                    "scale",    "select_rows"};
-
 // ------------------------------------------------------------------------------------- writing
 
 /// JSON has no infinity: null.
@@ -46,12 +43,11 @@ Json number(double x) {
 
 Json operation_json(const Case& the) {
   const op::Operation& o = the.operation();
-  return {{"kind", op::name_of(o.kind)},
-          {"name", o.name},
-          {"layer", the.layer == op::none ? Json(nullptr) : Json(the.layer)},
-          {"eps", o.eps},
-          {"heads", o.heads},
-          {"factor", o.factor}};
+  Json json = {{"kind", op::name_of(o)},
+               {"name", o.name},
+               {"layer", the.layer == op::none ? Json(nullptr) : Json(the.layer)}};
+  op::each_field(o.of, [&](const char* name, auto value, double, double) { json[name] = value; });
+  return json;
 }
 
 Json weight_json(const op::Weight& weight, uint64_t whole_rows) {
@@ -61,7 +57,7 @@ Json weight_json(const op::Weight& weight, uint64_t whole_rows) {
           {"rows", whole_rows}};
 }
 
-Json attention_json(const op::Attention& a) {
+Json attention_json(const op::AttentionShape& a) {
   return {{"heads", a.heads},
           {"kv_heads", a.kv_heads},
           {"key_dim", a.key_dim},
@@ -76,10 +72,11 @@ Json coding_json(const Coding& c) {
           {"scale_is_f16", c.scale_is_f16},
           {"sums", sums[size_t(c.sums)]},
           {"products_are_f16", c.products_are_f16},
-          {"offset_meets_sums", c.offset_meets_sums}};
+          {"offset_meets_sums", c.offset_meets_sums},
+          {"zero_below", c.zero_below}};
 }
 
-Json arithmetic_json(const diff::Arithmetic& a) {
+Json arithmetic_json(const judge::Arithmetic& a) {
   return {{"own", a.own},
           {"f16_attention", a.f16_attention},
           {"f16_scores", a.f16_scores},
@@ -87,7 +84,7 @@ Json arithmetic_json(const diff::Arithmetic& a) {
           {"goes_on_in_f64", a.goes_on_in_f64}};
 }
 
-Json seen_json(const diff::Seen& seen) {
+Json seen_json(const judge::Seen& seen) {
   return {{"token", seen.token},           {"row", seen.row},
           {"error_u", number(seen.max_u)}, {"limit_u", number(seen.limit_u)},
           {"count", seen.failures},        {"of", seen.elements}};
@@ -166,19 +163,20 @@ Status write_case(const Case& the, const std::string& path) {
     if (!the.rows.empty()) tensors.add_rows(the.rows);
   }
   if (operation.bias != op::none) tensors.add_weight("bias", program.weights[operation.bias]);
-  if (operation.kind == op::Kind::attention || operation.kind == op::Kind::kv_store)
-    metadata["attention"] = attention_json(program.attention).dump();
-  if (operation.kind == op::Kind::attention) {
+  if (op::row_of(operation).cache)
+    metadata["attention"] = attention_json(program.attention_of(operation)).dump();
+  if (operation.is<op::Attend>()) {
     tensors.add_f32("cache.keys", table_of(the.scene.caches[0].keys));
     tensors.add_f32("cache.values", table_of(the.scene.caches[0].values));
   }
-  if (operation.kind == op::Kind::rope) {
-    metadata["rope"] = Json{{"dimensions", program.rope.dimensions},
-                            {"adjacent", program.rope.adjacent},
-                            {"magnitude", program.rope.magnitude}}
+  if (operation.is<op::Rope>()) {
+    const op::RopeTable& rope = program.rope_of(operation);
+    metadata["rope"] = Json{{"dimensions", rope.dimensions},
+                            {"adjacent", rope.adjacent},
+                            {"magnitude", rope.magnitude}}
                            .dump();
-    Table frequency(1, program.rope.frequency.size());
-    frequency.data = program.rope.frequency;
+    Table frequency(1, rope.frequency.size());
+    frequency.data = rope.frequency;
     tensors.add_f64("rope.frequency", frequency);
   }
   return trace::write_safetensors(path, tensors.all(), metadata);
@@ -211,8 +209,8 @@ class Reader {
   void read_contract();
   void read_inputs();
   void read_weight();
-  void read_rows(op::Kind kind);
-  void read_rope(const Table& x);
+  void read_rows();
+  void read_rope();
   void read_attention();
   void read_cache();
   void read_results();
@@ -266,12 +264,20 @@ void Reader::read_step() {
 
 void Reader::read_operation() {
   Fields f = object("operation");
-  operation_.kind = op::Kind(f.choice("kind", kinds));
+  const std::string kind = f.text("kind");
+  const auto of = op::parameters_named(kind);
+  if (!of) return fail(fmt::format("its operation has an unknown kind '{:.32}'", kind));
+  operation_.of = *of;
   operation_.name = f.text("name");
   the_.layer = f.is_null("layer") ? op::none : uint32_t(f.integer("layer", 0, 1 << 20));
-  operation_.eps = float(f.number("eps"));
-  operation_.heads = uint32_t(f.integer("heads", 0, 1 << 16));
-  operation_.factor = float(f.number("factor"));
+  op::each_field(operation_.of, [&](const char* name, auto& value, double low, double high) {
+    using Number = std::decay_t<decltype(value)>;
+    if (!f.has(name) && double(value) >= low) return;  // as it is unless said otherwise
+    if constexpr (std::is_integral_v<Number>)
+      value = Number(f.integer(name, uint64_t(low), uint64_t(high)));
+    else
+      value = Number(f.number(name));
+  });
   operation_.layer = 0;
   Fields first = object("first");
   the_.seen.token = first.integer("token", 0, UINT32_MAX);
@@ -293,6 +299,7 @@ void Reader::read_contract() {
   coding.sums = Coding::Sums(c.choice("sums", sums));
   coding.products_are_f16 = c.flag("products_are_f16");
   coding.offset_meets_sums = c.flag("offset_meets_sums");
+  if (c.has("zero_below")) coding.zero_below = c.number("zero_below");
   Fields a = object("arithmetic");
   the_.scene.arithmetic = {a.flag("own"), a.flag("f16_attention"), a.flag("f16_scores"),
                            a.flag("f16_cache"), a.flag("goes_on_in_f64")};
@@ -302,11 +309,7 @@ void Reader::read_contract() {
 }
 
 void Reader::read_inputs() {
-  using op::Kind;
-  const Kind kind = operation_.kind;
-  const bool two = kind == Kind::kv_store || kind == Kind::swiglu || kind == Kind::add;
-  const size_t count = kind == Kind::embed ? 0 : two ? 2 : 1;
-  for (size_t i = 0; i < count && problem_.empty(); ++i) {
+  for (size_t i = 0; i < op::row_of(operation_).inputs && problem_.empty(); ++i) {
     the_.scene.inputs.push_back(table(fmt::format("input.{}", i)));
     const Table& input = the_.scene.inputs.back();
     if (input.rows != the_.tokens.size()) fail(fmt::format("input.{} has no row a token", i));
@@ -315,16 +318,15 @@ void Reader::read_inputs() {
   }
   the_.scene.output = table("output");
   const uint64_t rows =
-      kind == Kind::select_rows ? the_.scene.tokens.selected.size() : the_.tokens.size();
+      operation_.is<op::SelectRows>() ? the_.scene.tokens.selected.size() : the_.tokens.size();
   if (the_.scene.output.rows != rows) fail("the output has not a row a token");
-  if (kind != Kind::kv_store)
+  if (!operation_.is<op::KvStore>())
     operation_.output = the_.program.add_value(operation_.name, uint32_t(the_.scene.output.width));
 }
 
 /// A weight (rows, row_bytes) of U8.
 void Reader::read_weight() {
-  using op::Kind;
-  const Kind kind = operation_.kind;
+  const op::KindRow& row = op::row_of(operation_);
   const auto add = [&](const std::string& name, uint32_t type, uint64_t columns) {
     const trace::StoredTensor* tensor = file_.find(name);
     const quant::Info info = quant::info(type);
@@ -340,7 +342,7 @@ void Reader::read_weight() {
         std::make_shared<std::vector<uint8_t>>(tensor->bytes.begin(), tensor->bytes.end()));
     return the_.program.add_weight({name, type, tensor->shape[0], columns, *the_.bytes.back()});
   };
-  if (kind == Kind::embed || kind == Kind::rms_norm || kind == Kind::matmul) {
+  if (row.weight != op::WeightShape::none) {
     Fields w = object("weight");
     const std::string name = w.text("type");
     uint32_t type = quant::F32::id;
@@ -348,7 +350,8 @@ void Reader::read_weight() {
     for (uint32_t id = 0; id < 64 && !known; ++id)
       if (quant::info(id).block_size > 0 && quant::info(id).name == name) known = true, type = id;
     if (!known) fail(fmt::format("the weight's type '{:.32}' is unknown", name));
-    if (kind == Kind::rms_norm && type != quant::F32::id) fail("a norm's weight is not F32");
+    if (row.weight == op::WeightShape::vector && type != quant::F32::id)
+      fail("a norm's weight is not F32");
     the_.whole_rows = w.integer("rows", 1, UINT32_MAX);
     operation_.weight = add("weight", type, w.integer("columns", 1, most_width));
     if (operation_.weight != op::none) {
@@ -357,18 +360,18 @@ void Reader::read_weight() {
         fail("the coding is of integers, and the weight's format has no blocks");
     }
   }
-  const bool biased = kind == Kind::matmul || kind == Kind::scale;
-  if (biased && file_.find("bias"))
+  if (row.bias && file_.find("bias"))
     operation_.bias = add("bias", quant::F32::id, the_.scene.output.width);
   if (operation_.bias != op::none && the_.program.weights[operation_.bias].rows != 1)
     fail("the bias has more than one row");
-  read_rows(kind);
+  read_rows();
 }
 
-void Reader::read_rows(op::Kind kind) {
+void Reader::read_rows() {
+  const bool looked_up = op::row_of(operation_).weight == op::WeightShape::table;
   const trace::StoredTensor* tensor = file_.find("rows");
   if (!tensor || operation_.weight == op::none) {
-    if (kind == op::Kind::embed) fail("'rows' are missing: which tokens the weight's rows are of");
+    if (looked_up) fail("'rows' are missing: which tokens the weight's rows are of");
     return;
   }
   const uint64_t rows = the_.program.weights[operation_.weight].rows;
@@ -378,7 +381,7 @@ void Reader::read_rows(op::Kind kind) {
   std::memcpy(the_.rows.data(), tensor->bytes.data(), 8 * rows);
   if (!std::ranges::is_sorted(the_.rows, std::less_equal{}) || the_.rows.back() >= the_.whole_rows)
     return fail("'rows' do not ascend within the weight");
-  if (kind != op::Kind::embed) return;
+  if (!looked_up) return;
   for (int32_t& token : the_.scene.tokens.tokens) {
     const auto found = std::ranges::lower_bound(the_.rows, uint64_t(token));
     if (found == the_.rows.end() || *found != uint64_t(token))
@@ -387,16 +390,13 @@ void Reader::read_rows(op::Kind kind) {
   }
 }
 
-void Reader::read_rope(const Table& x) {
+void Reader::read_rope() {
   Fields f = object("rope");
-  op::Rope& rope = the_.program.rope;
+  op::RopeTable& rope = the_.program.rope_tables.emplace_back();
   rope.dimensions = uint32_t(f.integer("dimensions", 2, 1 << 16));
   rope.adjacent = f.flag("adjacent");
   rope.magnitude = f.number("magnitude");
   rope.frequency = table("rope.frequency").data;
-  if (operation_.heads == 0 || x.width % operation_.heads)
-    return fail("the heads do not divide the row");
-  the_.program.attention.key_dim = uint32_t(x.width / operation_.heads);
   if (rope.dimensions % 2 || rope.frequency.size() != rope.dimensions / 2)
     return fail("there is not one frequency a pair");
   for (const double frequency : rope.frequency)
@@ -406,15 +406,17 @@ void Reader::read_rope(const Table& x) {
 
 void Reader::read_attention() {
   Fields f = object("attention");
-  the_.program.attention = {uint32_t(f.integer("heads", 1, 1 << 12)),
-                            uint32_t(f.integer("kv_heads", 1, 1 << 12)),
-                            uint32_t(f.integer("key_dim", 1, 1 << 16)),
-                            uint32_t(f.integer("value_dim", 1, 1 << 16)), float(f.number("scale"))};
+  const uint32_t heads = uint32_t(f.integer("heads", 0, 1 << 12));
+  the_.program.caches = {{uint32_t(f.integer("kv_heads", 1, 1 << 12)),
+                          uint32_t(f.integer("key_dim", 1, 1 << 16)),
+                          uint32_t(f.integer("value_dim", 1, 1 << 16))}};
+  const float scale = float(f.number("scale"));
+  if (auto* attend = operation_.as<op::Attend>()) *attend = {0, heads, scale};
 }
 
 void Reader::read_cache() {
   const Table keys = table("cache.keys"), values = table("cache.values");
-  const op::Attention& a = the_.program.attention;
+  const op::CacheShape& a = the_.program.caches[0];
   const uint64_t count = uint64_t(the_.scene.tokens.positions.back()) + 1;
   if (keys.rows != count || values.rows != count ||
       keys.width != uint64_t(a.kv_heads) * a.key_dim ||
@@ -437,7 +439,6 @@ std::string Reader::read() {
   if (text("format") != format)
     return fmt::format("this is no case: its metadata does not say format {}", format);
   the_.program.layers = 1;
-  the_.program.attention = {1, 1, 1, 1, 1};
   the_.scene.caches.resize(1);
   for (void (Reader::*part)() :
        {&Reader::read_step, &Reader::read_operation, &Reader::read_contract, &Reader::read_inputs,
@@ -445,16 +446,15 @@ std::string Reader::read() {
     (this->*part)();
     if (!problem_.empty()) return problem_;
   }
-  const op::Kind kind = operation_.kind;
-  if (kind == op::Kind::rope) read_rope(the_.scene.inputs[0]);
-  if (kind == op::Kind::attention || kind == op::Kind::kv_store) read_attention();
-  if (kind == op::Kind::attention && problem_.empty()) read_cache();
+  if (operation_.is<op::Rope>()) read_rope();
+  if (op::row_of(operation_).cache) read_attention();
+  if (operation_.is<op::Attend>() && problem_.empty()) read_cache();
   if (!problem_.empty()) return problem_;
-  if (kind == op::Kind::kv_store &&
+  if (operation_.is<op::KvStore>() &&
       the_.scene.output.width != the_.scene.inputs[0].width + the_.scene.inputs[1].width)
     return "the output is not the keys and the values";
   try {
-    the_.program.add_operation(operation_);
+    the_.program.append(operation_);
   } catch (const std::logic_error&) {
     return "the shapes do not fit the operation";
   }

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "diff/judge.h"
+#include "judge/judge.h"
 #include "diff/side.h"
 #include "op/program.h"
 
@@ -26,12 +26,12 @@ struct Case {
   std::vector<int32_t> tokens;
   std::string engine, version;
   uint32_t layer = op::none;  ///< in the model
-  diff::Seen seen;  ///< as the diff found it: token and row of the whole output, all failures
-  reference::Table expected;  ///< as the judge had it when the case was written
-  reference::Table allowed;   ///< |output − expected| up to this passes
+  judge::Seen seen;  ///< as the diff found it: token and row of the whole output, all failures
+  judge::Table expected;  ///< as the judge had it when the case was written
+  judge::Table allowed;   ///< |output − expected| up to this passes
 
   const op::Operation& operation() const { return program.operations[0]; }
-  const reference::Table& output() const { return scene.output; }
+  const judge::Table& output() const { return scene.output; }
   /// The row of the whole output that column `column` of this one is.
   uint64_t whole_row(uint64_t column) const;
 

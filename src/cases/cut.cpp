@@ -3,23 +3,23 @@
 #include <set>
 
 #include "cases/case_file.h"
-#include "trace/bounds.h"
+#include "judge/formulas.h"
 
 namespace assay::cases {
 
-using reference::Table;
+using judge::Table;
 
 namespace {
 
 /// The columns with the worst failures, `most` at most, and their neighbours.
-std::vector<uint64_t> columns_to_keep(const Table& output, const diff::Judged& judged,
+std::vector<uint64_t> columns_to_keep(const Table& output, const judge::Judged& judged,
                                       uint64_t most) {
   std::vector<std::pair<double, uint64_t>> failing;  // worst first
   for (uint64_t column = 0; column < output.width; ++column) {
-    diff::Seen all;
+    judge::Seen all;
     for (uint64_t t = 0; t < output.rows; ++t)
-      all.add(diff::compare_element(output, judged, t, column));
-    if (all.failures) failing.emplace_back(-trace::badness(all.max_u, all.limit_u), column);
+      all.add(judge::compare_element(output, judged, t, column));
+    if (all.failures) failing.emplace_back(-judge::badness(all.max_u, all.limit_u), column);
   }
   std::ranges::sort(failing);
   failing.resize(std::min<size_t>(failing.size(), most));
@@ -88,8 +88,7 @@ void build_program(const op::Program& whole, const op::Operation& operation,
   op::Program& program = the.program;
   op::Operation alone = operation;
   program.layers = 1;
-  program.rope = whole.rope;
-  program.attention = whole.attention;
+  alone.of = program.adopt(whole, operation.of);
   alone.inputs.clear();
   for (size_t i = 0; i < operation.inputs.size(); ++i)
     alone.inputs.push_back(
@@ -106,48 +105,49 @@ void build_program(const op::Program& whole, const op::Operation& operation,
   if (operation.bias != op::none)
     alone.bias = program.add_weight(cut_bias(whole.weights[operation.bias], columns, the));
   alone.layer = 0;
-  program.add_operation(alone);
+  program.append(alone);
 }
 
 }  // namespace
 
 uint64_t Case::whole_row(uint64_t column) const {
-  return operation().kind == op::Kind::matmul && !rows.empty() ? rows[column] : column;
+  return operation().is<op::Matmul>() && !rows.empty() ? rows[column] : column;
 }
 
 Case cut_case(const op::Program& program, const diff::Scene& scene, const std::string& engine,
               uint64_t most_rows) {
   const op::Operation& operation = program.operations[scene.operation];
-  const diff::Judged whole = diff::judge(program, scene);
+  const judge::Judged whole = diff::expect(program, scene);
   Case the;
   the.engine = engine;
   the.layer = operation.layer;
-  the.seen = diff::compare(scene.output, whole);
+  the.seen = judge::compare(scene.output, whole);
   the.scene = scene;
   the.scene.operation = 0;
   the.scene.caches.clear();
   the.scene.caches.resize(1);
-  if (operation.kind == op::Kind::attention) the.scene.caches[0] = scene.caches[operation.layer];
+  if (const auto* attend = operation.as<op::Attend>())
+    the.scene.caches[0] = scene.caches[attend->cache];
   const bool of_selected =
       !operation.inputs.empty() && program.values[operation.inputs[0]].selected;
   if (of_selected) keep_selected(the.scene.tokens);
   the.tokens = the.scene.tokens.tokens;
   std::vector<uint64_t> columns(scene.output.width);
   for (uint64_t i = 0; i < columns.size(); ++i) columns[i] = i;
-  if (operation.kind == op::Kind::matmul) {
+  if (operation.is<op::Matmul>()) {
     columns = the.rows = columns_to_keep(scene.output, whole, most_rows);
     the.scene.output = keep_columns(scene.output, columns);
   }
-  if (operation.kind == op::Kind::embed) index_tokens(the);
+  if (operation.is<op::Embed>()) index_tokens(the);
   build_program(program, operation, columns, the);
-  const diff::Judged judged = diff::judge(the.program, the.scene);
+  const judge::Judged judged = diff::expect(the.program, the.scene);
   the.expected = judged.want;
   the.allowed = Table(judged.want.rows, judged.want.width);
   for (uint64_t t = 0; t < judged.want.rows; ++t)
     for (uint64_t i = 0; i < judged.want.width; ++i)
-      the.allowed.row(t)[i] = judged.limit_at(t, i) * trace::unit * judged.scale.row(t)[i] +
+      the.allowed.row(t)[i] = judged.limit_at(t, i) * judge::unit * judged.scale.row(t)[i] +
                               judged.slack_at(t, i) +
-                              (judged.limit_at(t, i) > 0 ? trace::absolute_floor : 0.0);
+                              (judged.limit_at(t, i) > 0 ? judge::absolute_floor : 0.0);
   return the;
 }
 

@@ -54,6 +54,7 @@ class Fields {
     fail(std::string("has an unknown '") + key + "'");
     return 0;
   }
+  bool has(const char* key) const { return find(key) != nullptr; }
   bool is_null(const char* key) const {
     const nlohmann::json* value = find(key);
     return value && value->is_null();

@@ -7,12 +7,13 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "op/kinds.h"
 #include "quant/formats.h"
 
 namespace assay::cases {
 
-using diff::Seen;
-using reference::Table;
+using judge::Seen;
+using judge::Table;
 
 namespace {
 
@@ -22,15 +23,13 @@ class OneOperation {
  public:
   explicit OneOperation(const Case& the) : case_(the), whole_(the.operation()) {
     program_.layers = 1;
-    program_.rope = the.program.rope;
-    program_.attention = the.program.attention;
-    // A row of keys is as wide as its heads even where nothing is cached.
-    if (whole_.kind == op::Kind::attention) {
+    program_.rope_tables = the.program.rope_tables;
+    program_.caches = the.program.caches;
+    if (whole_.is<op::Attend>()) {
       earlier_ = the.scene.tokens.positions[0];
       const uint32_t keys = embed("keys", cached(the.scene.caches[0].keys));
       const uint32_t values = embed("values", cached(the.scene.caches[0].values));
-      program_.add_operation(
-          {op::Kind::kv_store, "kv", {keys, values}, op::none, op::none, op::none, 0, 0, 0});
+      program_.append({.name = "kv", .of = op::KvStore{}, .inputs = {keys, values}, .layer = 0});
     }
     op::Operation operation = whole_;
     for (size_t i = 0; i < whole_.inputs.size(); ++i)
@@ -39,22 +38,12 @@ class OneOperation {
       operation.weight = program_.add_weight(the.program.weights[whole_.weight]);
     if (whole_.bias != op::none)
       operation.bias = program_.add_weight(the.program.weights[whole_.bias]);
-    if (whole_.output != op::none)
-      operation.output = program_.add_value(whole_.name, the.program.values[whole_.output].width,
-                                            whole_.kind == op::Kind::select_rows);
+    operation.output = op::none;
     at_ = program_.operations.size();
-    program_.add_operation(operation);
-    if (whole_.kind == op::Kind::kv_store) {  // a program ends in an output
-      const uint32_t out = program_.add_value("end", program_.values[operation.inputs[0]].width);
-      program_.add_operation({op::Kind::add,
-                              "end",
-                              {operation.inputs[0], operation.inputs[0]},
-                              out,
-                              op::none,
-                              op::none,
-                              0,
-                              0,
-                              0});
+    program_.append(operation);
+    if (whole_.is<op::KvStore>()) {  // a program ends in an output
+      const uint32_t keys = operation.inputs[0];
+      program_.append({.name = "end", .of = op::Add{}, .inputs = {keys, keys}, .layer = 0});
     }
     program_.vocabulary = rows_;
     program_.assign_buffers();
@@ -75,7 +64,7 @@ class OneOperation {
     Table out(case_.output().rows, case_.output().width);
     step(executor, earlier_, tokens(), [&](const op::Operation& operation, auto values) {
       if (&operation != &program_.operations[at_]) return;
-      if (whole_.kind != op::Kind::kv_store)
+      if (!whole_.is<op::KvStore>())
         return void(std::copy(values.begin(), values.end(), out.data.begin()));
       // All keys, then all values; a row of the case has both.
       const uint64_t width = case_.scene.inputs[0].width;
@@ -93,16 +82,16 @@ class OneOperation {
 
   /// Positions count from 0 where the cache is filled first, or nothing depends on them.
   void step(op::Executor& executor, uint64_t first, uint64_t count, const op::Sink& sink) const {
-    const bool turns = whole_.kind == op::Kind::rope;
+    const bool turns = whole_.is<op::Rope>();
     std::vector<int32_t> ids;
     std::vector<uint32_t> positions, sequences(count, 0), selected;
     for (uint64_t t = 0; t < count; ++t) {
-      ids.push_back(whole_.kind == op::Kind::embed ? case_.scene.tokens.tokens[t]
+      ids.push_back(whole_.is<op::Embed>() ? case_.scene.tokens.tokens[t]
                                                    : int32_t(first + t));
       positions.push_back(turns ? case_.scene.tokens.positions[t] : uint32_t(first + t));
       selected.push_back(uint32_t(t));
     }
-    if (whole_.kind == op::Kind::select_rows) selected = case_.scene.tokens.selected;
+    if (whole_.is<op::SelectRows>()) selected = case_.scene.tokens.selected;
     executor.run({ids, positions, sequences, selected}, sink);
   }
 
@@ -116,9 +105,7 @@ class OneOperation {
     rows_ = std::max(rows_, uint32_t(rows.rows));
     const uint32_t weight =
         program_.add_weight({"table of " + name, quant::F32::id, rows.rows, rows.width, *bytes});
-    const uint32_t value = program_.add_value(name, uint32_t(rows.width));
-    return program_.add_operation(
-        {op::Kind::embed, name, {}, value, weight, op::none, op::none, 0, 0});
+    return program_.append({.name = name, .of = op::Embed{}, .weight = weight});
   }
 
   /// Below as many rows of zeros as the cache has earlier positions.
@@ -149,12 +136,12 @@ diff::Scene scene_of_device(const Case& the, const std::string& contract) {
   scene.contract = contract;
   scene.arithmetic = {true, false, false, the.scene.arithmetic.f16_cache, false};
   scene.coding = {};
-  if (the.operation().kind == op::Kind::matmul)
-    scene.coding = diff::codings(contract, the.program.weights[the.operation().weight].type)[0];
+  if (the.operation().is<op::Matmul>())
+    scene.coding = judge::codings(contract, the.program.weights[the.operation().weight].type)[0];
   if (scene.arithmetic.f16_cache)
     for (auto* rows : {&scene.caches[0].keys, &scene.caches[0].values})
       for (auto& row : *rows)
-        for (double& x : row) x = reference::round_to_f16(x);
+        for (double& x : row) x = judge::round_to_f16(x);
   return scene;
 }
 
@@ -182,7 +169,7 @@ std::string sentence_of(const Case& the, const Replayed& r) {
 
 Result<Replayed> replay(const Case& the, const MakeExecutor& make) {
   Replayed out;
-  out.stored = diff::compare(the.output(), diff::judge(the.program, the.scene));
+  out.stored = judge::compare(the.output(), diff::expect(the.program, the.scene));
   out.as_recorded = out.stored.token == the.seen.token &&
                     the.whole_row(out.stored.row) == the.seen.row &&
                     same(out.stored.max_u, the.seen.max_u);
@@ -192,7 +179,7 @@ Result<Replayed> replay(const Case& the, const MakeExecutor& make) {
   if (!executor) return executor.error();
   const Table got = one.run(**executor);
   const std::string contract = options.contract == op::Contract::f32 ? "f32" : "assay/1";
-  out.device = diff::compare(got, diff::judge(the.program, scene_of_device(the, contract)));
+  out.device = judge::compare(got, diff::expect(the.program, scene_of_device(the, contract)));
   out.name = (*executor)->device();
   out.isa = (*executor)->isa();
   out.contract = (*executor)->contract();
@@ -219,7 +206,7 @@ std::string to_json(const Case& the, const Replayed& r) {
                      {"sentence", r.sentence},
                      {"case",
                       {{"operation", the.operation().name},
-                       {"kind", op::name_of(the.operation().kind)},
+                       {"kind", op::name_of(the.operation())},
                        {"engine", the.engine},
                        {"contract", the.scene.contract},
                        {"step", the.scene.step},

@@ -11,14 +11,13 @@ namespace assay::check {
 
 /// What an operation is made of, without a model. Zeros: not given.
 struct Parts {
-  op::Kind kind{};
+  op::Parameters of;   ///< heads, scale and the rotary table below take the place of its own
   uint32_t width = 0;  ///< of each input; attention: of the queries
   uint32_t heads = 0, kv_heads = 0;
   uint32_t head_dim = 0;  ///< of queries and keys
   uint32_t value_dim = 0;
   float scale = 0;  ///< attention: 1/√head_dim where it is 0
-  float eps = 0, factor = 1;
-  op::Rope rope;
+  op::RopeTable rope;
   op::Weight weight, bias;  ///< without columns: none. Their bytes must outlive the program
 };
 

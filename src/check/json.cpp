@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "check/question.h"
+#include "op/kinds.h"
 
 namespace assay::check {
 
@@ -19,7 +20,7 @@ Json number(double value) {
 
 std::string to_json(const Question& question, const Answer& answer) {
   const op::Operation& operation = question.program->operations[question.operation];
-  const diff::Seen& seen = answer.best.seen;
+  const judge::Seen& seen = answer.best.seen;
   Json trials = Json::array();
   for (const Trial& trial : answer.trials)
     trials.push_back({{"contract", trial.contract},
@@ -35,7 +36,7 @@ std::string to_json(const Question& question, const Answer& answer) {
                      {"verdict", diff::name_of(answer.verdict)},
                      {"sentence", answer.sentence},
                      {"operation", operation.name},
-                     {"kind", op::name_of(operation.kind)},
+                     {"kind", op::name_of(operation)},
                      {"contract", answer.best.contract},
                      {"fits", answer.fits()},
                      {"elements", seen.elements},

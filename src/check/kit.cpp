@@ -10,33 +10,31 @@
 
 #include "check/alone.h"
 #include "check/question.h"
+#include "op/kinds.h"
 #include "op/rope.h"
 #include "quant/formats.h"
-#include "trace/bounds.h"
+#include "judge/formulas.h"
 
 namespace assay::check {
 
-using op::Kind;
 using trace::NpyType;
 using Json = nlohmann::ordered_json;
 
 namespace {
 
-bool moves_only(const op::Operation& operation) {
-  return operation.kind == Kind::kv_store || operation.kind == Kind::select_rows;
-}
-
-/// The values of the layer's keys and values: what its kv_store reads.
-std::vector<uint32_t> cached_values(const op::Program& program, uint32_t layer) {
+/// The values that attention finds in its cache: what the kv_store of that cache reads.
+std::vector<uint32_t> cached_values(const op::Program& program, const op::Operation& attention) {
   for (const op::Operation& operation : program.operations)
-    if (operation.kind == Kind::kv_store && operation.layer == layer) return operation.inputs;
+    if (const auto* store = operation.as<op::KvStore>();
+        store && store->cache == attention.as<op::Attend>()->cache)
+      return operation.inputs;
   return {};
 }
 
 std::vector<uint32_t> values_read(const op::Program& program, const op::Operation& operation) {
   std::vector<uint32_t> out = operation.inputs;
-  if (operation.kind == Kind::attention)
-    for (const uint32_t value : cached_values(program, operation.layer)) out.push_back(value);
+  if (operation.is<op::Attend>())
+    for (const uint32_t value : cached_values(program, operation)) out.push_back(value);
   return out;
 }
 
@@ -48,11 +46,11 @@ uint64_t size_of(const op::Program& program, const op::Operation& operation, uin
     bytes += tokens * program.values[value].width * sizeof(float);
   if (operation.weight != op::none) {
     const op::Weight& weight = program.weights[operation.weight];
-    const uint64_t taken = std::min(weight.rows, operation.kind == Kind::embed ? tokens : rows);
+    const uint64_t taken = std::min(weight.rows, operation.is<op::Embed>() ? tokens : rows);
     bytes += taken * (weight.columns * sizeof(float) + weight.row_bytes());
-    if (operation.kind == Kind::matmul) outputs = taken;
+    if (operation.is<op::Matmul>()) outputs = taken;
   }
-  const bool two = operation.kind == Kind::matmul || operation.kind == Kind::attention;
+  const bool two = operation.is<op::Matmul>() || operation.is<op::Attend>();
   return bytes + tokens * outputs * 2 * sizeof(float) * (two ? 2 : 1);
 }
 
@@ -132,18 +130,15 @@ Json put_weight(Folder& folder, const op::Weight& weight, const op::Weight& whol
 
 Json put_inputs(Folder& folder, const Question& question, const op::Operation& operation,
                 const Gathered& gathered) {
-  if (operation.kind == Kind::embed) {
+  if (operation.is<op::Embed>()) {
     folder.put("input0.npy", NpyType::i4, {gathered.indices.size()}, gathered.indices);
     return {
         {{"file", "input0.npy"}, {"shape", {gathered.indices.size()}}, {"what", "row of weight"}}};
   }
-  std::vector<std::string> what = {"x"};
-  if (operation.kind == Kind::swiglu) what = {"gate", "up"};
-  if (operation.kind == Kind::add) what = {"residual", "branch"};
-  if (operation.kind == Kind::attention) what = {"queries", "keys", "values"};
+  const auto what = op::row_of(operation).reads;
   std::vector<const Table*> tables;
   for (const Table& table : question.inputs) tables.push_back(&table);
-  if (operation.kind == Kind::attention) tables = {tables[0], &question.keys, &question.values};
+  if (operation.is<op::Attend>()) tables = {tables[0], &question.keys, &question.values};
   Json list = Json::array();
   for (size_t i = 0; i < tables.size(); ++i) {
     Json one = folder.put_table(fmt::format("input{}.npy", i), *tables[i]);
@@ -155,55 +150,51 @@ Json put_inputs(Folder& folder, const Question& question, const op::Operation& o
 
 Json put_parameters(Folder& folder, const op::Program& program, const op::Operation& operation,
                     const KitRun& run) {
-  switch (operation.kind) {
-    case Kind::rms_norm:
-      return {{"eps", operation.eps}};
-    case Kind::scale:
-      return {{"factor", operation.factor}};
-    case Kind::attention: {
-      const op::Attention& a = program.attention;
-      return {{"heads", a.heads},
-              {"kv_heads", a.kv_heads},
-              {"key_dim", a.key_dim},
-              {"value_dim", a.value_dim},
-              {"scale", a.scale},
-              {"causal", true},
-              {"positions", run.step.positions}};
-    }
-    case Kind::rope: {
-      const op::Rope& rope = program.rope;
-      const uint64_t pairs = rope.frequency.size(), tokens = run.step.positions.size();
-      std::vector<float> turns(tokens * pairs * 2);
-      for (uint64_t t = 0; t < tokens; ++t)
-        op::rope_row(rope, run.step.positions[t],
-                     std::span(turns).subspan(t * pairs * 2, pairs * 2));
-      folder.put("frequency.npy", NpyType::f8, {pairs}, rope.frequency);
-      folder.put("cos_sin.npy", NpyType::f4, {tokens, pairs, 2}, turns);
-      return {{"heads", operation.heads},
-              {"head_dim", program.attention.key_dim},
-              {"dimensions", rope.dimensions},
-              {"pairing", rope.adjacent ? "adjacent" : "half"},
-              {"base", run.rope_base > 0 ? Json(run.rope_base) : Json(nullptr)},
-              {"magnitude", rope.magnitude},
-              {"positions", run.step.positions},
-              {"frequency", "frequency.npy"},
-              {"cos_sin", "cos_sin.npy"}};
-    }
-    default:
-      return Json::object();
+  if (operation.is<op::Attend>()) {
+    const op::AttentionShape a = program.attention_of(operation);
+    return {{"heads", a.heads},
+            {"kv_heads", a.kv_heads},
+            {"key_dim", a.key_dim},
+            {"value_dim", a.value_dim},
+            {"scale", a.scale},
+            {"causal", true},
+            {"positions", run.step.positions}};
   }
+  if (const auto* p = operation.as<op::Rope>()) {
+    const op::RopeTable& rope = program.rope_tables[p->table];
+    const uint64_t pairs = rope.frequency.size(), tokens = run.step.positions.size();
+    std::vector<float> turns(tokens * pairs * 2);
+    for (uint64_t t = 0; t < tokens; ++t)
+      op::rope_row(rope, run.step.positions[t],
+                   std::span(turns).subspan(t * pairs * 2, pairs * 2));
+    folder.put("frequency.npy", NpyType::f8, {pairs}, rope.frequency);
+    folder.put("cos_sin.npy", NpyType::f4, {tokens, pairs, 2}, turns);
+    return {{"heads", p->heads},
+            {"head_dim", program.values[operation.output].width / p->heads},
+            {"dimensions", rope.dimensions},
+            {"pairing", rope.adjacent ? "adjacent" : "half"},
+            {"base", run.rope_base > 0 ? Json(run.rope_base) : Json(nullptr)},
+            {"magnitude", rope.magnitude},
+            {"positions", run.step.positions},
+            {"frequency", "frequency.npy"},
+            {"cos_sin", "cos_sin.npy"}};
+  }
+  Json json = Json::object();
+  op::each_field(operation.of,
+                 [&](const char* name, auto value, double, double) { json[name] = value; });
+  return json;
 }
 
 /// |y − expected| that is allowed, rounded up: the judge's limit, and what rounding the expected
 /// value to f32 took.
-std::vector<float> tolerances(const diff::Judged& judged) {
+std::vector<float> tolerances(const judge::Judged& judged) {
   const Table& want = judged.want;
   std::vector<float> out;
   for (uint64_t t = 0; t < want.rows; ++t)
     for (uint64_t i = 0; i < want.width; ++i) {
       const double w = want.row(t)[i], limit = judged.limit_at(t, i);
-      double allowed = limit * trace::unit * judged.scale.row(t)[i] + judged.slack_at(t, i);
-      if (limit > 0) allowed += trace::absolute_floor;
+      double allowed = limit * judge::unit * judged.scale.row(t)[i] + judged.slack_at(t, i);
+      if (limit > 0) allowed += judge::absolute_floor;
       allowed += std::fabs(double(float(w)) - w);
       const float nearest = float(allowed);
       out.push_back(double(nearest) < allowed ? std::nextafter(nearest, INFINITY) : nearest);
@@ -211,7 +202,7 @@ std::vector<float> tolerances(const diff::Judged& judged) {
   return out;
 }
 
-Json put_expected(Folder& folder, const std::string& contract, const diff::Judged& judged) {
+Json put_expected(Folder& folder, const std::string& contract, const judge::Judged& judged) {
   const std::string suffix = contract == "assay/1" ? "assay1" : contract;
   const std::string file = fmt::format("expected.{}.npy", suffix);
   const std::string limits = fmt::format("tolerance.{}.npy", suffix);
@@ -230,10 +221,10 @@ Question question_of(const op::Program& program, size_t index, const op::Program
   Question question;
   question.program = &alone;
   question.step = run.step;
-  if (operation.kind == Kind::embed) question.step.tokens = gathered.indices;
+  if (operation.is<op::Embed>()) question.step.tokens = gathered.indices;
   for (const uint32_t value : operation.inputs) question.inputs.push_back(run.values.at(value));
-  if (operation.kind == Kind::attention) {
-    const auto cached = cached_values(program, operation.layer);
+  if (operation.is<op::Attend>()) {
+    const auto cached = cached_values(program, operation);
     question.keys = run.values.at(cached[0]);
     question.values = run.values.at(cached[1]);
   }
@@ -250,7 +241,7 @@ KitPlan plan_kit(const op::Program& program, const KitOptions& options, uint64_t
     const bool in_layers =
         operation.layer == op::none ||
         std::ranges::find(options.layers, operation.layer) != options.layers.end();
-    if (moves_only(operation) || !in_layers) continue;
+    if (op::row_of(operation).moves || !in_layers) continue;
     plan.operations.push_back(i);
     plan.bytes += size_of(program, operation, options.rows, tokens);
     for (const uint32_t value : values_read(program, operation)) values.insert(value);
@@ -269,7 +260,7 @@ Result<KitWritten> write_case(const op::Program& program, size_t index, const Ki
   Folder folder(path.string());
   op::Weight weight;
   Gathered gathered;
-  if (operation.kind == Kind::embed) {
+  if (operation.is<op::Embed>()) {
     gathered = gather(program.weights[operation.weight], run.step.tokens);
     weight = gathered.weight;
   } else if (operation.weight != op::none) {
@@ -277,7 +268,7 @@ Result<KitWritten> write_case(const op::Program& program, size_t index, const Ki
   }
   const op::Program alone = cut_out(program, index, weight);
   const Question question = question_of(program, index, alone, run, gathered);
-  Json json = {{"name", operation.name}, {"kind", op::name_of(operation.kind)}};
+  Json json = {{"name", operation.name}, {"kind", op::name_of(operation)}};
   json["inputs"] = put_inputs(folder, question, operation, gathered);
   if (operation.weight != op::none)
     json["weight"] = put_weight(folder, weight, program.weights[operation.weight], gathered);
@@ -286,7 +277,7 @@ Result<KitWritten> write_case(const op::Program& program, size_t index, const Ki
     json["bias"] = "bias.npy";
   }
   json["parameters"] = put_parameters(folder, program, operation, run);
-  const diff::Judged plain = expected(question, "f32"), coded = expected(question, "assay/1");
+  const judge::Judged plain = expected(question, "f32"), coded = expected(question, "assay/1");
   json["expected"] = {put_expected(folder, "f32", plain)};
   if (coded.want.data != plain.want.data)
     json["expected"].push_back(put_expected(folder, "assay/1", coded));

@@ -11,7 +11,7 @@
 
 #include "base/result.h"
 #include "op/program.h"
-#include "reference/operations.h"
+#include "judge/formulas.h"
 #include "trace/trace_file.h"
 
 namespace assay::check {
@@ -31,7 +31,7 @@ KitPlan plan_kit(const op::Program& program, const KitOptions& options, uint64_t
 /// What a run of one step gave: by index of the program's values.
 struct KitRun {
   trace::TraceStep step;
-  std::map<uint32_t, reference::Table> values;
+  std::map<uint32_t, judge::Table> values;
   double rope_base = 0;  ///< as the file has it; 0: it says none
 };
 

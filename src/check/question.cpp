@@ -7,13 +7,14 @@
 #include <cmath>
 
 #include "diagnose/diagnose.h"
-#include "trace/bounds.h"
+#include "judge/formulas.h"
+#include "op/kinds.h"
 
 namespace assay::check {
 
-using diff::Judged;
+using judge::Judged;
 using diff::Scene;
-using diff::Seen;
+using judge::Seen;
 using diff::Verdict;
 
 namespace {
@@ -23,11 +24,11 @@ const op::Operation& operation_of(const Question& question) {
 }
 
 /// Caches of the program's layers: the attention's own is filled as the contract keeps it.
-diff::Caches caches_of(const Question& question, bool as_f16) {
-  diff::Caches caches(question.program->layers);
+judge::Caches caches_of(const Question& question, bool as_f16) {
+  judge::Caches caches(question.program->layers);
   const auto kept = [&](std::span<const double> row) {
     std::vector<double> out(row.begin(), row.end());
-    if (as_f16) std::ranges::transform(out, out.begin(), reference::round_to_f16);
+    if (as_f16) std::ranges::transform(out, out.begin(), judge::round_to_f16);
     return out;
   };
   for (uint64_t p = 0; p < question.keys.rows; ++p)
@@ -36,7 +37,7 @@ diff::Caches caches_of(const Question& question, bool as_f16) {
   return caches;
 }
 
-Scene scene_of(const Question& question, const std::string& contract, const diff::Coding& coding) {
+Scene scene_of(const Question& question, const std::string& contract, const judge::Coding& coding) {
   Scene scene;
   scene.operation = question.operation;
   scene.tokens = question.step;
@@ -45,16 +46,16 @@ Scene scene_of(const Question& question, const std::string& contract, const diff
   scene.coding = coding;
   // assay/1 fixes the bits of cos, sin and exp; other contracts leave room for other ways to them.
   scene.arithmetic =
-      diff::arithmetic_of(contract, contract == "assay/1" ? "assay" : "", question.cache);
+      judge::arithmetic_of(contract, contract == "assay/1" ? "assay" : "", question.cache);
   scene.caches = caches_of(question, scene.arithmetic.f16_cache);
   scene.contract = contract;
   return scene;
 }
 
-std::vector<diff::Coding> codings_of(const Question& question, const std::string& contract) {
+std::vector<judge::Coding> codings_of(const Question& question, const std::string& contract) {
   const op::Operation& operation = operation_of(question);
-  if (operation.kind != op::Kind::matmul) return {{}};
-  return diff::codings(contract, question.program->weights[operation.weight].type);
+  if (!operation.is<op::Matmul>()) return {{}};
+  return judge::codings(contract, question.program->weights[operation.weight].type);
 }
 
 /// Half the distance of f16 numbers at x.
@@ -64,8 +65,8 @@ double half_f16_step(double x) {
   return std::ldexp(1.0, std::max(exponent - 12, -25));
 }
 
-Judged judged(const Question& question, const std::string& contract, const diff::Coding& coding) {
-  Judged out = diff::judge(*question.program, scene_of(question, contract, coding));
+Judged judged(const Question& question, const std::string& contract, const judge::Coding& coding) {
+  Judged out = diff::expect(*question.program, scene_of(question, contract, coding));
   if (!question.output_is_f16) return out;
   if (out.slack.data.empty()) out.slack = Table(out.want.rows, out.want.width);
   for (size_t i = 0; i < out.want.data.size(); ++i)
@@ -76,8 +77,8 @@ Judged judged(const Question& question, const std::string& contract, const diff:
 Trial try_contract(const Question& question, const std::string& contract) {
   Trial best;
   bool first = true;
-  for (const diff::Coding& coding : codings_of(question, contract)) {
-    const Seen seen = diff::compare(question.output, judged(question, contract, coding));
+  for (const judge::Coding& coding : codings_of(question, contract)) {
+    const Seen seen = judge::compare(question.output, judged(question, contract, coding));
     if (first || seen.failures < best.seen.failures) best = {contract, coding, seen};
     first = false;
   }
@@ -88,7 +89,7 @@ Trial try_contract(const Question& question, const std::string& contract) {
 std::vector<std::string> contracts_of(const op::Operation& operation, const std::string& asked) {
   std::vector<std::string> out;
   if (!asked.empty()) out.push_back(asked);
-  if (operation.kind == op::Kind::matmul || operation.kind == op::Kind::attention) {
+  if (operation.is<op::Matmul>() || operation.is<op::Attend>()) {
     for (const char* name : {"f32", "assay/1", "ggml-cpu", "ggml-cuda"})
       if (name != asked) out.emplace_back(name);
   } else if (out.empty()) {
@@ -129,7 +130,7 @@ void find_cause(const Question& question, bool asked, Answer& answer) {
 }
 
 std::string sentence_of(const Question& question, const Answer& answer, bool asked) {
-  const diff::Seen& seen = answer.best.seen;
+  const judge::Seen& seen = answer.best.seen;
   const std::string& name = operation_of(question).name;
   const std::string place = fmt::format("{} @ token {} row {}", name, seen.token, seen.row);
   const auto fits = answer.fits();
@@ -207,9 +208,7 @@ Result<size_t> find_operation(const op::Program& program, const std::string& nam
   if (tensor == "output.weight") return program.operations.size() - 1;
   std::vector<std::string> block, others;
   for (const op::Operation& operation : program.operations) {
-    const bool copies =
-        operation.kind == op::Kind::kv_store || operation.kind == op::Kind::select_rows;
-    if (copies) continue;
+    if (op::row_of(operation).moves) continue;
     if (operation.name.starts_with("blk.0."))
       block.push_back(operation.name.substr(6));
     else if (!operation.name.starts_with("blk."))

@@ -11,13 +11,13 @@
 #include "diff/diff.h"
 #include "diff/side.h"
 #include "op/program.h"
-#include "reference/operations.h"
+#include "judge/formulas.h"
 #include "trace/npy.h"
 #include "trace/trace_file.h"
 
 namespace assay::check {
 
-using reference::Table;
+using judge::Table;
 
 struct Question {
   const op::Program* program = nullptr;  ///< must outlive the question
@@ -33,8 +33,8 @@ struct Question {
 /// The question under one contract.
 struct Trial {
   std::string contract;
-  diff::Coding coding;  ///< matmul: that of the contract's which fits best
-  diff::Seen seen;
+  judge::Coding coding;  ///< matmul: that of the contract's which fits best
+  judge::Seen seen;
 };
 
 struct Answer {
@@ -54,7 +54,7 @@ Answer answer(const Question& question, const std::string& contract);
 
 /// What the operation must give under a contract (its first coding), and how far off each element
 /// may be.
-diff::Judged expected(const Question& question, const std::string& contract);
+judge::Judged expected(const Question& question, const std::string& contract);
 
 /// The schema assay.check/1.
 std::string to_json(const Question& question, const Answer& answer);

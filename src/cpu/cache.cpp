@@ -28,42 +28,41 @@ uint64_t element_bytes(const op::ExecutorOptions& options) {
 
 }  // namespace
 
-Cache::Cache(const op::Program& program, const op::ExecutorOptions& options)
-    : attention_(program.attention),
+Cache::Cache(const op::CacheShape& shape, const op::ExecutorOptions& options)
+    : shape_(shape),
       f16_(options.cache == op::CacheType::f16),
-      sequences_(options.sequences),
       positions_(round_up(options.context, key_chunk)),
-      value_stride_(round_up(program.attention.value_dim, 16)) {
-  const uint64_t heads = uint64_t(program.layers) * sequences_ * attention_.kv_heads;
+      value_stride_(round_up(shape.value_dim, 16)) {
+  const uint64_t heads = uint64_t(options.sequences) * shape.kv_heads;
   // calloc of large sizes gives untouched zero pages.
   keys_.reset(static_cast<uint8_t*>(
-      std::calloc(heads * positions_, attention_.key_dim * element_bytes(options))));
+      std::calloc(heads * positions_, shape_.key_dim * element_bytes(options))));
   values_.reset(static_cast<uint8_t*>(
       std::calloc(heads * positions_, value_stride_ * element_bytes(options))));
 }
 
-uint64_t Cache::bytes(const op::Program& program, const op::ExecutorOptions& options) {
-  const uint64_t row = program.attention.key_dim + round_up(program.attention.value_dim, 16);
-  return uint64_t(program.layers) * options.sequences * program.attention.kv_heads *
-         round_up(options.context, key_chunk) * row * element_bytes(options);
+uint64_t Cache::bytes(const op::CacheShape& shape, const op::ExecutorOptions& options) {
+  const uint64_t row = shape.key_dim + round_up(shape.value_dim, 16);
+  return uint64_t(options.sequences) * shape.kv_heads * round_up(options.context, key_chunk) * row *
+         element_bytes(options);
 }
 
-const uint8_t* Cache::keys(uint32_t layer, uint32_t sequence, uint32_t kv_head) const {
+const uint8_t* Cache::keys(uint32_t sequence, uint32_t kv_head) const {
   return keys_.get() +
-         head_index(layer, sequence, kv_head) * positions_ * attention_.key_dim * (f16_ ? 2 : 4);
+         head_index(sequence, kv_head) * positions_ * shape_.key_dim * (f16_ ? 2 : 4);
 }
 
-const uint8_t* Cache::values(uint32_t layer, uint32_t sequence, uint32_t kv_head) const {
+const uint8_t* Cache::values(uint32_t sequence, uint32_t kv_head) const {
   return values_.get() +
-         head_index(layer, sequence, kv_head) * positions_ * value_stride_ * (f16_ ? 2 : 4);
+         head_index(sequence, kv_head) * positions_ * value_stride_ * (f16_ ? 2 : 4);
 }
 
-void Cache::store(uint32_t layer, uint32_t sequence, uint32_t position, const float* keys,
+void Cache::store(uint32_t sequence, uint32_t position, const float* keys,
                   const float* values) {
-  const uint32_t key_dim = attention_.key_dim, value_dim = attention_.value_dim;
-  for (uint32_t head = 0; head < attention_.kv_heads; ++head) {
-    auto* k = const_cast<uint8_t*>(this->keys(layer, sequence, head));
-    auto* v = const_cast<uint8_t*>(this->values(layer, sequence, head));
+  const uint32_t key_dim = shape_.key_dim, value_dim = shape_.value_dim;
+  for (uint32_t head = 0; head < shape_.kv_heads; ++head) {
+    auto* k = const_cast<uint8_t*>(this->keys(sequence, head));
+    auto* v = const_cast<uint8_t*>(this->values(sequence, head));
     const uint64_t chunk =
         uint64_t(position / key_chunk) * key_dim * key_chunk + position % key_chunk;
     for (uint32_t d = 0; d < key_dim; ++d)
@@ -73,12 +72,12 @@ void Cache::store(uint32_t layer, uint32_t sequence, uint32_t position, const fl
   }
 }
 
-void Cache::read(uint32_t layer, uint32_t sequence, uint32_t position, float* keys,
+void Cache::read(uint32_t sequence, uint32_t position, float* keys,
                  float* values) const {
-  const uint32_t key_dim = attention_.key_dim, value_dim = attention_.value_dim;
-  for (uint32_t head = 0; head < attention_.kv_heads; ++head) {
-    const uint8_t* k = this->keys(layer, sequence, head);
-    const uint8_t* v = this->values(layer, sequence, head);
+  const uint32_t key_dim = shape_.key_dim, value_dim = shape_.value_dim;
+  for (uint32_t head = 0; head < shape_.kv_heads; ++head) {
+    const uint8_t* k = this->keys(sequence, head);
+    const uint8_t* v = this->values(sequence, head);
     const uint64_t chunk =
         uint64_t(position / key_chunk) * key_dim * key_chunk + position % key_chunk;
     for (uint32_t d = 0; d < key_dim; ++d)

@@ -53,12 +53,16 @@ class CpuExecutor final : public op::Executor {
         options_(options),
         kernels_(kernels),
         pool_(options.threads, options.flush_denormals),
-        cache_(program, options),
         panels_(program.weights.size()),
         buffers_(program.buffers),
         counters_(program.operations.size()) {
     find_barriers();
-    scratch_.resize(uint64_t(options.threads) * 2 * cache_.value_stride());
+    uint64_t stride = 0;
+    for (const op::CacheShape& shape : program.caches) {
+      caches_.emplace_back(shape, options);
+      stride = std::max<uint64_t>(stride, caches_.back().value_stride());
+    }
+    scratch_.resize(options.threads * 2 * stride);
   }
 
   Status prepare();
@@ -74,6 +78,7 @@ class CpuExecutor final : public op::Executor {
   uint32_t threads() const override { return pool_.threads(); }
 
  private:
+  struct Work;
   void find_barriers();
   void reserve(const op::Step& step);
   void offer(const op::Operation& operation, const op::Step& step, const op::Sink& sink);
@@ -83,7 +88,7 @@ class CpuExecutor final : public op::Executor {
   void attention(size_t index, const op::Step& step, uint32_t thread);
 
   bool quantises(const op::Operation& operation) const {
-    return operation.kind == op::Kind::matmul && options_.contract == op::Contract::assay1 &&
+    return operation.is<op::Matmul>() && options_.contract == op::Contract::assay1 &&
            is_block_format(program_.weights[operation.weight].type);
   }
   const float* bias_of(const op::Operation& operation) const {
@@ -117,13 +122,13 @@ class CpuExecutor final : public op::Executor {
   op::ExecutorOptions options_;
   const Kernels& kernels_;
   Pool pool_;
-  Cache cache_;
+  std::vector<Cache> caches_;  // by index of the program's
   std::vector<Panels> panels_;  // by weight; empty where no matmul reads it
   std::vector<std::vector<float>> buffers_;
   std::vector<std::atomic<uint64_t>> counters_;  // next unclaimed item of each operation
   std::vector<bool> barrier_before_, quantise_before_;
   QuantisedRows quantised_;
-  std::vector<float> rope_;  // (tokens, dimensions): cos, sin
+  std::vector<std::vector<float>> rope_;  // by rotary table: (tokens, dimensions): cos, sin
   std::vector<float> scratch_;
 };
 
@@ -140,7 +145,7 @@ void CpuExecutor::find_barriers() {
   for (size_t i = 0; i < count; ++i) {
     const op::Operation& operation = program_.operations[i];
     const auto buffer = [&](uint32_t value) { return program_.values[value].buffer; };
-    bool needed = operation.kind == op::Kind::attention && cache_written;
+    bool needed = operation.is<op::Attend>() && cache_written;
     for (uint32_t input : operation.inputs) needed = needed || written[buffer(input)];
     if (operation.output != op::none) needed = needed || touched[buffer(operation.output)];
     if (quantises(operation) && quantised_value != operation.inputs[0]) {
@@ -157,19 +162,20 @@ void CpuExecutor::find_barriers() {
     for (uint32_t input : operation.inputs) touched[buffer(input)] = true;
     if (operation.output != op::none)
       touched[buffer(operation.output)] = written[buffer(operation.output)] = true;
-    cache_written = cache_written || operation.kind == op::Kind::kv_store;
+    cache_written = cache_written || operation.is<op::KvStore>();
   }
 }
 
 Status CpuExecutor::prepare() {
-  if (!cache_.allocated())
-    return Error{fmt::format("not enough memory for the KV cache: {} bytes",
-                             Cache::bytes(program_, options_)),
-                 Exit::device};
+  for (size_t i = 0; i < caches_.size(); ++i)
+    if (!caches_[i].allocated())
+      return Error{fmt::format("not enough memory for a KV cache: {} bytes",
+                               Cache::bytes(program_.caches[i], options_)),
+                   Exit::device};
   uint64_t total = 0, done = 0;
   std::vector<uint32_t> wanted;
   for (const op::Operation& operation : program_.operations)
-    if (operation.kind == op::Kind::matmul && !panels_[operation.weight].data) {
+    if (operation.is<op::Matmul>() && !panels_[operation.weight].data) {
       if (std::find(wanted.begin(), wanted.end(), operation.weight) != wanted.end()) continue;
       wanted.push_back(operation.weight);
       total += program_.weights[operation.weight].data.size();
@@ -207,11 +213,14 @@ void CpuExecutor::reserve(const op::Step& step) {
       widest = std::max(
           widest, rows_of(operation.inputs[0], step) * program_.values[operation.inputs[0]].width);
   quantised_.reserve(widest);
-  const uint32_t dimensions = program_.rope.dimensions;
-  rope_.resize(tokens * dimensions);
-  for (uint64_t t = 0; t < tokens; ++t)
-    op::rope_row(program_.rope, step.positions[t],
-                 std::span(rope_).subspan(t * dimensions, dimensions));
+  rope_.resize(program_.rope_tables.size());
+  for (size_t i = 0; i < rope_.size(); ++i) {
+    const op::RopeTable& table = program_.rope_tables[i];
+    rope_[i].resize(tokens * table.dimensions);
+    for (uint64_t t = 0; t < tokens; ++t)
+      op::rope_row(table, step.positions[t],
+                   std::span(rope_[i]).subspan(t * table.dimensions, table.dimensions));
+  }
   for (auto& counter : counters_) counter.store(0, std::memory_order_relaxed);
 }
 
@@ -249,9 +258,9 @@ void CpuExecutor::offer(const op::Operation& operation, const op::Step& step,
   const uint64_t tokens = step.tokens.size();
   std::vector<float> stored(tokens * (key_width + value_width));
   for (uint64_t t = 0; t < tokens; ++t)
-    cache_.read(operation.layer, step.sequences[t], step.positions[t],
-                stored.data() + t * key_width,
-                stored.data() + tokens * key_width + t * value_width);
+    caches_[operation.as<op::KvStore>()->cache].read(
+        step.sequences[t], step.positions[t], stored.data() + t * key_width,
+        stored.data() + tokens * key_width + t * value_width);
   sink(operation, stored);
 }
 
@@ -302,7 +311,8 @@ void CpuExecutor::matmul(size_t index, const op::Step& step) {
 
 void CpuExecutor::attention(size_t index, const op::Step& step, uint32_t thread) {
   const op::Operation& operation = program_.operations[index];
-  const op::Attention& a = program_.attention;
+  const op::AttentionShape a = program_.attention_of(operation);
+  const Cache& cache = caches_[operation.as<op::Attend>()->cache];
   const uint32_t group = a.heads / a.kv_heads;
   claim(index, step.tokens.size() * a.heads, 1, [&](uint64_t first, uint64_t) {
     // Heads of one KV head and neighbouring tokens are claimed one after another, so its keys stay
@@ -314,89 +324,98 @@ void CpuExecutor::attention(size_t index, const op::Step& step, uint32_t thread)
     const uint32_t sequence = step.sequences[token];
     AttentionHead work{};
     work.query = data(operation.inputs[0], token) + head * a.key_dim;
-    work.keys = cache_.keys(operation.layer, sequence, uint32_t(kv_head));
-    work.values = cache_.values(operation.layer, sequence, uint32_t(kv_head));
+    work.keys = cache.keys(sequence, uint32_t(kv_head));
+    work.values = cache.values(sequence, uint32_t(kv_head));
     work.key_count = step.positions[token] + 1;
     work.key_dim = a.key_dim;
     work.value_dim = a.value_dim;
-    work.value_stride = cache_.value_stride();
+    work.value_stride = cache.value_stride();
     work.scale = a.scale;
-    work.scratch = scratch_.data() + uint64_t(thread) * 2 * cache_.value_stride();
+    work.scratch = scratch_.data() + uint64_t(thread) * 2 * cache.value_stride();
     work.output = data(operation.output, token) + head * a.value_dim;
     (options_.cache == op::CacheType::f16 ? kernels_.attention_f16 : kernels_.attention_f32)(work);
   });
 }
 
+/// What a thread does of an operation, by its kind.
+struct CpuExecutor::Work {
+  CpuExecutor& cpu;
+  const size_t index;
+  const op::Operation& operation;
+  const op::Step& step;
+  const uint32_t thread;
+
+  uint64_t tokens() const { return step.tokens.size(); }
+  uint64_t rows() const { return cpu.rows_of(operation.output, step); }
+  uint64_t width() const { return cpu.program_.values[operation.output].width; }
+  const float* x(uint64_t row = 0) const { return cpu.data(operation.inputs[0], row); }
+  float* y(uint64_t row = 0) const { return cpu.data(operation.output, row); }
+  template <class Function>
+  void share(uint64_t count, Function function) const {
+    cpu.share(count, thread, function);
+  }
+  /// kernel(a, b, count, y) over all rows at once, in pieces of 256.
+  template <class Kernel>
+  void pairs(Kernel kernel) const {
+    const uint64_t count = rows() * width(), pieces = (count + 255) / 256;
+    const uint64_t threads = cpu.pool_.threads();
+    const uint64_t first = pieces * thread / threads * 256;
+    const uint64_t last = std::min(count, pieces * (thread + 1) / threads * 256);
+    if (first < last)
+      kernel(x() + first, cpu.data(operation.inputs[1]) + first, last - first, y() + first);
+  }
+
+  void operator()(const op::Embed&) const {
+    const op::Weight& table = cpu.program_.weights[operation.weight];
+    share(tokens(), [&](uint64_t t) {
+      quant::decode_row(table.type, table.row(uint64_t(step.tokens[t])), {y(t), width()});
+    });
+  }
+  void operator()(const op::RmsNorm& p) const {
+    const auto* weight =
+        reinterpret_cast<const float*>(cpu.program_.weights[operation.weight].data.data());
+    const uint64_t part = width() / p.parts;
+    share(rows() * p.parts, [&](uint64_t i) {
+      cpu.kernels_.rms_norm(x() + i * part, weight, part, p.eps, y() + i * part);
+    });
+  }
+  void operator()(const op::Matmul&) const { cpu.matmul(index, step); }
+  void operator()(const op::Rope& p) const {
+    const op::RopeTable& table = cpu.program_.rope_tables[p.table];
+    const uint64_t dim = width() / p.heads;
+    share(rows() * p.heads, [&](uint64_t i) {
+      cpu.kernels_.rope(x() + i * dim, &cpu.rope_[p.table][i / p.heads * table.dimensions],
+                        uint32_t(dim), table.dimensions, table.adjacent, y() + i * dim);
+    });
+  }
+  void operator()(const op::KvStore& p) const {
+    share(tokens(), [&](uint64_t t) {
+      cpu.caches_[p.cache].store(step.sequences[t], step.positions[t], x(t),
+                                 cpu.data(operation.inputs[1], t));
+    });
+  }
+  void operator()(const op::Attend&) const { cpu.attention(index, step, thread); }
+  void operator()(const op::Gate&) const { pairs(cpu.kernels_.swiglu); }
+  void operator()(const op::Add&) const { pairs(cpu.kernels_.add); }
+  void operator()(const op::Scale& p) const {
+    const float* bias = cpu.bias_of(operation);
+    share(rows(), [&](uint64_t t) {
+      for (uint64_t i = 0; i < width(); ++i) {
+        const float product = x(t)[i] * p.factor;
+        y(t)[i] = bias ? product + bias[i] : product;
+      }
+    });
+  }
+  void operator()(const op::SelectRows&) const {
+    share(step.selected.size(), [&](uint64_t i) {
+      std::memcpy(y(i), x(step.selected[i]), width() * sizeof(float));
+    });
+  }
+};
+
 void CpuExecutor::execute(size_t index, const op::Step& step, uint32_t thread) {
   const op::Operation& operation = program_.operations[index];
-  const uint64_t tokens = step.tokens.size();
-  const uint32_t out = operation.output;
-  const uint64_t width = out == op::none ? 0 : program_.values[out].width;
-  switch (operation.kind) {
-    case op::Kind::embed: {
-      const op::Weight& table = program_.weights[operation.weight];
-      share(tokens, thread, [&](uint64_t t) {
-        quant::decode_row(table.type, table.row(uint64_t(step.tokens[t])), {data(out, t), width});
-      });
-      return;
-    }
-    case op::Kind::rms_norm: {
-      const auto* weight =
-          reinterpret_cast<const float*>(program_.weights[operation.weight].data.data());
-      share(rows_of(out, step), thread, [&](uint64_t t) {
-        kernels_.rms_norm(data(operation.inputs[0], t), weight, width, operation.eps, data(out, t));
-      });
-      return;
-    }
-    case op::Kind::matmul:
-      return matmul(index, step);
-    case op::Kind::rope: {
-      const uint32_t dim = program_.attention.key_dim;
-      share(tokens * operation.heads, thread, [&](uint64_t i) {
-        const uint64_t t = i / operation.heads, at = i % operation.heads * dim;
-        kernels_.rope(data(operation.inputs[0], t) + at,
-                      rope_.data() + t * program_.rope.dimensions, dim, program_.rope.dimensions,
-                      program_.rope.adjacent, data(out, t) + at);
-      });
-      return;
-    }
-    case op::Kind::kv_store:
-      share(tokens, thread, [&](uint64_t t) {
-        cache_.store(operation.layer, step.sequences[t], step.positions[t],
-                     data(operation.inputs[0], t), data(operation.inputs[1], t));
-      });
-      return;
-    case op::Kind::attention:
-      return attention(index, step, thread);
-    case op::Kind::swiglu:
-    case op::Kind::add: {
-      const auto kernel = operation.kind == op::Kind::add ? kernels_.add : kernels_.swiglu;
-      const uint64_t pieces = (tokens * width + 255) / 256;  // elementwise over all rows at once
-      const uint64_t first = pieces * thread / pool_.threads() * 256;
-      const uint64_t last = std::min(tokens * width, pieces * (thread + 1) / pool_.threads() * 256);
-      if (first < last)
-        kernel(data(operation.inputs[0]) + first, data(operation.inputs[1]) + first, last - first,
-               data(out) + first);
-      return;
-    }
-    case op::Kind::scale: {
-      const float* bias = bias_of(operation);
-      share(rows_of(out, step), thread, [&](uint64_t t) {
-        const float* x = data(operation.inputs[0], t);
-        for (uint64_t i = 0; i < width; ++i) {
-          const float product = x[i] * operation.factor;
-          data(out, t)[i] = bias ? product + bias[i] : product;
-        }
-      });
-      return;
-    }
-    case op::Kind::select_rows:
-      share(step.selected.size(), thread, [&](uint64_t i) {
-        std::memcpy(data(out, i), data(operation.inputs[0], step.selected[i]),
-                    width * sizeof(float));
-      });
-      return;
-  }
+  std::visit(Work{*this, index, operation, step, thread}, operation.of);
 }
 
 uint64_t physical_memory() {
@@ -410,7 +429,7 @@ MemoryPlan plan_memory(const op::Program& program, const op::ExecutorOptions& op
   MemoryPlan plan;
   std::vector<bool> counted(program.weights.size(), false);
   for (const op::Operation& operation : program.operations) {
-    if (operation.kind != op::Kind::matmul || counted[operation.weight]) continue;
+    if (!operation.is<op::Matmul>() || counted[operation.weight]) continue;
     counted[operation.weight] = true;
     const op::Weight& weight = program.weights[operation.weight];
     quant::visit(weight.type, [&]<class F>() {
@@ -418,7 +437,7 @@ MemoryPlan plan_memory(const op::Program& program, const op::ExecutorOptions& op
           (weight.rows + panel_rows - 1) / panel_rows * PanelLayout<F>::panel_bytes(weight.columns);
     });
   }
-  plan.cache = Cache::bytes(program, options);
+  for (const op::CacheShape& shape : program.caches) plan.cache += Cache::bytes(shape, options);
   for (uint32_t width : program.buffer_width)
     plan.work += uint64_t(width) * sizeof(float) * options.batch;
   return plan;

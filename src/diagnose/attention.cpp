@@ -10,8 +10,8 @@
 
 namespace assay::diagnose {
 
-using reference::Cache;
-using reference::Table;
+using judge::Cache;
+using judge::Table;
 
 namespace {
 
@@ -24,7 +24,8 @@ struct Altered {
 };
 
 Altered usual(const Case& the) {
-  const uint32_t group = the.program.attention.heads / the.program.attention.kv_heads;
+  const op::AttentionShape shape = the.program.attention_of(the.operation);
+  const uint32_t group = shape.heads / shape.kv_heads;
   Altered a;
   a.kv_head = [group](uint32_t head) { return head / group; };
   a.first = [](uint64_t) { return 0u; };
@@ -35,7 +36,7 @@ Altered usual(const Case& the) {
 /// One head under an alteration.
 std::vector<double> head_of(std::span<const double> query, const Cache& cache, uint32_t kv_head,
                             uint32_t first, uint32_t last, const Altered& altered,
-                            const op::Attention& a) {
+                            const op::AttentionShape& a) {
   std::vector<double> scores;
   for (uint32_t j = first; j <= last && j < cache.keys.size(); ++j) {
     double s = 0;
@@ -48,7 +49,7 @@ std::vector<double> head_of(std::span<const double> query, const Cache& cache, u
   scores.resize(keys + altered.zeros, 0.0);
   std::vector<double> y(a.value_dim, 0.0);
   if (scores.empty()) return y;
-  const auto p = reference::softmax(scores);
+  const auto p = judge::softmax(scores);
   for (size_t j = 0; j < keys; ++j)
     for (uint32_t i = 0; i < a.value_dim; ++i)
       y[i] += p[j] * cache.values[first + j][size_t(kv_head) * a.value_dim + i];
@@ -56,8 +57,8 @@ std::vector<double> head_of(std::span<const double> query, const Cache& cache, u
 }
 
 Table attended(const Case& the, const Altered& altered) {
-  const op::Attention& a = the.program.attention;
-  const Cache& cache = the.scene.caches[the.operation.layer];
+  const op::AttentionShape a = the.program.attention_of(the.operation);
+  const Cache& cache = the.scene.caches[the.operation.as<op::Attend>()->cache];
   Table y(the.got().rows, the.got().width);
   for (uint64_t t = 0; t < y.rows; ++t)
     for (uint32_t h = 0; h < a.heads; ++h) {
@@ -84,7 +85,7 @@ void try_stale_graph(const Case& the, Contest& contest) {
 /// The newest key lies in the slot of the one before it.
 void try_overwritten(const Case& the, Contest& contest) {
   Case moved = the;
-  Cache& cache = moved.scene.caches[the.operation.layer];
+  Cache& cache = moved.scene.caches[the.operation.as<op::Attend>()->cache];
   const uint32_t position = the.positions()[0];
   if (the.tokens() != 1 || position >= cache.keys.size()) return;
   cache.keys.erase(cache.keys.begin() + position - 1);
@@ -97,7 +98,7 @@ void try_overwritten(const Case& the, Contest& contest) {
 
 void try_keys(const Case& the, Contest& contest) {
   const auto& positions = the.positions();
-  const uint32_t held = uint32_t(the.scene.caches[the.operation.layer].keys.size());
+  const uint32_t held = uint32_t(the.scene.caches[the.operation.as<op::Attend>()->cache].keys.size());
   const auto seeing = [&](const char* id, const char* name, std::string evidence, auto last) {
     Altered altered = usual(the);
     altered.last = last;
@@ -179,7 +180,7 @@ void try_scores(const Case& the, Contest& contest) {
     altered.scale = scale;
     contest.offer({id, name, ""}, attended(the, altered));
   };
-  const double own = double(the.program.attention.scale);
+  const double own = double(the.operation.as<op::Attend>()->scale);
   scaled("score-scale-missing", "the scores are not scaled by 1/√d", 1 / own);
   scaled("score-scale-twice", "the scores are scaled by 1/√d twice", own);
   if (contest.decided()) return;
@@ -202,7 +203,7 @@ void try_scores(const Case& the, Contest& contest) {
     return std::pair(cause, with_limits(the, attended(the, altered)));
   });
   if (contest.decided()) return;
-  const uint32_t held = uint32_t(the.scene.caches[the.operation.layer].keys.size());
+  const uint32_t held = uint32_t(the.scene.caches[the.operation.as<op::Attend>()->cache].keys.size());
   for (uint32_t multiple = 8; multiple <= 1024 && !contest.decided(); multiple *= 2) {
     Altered altered = usual(the);
     altered.zeros = (held + multiple - 1) / multiple * multiple - held;
@@ -221,7 +222,7 @@ void try_attention(const Case& the, Contest& contest) {
                               the.seen.not_finite, the.seen.elements)});
     return;
   }
-  const op::Attention& a = the.program.attention;
+  const op::AttentionShape a = the.program.attention_of(the.operation);
   if (a.kv_heads > 1 && a.kv_heads < a.heads) {
     Altered altered = usual(the);
     altered.kv_head = [&](uint32_t head) { return head % a.kv_heads; };

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "diff/diff.h"
-#include "diff/judge.h"
+#include "judge/judge.h"
 #include "diff/side.h"
 #include "op/program.h"
 #include "trace/trace_file.h"
@@ -26,11 +26,11 @@ struct Case {
   const trace::Trace* trace;  ///< nullptr: the operation stands alone
   const diff::Side* side;     ///< the trace, judged; nullptr with it
   diff::Scene scene;
-  diff::Judged usual;
-  diff::Seen seen;  ///< the output against `usual`
+  judge::Judged usual;
+  judge::Seen seen;  ///< the output against `usual`
 
-  const reference::Table& got() const { return scene.output; }
-  const reference::Table& input(size_t i) const { return scene.inputs[i]; }
+  const judge::Table& got() const { return scene.output; }
+  const judge::Table& input(size_t i) const { return scene.inputs[i]; }
   uint64_t tokens() const { return scene.tokens.tokens.size(); }
   const std::vector<uint32_t>& positions() const { return scene.tokens.positions; }
   bool fails(uint64_t row, uint64_t column) const;
@@ -39,7 +39,7 @@ struct Case {
   /// The trace at another place; empty where the operation stands alone.
   std::optional<diff::Scene> scene_at(uint32_t step, size_t operation) const;
   /// Another tensor of the same step; empty where the trace doesn't have it.
-  reference::Table tensor(std::string_view name) const;
+  judge::Table tensor(std::string_view name) const;
 };
 
 /// Keeps the hypothesis that reproduces most of what the engine gave.
@@ -50,17 +50,17 @@ class Contest {
   /// `judged` is the operation with one thing altered. It counts where it explains all elements
   /// that failed (of more than 200: all but one in 200), and it wins where it explains more than
   /// those before it.
-  bool offer(Cause cause, const diff::Judged& judged);
+  bool offer(Cause cause, const judge::Judged& judged);
   /// The same with another `want` in the usual limits.
-  bool offer(Cause cause, reference::Table want);
+  bool offer(Cause cause, judge::Table want);
   /// A parameter that was fitted: tried as rounded to 3, 4 … 7 digits, then as it is, until one
   /// reproduces. `make` gives the cause and what the operation would be.
   bool offer_rounded(double value,
-                     const std::function<std::pair<Cause, diff::Judged>(double)>& make);
+                     const std::function<std::pair<Cause, judge::Judged>(double)>& make);
   /// As offer; where nothing reproduces what the engine gave exactly, the one that comes nearest
   /// counts, if it leaves under a twentieth of the difference's square: weights that were altered
   /// and then quantised again.
-  bool offer_nearly(Cause cause, const diff::Judged& judged);
+  bool offer_nearly(Cause cause, const judge::Judged& judged);
   /// Another name for what won, where more is known of it.
   void rename(Cause cause);
   /// A pattern that needs no altered arithmetic; loses against any that was reproduced.
@@ -79,7 +79,7 @@ class Contest {
 /// x in so many significant digits.
 double rounded(double x, int digits);
 /// The usual limits around another result.
-diff::Judged with_limits(const Case& the, reference::Table want);
+judge::Judged with_limits(const Case& the, judge::Table want);
 
 // One function a kind of operation; each offers its hypotheses.
 void try_matmul(const Case& the, Contest& contest);

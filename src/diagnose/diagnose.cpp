@@ -9,12 +9,12 @@
 
 namespace assay::diagnose {
 
-using diff::Judged;
-using diff::Seen;
-using reference::Table;
+using judge::Judged;
+using judge::Seen;
+using judge::Table;
 
 bool Case::fails(uint64_t row, uint64_t column) const {
-  return diff::compare_element(got(), usual, row, column).failures > 0;
+  return judge::compare_element(got(), usual, row, column).failures > 0;
 }
 
 std::span<const trace::TraceStep> Case::steps() const {
@@ -37,7 +37,7 @@ Table Case::tensor(std::string_view name) const {
 }
 
 bool Contest::offer(Cause cause, const Judged& judged) {
-  const Seen seen = diff::compare(case_.got(), judged);
+  const Seen seen = judge::compare(case_.got(), judged);
   const uint64_t allowed = case_.seen.failures / 200;
   if (seen.failures > allowed || seen.failures >= failures_) return false;
   failures_ = seen.failures;
@@ -116,31 +116,21 @@ Cause Contest::result() const {
 namespace {
 
 void try_kind(const Case& the, Contest& contest) {
-  switch (the.operation.kind) {
-    case op::Kind::matmul:
-      return try_matmul(the, contest);
-    case op::Kind::rope:
-      return try_rope(the, contest);
-    case op::Kind::attention:
-      return try_attention(the, contest);
-    case op::Kind::rms_norm:
-      return try_norm(the, contest);
-    case op::Kind::swiglu:
-      return try_activation(the, contest);
-    case op::Kind::add:
-      return try_add(the, contest);
-    case op::Kind::embed:
-      return try_embed(the, contest);
-    case op::Kind::kv_store:
-    case op::Kind::scale:
-    case op::Kind::select_rows:
-      return;
-  }
+  op::visit(
+      the.operation,  //
+      [&](const op::Matmul&) { try_matmul(the, contest); },
+      [&](const op::Rope&) { try_rope(the, contest); },
+      [&](const op::Attend&) { try_attention(the, contest); },
+      [&](const op::RmsNorm&) { try_norm(the, contest); },
+      [&](const op::Gate&) { try_activation(the, contest); },
+      [&](const op::Add&) { try_add(the, contest); },
+      [&](const op::Embed&) { try_embed(the, contest); },
+      [](const auto&) {});  // the others have no hypotheses of their own
 }
 
 Cause diagnose(Case the) {
-  the.usual = diff::judge(the.program, the.scene);
-  the.seen = diff::compare(the.got(), the.usual);
+  the.usual = diff::expect(the.program, the.scene);
+  the.seen = judge::compare(the.got(), the.usual);
   Contest contest(the);
   try_kind(the, contest);
   if (!contest.decided()) try_general(the, contest);
@@ -176,7 +166,7 @@ Status explain(const op::Program& program, const trace::Trace& a, const trace::T
     // fault reproduces the values. An engine that is not ours may have been changed between them:
     // there it is evidence, not the cause.
     const bool racing = *race && std::ranges::any_of(program.operations, [&](const auto& one) {
-      return one.name == (*race)->operation && one.kind == program.operations[index].kind;
+      return one.name == (*race)->operation && one.kind() == program.operations[index].kind();
     });
     if (racing && cause->id == "unknown") {
       if (side.engine.starts_with("assay"))

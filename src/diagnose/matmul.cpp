@@ -9,16 +9,16 @@
 #include <numeric>
 
 #include "diagnose/case.h"
-#include "diff/product.h"
+#include "judge/product.h"
 #include "lang/lang.h"
 #include "quant/formats.h"
 
 namespace assay::diagnose {
 
-using diff::Judged;
-using diff::Product;
-using diff::WeightRow;
-using reference::Table;
+using judge::Judged;
+using judge::Product;
+using judge::WeightRow;
+using judge::Table;
 
 namespace {
 
@@ -37,7 +37,7 @@ Judged judged(Product product) {
 }
 
 void offer_weight(const Case& the, Contest& contest, Cause cause, const op::Weight& weight) {
-  contest.offer_nearly(std::move(cause), judged(diff::multiply(weight, bias_of(the), the.input(0),
+  contest.offer_nearly(std::move(cause), judged(judge::multiply(weight, bias_of(the), the.input(0),
                                                                the.scene.coding)));
 }
 
@@ -87,8 +87,8 @@ void try_bytes(const Case& the, Contest& contest) {
                    moved.weight);
     }
   }
-  const uint32_t head_dim = the.program.attention.key_dim;
-  if (weight.rows % head_dim == 0)
+  const uint32_t head_dim = the.program.head_dim_of(the.operation);
+  if (head_dim > 0 && weight.rows % head_dim == 0)
     for (const bool to_neighbours : {true, false})
       offer_weight(the, contest,
                    {"weight-permuted", "the rows of each head are in the other order",
@@ -102,25 +102,25 @@ void try_bytes(const Case& the, Contest& contest) {
       continue;
     op::Weight read = weight;
     read.type = id;
-    const auto codings = diff::codings(the.scene.contract, id);
+    const auto codings = judge::codings(the.scene.contract, id);
     contest.offer({"weight-type", "the tensor is read as another format", std::string(other.name)},
-                  judged(diff::multiply(read, bias_of(the), the.input(0), codings[0])));
+                  judged(judge::multiply(read, bias_of(the), the.input(0), codings[0])));
   }
   // Another tensor of this shape.
   for (const op::Weight& other : the.program.weights) {
     if (&other == &weight || other.rows != weight.rows || other.columns != weight.columns) continue;
     if (contest.decided()) break;
     const bool tied = the.operation.name == "logits";
-    const auto codings = diff::codings(the.scene.contract, other.type);
+    const auto codings = judge::codings(the.scene.contract, other.type);
     contest.offer(
         {tied ? "weight-tied-head" : "weight-other",
          tied ? "the head is another matrix" : "the product is with another tensor", other.name},
-        judged(diff::multiply(other, bias_of(the), the.input(0), codings[0])));
+        judged(judge::multiply(other, bias_of(the), the.input(0), codings[0])));
   }
 }
 
 /// Rows taken apart, as numbers: for activations that are not coded.
-Judged decoded(const Case& the, const diff::RowSource& source) {
+Judged decoded(const Case& the, const judge::RowSource& source) {
   const op::Weight& weight = weight_of(the);
   std::vector<float> values(weight.rows * weight.columns);
   WeightRow row;
@@ -134,7 +134,7 @@ Judged decoded(const Case& the, const diff::RowSource& source) {
   op::Weight plain = weight;
   plain.type = quant::F32::id;
   plain.data = {reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(float)};
-  return judged(diff::multiply(plain, bias_of(the), the.input(0), the.scene.coding));
+  return judged(judge::multiply(plain, bias_of(the), the.input(0), the.scene.coding));
 }
 
 /// Element (r, c) from where it would lie in a tensor of (columns, rows): plain numbers, times the
@@ -151,14 +151,14 @@ void try_transposed(const Case& the, Contest& contest) {
   plain.type = quant::F32::id;
   plain.data = {reinterpret_cast<const uint8_t*>(turned.data()), turned.size() * sizeof(float)};
   Table x = the.input(0);
-  if (the.scene.coding.kind == diff::Coding::Kind::integers)
+  if (the.scene.coding.kind == judge::Coding::Kind::integers)
     for (uint64_t t = 0; t < x.rows; ++t) {
-      const auto row = diff::code_row(x.row(t), the.scene.coding, 32);
+      const auto row = judge::code_row(x.row(t), the.scene.coding, 32);
       for (uint64_t c = 0; c < x.width; ++c)
         x.row(t)[c] = row.scale[c / the.scene.coding.block] * row.code[c];
     }
   contest.offer_nearly({"weight-transposed", "the tensor is read as its transpose", ""},
-                       judged(diff::multiply(plain, bias_of(the), x, {})));
+                       judged(judge::multiply(plain, bias_of(the), x, {})));
 }
 
 // --- how a block is taken apart: rows 3 to 7 ---
@@ -169,13 +169,13 @@ void offer_change(const Case& the, Contest& contest, Cause cause, const Change& 
   const op::Weight& weight = weight_of(the);
   const auto info = quant::info(weight.type);
   const auto source = [&](uint64_t r, WeightRow& row) {
-    diff::read_weight_row(weight, r, the.scene.coding, row);
+    judge::read_weight_row(weight, r, the.scene.coding, row);
     const uint8_t* bytes = weight.row(r).data();
     for (uint64_t b = 0; b * info.block_size < weight.columns; ++b)
       change(bytes + b * info.block_bytes, b * info.block_size, row);
   };
-  contest.offer(std::move(cause), the.scene.coding.kind == diff::Coding::Kind::integers
-                                      ? judged(diff::multiply_rows(weight, source, bias_of(the),
+  contest.offer(std::move(cause), the.scene.coding.kind == judge::Coding::Kind::integers
+                                      ? judged(judge::multiply_rows(weight, source, bias_of(the),
                                                                    the.input(0), the.scene.coding))
                                       : decoded(the, source));
 }
@@ -327,18 +327,18 @@ Judged without_tail(const Case& the, uint64_t tail) {
   Table x = the.input(0);
   // The codes of a shared block must stay: zeros come after coding.
   const op::Weight& weight = weight_of(the);
-  if (the.scene.coding.kind == diff::Coding::Kind::integers) {
+  if (the.scene.coding.kind == judge::Coding::Kind::integers) {
     const auto source = [&](uint64_t r, WeightRow& row) {
-      diff::read_weight_row(weight, r, the.scene.coding, row);
+      judge::read_weight_row(weight, r, the.scene.coding, row);
       const uint64_t group = weight.columns / row.scale.size(), end = weight.columns - tail;
       std::fill(row.code.begin() + std::ptrdiff_t(end), row.code.end(), int16_t(0));
       for (uint64_t g = (end + group - 1) / group; g < row.minimum.size(); ++g) row.minimum[g] = 0;
     };
-    return judged(diff::multiply_rows(weight, source, bias_of(the), x, the.scene.coding));
+    return judged(judge::multiply_rows(weight, source, bias_of(the), x, the.scene.coding));
   }
   for (uint64_t t = 0; t < x.rows; ++t)
     std::fill(x.row(t).end() - std::ptrdiff_t(tail), x.row(t).end(), 0.0);
-  return judged(diff::multiply(weight, bias_of(the), x, the.scene.coding));
+  return judged(judge::multiply(weight, bias_of(the), x, the.scene.coding));
 }
 
 /// Whether the same operation passes in a step of fewer tokens: then the path is a shape's.
@@ -348,7 +348,7 @@ bool smaller_steps_pass(const Case& the, uint64_t& most) {
     const uint64_t tokens = the.steps()[step].tokens.size();
     if (tokens >= the.tokens()) continue;
     const auto scene = the.scene_at(step, the.scene.operation);
-    if (scene && diff::compare(scene->output, diff::judge(the.program, *scene)).failures == 0)
+    if (scene && judge::compare(scene->output, diff::expect(the.program, *scene)).failures == 0)
       most = std::max(most, tokens);
   }
   return most > 0;
@@ -364,7 +364,7 @@ uint64_t fitted_tail(const Case& the) {
     for (uint64_t t = 0; t < the.tokens() && found < 8; ++t) {
       if (!the.fails(t, r) || !std::isfinite(the.got().row(t)[r])) continue;
       ++found;
-      const std::vector<double> w = reference::decode_row(weight, r);
+      const std::vector<double> w = judge::decode_row(weight, r);
       const auto x = the.input(0).row(t);
       const double scale = the.usual.scale.row(t)[r];
       double lacking = (the.usual.want.row(t)[r] - the.got().row(t)[r]) / scale;
@@ -514,9 +514,9 @@ void try_matmul(const Case& the, Contest& contest) {
   try_tails(the, contest);
   if (!contest.decided()) try_bytes(the, contest);
   if (!contest.decided()) try_transposed(the, contest);
-  if (the.scene.coding.kind != diff::Coding::Kind::exact && !contest.decided())
+  if (the.scene.coding.kind != judge::Coding::Kind::exact && !contest.decided())
     contest.offer({"contract-f32", "activations are not quantised", "", true},
-                  judged(diff::multiply(weight_of(the), bias_of(the), the.input(0), {})));
+                  judged(judge::multiply(weight_of(the), bias_of(the), the.input(0), {})));
   if (!contest.decided()) try_rows(the, contest);
   if (contest.decided()) return;
   note_edges(the, contest);

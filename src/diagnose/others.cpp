@@ -9,7 +9,7 @@
 
 namespace assay::diagnose {
 
-using reference::Table;
+using judge::Table;
 
 namespace {
 
@@ -31,26 +31,26 @@ Table normed(const Case& the, std::span<const double> w, double eps) {
   const Table& x = the.input(0);
   Table y(x.rows, x.width);
   for (uint64_t t = 0; t < x.rows; ++t)
-    std::ranges::copy(reference::rms_norm(x.row(t), w, eps), y.row(t).begin());
+    std::ranges::copy(judge::rms_norm(x.row(t), w, eps), y.row(t).begin());
   return y;
 }
 
 /// eps from the factor by which a token's results differ from the usual ones.
 double fitted_eps(const Case& the) {
   double eps = -1, most = 0;
-  for (uint64_t t = 0; t < the.got().rows; ++t) {
-    double squares = 0;
-    for (const double x : the.input(0).row(t)) squares += x * x;
-    squares /= double(the.input(0).width);
-    double along = 0, size = 0;
-    for (size_t i = 0; i < the.got().width; ++i) {
-      along += the.got().row(t)[i] * the.usual.want.row(t)[i];
-      size += the.usual.want.row(t)[i] * the.usual.want.row(t)[i];
+  const op::RmsNorm& norm = *the.operation.as<op::RmsNorm>();
+  const uint64_t n = the.got().width / norm.parts;
+  for (uint64_t first = 0; first < the.got().data.size(); first += n) {
+    double squares = 0, along = 0, size = 0;
+    for (uint64_t i = first; i < first + n; ++i) {
+      squares += the.input(0).data[i] * the.input(0).data[i] / double(n);
+      along += the.got().data[i] * the.usual.want.data[i];
+      size += the.usual.want.data[i] * the.usual.want.data[i];
     }
     const double factor = along / size;
     if (!(std::fabs(factor - 1) > most)) continue;
     most = std::fabs(factor - 1);
-    eps = (squares + double(the.operation.eps)) / (factor * factor) - squares;
+    eps = (squares + double(norm.eps)) / (factor * factor) - squares;
   }
   return eps;
 }
@@ -105,8 +105,8 @@ void note_exponential(const Case& the, Contest& contest) {
 }  // namespace
 
 void try_norm(const Case& the, Contest& contest) {
-  const auto w = reference::decode_row(the.program.weights[the.operation.weight], 0);
-  const double own = double(the.operation.eps);
+  const auto w = judge::decode_row(the.program.weights[the.operation.weight], 0);
+  const double own = double(the.operation.as<op::RmsNorm>()->eps);
   std::vector<double> plus = w, twice = w;
   for (double& value : plus) value += 1;
   for (double& value : twice) value *= value;
@@ -128,7 +128,7 @@ void try_norm(const Case& the, Contest& contest) {
 void try_activation(const Case& the, Contest& contest) {
   const Table &gate = the.input(0), &up = the.input(1);
   const auto with = [&](const char* id, const char* name, auto activation) {
-    diff::Judged judged =
+    judge::Judged judged =
         with_limits(the, mapped(gate, up, [&](double g, double u) { return activation(g) * u; }));
     // 1 + tanh and 1 + erf cancel for negative gates: their error is one of |gate·up|.
     judged.scale = mapped(gate, up, [](double g, double u) { return std::fabs(g * u); });
@@ -170,7 +170,7 @@ void try_add(const Case& the, Contest& contest) {
   const double factor = factor_between(branch, b);
   if (std::isfinite(factor))
     contest.offer_rounded(factor, [&](double by) {
-      diff::Judged judged =
+      judge::Judged judged =
           with_limits(the, mapped(a, b, [&](double x, double y) { return x + by * y; }));
       // The product is rounded, too.
       judged.scale =
@@ -196,7 +196,7 @@ void try_embed(const Case& the, Contest& contest) {
   Table want(the.got().rows, the.got().width);
   for (uint64_t t = 0; t < want.rows; ++t)
     std::ranges::copy(
-        reference::decode_row(weight, uint64_t(before[before.size() - the.tokens() + t])),
+        judge::decode_row(weight, uint64_t(before[before.size() - the.tokens() + t])),
         want.row(t).begin());
   contest.offer({"stale-input", "the tokens are those of the step before", ""}, std::move(want));
 }
@@ -209,7 +209,7 @@ void try_general(const Case& the, Contest& contest) {
     if (std::isfinite(got.data[i])) most = std::max(most, std::fabs(got.data[i]));
     above = above || std::fabs(want.data[i]) > 65504;
     halves =
-        halves && (std::isnan(got.data[i]) || reference::round_to_f16(got.data[i]) == got.data[i]);
+        halves && (std::isnan(got.data[i]) || judge::round_to_f16(got.data[i]) == got.data[i]);
   }
   const uint64_t at_most =
       uint64_t(std::ranges::count_if(got.data, [&](double y) { return std::fabs(y) == most; }));
@@ -217,8 +217,8 @@ void try_general(const Case& the, Contest& contest) {
     contest.offer({"clipped", "values are clipped", fmt::format("at {:.4g}", most)},
                   mapped(want, [&](double y) { return std::clamp(y, -most, most); }));
   if (halves) {
-    diff::Judged judged =
-        with_limits(the, mapped(want, [](double y) { return reference::round_to_f16(y); }));
+    judge::Judged judged =
+        with_limits(the, mapped(want, [](double y) { return judge::round_to_f16(y); }));
     // The engine's own f32 error may choose f16's other neighbour.
     judged.slack = mapped(want, [](double y) { return std::fabs(y) * 0x1p-10 + 0x1p-24; });
     for (size_t i = 0; i < want.data.size(); ++i)

@@ -10,17 +10,17 @@
 
 namespace assay::diagnose {
 
-using reference::Table;
+using judge::Table;
 
 namespace {
 
 using PositionOf = std::function<uint32_t(uint64_t token)>;
 
-Table turned(const Case& the, const op::Rope& rope, const PositionOf& position) {
+Table turned(const Case& the, const op::RopeTable& rope, const PositionOf& position) {
   const Table& x = the.input(0);
   Table y(x.rows, x.width);
   for (uint64_t t = 0; t < x.rows; ++t)
-    std::ranges::copy(reference::rope(x.row(t), rope, the.operation.heads, position(t)),
+    std::ranges::copy(judge::rope(x.row(t), rope, the.operation.as<op::Rope>()->heads, position(t)),
                       y.row(t).begin());
   return y;
 }
@@ -28,11 +28,11 @@ Table turned(const Case& the, const op::Rope& rope, const PositionOf& position) 
 /// Angle by which the engine turned pair i of the first head that shows it, at token t; NaN where
 /// none does.
 double angle_of(const Case& the, uint64_t t, size_t pair) {
-  const op::Rope& rope = the.program.rope;
+  const op::RopeTable& rope = the.program.rope_of(the.operation);
   const auto x = the.input(0).row(t), y = the.got().row(t);
-  const size_t head_dim = x.size() / the.operation.heads, half = rope.dimensions / 2;
+  const size_t head_dim = x.size() / the.operation.as<op::Rope>()->heads, half = rope.dimensions / 2;
   double cross = 0, dot = 0;
-  for (size_t head = 0; head < the.operation.heads; ++head) {
+  for (size_t head = 0; head < the.operation.as<op::Rope>()->heads; ++head) {
     const size_t a = head * head_dim + (rope.adjacent ? 2 * pair : pair);
     const size_t b = a + (rope.adjacent ? 1 : half);
     cross += x[a] * y[b] - x[b] * y[a];
@@ -57,7 +57,7 @@ Frequencies frequencies_of(const Case& the) {
     if (positions[t] > 0) order.push_back(t);
   std::ranges::sort(order, {}, [&](uint64_t t) { return positions[t]; });
   if (order.empty() || positions[order[0]] > 2) return {};
-  Frequencies out{std::vector<double>(the.program.rope.frequency.size(), 0.0), 0};
+  Frequencies out{std::vector<double>(the.program.rope_of(the.operation).frequency.size(), 0.0), 0};
   double farthest = 0;
   for (const uint64_t t : order) {
     const double position = positions[t];
@@ -74,7 +74,7 @@ Frequencies frequencies_of(const Case& the) {
 
 /// Bases that models have, where the positions are too far for a fit.
 void try_usual_bases(const Case& the, Contest& contest, const PositionOf& own) {
-  op::Rope other = the.program.rope;
+  op::RopeTable other = the.program.rope_of(the.operation);
   const double pairs = double(other.frequency.size());
   for (const double base : {1e4, 1e5, 5e5, 1e6, 5e6, 1e7}) {
     for (size_t i = 1; i < other.frequency.size(); ++i)
@@ -100,7 +100,7 @@ double fitted_base(const Frequencies& found) {
 /// The engine's own divisor of each frequency, to as few digits as its angles tell.
 void try_factors(const Case& the, Contest& contest, const PositionOf& own,
                  const Frequencies& found) {
-  op::Rope factored = the.program.rope;
+  op::RopeTable factored = the.program.rope_of(the.operation);
   double most = 1;
   for (size_t i = 0; i < found.of.size(); ++i) {
     const double ratio = factored.frequency[i] / found.of[i];
@@ -120,12 +120,12 @@ void try_factors(const Case& the, Contest& contest, const PositionOf& own,
 }
 
 void try_frequencies(const Case& the, Contest& contest, const PositionOf& own) {
-  const op::Rope& rope = the.program.rope;
+  const op::RopeTable& rope = the.program.rope_of(the.operation);
   const Frequencies found = frequencies_of(the);
   if (found.of.size() < 2) return try_usual_bases(the, contest, own);
   const size_t pairs = found.of.size();
   contest.offer_rounded(fitted_base(found), [&](double base) {
-    op::Rope other = rope;
+    op::RopeTable other = rope;
     for (size_t i = 0; i < pairs; ++i)
       other.frequency[i] = std::pow(base, -double(i) / double(pairs));
     return std::pair(
@@ -136,7 +136,7 @@ void try_frequencies(const Case& the, Contest& contest, const PositionOf& own) {
   });
   if (contest.decided()) return;
   contest.offer_rounded(rope.frequency[0] / found.of[0], [&](double factor) {
-    op::Rope scaled = rope;
+    op::RopeTable scaled = rope;
     for (double& frequency : scaled.frequency) frequency /= factor;
     Cause cause{"rope-scaling", "positions are scaled", fmt::format("divided by {:.7g}", factor)};
     if (factor == -1) cause = {"rope-backwards", "RoPE turns the other way", ""};
@@ -149,13 +149,13 @@ void try_frequencies(const Case& the, Contest& contest, const PositionOf& own) {
 bool twin_is_shifted(const Case& the, uint32_t shift) {
   for (size_t i = 0; i < the.program.operations.size(); ++i) {
     const op::Operation& other = the.program.operations[i];
-    if (other.kind != op::Kind::rope || other.layer != the.operation.layer ||
+    if (!other.is<op::Rope>() || other.layer != the.operation.layer ||
         &other == &the.operation)
       continue;
     auto scene = the.scene_at(the.scene.step, i);
     if (!scene) return false;
     for (uint32_t& position : scene->tokens.positions) position += shift;
-    return diff::compare(scene->output, diff::judge(the.program, *scene)).failures == 0;
+    return judge::compare(scene->output, diff::expect(the.program, *scene)).failures == 0;
   }
   return false;
 }
@@ -163,10 +163,10 @@ bool twin_is_shifted(const Case& the, uint32_t shift) {
 }  // namespace
 
 void try_rope(const Case& the, Contest& contest) {
-  const op::Rope& rope = the.program.rope;
+  const op::RopeTable& rope = the.program.rope_of(the.operation);
   const auto& positions = the.positions();
   const PositionOf own = [&](uint64_t t) { return positions[t]; };
-  op::Rope other = rope;
+  op::RopeTable other = rope;
   other.adjacent = !rope.adjacent;
   contest.offer({"rope-pairing", "RoPE turns the wrong lanes",
                  rope.adjacent ? "pairs (i, i + d/2) instead of neighbours"

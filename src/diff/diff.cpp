@@ -236,7 +236,7 @@ Status compare_operation(const op::Program& program, const Trace& a, const Trace
                          uint64_t tokens, Report& report) {
   const op::Operation& operation = program.operations[index];
   double apart = -1, percentile = -1;
-  if (operation.kind != op::Kind::kv_store) {
+  if (!operation.is<op::KvStore>()) {
     const auto ra = rows_of(program, a, operation), rb = rows_of(program, b, operation);
     if (!ra) return ra.error();
     if (!rb) return rb.error();

@@ -6,11 +6,10 @@
 #include <cmath>
 
 #include "diff/runs.h"
-#include "reference/executor.h"
 
 namespace assay::diff {
 
-using reference::Table;
+using judge::Table;
 using trace::TokenLine;
 using trace::TokenLines;
 
@@ -20,12 +19,12 @@ namespace {
 Side side_of(const op::Program& program, std::string_view contract) {
   Side side;
   side.contract = contract;
-  side.arithmetic = arithmetic_of(contract, "", "");
+  side.arithmetic = judge::arithmetic_of(contract, "", "");
   side.operations.resize(program.operations.size());
   for (size_t i = 0; i < program.operations.size(); ++i)
-    if (program.operations[i].kind == op::Kind::matmul)
+    if (program.operations[i].is<op::Matmul>())
       side.operations[i].coding =
-          codings(contract, program.weights[program.operations[i].weight].type)[0];
+          judge::codings(contract, program.weights[program.operations[i].weight].type)[0];
   return side;
 }
 
@@ -60,7 +59,7 @@ std::vector<Range> ranges_of(const std::vector<Moments>& rows, bool pooled) {
 
 /// The layer whose output the operation is; op::none for others.
 uint32_t layer_of_output(const op::Operation& operation) {
-  if (operation.layer == op::none || !operation.name.ends_with(".out")) return op::none;
+  if (operation.role != op::Role::block_output) return op::none;
   return operation.layer;
 }
 
@@ -70,7 +69,7 @@ class Sampler {
   Sampler(const op::Program& program, std::span<const int32_t> tokens)
       : program_(program),
         tokens_(tokens),
-        last_use_(reference::last_uses(program)),
+        last_use_(op::last_uses(program)),
         rms_(program.operations.size()),
         largest_(program.operations.size()),
         growth_(program.layers) {}
@@ -81,7 +80,7 @@ class Sampler {
     for (size_t i = 0; i < program_.operations.size(); ++i) {
       const op::Operation& operation = program_.operations[i];
       const std::vector<double> squares = add_rows(i, all.run(i), runs);
-      if (operation.kind == op::Kind::embed) embedded = squares;
+      if (operation.is<op::Embed>()) embedded = squares;
       if (const uint32_t layer = layer_of_output(operation); layer != op::none)
         for (uint64_t run = 0; run < runs; ++run)
           growth_[layer].add(std::sqrt(squares[run] / embedded[run]));
@@ -237,11 +236,11 @@ std::string sentence_of(const op::Program& program, const Partings& partings,
 
 Ensemble correct_ensemble(const op::Program& program, std::span<const int32_t> tokens,
                           uint64_t runs, uint64_t seed) {
-  const uint64_t kinds = contracts().size() - 1;
+  const uint64_t kinds = judge::contracts().size() - 1;
   const uint64_t wanted = std::max<uint64_t>(runs, (64 + tokens.size() - 1) / tokens.size());
   const uint64_t each = (wanted + kinds - 1) / kinds;
   Sampler sampler(program, tokens);
-  for (const std::string_view contract : contracts())
+  for (const std::string_view contract : judge::contracts())
     if (contract != "exact") sampler.sample(side_of(program, contract), each, seed++);
   return sampler.finish(each * kinds);
 }

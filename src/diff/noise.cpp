@@ -3,13 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include "diff/product.h"
+#include "judge/product.h"
 #include "diff/runs.h"
-#include "reference/executor.h"
 
 namespace assay::diff {
 
-using reference::Table;
 
 namespace {
 
@@ -39,7 +37,7 @@ double mean_divergence(const View& a, const View& b) {
 
 std::vector<double> log_sums(const Table& rows) {
   std::vector<double> sums(rows.rows);
-  in_parallel(rows.rows, [&](uint64_t first, uint64_t last) {
+  judge::in_parallel(rows.rows, [&](uint64_t first, uint64_t last) {
     for (uint64_t t = first; t < last; ++t) sums[t] = log_sum(rows.row(t));
   });
   return sums;
@@ -59,7 +57,7 @@ std::vector<View> views(const Table& all, uint64_t runs, std::span<const double>
 std::vector<double> pairs(const std::vector<View>& a, const std::vector<View>& b,
                           double (*distance)(const View&, const View&)) {
   std::vector<double> out(a.size() * b.size());
-  in_parallel(out.size(), [&](uint64_t first, uint64_t last) {
+  judge::in_parallel(out.size(), [&](uint64_t first, uint64_t last) {
     for (uint64_t i = first; i < last; ++i) out[i] = distance(a[i / b.size()], b[i % b.size()]);
   });
   std::ranges::sort(out);
@@ -97,7 +95,7 @@ Noise correct_runs(const op::Program& program, const Side& a, const Side& b,
   Noise noise{2 * half, tokens.size(), {}, {}};
   Runs of_a = correct(program, a, tokens, half, seed);
   Runs of_b = correct(program, b, tokens, half, seed + 1);
-  const std::vector<size_t> last_use = reference::last_uses(program);
+  const std::vector<size_t> last_use = op::last_uses(program);
   for (size_t i = 0; i < program.operations.size(); ++i) {
     const op::Operation& operation = program.operations[i];
     const Table& ya = of_a.run(i);

@@ -4,12 +4,10 @@
 #include <numeric>
 
 #include "base/mix64.h"
-#include "diff/product.h"
-#include "reference/executor.h"
+#include "judge/product.h"
 
 namespace assay::diff {
 
-using reference::Table;
 
 Runs::Runs(const op::Program& program, const Side& side, std::span<const int32_t> tokens,
            std::vector<uint32_t> selected, uint64_t runs, Alter alter)
@@ -18,7 +16,7 @@ Runs::Runs(const op::Program& program, const Side& side, std::span<const int32_t
       runs_(runs),
       alter_(std::move(alter)),
       values_(program.values.size()),
-      caches_(runs, Caches(program.layers)) {
+      caches_(runs, Caches(program.caches.size())) {
   step_.tokens.assign(tokens.begin(), tokens.end());
   for (uint32_t t = 0; t < tokens.size(); ++t) step_.positions.push_back(t);
   step_.selected = std::move(selected);
@@ -26,13 +24,13 @@ Runs::Runs(const op::Program& program, const Side& side, std::span<const int32_t
 
 const Table& Runs::run(size_t index) {
   const op::Operation& operation = program_.operations[index];
-  if (operation.kind == op::Kind::kv_store) {
+  if (operation.is<op::KvStore>()) {
     for (uint64_t run = 0; run < runs_; ++run) store(operation, run);
     return nothing_;
   }
   Table& out = values_[operation.output];
-  out = operation.kind == op::Kind::matmul
-            ? multiply_only(program_.weights[operation.weight], program_.bias_of(operation),
+  out = operation.is<op::Matmul>()
+            ? judge::multiply_only(program_.weights[operation.weight], program_.bias_of(operation),
                             values_[operation.inputs[0]], side_.operations[index].coding)
             : by_run(operation);
   alter_(index, out);
@@ -40,7 +38,7 @@ const Table& Runs::run(size_t index) {
 }
 
 Table Runs::run_all() {
-  const std::vector<size_t> last_use = reference::last_uses(program_);
+  const std::vector<size_t> last_use = op::last_uses(program_);
   for (size_t i = 0; i < program_.operations.size(); ++i) {
     run(i);
     for (const uint32_t value : program_.operations[i].inputs)
@@ -65,12 +63,12 @@ Table Runs::by_run(const op::Operation& operation) const {
   const auto one_run = [&](uint64_t run) {
     std::vector<Table> parts;
     for (const uint32_t input : operation.inputs) parts.push_back(part(input, run));
-    Inputs inputs{{}, &step_, &caches_[run]};
+    Inputs inputs{{}, step_.view(), {&caches_[run], 1}};
     for (const Table& table : parts) inputs.values.push_back(&table);
-    const Table one = judge(program_, operation, inputs, {}, side_.arithmetic).want;
+    const Table one = expect(program_, operation, inputs, {}, side_.arithmetic).want;
     std::ranges::copy(one.data, out.data.begin() + std::ptrdiff_t(run * one.data.size()));
   };
-  in_parallel(
+  judge::in_parallel(
       runs_,
       [&](uint64_t first, uint64_t last) {
         for (; first < last; ++first) one_run(first);
@@ -81,10 +79,10 @@ Table Runs::by_run(const op::Operation& operation) const {
 
 void Runs::store(const op::Operation& operation, uint64_t run) {
   const Table keys = part(operation.inputs[0], run), values = part(operation.inputs[1], run);
-  const Inputs inputs{{&keys, &values}, &step_, nullptr};
-  const Table both = judge(program_, operation, inputs, {}, side_.arithmetic).want;
+  const Inputs inputs{{&keys, &values}, step_.view()};
+  const Table both = expect(program_, operation, inputs, {}, side_.arithmetic).want;
   for (uint32_t t = 0; t < step_.tokens.size(); ++t)
-    caches_[run][operation.layer].store(t, both.row(t).first(keys.width),
+    caches_[run][operation.as<op::KvStore>()->cache].store(t, both.row(t).first(keys.width),
                                         both.row(t).subspan(keys.width));
 }
 
@@ -98,9 +96,9 @@ Runs correct(const op::Program& program, const Side& side, std::span<const int32
   std::vector<uint32_t> all(tokens.size());
   std::iota(all.begin(), all.end(), 0u);
   const auto perturb = [&program, &side, seed](size_t index, Table& out) {
-    const op::Kind kind = program.operations[index].kind;
-    if (kind == op::Kind::embed || kind == op::Kind::select_rows) return;
-    const bool halves = kind == op::Kind::attention && side.arithmetic.f16_attention;
+    const op::Operation& operation = program.operations[index];
+    if (operation.is<op::Embed>() || operation.is<op::SelectRows>()) return;
+    const bool halves = operation.is<op::Attend>() && side.arithmetic.f16_attention;
     const double step = halves ? 0x1p-12 : 0x1p-24;
     const uint64_t key = mix(mix(seed) ^ mix(index));
     for (uint64_t i = 0; i < out.data.size(); ++i) {

@@ -17,21 +17,21 @@ class Runs {
  public:
   /// Sees every output, (runs·tokens, width), or (runs·selected, width) after select_rows, and may
   /// change it: what follows reads it.
-  using Alter = std::function<void(size_t operation, reference::Table& out)>;
+  using Alter = std::function<void(size_t operation, judge::Table& out)>;
 
   /// `program` and `side` (its codings and its arithmetic) must outlive the runs.
   Runs(const op::Program& program, const Side& side, std::span<const int32_t> tokens,
        std::vector<uint32_t> selected, uint64_t runs, Alter alter);
 
   /// Operations in the program's order, from 0 on. The output; empty for kv_store.
-  const reference::Table& run(size_t operation);
+  const judge::Table& run(size_t operation);
   void forget(uint32_t value) { values_[value] = {}; }
   /// All operations; the last one's output.
-  reference::Table run_all();
+  judge::Table run_all();
 
  private:
-  reference::Table part(uint32_t value, uint64_t run) const;
-  reference::Table by_run(const op::Operation& operation) const;
+  judge::Table part(uint32_t value, uint64_t run) const;
+  judge::Table by_run(const op::Operation& operation) const;
   void store(const op::Operation& operation, uint64_t run);
 
   const op::Program& program_;
@@ -39,9 +39,9 @@ class Runs {
   const uint64_t runs_;
   Alter alter_;
   trace::TraceStep step_;
-  std::vector<reference::Table> values_;
+  std::vector<judge::Table> values_;
   std::vector<Caches> caches_;  // of each run
-  reference::Table nothing_;
+  judge::Table nothing_;
 };
 
 /// `runs` runs that are all correct: every output is moved to f32, and an ulp up or down or not at

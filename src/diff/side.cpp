@@ -8,12 +8,12 @@
 #include <functional>
 #include <map>
 
-#include "diff/product.h"
-#include "reference/executor.h"
+#include "judge/product.h"
+#include "op/kinds.h"
 
 namespace assay::diff {
 
-using reference::Table;
+using judge::Table;
 using trace::Trace;
 
 std::string_view name_of(Verdict verdict) {
@@ -45,9 +45,9 @@ class Walk {
       : program_(program),
         trace_(trace),
         arithmetic_(arithmetic),
-        caches_(program.layers),
-        cache_whole_(program.layers, true),
-        last_use_(reference::last_uses(program)) {}
+        caches_(program.caches.size()),
+        cache_whole_(program.caches.size(), true),
+        last_use_(op::last_uses(program)) {}
 
   Status run(const Visit& visit) {
     for (uint32_t step = 0; step < trace_.steps().size(); ++step) {
@@ -65,13 +65,13 @@ class Walk {
     std::vector<Table> values(program_.values.size());
     for (size_t i = 0; i < program_.operations.size(); ++i) {
       const op::Operation& operation = program_.operations[i];
-      Inputs inputs{{}, &step, &caches_};
+      Inputs inputs{{}, step.view(), {&caches_, 1}};
       const std::string* lacks = nullptr;
       for (const uint32_t value : operation.inputs) {
         inputs.values.push_back(&values[value]);
         if (values[value].data.empty()) lacks = &program_.values[value].name;
       }
-      if (operation.kind == op::Kind::kv_store) {
+      if (operation.is<op::KvStore>()) {
         const auto stored = read_stored(number, operation, step);
         if (!stored) return stored.error();
         if (!stored->data.empty() && !visit({number, i, operation, inputs, &*stored, lacks}))
@@ -80,12 +80,13 @@ class Walk {
         continue;
       }
       static const std::string cache = "the cache";
-      if (operation.kind == op::Kind::attention && !cache_whole_[operation.layer]) lacks = &cache;
+      if (const auto* attend = operation.as<op::Attend>(); attend && !cache_whole_[attend->cache])
+        lacks = &cache;
       auto got = read(number, operation, step);
       if (!got) return got.error();
       // Copies need no trace: what they give is what they are given.
-      if (got->data.empty() && operation.kind == op::Kind::select_rows && !lacks)
-        *got = judge(program_, operation, inputs, {}, arithmetic_).want;
+      if (got->data.empty() && operation.is<op::SelectRows>() && !lacks)
+        *got = expect(program_, operation, inputs, {}, arithmetic_).want;
       if (!visit({number, i, operation, inputs, got->data.empty() ? nullptr : &*got, lacks}))
         return false;
       values[operation.output] = std::move(*got);
@@ -152,20 +153,21 @@ class Walk {
   /// Fills the cache with what the trace says is in it, else with what its contract keeps.
   void store(const op::Operation& operation, const Inputs& inputs, const Table& stored,
              const trace::TraceStep& step, const std::string* lacks) {
+    const uint32_t cache = operation.as<op::KvStore>()->cache;
     if (stored.data.empty() && lacks) {
-      cache_whole_[operation.layer] = false;
+      cache_whole_[cache] = false;
       return;
     }
     const Table both =
-        stored.data.empty() ? judge(program_, operation, inputs, {}, arithmetic_).want : stored;
+        stored.data.empty() ? expect(program_, operation, inputs, {}, arithmetic_).want : stored;
     const uint64_t key_width = program_.values[operation.inputs[0]].width;
     for (size_t t = 0; t < step.tokens.size(); ++t) {
-      if (step.positions[t] > caches_[operation.layer].keys.size()) {
-        cache_whole_[operation.layer] = false;
+      if (step.positions[t] > caches_[cache].keys.size()) {
+        cache_whole_[cache] = false;
         return;
       }
       const auto row = both.row(t);
-      caches_[operation.layer].store(step.positions[t], row.first(key_width),
+      caches_[cache].store(step.positions[t], row.first(key_width),
                                      row.subspan(key_width));
     }
   }
@@ -185,17 +187,17 @@ class Chooser {
 
   std::pair<Seen, Coding> look(const op::Program& program, const Walk::Item& item,
                                const Arithmetic& arithmetic) {
-    if (item.operation.kind != op::Kind::matmul) {
-      const Judged judged = judge(program, item.operation, item.inputs, {}, arithmetic);
+    if (!item.operation.is<op::Matmul>()) {
+      const Judged judged = expect(program, item.operation, item.inputs, {}, arithmetic);
       return {compare(*item.got, judged), {}};
     }
     const uint32_t type = program.weights[item.operation.weight].type;
-    const std::vector<Coding> list = codings(contract_, type);
+    const std::vector<Coding> list = judge::codings(contract_, type);
     size_t& preferred = preferred_[type];
     std::pair<Seen, Coding> best;
     for (size_t tried = 0; tried < list.size(); ++tried) {
       const size_t index = (preferred + tried) % list.size();
-      const Judged judged = judge(program, item.operation, item.inputs, list[index], arithmetic);
+      const Judged judged = expect(program, item.operation, item.inputs, list[index], arithmetic);
       const Seen seen = compare(*item.got, judged);
       if (tried == 0 || seen.failures < best.first.failures) best = {seen, list[index]};
       if (seen.failures > 0) continue;
@@ -225,9 +227,7 @@ double nmse(const Table& got, const Table& exact) {
 static void settle_copies(const op::Program& program, Side& side) {
   for (size_t i = 0; i < side.operations.size(); ++i) {
     JudgedOperation& judged = side.operations[i];
-    const op::Kind kind = program.operations[i].kind;
-    const bool copies = kind == op::Kind::kv_store || kind == op::Kind::select_rows;
-    if (!copies || judged.verdict != Verdict::unmeasured || judged.seen.elements > 0) continue;
+    if (!op::row_of(program.operations[i]).moves || judged.verdict != Verdict::unmeasured || judged.seen.elements > 0) continue;
     judged.verdict = Verdict::pass;
     judged.why = "judged with what reads it";
   }
@@ -242,8 +242,8 @@ static std::string declared_name(const Trace& trace) {
 std::string find_contract(const op::Program& program, const Trace& trace) {
   const std::string declared = declared_name(trace);
   std::vector<std::string> names;
-  if (std::ranges::find(contracts(), declared) != contracts().end()) names.push_back(declared);
-  for (const std::string_view name : contracts())
+  if (std::ranges::find(judge::contracts(), declared) != judge::contracts().end()) names.push_back(declared);
+  for (const std::string_view name : judge::contracts())
     if (name != declared && name != "exact") names.emplace_back(name);
   std::map<std::string, uint64_t> passes;
   std::map<std::string, Chooser> choosers;
@@ -252,7 +252,7 @@ std::string find_contract(const op::Program& program, const Trace& trace) {
   const Status walked = walk.run([&](const Walk::Item& item) {
     if (item.step > 0 || (item.operation.layer != op::none && item.operation.layer > 1))
       return false;
-    if (item.operation.kind != op::Kind::matmul || !item.got || item.lacks) return true;
+    if (!item.operation.is<op::Matmul>() || !item.got || item.lacks) return true;
     for (const std::string& name : names)
       passes[name] += choosers.at(name).look(program, item, {}).first.failures == 0;
     return true;
@@ -272,7 +272,7 @@ static std::string cache_type(const Trace& trace) {
   const auto values = trace.values(*keys);
   if (!values) return "";
   const bool halves = std::ranges::all_of(
-      values->data, [](double x) { return x == reference::round_to_f16(x) || std::isnan(x); });
+      values->data, [](double x) { return x == judge::round_to_f16(x) || std::isnan(x); });
   return halves ? "f16" : "f32";
 }
 
@@ -289,7 +289,7 @@ Result<Side> judge_trace(const op::Program& program, const Trace& trace) {
   side.declared = trace.metadata("contract");
   side.contract = find_contract(program, trace);
   side.found = declared_name(trace) != side.contract;
-  side.arithmetic = arithmetic_of(side.contract, side.engine, kv);
+  side.arithmetic = judge::arithmetic_of(side.contract, side.engine, kv);
   side.operations.resize(program.operations.size());
   Chooser chooser(side.contract);
   Walk walk(program, trace, side.arithmetic);
@@ -311,9 +311,9 @@ Result<Side> judge_trace(const op::Program& program, const Trace& trace) {
     } else if (judged.verdict == Verdict::unmeasured && judged.why.empty()) {
       judged.verdict = Verdict::pass;
     }
-    if (item.operation.kind == op::Kind::matmul && item.operation.layer == 0 && item.step == 0) {
+    if (item.operation.is<op::Matmul>() && item.operation.layer == 0 && item.step == 0) {
       judged.exact_nmse = nmse(
-          *item.got, multiply_only(program.weights[item.operation.weight],
+          *item.got, judge::multiply_only(program.weights[item.operation.weight],
                                    program.bias_of(item.operation), *item.inputs.values[0], {}));
     }
     return true;
@@ -333,7 +333,7 @@ Result<std::vector<Table>> errors_of(const op::Program& program, const Trace& tr
     if (item.step != next.step || item.index != next.operation) return true;
     const Coding& coding = side.operations[item.index].coding;
     Table difference = *item.got;
-    const Table want = judge(program, item.operation, item.inputs, coding, side.arithmetic).want;
+    const Table want = expect(program, item.operation, item.inputs, coding, side.arithmetic).want;
     for (size_t i = 0; i < want.data.size(); ++i) difference.data[i] -= want.data[i];
     out.push_back(std::move(difference));
     return out.size() < side.failures.size();
@@ -352,10 +352,10 @@ Result<Scene> scene_at(const op::Program& program, const Trace& trace, const Sid
     if (item.step != step || item.index != operation) return true;
     scene.step = step;
     scene.operation = operation;
-    scene.tokens = *item.inputs.step;
+    scene.tokens = trace.steps()[step];
     for (const Table* value : item.inputs.values) scene.inputs.push_back(*value);
     if (item.got) scene.output = *item.got;
-    scene.caches = *item.inputs.caches;
+    scene.caches = item.inputs.caches[0];
     if (item.lacks) missing = *item.lacks;
     if (item.got && !item.lacks) scene.coding = chooser.look(program, item, side.arithmetic).second;
     scene.arithmetic = side.arithmetic;
@@ -367,10 +367,10 @@ Result<Scene> scene_at(const op::Program& program, const Trace& trace, const Sid
   return scene;
 }
 
-Judged judge(const op::Program& program, const Scene& scene) {
-  Inputs inputs{{}, &scene.tokens, &scene.caches};
+Judged expect(const op::Program& program, const Scene& scene) {
+  Inputs inputs{{}, scene.tokens.view(), {&scene.caches, 1}};
   for (const Table& value : scene.inputs) inputs.values.push_back(&value);
-  return judge(program, program.operations[scene.operation], inputs, scene.coding,
+  return expect(program, program.operations[scene.operation], inputs, scene.coding,
                scene.arithmetic);
 }
 

@@ -7,11 +7,14 @@
 #include <vector>
 
 #include "base/result.h"
-#include "diff/judge.h"
+#include "judge/judge.h"
 #include "op/program.h"
 #include "trace/trace_file.h"
 
 namespace assay::diff {
+
+using judge::Arithmetic, judge::Caches, judge::Coding, judge::Inputs, judge::Judged, judge::Seen;
+using judge::Table;
 
 enum class Verdict { pass, fail, unmeasured };
 std::string_view name_of(Verdict verdict);
@@ -50,7 +53,7 @@ std::string find_contract(const op::Program& program, const trace::Trace& trace)
 Result<Side> judge_trace(const op::Program& program, const trace::Trace& trace);
 
 /// What was got less what was wanted, (rows, width), of each of the side's failures.
-Result<std::vector<reference::Table>> errors_of(const op::Program& program,
+Result<std::vector<judge::Table>> errors_of(const op::Program& program,
                                                 const trace::Trace& trace, const Side& side);
 
 /// One operation of a trace with what it reads, for another look (diagnosis, a minimal case).
@@ -58,8 +61,8 @@ struct Scene {
   uint32_t step = 0;
   size_t operation = 0;
   trace::TraceStep tokens;
-  std::vector<reference::Table> inputs;
-  reference::Table output;  ///< empty where the trace doesn't have it
+  std::vector<judge::Table> inputs;
+  judge::Table output;  ///< empty where the trace doesn't have it
   Caches caches;            ///< as the operation saw them
   Coding coding;
   Arithmetic arithmetic;
@@ -69,6 +72,6 @@ struct Scene {
 Result<Scene> scene_at(const op::Program& program, const trace::Trace& trace, const Side& side,
                        uint32_t step, size_t operation);
 /// The scene's operation, judged.
-Judged judge(const op::Program& program, const Scene& scene);
+Judged expect(const op::Program& program, const Scene& scene);
 
 }  // namespace assay::diff

@@ -13,7 +13,7 @@
 
 namespace assay::diff {
 
-using reference::Table;
+using judge::Table;
 using trace::Trace;
 
 namespace {

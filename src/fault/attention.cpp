@@ -57,7 +57,7 @@ Seen seen_by(const Place& place, const Cache& cache, Active fault) {
 struct Head {
   std::span<const float> query;
   const Cache& cache;
-  const op::Attention& shape;
+  const op::AttentionShape& shape;
   uint32_t kv_head;
   Seen seen;
   Active fault;
@@ -137,7 +137,7 @@ Floats attend_head(const Head& head) {
 }  // namespace
 
 Floats attend(std::span<const float> query, const Cache& cache, const Place& place,
-              const op::Attention& shape, Active fault) {
+              const op::AttentionShape& shape, Active fault) {
   const uint32_t group = shape.heads / shape.kv_heads;
   const Seen seen = seen_by(place, cache, fault);
   Floats y;

@@ -30,6 +30,6 @@ struct Place {
 
 /// All heads of one token: query (heads·key_dim) to (heads·value_dim).
 Floats attend(std::span<const float> query, const Cache& cache, const Place& place,
-              const op::Attention& shape, Active fault);
+              const op::AttentionShape& shape, Active fault);
 
 }  // namespace assay::fault

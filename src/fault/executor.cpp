@@ -34,13 +34,13 @@ class FaultExecutor final : public op::Executor {
         options_(options),
         fault_(std::move(fault)),
         values_(program.values.size()),
-        caches_(options.sequences, std::vector<Cache>(program.layers)),
+        caches_(options.sequences, std::vector<Cache>(program.caches.size())),
         graph_keys_(options.sequences, 0) {
     assert(options.contract != op::Contract::exact);
     for (const op::Operation& o : program.operations) {
       active_.push_back(fault_ && fault_->applies(program, o) ? Active{fault_->bug, fault_->value}
                                                               : Active{});
-      matrices_.push_back(o.kind == op::Kind::matmul ? unpack(program, o, active_.back())
+      matrices_.push_back(o.is<op::Matmul>() ? unpack(program, o, active_.back())
                                                      : Matrix{});
     }
   }
@@ -109,48 +109,58 @@ class FaultExecutor final : public op::Executor {
 
   Floats compute(size_t index, const op::Step& step) {
     const op::Operation& o = program_.operations[index];
-    if (o.kind == op::Kind::kv_store) return store(o, step, active_[index]);
-    if (o.kind == op::Kind::matmul) {
-      const bool quantised = options_.contract == op::Contract::assay1 &&
-                             quant::info(program_.weights[o.weight].type).block_size > 1;
-      return multiply(matrices_[index], bias(o), values_[o.inputs[0]], quantised, active_[index]);
-    }
-    Floats result;
-    for (size_t t = 0; t < rows(o, step); ++t) {
-      const Floats y = compute_row(o, step, t, active_[index]);
-      result.insert(result.end(), y.begin(), y.end());
-    }
-    return result;
-  }
-
-  Floats compute_row(const op::Operation& o, const op::Step& step, size_t t, Active fault) const {
-    switch (o.kind) {
-      case op::Kind::embed:
-        return embed(o, step, t, fault);
-      case op::Kind::rms_norm:
-        return rms_norm(row(o.inputs[0], t), weight(o), o.eps, fault);
-      case op::Kind::rope:
-        return turn(row(o.inputs[0], t), read_rope(program_.rope, fault), o.heads,
-                    rotation(step, t, fault), fault);
-      case op::Kind::attention:
-        return attend(row(o.inputs[0], t), caches_[step.sequences[t]][o.layer], place_of(step, t),
-                      program_.attention, fault);
-      case op::Kind::swiglu:
-        return gated(row(o.inputs[0], t), row(o.inputs[1], t), fault);
-      case op::Kind::add:
-        return add(row(residual(o, fault), t), row(o.inputs[1], t), fault);
-      case op::Kind::scale:
-        return scaled(o, t);
-      case op::Kind::select_rows: {
-        const auto x = row(o.inputs[0], step.selected[t]);
-        return {x.begin(), x.end()};
+    const Active fault = active_[index];
+    const auto by_row = [&](const auto& one_row) {
+      Floats result;
+      for (size_t t = 0; t < rows(o, step); ++t) {
+        const Floats y = one_row(t);
+        result.insert(result.end(), y.begin(), y.end());
       }
-      case op::Kind::kv_store:
-      case op::Kind::matmul:
-        break;  // not by rows
-    }
-    assert(false);
-    return {};
+      return result;
+    };
+    const auto x = [&](size_t t) { return row(o.inputs[0], t); };
+    const auto second = [&](size_t t) { return row(o.inputs[1], t); };
+    return op::visit(
+        o,  //
+        [&](const op::Embed&) {
+          return by_row([&](size_t t) { return embed(o, step, t, fault); });
+        },
+        [&](const op::RmsNorm& p) {
+          return by_row([&](size_t t) { return rms_norm(x(t), weight(o), p.eps, fault); });
+        },
+        [&](const op::Matmul&) {
+          const bool quantised = options_.contract == op::Contract::assay1 &&
+                                 quant::info(program_.weights[o.weight].type).block_size > 1;
+          return multiply(matrices_[index], bias(o), values_[o.inputs[0]], quantised, fault);
+        },
+        [&](const op::Rope& p) {
+          const op::RopeTable table = read_rope(program_.rope_tables[p.table], fault);
+          return by_row([&](size_t t) {
+            return turn(x(t), table, p.heads, rotation(step, t, fault), fault);
+          });
+        },
+        [&](const op::KvStore& p) { return store(o, p, step, fault); },
+        [&](const op::Attend& p) {
+          return by_row([&](size_t t) {
+            return attend(x(t), caches_[step.sequences[t]][p.cache], place_of(step, t),
+                          program_.attention_of(o), fault);
+          });
+        },
+        [&](const op::Gate& p) {
+          return by_row([&](size_t t) { return gated(p.activation, x(t), second(t), fault); });
+        },
+        [&](const op::Add&) {
+          return by_row([&](size_t t) { return add(row(residual(o, fault), t), second(t), fault); });
+        },
+        [&](const op::Scale& p) {
+          return by_row([&](size_t t) { return scaled(o, p.factor, t); });
+        },
+        [&](const op::SelectRows&) {
+          return by_row([&](size_t t) {
+            const auto chosen = x(step.selected[t]);
+            return Floats(chosen.begin(), chosen.end());
+          });
+        });
   }
 
   Floats embed(const op::Operation& o, const op::Step& step, size_t t, Active fault) const {
@@ -190,18 +200,19 @@ class FaultExecutor final : public op::Executor {
   }
 
   // y = RN(x·factor), and + b where the file has one
-  Floats scaled(const op::Operation& o, size_t t) const {
+  Floats scaled(const op::Operation& o, float factor, size_t t) const {
     const auto x = row(o.inputs[0], t);
     const Floats b = bias(o);
     Floats y(x.size());
     for (size_t i = 0; i < y.size(); ++i) {
-      y[i] = x[i] * o.factor;
+      y[i] = x[i] * factor;
       if (!b.empty()) y[i] += b[i];
     }
     return y;
   }
 
-  Floats store(const op::Operation& o, const op::Step& step, Active fault) {
+  Floats store(const op::Operation& o, const op::KvStore& parameters, const op::Step& step,
+               Active fault) {
     Floats kept[2] = {values_[o.inputs[0]], values_[o.inputs[1]]};
     for (Floats& side : kept)
       if (options_.cache == op::CacheType::f16) keep_as_f16(side);
@@ -211,7 +222,7 @@ class FaultExecutor final : public op::Executor {
     };
     for (size_t t = 0; t < step.tokens.size(); ++t) {
       const bool late = fault.is(Bug::kv_slot) && decodes(step, t);
-      caches_[step.sequences[t]][o.layer].store(step.positions[t] - (late ? 1 : 0), of(0, t),
+      caches_[step.sequences[t]][parameters.cache].store(step.positions[t] - (late ? 1 : 0), of(0, t),
                                                 of(1, t));
     }
     kept[0].insert(kept[0].end(), kept[1].begin(), kept[1].end());
@@ -224,7 +235,7 @@ class FaultExecutor final : public op::Executor {
   std::vector<Active> active_;    // by operation
   std::vector<Matrix> matrices_;  // by operation; empty but for matmuls
   std::vector<Floats> values_;
-  std::vector<std::vector<Cache>> caches_;  // (sequences, layers)
+  std::vector<std::vector<Cache>> caches_;  // (sequences, program.caches)
   std::vector<int32_t> previous_tokens_;
   uint32_t decode_steps_ = 0;         // in a row, this one included
   std::vector<uint32_t> graph_keys_;  // by sequence: keys of the first decode step

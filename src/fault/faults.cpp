@@ -64,8 +64,8 @@ Status set(Fault& fault, const Entry& entry, std::string_view key, std::string_v
 }
 
 /// RoPE's base as the frequencies tell it: frequency[1] = base^(−2/d).
-double model_base(const op::Program& program) {
-  const auto& frequency = program.rope.frequency;
+double model_base(const op::RopeTable& rope) {
+  const auto& frequency = rope.frequency;
   return frequency.size() < 2 ? 0 : std::pow(frequency[1], -double(frequency.size()));
 }
 
@@ -84,13 +84,14 @@ std::vector<double> choices(const Entry& entry, const op::Program& program,
     std::erase_if(values, [&](double blocks) { return uint64_t(blocks) % row == 0; });
   }
   if (entry.bug == Bug::rope_base)
-    std::erase_if(values,
-                  [&](double base) { return std::fabs(base / model_base(program) - 1) < 0.01; });
+    std::erase_if(values, [&](double base) {
+      return std::fabs(base / model_base(program.rope_of(operation)) - 1) < 0.01;
+    });
   // 1e-6 for 1e-5 shows only where the residual is small: in a model's first norm.
   if (entry.bug == Bug::norm_eps && operation.layer == 0 && operation.name == "blk.0.attn_norm")
     values.push_back(1e-6);
   if (entry.bug == Bug::norm_eps)
-    std::erase_if(values, [&](double eps) { return float(eps) == operation.eps; });
+    std::erase_if(values, [&](double eps) { return float(eps) == operation.as<op::RmsNorm>()->eps; });
   return values;
 }
 
@@ -104,7 +105,7 @@ bool Fault::applies(const op::Program& program, const op::Operation& operation) 
 std::string Fault::expected_operation(const op::Program& program) const {
   for (const op::Operation& operation : program.operations) {
     // What a wrong slot holds shows where it is read.
-    if (bug == Bug::kv_slot && operation.kind == op::Kind::kv_store) continue;
+    if (bug == Bug::kv_slot && operation.is<op::KvStore>()) continue;
     if (applies(program, operation)) return operation.name;
   }
   return {};

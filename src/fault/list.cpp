@@ -8,18 +8,17 @@ namespace assay::fault {
 
 namespace {
 
-using op::Kind;
 using op::Operation;
 using op::Program;
 
-template <Kind kind>
+template <class Parameters>
 bool is(const Program&, const Operation& o) {
-  return o.kind == kind;
+  return o.is<Parameters>();
 }
 
 /// The weight of a matmul; null for other operations.
 const op::Weight* matrix(const Program& program, const Operation& o) {
-  return o.kind == Kind::matmul ? &program.weights[o.weight] : nullptr;
+  return o.is<op::Matmul>() ? &program.weights[o.weight] : nullptr;
 }
 
 /// Whether the operation is a matmul whose format F has `test.template operator()<F>()`.
@@ -67,7 +66,7 @@ bool has_twin(const Program& program, const Operation& o) {
 
 /// The head where the embedding is another matrix of the same shape.
 bool untied_head(const Program& program, const Operation& o) {
-  if (o.name != "logits" || program.operations[0].kind != Kind::embed) return false;
+  if (o.name != "logits" || !program.operations[0].is<op::Embed>()) return false;
   const op::Weight &head = program.weights[o.weight],
                    &embedding = program.weights[program.operations[0].weight];
   return head.data.data() != embedding.data.data() && head.rows == embedding.rows &&
@@ -79,28 +78,30 @@ bool reads(const Operation& o, uint32_t value) {
     if (input == value) return true;
   return false;
 }
-bool is_read_by(const Program& program, const Operation& o, Kind kind) {
+template <class Parameters>
+bool is_read_by(const Program& program, const Operation& o) {
   for (const Operation& reader : program.operations)
-    if (reader.kind == kind && reads(reader, o.output)) return true;
+    if (reader.is<Parameters>() && reads(reader, o.output)) return true;
   return false;
 }
 
 bool projects_to_rope(const Program& program, const Operation& o) {
-  return o.kind == Kind::matmul && is_read_by(program, o, Kind::rope);
+  return o.is<op::Matmul>() && is_read_by<op::Rope>(program, o);
 }
 bool query_rope(const Program& program, const Operation& o) {
-  return o.kind == Kind::rope && is_read_by(program, o, Kind::attention);
+  return o.is<op::Rope>() && is_read_by<op::Attend>(program, o);
 }
 bool within_a_layer(const Program&, const Operation& o) {
-  return o.kind == Kind::matmul && o.layer != op::none;  // the head sees the wanted rows only
+  return o.is<op::Matmul>() && o.layer != op::none;  // the head sees the wanted rows only
 }
 bool grouped_attention(const Program& program, const Operation& o) {
-  return o.kind == Kind::attention && program.attention.kv_heads > 1 &&
-         program.attention.kv_heads < program.attention.heads;
+  if (!o.is<op::Attend>()) return false;
+  const op::AttentionShape a = program.attention_of(o);
+  return a.kv_heads > 1 && a.kv_heads < a.heads;
 }
 /// A wrong slot is written by kv_store and read by attention, where it shows.
 bool cache(const Program&, const Operation& o) {
-  return o.kind == Kind::kv_store || o.kind == Kind::attention;
+  return o.is<op::KvStore>() || o.is<op::Attend>();
 }
 bool after_norm(const Program& program, const Operation& o) {
   return normalised_residual(program, o) != op::none;
@@ -111,12 +112,12 @@ bool second_residual(const Program& program, const Operation& o) {
 /// Results that large activations make larger still.
 bool can_overflow(const Program&, const Operation& o) {
   return o.layer != op::none &&
-         (o.kind == Kind::matmul || o.kind == Kind::swiglu || o.kind == Kind::add);
+         (o.is<op::Matmul>() || o.is<op::Gate>() || o.is<op::Add>());
 }
 
 constexpr Needs prompt{2}, decode{2, 1}, decode_twice{2, 2};
-constexpr Fits matmul = is<Kind::matmul>, rope = is<Kind::rope>, attention = is<Kind::attention>,
-               norm = is<Kind::rms_norm>, gate = is<Kind::swiglu>, addition = is<Kind::add>;
+constexpr Fits matmul = is<op::Matmul>, rope = is<op::Rope>, attention = is<op::Attend>,
+               norm = is<op::RmsNorm>, gate = is<op::Gate>, addition = is<op::Add>;
 
 std::vector<Entry> weight_faults() {
   return {
@@ -237,13 +238,13 @@ std::vector<Entry> other_faults() {
       {Bug::branch_missing, "branch-missing", 23, addition},
       {Bug::residual_parallel, "residual-parallel", 23, second_residual},
       // 26: from the second decode step on, the token of the step before
-      Entry{Bug::stale_input, "stale-input", 26, is<Kind::embed>}.needing(decode_twice),
+      Entry{Bug::stale_input, "stale-input", 26, is<op::Embed>}.needing(decode_twice),
       // 28, benign: activations unquantised; groups summed from the last to the first
       Entry{Bug::contract_f32, "contract-f32", 28, block_format}.within(Scope::program).harmless(),
       Entry{Bug::sum_order, "sum-order", 28, matmul}.harmless(),
       Entry{Bug::clipped, "clipped", 31, addition}.with("limit", 10, {0.125, 0.25, 0.5}),
       // 32: a factor that the model does not have (Gemma's √width, Granite's multipliers)
-      Entry{Bug::embedding_scale, "embedding-scale", 32, is<Kind::embed>}.with("factor", 12,
+      Entry{Bug::embedding_scale, "embedding-scale", 32, is<op::Embed>}.with("factor", 12,
                                                                                {0.5, 12, 16}),
       Entry{Bug::residual_scale, "residual-scale", 32, addition}.with("factor", 0.22,
                                                                       {0.22, 0.5, 2}),
@@ -311,18 +312,18 @@ const std::vector<Entry>& list() {
 }
 
 uint32_t normalised_residual(const Program& program, const Operation& operation) {
-  if (operation.kind != Kind::add) return op::none;
+  if (!operation.is<op::Add>()) return op::none;
   for (const Operation& norm : program.operations)
-    if (norm.kind == Kind::rms_norm && norm.layer == operation.layer &&
+    if (norm.is<op::RmsNorm>() && norm.layer == operation.layer &&
         norm.inputs[0] == operation.inputs[0])
       return norm.output;
   return op::none;
 }
 
 uint32_t earlier_residual(const Program& program, const Operation& operation) {
-  if (operation.kind != Kind::add) return op::none;
+  if (!operation.is<op::Add>()) return op::none;
   for (const Operation& first : program.operations)
-    if (first.kind == Kind::add && first.layer == operation.layer &&
+    if (first.is<op::Add>() && first.layer == operation.layer &&
         first.output == operation.inputs[0])
       return first.inputs[0];
   return op::none;

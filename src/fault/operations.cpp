@@ -17,7 +17,8 @@ float lane_sum(std::span<const float> x, bool squared) {
   return lane[0];
 }
 
-Floats rms_norm(std::span<const float> x, std::span<const float> w, float eps, Active fault) {
+static Floats one_norm(std::span<const float> x, std::span<const float> w, float eps,
+                       Active fault) {
   Floats centred(x.begin(), x.end());
   if (fault.is(Bug::unlisted_mean)) {  // LayerNorm's first half
     const float middle = lane_sum(x, false) / float(x.size());
@@ -36,9 +37,18 @@ Floats rms_norm(std::span<const float> x, std::span<const float> w, float eps, A
   return y;
 }
 
+Floats rms_norm(std::span<const float> x, std::span<const float> w, float eps, Active fault) {
+  Floats y;
+  for (size_t start = 0; start < x.size(); start += w.size()) {
+    const Floats part = one_norm(x.subspan(start, w.size()), w, eps, fault);
+    y.insert(y.end(), part.begin(), part.end());
+  }
+  return y;
+}
+
 // rope_factors: as Llama 3 does, slow pairs are slowed further (Dubey et al. 2024).
-op::Rope read_rope(const op::Rope& rope, Active fault) {
-  op::Rope read = rope;
+op::RopeTable read_rope(const op::RopeTable& rope, Active fault) {
+  op::RopeTable read = rope;
   const size_t pairs = rope.frequency.size();
   if (fault.is(Bug::rope_pairing)) read.adjacent = !rope.adjacent;
   if (fault.is(Bug::rope_base)) {
@@ -54,7 +64,7 @@ op::Rope read_rope(const op::Rope& rope, Active fault) {
 }
 
 // y₀ = fma(x₀, cos, −RN(x₁·sin)), y₁ = fma(x₁, cos, RN(x₀·sin))
-Floats turn(std::span<const float> x, const op::Rope& rope, uint32_t heads, uint32_t position,
+Floats turn(std::span<const float> x, const op::RopeTable& rope, uint32_t heads, uint32_t position,
             Active fault) {
   const size_t head_dim = x.size() / heads, half = rope.dimensions / 2;
   Floats table(rope.dimensions), y(x.size());
@@ -83,7 +93,7 @@ float tanh_of(float x) {
 
 /// silu(x) = x·sigmoid(x); gelu(x) = x·Φ(x), Φ by erf or by the tanh formula (Hendrycks and Gimpel
 /// 2016); relu(x) = max(x, 0).
-float activation(float x, Active fault) {
+float activate(op::Activation activation, float x, Active fault) {
   constexpr float root_two_over_pi = 0.7978845608f, root_half = 0.7071067812f;
   switch (fault.bug) {
     case Bug::activation_gelu_tanh:
@@ -93,16 +103,22 @@ float activation(float x, Active fault) {
     case Bug::activation_relu:
       return std::max(x, 0.0f);
     default:
+      break;
+  }
+  switch (activation) {
+    case op::Activation::silu:
       return k_silu(x);
   }
+  return x;
 }
 
 }  // namespace
 
-Floats gated(std::span<const float> gate, std::span<const float> up, Active fault) {
+Floats gated(op::Activation activation, std::span<const float> gate, std::span<const float> up,
+             Active fault) {
   if (fault.is(Bug::gate_up_swapped)) std::swap(gate, up);
   Floats y(gate.size());
-  for (size_t i = 0; i < y.size(); ++i) y[i] = k_floor_tiny(activation(gate[i], fault) * up[i]);
+  for (size_t i = 0; i < y.size(); ++i) y[i] = k_floor_tiny(activate(activation, gate[i], fault) * up[i]);
   return y;
 }
 

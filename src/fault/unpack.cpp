@@ -48,7 +48,7 @@ Bytes read_bytes(const op::Program& program, const op::Operation& operation, Act
     case Bug::weight_block_shift:
       return shifted(weight, uint64_t(fault.value) * quant::info(weight.type).block_bytes);
     case Bug::weight_permuted:
-      return permuted(weight, program.attention.key_dim, program.rope.adjacent);
+      return permuted(weight, program.head_dim_of(operation), program.rope_tables[0].adjacent);
     case Bug::weight_tied_head:
       return {program.weights[program.operations[0].weight], {}};
     case Bug::weight_type: {

@@ -8,7 +8,6 @@ namespace assay::gpu {
 
 namespace {
 
-using op::Kind;
 using op::Operation;
 
 uint32_t groups_for(uint64_t count, uint32_t group_size) {
@@ -85,7 +84,7 @@ Status Encoder::sample(uint32_t k) const {
   args.rope = const_cast<float*>(shape.inputs.rope);
   args.k = k;
   args.rows = shape.tokens;
-  args.dimensions = program.rope.dimensions;
+  args.dimensions = rope_width(program);
   return launch("sample", 1, shape.tokens, lanes, args);
 }
 
@@ -161,10 +160,10 @@ Status Encoder::gate_up(const Node& node) const {
   return quantise({.form = Node::Form::quantise, .value = glu.output, .to = node.to});
 }
 
-CacheView Encoder::cache(uint32_t layer) const {
-  const op::Attention& a = program.attention;
-  return {pointer<uint8_t>(memory.keys[layer]),
-          pointer<uint8_t>(memory.values[layer]),
+CacheView Encoder::cache(uint32_t index) const {
+  const op::CacheShape& a = program.caches[index];
+  return {pointer<uint8_t>(memory.keys[index]),
+          pointer<uint8_t>(memory.values[index]),
           memory.positions,
           a.kv_heads,
           a.key_dim,
@@ -173,22 +172,31 @@ CacheView Encoder::cache(uint32_t layer) const {
           0};
 }
 
+const float* Encoder::rope_table(uint32_t table) const {
+  uint64_t at = 0;
+  for (uint32_t i = 0; i < table; ++i) at += program.rope_tables[i].dimensions;
+  return shape.inputs.rope + at * shape.tokens;
+}
+
 Status Encoder::rope_store(const Node& node) const {
   const Operation& queries = program.operations[node.operations[0]];
   const Operation& keys = program.operations[node.operations[1]];
   const Operation& store = program.operations[node.operations[2]];
-  const op::Attention& a = program.attention;
+  const auto& rope = *queries.as<op::Rope>();
+  const op::RopeTable& table = program.rope_tables[rope.table];
   RopeStoreArgs args{};
-  args.cache = cache(store.layer);
+  args.cache = cache(store.as<op::KvStore>()->cache);
   args.step = shape.inputs;
+  args.step.rope = rope_table(rope.table);
   args.queries = pointer<float>(buffer(queries.inputs[0]));
   args.rotated = pointer<float>(buffer(queries.output));
   args.keys = pointer<float>(buffer(keys.inputs[0]));
   args.values = pointer<float>(buffer(store.inputs[1]));
-  args.heads = a.heads;
-  args.dimensions = program.rope.dimensions;
-  args.adjacent = program.rope.adjacent;
-  const uint32_t width = (a.heads + a.kv_heads) * a.key_dim + a.kv_heads * a.value_dim;
+  args.heads = rope.heads;
+  args.dimensions = table.dimensions;
+  args.adjacent = table.adjacent;
+  const uint32_t width = program.values[queries.output].width + args.cache.kv_heads *
+                         (args.cache.key_dim + args.cache.value_dim);
   return launch("rope_store", groups_for(width, elementwise_group), shape.tokens, elementwise_group,
                 args);
 }
@@ -204,23 +212,24 @@ Status Encoder::pair(const char* kernel, const Operation& operation) const {
 Status Encoder::attention(const Node& node) const {
   const Operation& operation = program.operations[node.operations[0]];
   AttentionArgs args{};
-  args.cache = cache(operation.layer);
+  const op::AttentionShape a = program.attention_of(operation);
+  args.cache = cache(operation.as<op::Attend>()->cache);
   args.step = shape.inputs;
   args.queries = pointer<float>(buffer(operation.inputs[0]));
   if (node.writes_value) args.y = pointer<float>(buffer(operation.output));
   if (node.writes_quantised) args.quantised = memory.quantised[node.to];
-  args.heads = program.attention.heads;
-  args.scale = program.attention.scale;
+  args.heads = a.heads;
+  args.scale = a.scale;
   args.tokens = shape.tokens;
-  const uint32_t widest = std::max(program.attention.key_dim, program.attention.value_dim);
+  const uint32_t widest = std::max(a.key_dim, a.value_dim);
   if (shape.sequence_tiles && widest <= most_tile_head_dim)
-    return launch(program.attention.value_dim > 64 ? "attention_tile_128" : "attention_tile",
+    return launch(a.value_dim > 64 ? "attention_tile_128" : "attention_tile",
                   args.heads, groups_for(shape.tokens, attention_queries), lanes, args);
   if (shape.split_heads) return split_attention(args);
   // A simd a chunk of keys, as far as there are keys; two elements of the output a thread at most.
   const uint32_t chunks = shape.most_keys ? groups_for(shape.most_keys, key_chunk) : 8;
   const uint32_t simds =
-      std::max(std::min(chunks, 8u), groups_for(program.attention.value_dim, 2 * lanes));
+      std::max(std::min(chunks, 8u), groups_for(a.value_dim, 2 * lanes));
   return launch("attention", args.heads, shape.tokens, simds * lanes, args);
 }
 
@@ -241,16 +250,19 @@ Status Encoder::split_attention(const AttentionArgs& args) const {
 
 Status Encoder::norm(const Node& node) const {
   const Operation& operation = program.operations[node.operations[0]];
-  const uint32_t columns = program.values[operation.output].width;
+  const auto& parameters = *operation.as<op::RmsNorm>();
+  const uint32_t columns = program.values[operation.output].width / parameters.parts;
   RmsNormArgs args{};
   args.x = pointer<float>(buffer(operation.inputs[0]));
   args.weight = pointer<float>(memory.vectors[operation.weight]);
   if (node.writes_value) args.y = pointer<float>(buffer(operation.output));
   if (node.writes_quantised) args.quantised = memory.quantised[node.to];
   args.columns = columns;
-  args.eps = operation.eps;
-  // One row: a simd for each block of 32, on many cores. Many rows: a group each.
-  const uint32_t tokens = rows(operation.output), blocks = groups_for(columns, lanes);
+  args.eps = parameters.eps;
+  // One row: a simd for each block of 32, on many cores. Many rows: a group each. A row in parts
+  // is as many rows.
+  const uint32_t tokens = rows(operation.output) * parameters.parts;
+  const uint32_t blocks = groups_for(columns, lanes);
   const uint32_t groups = tokens == 1 ? groups_for(blocks, 4) : 1;
   const uint32_t simds = tokens == 1 ? std::min(blocks, 4u) : std::min(groups_for(blocks, 4), 8u);
   args.stride = groups * simds * lanes;
@@ -258,9 +270,9 @@ Status Encoder::norm(const Node& node) const {
 }
 
 Status Encoder::load_cache(const Operation& store) const {
-  const op::Attention& a = program.attention;
+  const op::CacheShape& a = program.caches[store.as<op::KvStore>()->cache];
   LoadArgs args{};
-  args.cache = cache(store.layer);
+  args.cache = cache(store.as<op::KvStore>()->cache);
   args.step = shape.inputs;
   args.keys = pointer<float>(memory.scratch);
   args.values =
@@ -269,68 +281,73 @@ Status Encoder::load_cache(const Operation& store) const {
                 shape.tokens, elementwise_group, args);
 }
 
+/// The launch of an operation by itself, by its kind.
+struct Encoder::Plain {
+  const Encoder& encoder;
+  const Node& node;
+  const Operation& operation;
+
+  uint32_t width() const { return encoder.program.values[operation.output].width; }
+  uint32_t column_groups() const { return groups_for(width(), elementwise_group); }
+  const float* x(size_t i = 0) const {
+    return pointer<float>(encoder.buffer(operation.inputs[i]));
+  }
+  float* y() const { return pointer<float>(encoder.buffer(operation.output)); }
+
+  Status operator()(const op::Embed&) const {
+    const uint32_t type = encoder.program.weights[operation.weight].type;
+    const EmbedArgs args{pointer<uint8_t>(encoder.memory.packed[operation.weight]),
+                         encoder.shape.inputs.tokens, y(), type, width()};
+    return encoder.launch(quant::info(type).block_size > 1 ? "embed" : "embed_float",
+                          column_groups(), encoder.shape.tokens, elementwise_group, args);
+  }
+  Status operator()(const op::RmsNorm&) const { return encoder.norm(node); }
+  Status operator()(const op::Matmul&) const {
+    return encoder.multiply(node, node.operations, op::none);
+  }
+  Status operator()(const op::Rope& p) const {
+    const op::RopeTable& table = encoder.program.rope_tables[p.table];
+    const RopeArgs args{x(),     encoder.rope_table(p.table), y(),           p.heads,
+                        width() / p.heads, table.dimensions,  table.adjacent};
+    return encoder.launch("rope", column_groups(), encoder.shape.tokens, elementwise_group, args);
+  }
+  Status operator()(const op::KvStore& p) const {
+    StoreArgs args{};
+    args.cache = encoder.cache(p.cache);
+    args.step = encoder.shape.inputs;
+    args.keys = x(0);
+    args.values = x(1);
+    const op::CacheShape& a = encoder.program.caches[p.cache];
+    return encoder.launch("kv_store",
+                          groups_for(a.kv_heads * (a.key_dim + a.value_dim), elementwise_group),
+                          encoder.shape.tokens, elementwise_group, args);
+  }
+  Status operator()(const op::Attend&) const { return encoder.attention(node); }
+  Status operator()(const op::Gate&) const { return encoder.pair("swiglu", operation); }
+  Status operator()(const op::Add&) const { return encoder.pair("add", operation); }
+  Status operator()(const op::Scale& p) const {
+    const uint32_t count = encoder.rows(operation.output) * width();
+    ScaleArgs args{};
+    args.x = x();
+    if (operation.bias != op::none)
+      args.bias = pointer<float>(encoder.memory.vectors[operation.bias]);
+    args.y = y();
+    args.count = count;
+    args.columns = width();
+    args.factor = p.factor;
+    return encoder.launch("scale", groups_for(count, elementwise_group), 1, elementwise_group,
+                          args);
+  }
+  Status operator()(const op::SelectRows&) const {
+    const SelectArgs args{x(), encoder.shape.inputs.selected, y(), width(), 0};
+    return encoder.launch("select_rows", column_groups(), encoder.shape.selected,
+                          elementwise_group, args);
+  }
+};
+
 Status Encoder::plain(const Node& node) const {
   const Operation& operation = program.operations[node.operations[0]];
-  const uint32_t out = operation.output;
-  const uint32_t width = out == op::none ? 0 : program.values[out].width;
-  const uint32_t columns_groups = groups_for(width, elementwise_group);
-  switch (operation.kind) {
-    case Kind::embed: {
-      const uint32_t type = program.weights[operation.weight].type;
-      const EmbedArgs args{pointer<uint8_t>(memory.packed[operation.weight]), shape.inputs.tokens,
-                           pointer<float>(buffer(out)), type, width};
-      return launch(quant::info(type).block_size > 1 ? "embed" : "embed_float", columns_groups,
-                    shape.tokens, elementwise_group, args);
-    }
-    case Kind::rms_norm:
-      return norm(node);
-    case Kind::matmul:
-      return multiply(node, node.operations, op::none);
-    case Kind::rope: {
-      const RopeArgs args{pointer<float>(buffer(operation.inputs[0])),
-                          shape.inputs.rope,
-                          pointer<float>(buffer(out)),
-                          operation.heads,
-                          program.attention.key_dim,
-                          program.rope.dimensions,
-                          program.rope.adjacent};
-      return launch("rope", columns_groups, shape.tokens, elementwise_group, args);
-    }
-    case Kind::kv_store: {
-      StoreArgs args{};
-      args.cache = cache(operation.layer);
-      args.step = shape.inputs;
-      args.keys = pointer<float>(buffer(operation.inputs[0]));
-      args.values = pointer<float>(buffer(operation.inputs[1]));
-      const op::Attention& a = program.attention;
-      return launch("kv_store",
-                    groups_for(a.kv_heads * (a.key_dim + a.value_dim), elementwise_group),
-                    shape.tokens, elementwise_group, args);
-    }
-    case Kind::attention:
-      return attention(node);
-    case Kind::swiglu:
-      return pair("swiglu", operation);
-    case Kind::add:
-      return pair("add", operation);
-    case Kind::scale: {
-      const uint32_t count = rows(out) * width;
-      ScaleArgs args{};
-      args.x = pointer<float>(buffer(operation.inputs[0]));
-      if (operation.bias != op::none) args.bias = pointer<float>(memory.vectors[operation.bias]);
-      args.y = pointer<float>(buffer(out));
-      args.count = count;
-      args.columns = width;
-      args.factor = operation.factor;
-      return launch("scale", groups_for(count, elementwise_group), 1, elementwise_group, args);
-    }
-    case Kind::select_rows: {
-      const SelectArgs args{pointer<float>(buffer(operation.inputs[0])), shape.inputs.selected,
-                            pointer<float>(buffer(out)), width, 0};
-      return launch("select_rows", columns_groups, shape.selected, elementwise_group, args);
-    }
-  }
-  return ok();
+  return std::visit(Plain{*this, node, operation}, operation.of);
 }
 
 }  // namespace assay::gpu

@@ -15,7 +15,7 @@ struct StepShape {
   bool split_heads = false;     ///< few tokens, one of many keys: several groups share a head
   StepInputs inputs{};
   const SampleRule* rules = nullptr;  ///< where tokens are drawn: by row
-  const float* rope_ahead = nullptr;  ///< (steps, rows, dimensions)
+  const float* rope_ahead = nullptr;  ///< (steps, as StepInputs::rope)
 };
 
 struct Encoder {
@@ -36,6 +36,7 @@ struct Encoder {
   device::Address buffer(uint32_t value) const;
 
  private:
+  struct Plain;
   Status plain(const Node& node) const;
   Status quantise(const Node& node) const;
   Status multiply(const Node& node, const std::vector<uint32_t>& operations, uint32_t add) const;
@@ -45,7 +46,8 @@ struct Encoder {
   Status attention(const Node& node) const;
   Status split_attention(const AttentionArgs& args) const;
   Status norm(const Node& node) const;
-  CacheView cache(uint32_t layer) const;
+  CacheView cache(uint32_t index) const;
+  const float* rope_table(uint32_t table) const;
   template <class Args>
   Status launch(const char* kernel, uint32_t groups_x, uint32_t groups_y, uint32_t group_size,
                 const Args& args) const;

@@ -26,6 +26,29 @@ struct Ahead {
   uint32_t count, most;
 };
 
+/// cos and sin of a table's positions, each made once.
+class RopeRows {
+ public:
+  explicit RopeRows(const op::RopeTable& table) : table_(table) {}
+
+  std::span<const float> row(uint32_t position) {
+    const uint64_t dimensions = table_.dimensions;
+    if (position >= made_.size()) {
+      made_.resize(position + 1, false);
+      values_.resize(made_.size() * dimensions);
+    }
+    const auto row = std::span(values_).subspan(position * dimensions, dimensions);
+    if (!made_[position]) op::rope_row(table_, position, row);
+    made_[position] = true;
+    return row;
+  }
+
+ private:
+  const op::RopeTable& table_;
+  std::vector<float> values_;  // (positions, dimensions)
+  std::vector<bool> made_;
+};
+
 class DeviceExecutor final : public op::Executor {
  public:
   DeviceExecutor(std::string device, std::unique_ptr<device::Queue> queue,
@@ -37,7 +60,8 @@ class DeviceExecutor final : public op::Executor {
         options_(options),
         memory_(std::move(memory)),
         plain_(make_plan(program, false)),
-        fused_(make_plan(program, true)) {}
+        fused_(make_plan(program, true)),
+        rope_(program.rope_tables.begin(), program.rope_tables.end()) {}
 
   std::span<const float> run(const op::Step& step, const op::Sink& sink) override;
   std::vector<std::vector<op::Candidate>> run_best(const op::Step& step, uint32_t most) override;
@@ -56,7 +80,6 @@ class DeviceExecutor final : public op::Executor {
  private:
   Encoder begin(const op::Step& step, bool traced, const Ahead* ahead = nullptr);
   void upload(const op::Step& step, const Ahead* ahead, StepShape& shape);
-  std::span<const float> rope_row(uint32_t position);
   void run_fused(const Encoder& encoder, uint32_t best = 0);
   bool selects_logits() const;
   void run_plain(const Encoder& encoder, const op::Sink& sink);
@@ -70,8 +93,7 @@ class DeviceExecutor final : public op::Executor {
   std::vector<Node> plain_, fused_;
   // (tokens, selected, best, split_heads, draws) → handle
   std::map<std::array<uint32_t, 5>, uint32_t> recordings_;
-  std::vector<float> rope_;  // (positions, dimensions)
-  std::vector<bool> rope_made_;
+  std::vector<RopeRows> rope_;  // by rotary table
   std::vector<uint8_t> staged_;
   std::vector<float> output_;
 };
@@ -80,21 +102,8 @@ void require(const Status& status) {
   if (!status) throw op::DeviceFailure(status.error());
 }
 
-/// cos and sin of a position, made once.
-std::span<const float> DeviceExecutor::rope_row(uint32_t position) {
-  const uint64_t dimensions = program_.rope.dimensions;
-  if (position >= rope_made_.size()) {
-    rope_made_.resize(position + 1, false);
-    rope_.resize(rope_made_.size() * dimensions);
-  }
-  const auto row = std::span(rope_).subspan(position * dimensions, dimensions);
-  if (!rope_made_[position]) op::rope_row(program_.rope, position, row);
-  rope_made_[position] = true;
-  return row;
-}
-
-/// One copy to the device: tokens, positions, sequences, selected, then cos and sin by token; where
-/// tokens are drawn, rules and the cos and sin of what will be.
+/// One copy to the device: tokens, positions, sequences, selected, then cos and sin of each rotary
+/// table by token; where tokens are drawn, rules and the cos and sin of what will be.
 void DeviceExecutor::upload(const op::Step& step, const Ahead* ahead, StepShape& shape) {
   staged_.clear();
   const auto append = [&]<class T>(std::span<const T> from) {
@@ -105,10 +114,10 @@ void DeviceExecutor::upload(const op::Step& step, const Ahead* ahead, StepShape&
   };
   const auto append_rope = [&](uint32_t first_ahead, uint32_t steps) {
     std::vector<float> table;
-    if (program_.rope.dimensions)
-      for (uint32_t i = first_ahead; i < first_ahead + steps; ++i)
+    for (uint32_t i = first_ahead; i < first_ahead + steps; ++i)
+      for (RopeRows& rows : rope_)
         for (uint32_t position : step.positions) {
-          const auto row = rope_row(position + i);
+          const auto row = rows.row(position + i);
           table.insert(table.end(), row.begin(), row.end());
         }
     return append(std::span<const float>(table));
@@ -169,7 +178,7 @@ void DeviceExecutor::offer(const Encoder& encoder, const op::Operation& operatio
   uint64_t count = 0;
   if (operation.output == op::none) {
     require(encoder.load_cache(operation));
-    const op::Attention& a = program_.attention;
+    const op::CacheShape& a = program_.caches[operation.as<op::KvStore>()->cache];
     count = uint64_t(encoder.shape.tokens) * a.kv_heads * (a.key_dim + a.value_dim);
   } else {
     from = encoder.buffer(operation.output);
@@ -281,8 +290,9 @@ std::string unsupported(const std::string& device, const op::Program& program,
     return fmt::format("rows of {} values, {} at once, are more than the device '{}' counts",
                        *widest, options.batch, device);
   for (const op::Operation& operation : program.operations) {
-    const op::Attention& a = program.attention;
-    if (operation.kind == op::Kind::attention && std::max(a.key_dim, a.value_dim) > most_head_dim)
+    if (!operation.is<op::Attend>()) continue;
+    const op::AttentionShape a = program.attention_of(operation);
+    if (std::max(a.key_dim, a.value_dim) > most_head_dim)
       return fmt::format("'{}' has heads of {}; the device '{}' takes at most {}", operation.name,
                          std::max(a.key_dim, a.value_dim), device, most_head_dim);
   }

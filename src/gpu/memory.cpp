@@ -14,7 +14,6 @@ namespace assay::gpu {
 namespace {
 
 using device::Address;
-using op::Kind;
 
 constexpr uint64_t piece_bytes = 64 << 20;  // packed on the host at a time
 
@@ -22,7 +21,7 @@ struct Sizes {
   std::vector<bool> packed, vectors;  // by weight
   std::vector<uint64_t> buffers;      // bytes
   uint64_t widest = 0;                // columns that are quantised
-  uint64_t keys = 0, values = 0;      // bytes of a layer
+  std::vector<uint64_t> keys, values;  // bytes, by cache
   uint32_t positions = 0;
   uint64_t step = 0, scratch = 0, best = 0, drawn = 0;
   uint64_t chunk_outputs = 0, chunk_softmax = 0;
@@ -32,43 +31,44 @@ Sizes sizes_of(const op::Program& program, const op::ExecutorOptions& options) {
   Sizes sizes;
   sizes.packed.assign(program.weights.size(), false);
   sizes.vectors.assign(program.weights.size(), false);
-  bool caches = false;
+  uint64_t most_heads = 0;
   for (const op::Operation& operation : program.operations) {
-    if (operation.kind == Kind::matmul || operation.kind == Kind::embed)
+    if (operation.is<op::Matmul>() || operation.is<op::Embed>())
       sizes.packed[operation.weight] = true;
-    if (operation.kind == Kind::rms_norm) sizes.vectors[operation.weight] = true;
+    if (operation.is<op::RmsNorm>()) sizes.vectors[operation.weight] = true;
     if (operation.bias != op::none) sizes.vectors[operation.bias] = true;
     if (reads_quantised(program, operation))
       sizes.widest = std::max<uint64_t>(sizes.widest, program.values[operation.inputs[0]].width);
-    caches = caches || operation.kind == Kind::kv_store || operation.kind == Kind::attention;
+    if (const auto* p = operation.as<op::Attend>()) most_heads = std::max<uint64_t>(most_heads, p->heads);
   }
   for (uint32_t width : program.buffer_width)
     sizes.buffers.push_back(uint64_t(width) * sizeof(float) * options.batch);
-  const op::Attention& a = program.attention;
   sizes.positions = (options.context + key_chunk - 1) / key_chunk * key_chunk;
-  if (caches) {
+  const uint64_t element = options.cache == op::CacheType::f16 ? 2 : 4;
+  uint64_t widest_value = 0;
+  for (const op::CacheShape& a : program.caches) {
     const uint64_t rows = uint64_t(options.sequences) * a.kv_heads * sizes.positions;
-    const uint64_t element = options.cache == op::CacheType::f16 ? 2 : 4;
-    sizes.keys = rows * a.key_dim * element;
-    sizes.values = rows * a.value_dim * element;
-    sizes.scratch =
-        uint64_t(options.batch) * a.kv_heads * (a.key_dim + a.value_dim) * sizeof(float);
-    if (sizes.positions > most_whole_keys) {
-      const uint64_t chunks = uint64_t(std::min(options.batch, most_split_tokens)) * a.heads *
-                              (sizes.positions / key_chunk);
-      sizes.chunk_outputs = chunks * a.value_dim * sizeof(float);
-      sizes.chunk_softmax = chunks * 2 * sizeof(float);
-    }
+    sizes.keys.push_back(rows * a.key_dim * element);
+    sizes.values.push_back(rows * a.value_dim * element);
+    sizes.scratch = std::max(sizes.scratch, uint64_t(options.batch) * a.kv_heads *
+                                                (a.key_dim + a.value_dim) * sizeof(float));
+    widest_value = std::max<uint64_t>(widest_value, a.value_dim);
+  }
+  if (sizes.positions > most_whole_keys) {
+    const uint64_t chunks = std::min(options.batch, most_split_tokens) * most_heads *
+                            (sizes.positions / key_chunk);
+    sizes.chunk_outputs = chunks * widest_value * sizeof(float);
+    sizes.chunk_softmax = chunks * 2 * sizeof(float);
   }
   // tokens, positions, sequences, selected, cos and sin: each begins at a multiple of 16
-  sizes.step = uint64_t(options.batch) * (4 + program.rope.dimensions) * 4 + 5 * 16;
+  sizes.step = uint64_t(options.batch) * (4 + rope_width(program)) * 4 + 5 * 16;
   if (const uint32_t last = program.operations.back().output; last != op::none) {
     const uint64_t groups = (program.values[last].width + sorted_keys - 1) / sorted_keys;
     sizes.best = options.sequences * groups * most_best * sizeof(uint64_t);
     sizes.drawn = uint64_t(options.sequences) * most_drawn * sizeof(int32_t);
     // rules, cos and sin of what is drawn
     sizes.step += options.sequences * (sizeof(SampleRule) +
-                                       (most_drawn - 1) * uint64_t(4) * program.rope.dimensions) +
+                                       (most_drawn - 1) * uint64_t(4) * rope_width(program)) +
                   2 * 16;
   }
   return sizes;
@@ -132,6 +132,12 @@ Status upload_weights(device::Queue& queue, const op::Program& program,
 
 }  // namespace
 
+uint32_t rope_width(const op::Program& program) {
+  uint32_t width = 0;
+  for (const op::RopeTable& table : program.rope_tables) width += table.dimensions;
+  return width;
+}
+
 MemoryPlan plan_memory(const op::Program& program, const op::ExecutorOptions& options) {
   const Sizes sizes = sizes_of(program, options);
   MemoryPlan plan;
@@ -140,7 +146,7 @@ MemoryPlan plan_memory(const op::Program& program, const op::ExecutorOptions& op
     if (sizes.packed[i]) plan.weights += tile_count(weight) * tile_bytes(weight);
     if (sizes.vectors[i]) plan.weights += weight.data.size();
   }
-  plan.cache = (sizes.keys + sizes.values) * program.layers;
+  for (size_t i = 0; i < sizes.keys.size(); ++i) plan.cache += sizes.keys[i] + sizes.values[i];
   for (uint64_t bytes : sizes.buffers) plan.work += bytes;
   plan.work += quantised_slots * quantised_bytes(sizes.widest) * options.batch + sizes.step +
                sizes.scratch + sizes.chunk_outputs + sizes.chunk_softmax + 2 * sizes.best +
@@ -170,9 +176,9 @@ Result<DeviceMemory> allocate(device::Queue& queue, const op::Program& program,
     return address ? *address : 0;
   };
   memory.positions = sizes.positions;
-  for (uint32_t layer = 0; layer < program.layers; ++layer) {
-    memory.keys.push_back(take(sizes.keys));
-    memory.values.push_back(take(sizes.values));
+  for (size_t i = 0; i < sizes.keys.size(); ++i) {
+    memory.keys.push_back(take(sizes.keys[i]));
+    memory.values.push_back(take(sizes.values[i]));
   }
   for (uint64_t bytes : sizes.buffers) memory.buffers.push_back(take(bytes));
   for (Quantised& slot : memory.quantised) {

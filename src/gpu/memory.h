@@ -23,15 +23,19 @@ struct DeviceMemory {
   std::vector<device::Address> vectors;  // by weight: norms and biases as f32
   std::vector<device::Address> buffers;  // by the program's buffer: (batch, width)
   Quantised quantised[2];                // slots, as wide as the widest that is quantised
-  std::vector<device::Address> keys, values;  // by layer: some devices limit an allocation's size
+  // By cache of the program: some devices limit an allocation's size.
+  std::vector<device::Address> keys, values;
   uint32_t positions = 0;                     // the context up to a multiple of 64
   device::Address step = 0;                   // what a step uploads
   uint64_t step_bytes = 0;
-  device::Address scratch = 0;  // (batch, keys and values of a layer): for traces
+  device::Address scratch = 0;  // (batch, keys and values of a cache): for traces
   device::Address chunk_outputs = 0, chunk_softmax = 0;  // of attention_chunks
   device::Address best[2] = {0, 0};  // keys of top_k by sequence, read and written in turns
   device::Address drawn = 0;         // (most_drawn, sequences)
 };
+
+/// Of a token: cos and sin of every rotary table, one table after the other.
+uint32_t rope_width(const op::Program& program);
 
 /// Allocates and uploads. Errors: too little memory, with the plan in numbers; what the queue
 /// refuses.

@@ -9,7 +9,6 @@ namespace assay::gpu {
 
 namespace {
 
-using op::Kind;
 using op::Operation;
 
 class Planner {
@@ -24,7 +23,7 @@ class Planner {
     for (uint32_t i = 0; i < program_.operations.size(); i += taken_) {
       taken_ = 1;
       const Operation& operation = program_.operations[i];
-      if (operation.kind == Kind::matmul)
+      if (operation.is<op::Matmul>())
         matmul(i);
       else if (fused_ && rope_store_fits(i))
         nodes_.push_back({.form = Node::Form::rope_store, .operations = take(i, 3)});
@@ -66,9 +65,10 @@ class Planner {
   void plain(uint32_t i) {
     const Operation& operation = at(i);
     Node node{.operations = {i}};
-    const bool norm = operation.kind == Kind::rms_norm;
-    const bool attention =
-        operation.kind == Kind::attention && program_.attention.value_dim % quantum == 0;
+    const auto* rms_norm = operation.as<op::RmsNorm>();
+    const bool norm = rms_norm && rms_norm->parts == 1;
+    const bool attention = operation.is<op::Attend>() &&
+                           program_.attention_of(operation).value_dim % quantum == 0;
     if (fused_ && (norm || attention) && wanted_quantised(operation.output)) {
       node.writes_quantised = true;
       node.writes_value = !wanted_only_quantised(operation.output, i);
@@ -93,7 +93,7 @@ class Planner {
       quantised_ = at(i + 2).output;
     } else if (fused_) {
       uint32_t count = 1;
-      while (count < most_parts && exists(i + count) && at(i + count).kind == Kind::matmul &&
+      while (count < most_parts && exists(i + count) && at(i + count).is<op::Matmul>() &&
              at(i + count).inputs[0] == input && quantised_reader(i + count) == quantised &&
              own_buffer(i, count))
         ++count;
@@ -119,7 +119,7 @@ class Planner {
   /// launch of `first` to `i`. Its output may lie where the matmul's f32 input lay, so the matmul
   /// must read the quantised form.
   bool add_fits(uint32_t first, uint32_t i) const {
-    if (!exists(i + 1) || at(i + 1).kind != Kind::add || !read_only_by(at(i).output, i + 1))
+    if (!exists(i + 1) || !at(i + 1).is<op::Add>() || !read_only_by(at(i).output, i + 1))
       return false;
     const std::vector<uint32_t>& inputs = at(i + 1).inputs;
     const uint32_t other = inputs[inputs[0] == at(i).output ? 1 : 0];
@@ -131,9 +131,9 @@ class Planner {
   bool gate_up_fits(uint32_t i) const {
     if (!exists(i + 2)) return false;
     const Operation &gate = at(i), &up = at(i + 1), &glu = at(i + 2);
-    return quantised_reader(i) && up.kind == Kind::matmul && quantised_reader(i + 1) &&
+    return quantised_reader(i) && up.is<op::Matmul>() && quantised_reader(i + 1) &&
            up.inputs == gate.inputs && gate.bias == op::none && up.bias == op::none &&
-           glu.kind == Kind::swiglu &&
+           glu.is<op::Gate>() &&
            glu.inputs == std::vector<uint32_t>{gate.output, up.output} &&
            read_only_by(gate.output, i + 2) && read_only_by(up.output, i + 2) &&
            wanted_only_quantised(glu.output, i + 2) &&
@@ -143,8 +143,13 @@ class Planner {
   bool rope_store_fits(uint32_t i) const {
     if (!exists(i + 2)) return false;
     const Operation &queries = at(i), &keys = at(i + 1), &store = at(i + 2);
-    return queries.kind == Kind::rope && keys.kind == Kind::rope && store.kind == Kind::kv_store &&
-           queries.heads == program_.attention.heads && keys.heads == program_.attention.kv_heads &&
+    if (!queries.is<op::Rope>() || !keys.is<op::Rope>() || !store.is<op::KvStore>()) return false;
+    const uint32_t key_dim = program_.caches[store.as<op::KvStore>()->cache].key_dim;
+    const auto head_dim = [&](const Operation& rope) {
+      return program_.values[rope.output].width / rope.as<op::Rope>()->heads;
+    };
+    return queries.as<op::Rope>()->table == keys.as<op::Rope>()->table &&
+           head_dim(queries) == key_dim && head_dim(keys) == key_dim &&
            store.inputs[0] == keys.output && read_only_by(keys.output, i + 2);
   }
 
@@ -158,7 +163,7 @@ class Planner {
 }  // namespace
 
 bool reads_quantised(const op::Program& program, const op::Operation& operation) {
-  return operation.kind == Kind::matmul &&
+  return operation.is<op::Matmul>() &&
          quant::info(program.weights[operation.weight].type).block_size > 1;
 }
 

@@ -40,7 +40,7 @@ struct StepInputs {
   K_DEV const uint32_t* positions;
   K_DEV const uint32_t* sequences;
   K_DEV const uint32_t* selected;
-  K_DEV const float* rope;  // (tokens, dimensions): cos, sin of each pair
+  K_DEV const float* rope;  // by rotary table (tokens, dimensions): cos, sin of each pair
 };
 
 /// A weight matrix in the layout of kernel/weights.h, with what is added to its product.

@@ -124,12 +124,12 @@ struct Builder {
   /// W·x + b. Where the file has a scalar NAME.scale s it is (W·x)·s + b, and (W·x + b)·s for the
   /// feed-forward part: two operations, the first with "_unscaled" after its name.
   uint32_t matmul(const std::string& output, uint32_t input, const std::string& tensor,
-                  uint32_t rows, uint32_t layer, bool selected = false) {
+                  uint32_t rows, uint32_t layer) {
     const bool scaled = read.has_tensor(tensor + ".scale");
     const bool bias_last = scaled && tensor.find(".ffn_") == std::string::npos;
     const std::string name = scaled ? output + "_unscaled" : output;
-    op::Operation operation{op::Kind::matmul, name,  {input}, op::none, op::none,
-                            op::none,         layer, 0,       0};
+    op::Operation operation{.name = name, .of = op::Matmul{}, .inputs = {input}, .layer = layer};
+    if (output == "logits") operation.role = op::Role::logits;
     const op::Weight weight = read.matrix(tensor + ".weight", rows, program.values[input].width);
     uint32_t bias = op::none;
     if (read.has_tensor(tensor + ".bias"))
@@ -141,19 +141,14 @@ struct Builder {
     if (read.failed()) return input;
     operation.weight = program.add_weight(weight);
     if (!bias_last) operation.bias = bias;
-    operation.output = program.add_value(name, rows, selected);
-    const uint32_t product = program.add_operation(operation);
+    const uint32_t product = program.append(operation);
     if (!scaled) return product;
-    return program.add_operation({op::Kind::scale,
-                                  output,
-                                  {product},
-                                  program.add_value(output, rows, selected),
-                                  op::none,
-                                  bias_last ? bias : op::none,
-                                  layer,
-                                  0,
-                                  0,
-                                  factor});
+    return program.append({.name = output,
+                           .of = op::Scale{factor},
+                           .inputs = {product},
+                           .bias = bias_last ? bias : op::none,
+                           .layer = layer,
+                           .role = operation.role});
   }
 
   float scalar(const std::string& tensor) {
@@ -164,26 +159,23 @@ struct Builder {
   }
 
   uint32_t norm(const std::string& output, uint32_t input, const std::string& tensor,
-                uint32_t layer, bool selected = false) {
+                uint32_t layer) {
     const op::Weight weight = read.vector(tensor, n.width);
     if (read.failed()) return input;
-    const uint32_t index = program.add_weight(weight);
-    return program.add_operation({op::Kind::rms_norm,
-                                  output,
-                                  {input},
-                                  program.add_value(output, n.width, selected),
-                                  index,
-                                  op::none,
-                                  layer,
-                                  n.eps,
-                                  0});
+    return program.append({.name = output,
+                           .of = op::RmsNorm{.eps = n.eps},
+                           .inputs = {input},
+                           .weight = program.add_weight(weight),
+                           .layer = layer});
   }
 
-  uint32_t plain(op::Kind kind, const std::string& output, std::vector<uint32_t> inputs,
-                 uint32_t width, uint32_t layer, uint32_t heads = 0, bool selected = false) {
-    return program.add_operation({kind, output, std::move(inputs),
-                                  program.add_value(output, width, selected), op::none, op::none,
-                                  layer, 0, heads});
+  uint32_t plain(op::Parameters of, const std::string& output, std::vector<uint32_t> inputs,
+                 uint32_t layer, op::Role role = op::Role::inner) {
+    return program.append({.name = output,
+                           .of = of,
+                           .inputs = std::move(inputs),
+                           .layer = layer,
+                           .role = role});
   }
 
   /// One block: x += attention(norm(x)); x += ffn(norm(x)).
@@ -197,24 +189,24 @@ struct Builder {
     const uint32_t v = matmul(blk + "v", normed, blk + "attn_v", value_width, layer);
     if (read.failed()) return x;
     const uint32_t q_rope =
-        plain(op::Kind::rope, blk + "q_rope", {q}, n.heads * n.key_dim, layer, n.heads);
+        plain(op::Rope{.heads = n.heads}, blk + "q_rope", {q}, layer);
     const uint32_t k_rope =
-        plain(op::Kind::rope, blk + "k_rope", {k}, key_width, layer, n.kv_heads);
-    program.add_operation(
-        {op::Kind::kv_store, blk + "kv", {k_rope, v}, op::none, op::none, op::none, layer, 0, 0});
+        plain(op::Rope{.heads = n.kv_heads}, blk + "k_rope", {k}, layer);
+    plain(op::KvStore{.cache = layer}, blk + "kv", {k_rope, v}, layer);
     const uint32_t kqv =
-        plain(op::Kind::attention, blk + "kqv", {q_rope}, n.heads * n.value_dim, layer, n.heads);
+        plain(op::Attend{.cache = layer, .heads = n.heads, .scale = n.attention_scale},
+              blk + "kqv", {q_rope}, layer);
     const uint32_t out = matmul(blk + "attn_out", kqv, blk + "attn_output", n.width, layer);
     if (read.failed()) return x;
-    const uint32_t middle = plain(op::Kind::add, blk + "attn_residual", {x, out}, n.width, layer);
+    const uint32_t middle = plain(op::Add{}, blk + "attn_residual", {x, out}, layer);
     const uint32_t ffn_in = norm(blk + "ffn_norm", middle, blk + "ffn_norm.weight", layer);
     const uint32_t gate = matmul(blk + "gate", ffn_in, blk + "ffn_gate", n.ffn_width, layer);
     const uint32_t up = matmul(blk + "up", ffn_in, blk + "ffn_up", n.ffn_width, layer);
     if (read.failed()) return x;
-    const uint32_t act = plain(op::Kind::swiglu, blk + "act", {gate, up}, n.ffn_width, layer);
+    const uint32_t act = plain(op::Gate{op::Activation::silu}, blk + "act", {gate, up}, layer);
     const uint32_t down = matmul(blk + "down", act, blk + "ffn_down", n.width, layer);
     if (read.failed()) return x;
-    return plain(op::Kind::add, blk + "out", {middle, down}, n.width, layer);
+    return plain(op::Add{}, blk + "out", {middle, down}, layer, op::Role::block_output);
   }
 };
 
@@ -230,29 +222,24 @@ Result<op::Program> build_llama(const gguf::File& file) {
   program.width = n.width;
   program.layers = n.layers;
   program.trained_context = n.context;
-  program.rope = op::make_rope(
-      n.rope, true);  // GGUF files of this architecture hold Q and K for adjacent pairs
-  program.attention = {n.heads, n.kv_heads, n.key_dim, n.value_dim, n.attention_scale};
+  // GGUF files of this architecture hold Q and K for adjacent pairs.
+  program.rope_tables = {op::make_rope(n.rope, true)};
+  program.caches.assign(n.layers, {n.kv_heads, n.key_dim, n.value_dim});
 
   Builder build{program, read, n};
   const op::Weight embedding = read.matrix("token_embd.weight", n.vocabulary, n.width);
   if (read.failed()) return read.error();
-  uint32_t x = program.add_operation({op::Kind::embed,
-                                      "embd",
-                                      {},
-                                      program.add_value("embd", n.width),
-                                      program.add_weight(embedding),
-                                      op::none,
-                                      op::none,
-                                      0,
-                                      0});
+  uint32_t x = program.append({.name = "embd",
+                               .of = op::Embed{},
+                               .weight = program.add_weight(embedding),
+                               .role = op::Role::embedding});
   for (uint32_t layer = 0; layer < n.layers && !read.failed(); ++layer) x = build.block(x, layer);
   if (read.failed()) return read.error();
-  x = build.plain(op::Kind::select_rows, "out_selected", {x}, n.width, op::none, 0, true);
-  x = build.norm("out_norm", x, "output_norm.weight", op::none, true);
+  x = build.plain(op::SelectRows{}, "out_selected", {x}, op::none);
+  x = build.norm("out_norm", x, "output_norm.weight", op::none);
   const char* head =
       read.has_tensor("output.weight") ? "output" : "token_embd";  // absent: tied to the embedding
-  build.matmul("logits", x, head, n.vocabulary, op::none, true);
+  build.matmul("logits", x, head, n.vocabulary, op::none);
   read.refuse_unused_tensors();
   if (read.failed()) return read.error();
   program.assign_buffers();

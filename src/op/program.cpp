@@ -1,16 +1,43 @@
 #include "op/program.h"
 
 #include <algorithm>
-#include <array>
 #include <stdexcept>
+
+#include "op/kinds.h"
 
 namespace assay::op {
 
-std::string_view name_of(Kind kind) {
-  static constexpr std::array<std::string_view, 10> names = {
-      "embed",     "rms_norm", "matmul", "rope",  "kv_store",
-      "attention", "swiglu",   "add",    "scale", "select_rows"};
-  return names[size_t(kind)];
+AttentionShape Program::attention_of(const Operation& operation) const {
+  const auto shape = [&](uint32_t cache, uint32_t heads, float scale) {
+    const CacheShape& c = caches[cache];
+    return AttentionShape{heads, c.kv_heads, c.key_dim, c.value_dim, scale};
+  };
+  if (const auto* attend = operation.as<Attend>())
+    return shape(attend->cache, attend->heads, attend->scale);
+  return shape(std::get<KvStore>(operation.of).cache, 0, 0);
+}
+
+Parameters Program::adopt(const Program& from, Parameters of) {
+  const auto adopt_cache = [&](uint32_t& cache) {
+    caches.push_back(from.caches[cache]);
+    cache = uint32_t(caches.size() - 1);
+  };
+  if (auto* rope = std::get_if<Rope>(&of)) {
+    rope_tables.push_back(from.rope_tables[rope->table]);
+    rope->table = uint32_t(rope_tables.size() - 1);
+  } else if (auto* store = std::get_if<KvStore>(&of)) {
+    adopt_cache(store->cache);
+  } else if (auto* attend = std::get_if<Attend>(&of)) {
+    adopt_cache(attend->cache);
+  }
+  return of;
+}
+
+uint32_t Program::head_dim_of(const Operation& operation) const {
+  for (const Operation& reader : operations)
+    if (const auto* rope = reader.as<Rope>(); rope && reader.inputs[0] == operation.output)
+      return values[reader.output].width / rope->heads;
+  return caches.empty() ? 0 : caches[0].key_dim;
 }
 
 uint32_t Program::add_value(std::string name, uint32_t value_width, bool selected) {
@@ -25,65 +52,29 @@ uint32_t Program::add_weight(Weight weight) {
   return uint32_t(weights.size() - 1);
 }
 
-namespace {
-
-/// True where inputs, weight and output have the shapes that the kind asks for.
-bool shapes_fit(const Program& program, const Operation& operation) {
-  const auto width = [&](size_t i) { return program.values[operation.inputs[i]].width; };
-  const uint32_t out = operation.output == none ? 0 : program.values[operation.output].width;
-  const Weight* weight = operation.weight == none ? nullptr : &program.weights[operation.weight];
-  const Attention& attention = program.attention;
-  switch (operation.kind) {
-    case Kind::embed:
-      return operation.inputs.empty() && weight && weight->columns == out;
-    case Kind::rms_norm:
-      return operation.inputs.size() == 1 && weight && weight->rows == 1 &&
-             weight->columns == out && width(0) == out && operation.eps > 0;
-    case Kind::matmul:
-      return operation.inputs.size() == 1 && weight && weight->columns == width(0) &&
-             weight->rows == out &&
-             (operation.bias == none || program.weights[operation.bias].columns == out);
-    case Kind::rope:
-      return operation.inputs.size() == 1 && width(0) == out && operation.heads > 0 &&
-             out == operation.heads * attention.key_dim &&
-             program.rope.dimensions <= attention.key_dim;
-    case Kind::kv_store:
-      return operation.inputs.size() == 2 && operation.layer < program.layers &&
-             width(0) == attention.kv_heads * attention.key_dim &&
-             width(1) == attention.kv_heads * attention.value_dim;
-    case Kind::attention:
-      return operation.inputs.size() == 1 && operation.layer < program.layers &&
-             width(0) == attention.heads * attention.key_dim &&
-             out == attention.heads * attention.value_dim &&
-             attention.heads % attention.kv_heads == 0;
-    case Kind::swiglu:
-    case Kind::add:
-      return operation.inputs.size() == 2 && width(0) == out && width(1) == out;
-    case Kind::scale:
-      return operation.inputs.size() == 1 && width(0) == out &&
-             (operation.bias == none || program.weights[operation.bias].columns == out);
-    case Kind::select_rows:
-      return operation.inputs.size() == 1 && width(0) == out;
+uint32_t Program::append(Operation operation) {
+  if (const std::string problem = problem_of(*this, operation); !problem.empty())
+    throw std::logic_error("operation '" + operation.name + "' does not fit: " + problem);
+  if (operation.output == none && !operation.is<KvStore>()) {
+    const bool selected = operation.is<SelectRows>() ||
+                          (!operation.inputs.empty() && values[operation.inputs[0]].selected);
+    operation.output = add_value(operation.name, output_width(*this, operation), selected);
   }
-  return false;
-}
-
-}  // namespace
-
-uint32_t Program::add_operation(Operation operation) {
-  if (!shapes_fit(*this, operation))
-    throw std::logic_error("operation '" + operation.name +
-                           "' does not fit its inputs, weight or output");
   operations.push_back(std::move(operation));
   return operations.back().output;
 }
 
-void Program::assign_buffers() {
-  std::vector<size_t> last_use(values.size(), 0);
-  for (size_t i = 0; i < operations.size(); ++i) {
-    for (uint32_t input : operations[i].inputs) last_use[input] = i;
-    if (operations[i].output != none) last_use[operations[i].output] = i;
+std::vector<size_t> last_uses(const Program& program) {
+  std::vector<size_t> last(program.values.size(), 0);
+  for (size_t i = 0; i < program.operations.size(); ++i) {
+    for (uint32_t input : program.operations[i].inputs) last[input] = i;
+    if (program.operations[i].output != none) last[program.operations[i].output] = i;
   }
+  return last;
+}
+
+void Program::assign_buffers() {
+  const std::vector<size_t> last_use = last_uses(*this);
   std::vector<size_t> free_after;  // for each buffer, the operation that reads it last
   for (size_t i = 0; i < operations.size(); ++i) {
     if (operations[i].output == none) continue;

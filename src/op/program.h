@@ -1,34 +1,16 @@
-// The closed list of operations, and a model's program: named operations over named values for one
-// step. Shapes are (tokens, width) row-major f32 for values, (rows, columns) for weights.
+// A model's program: named operations (operation.h) over named values for one step. Shapes are (tokens, width) row-major f32 for values, (rows, columns) for weights.
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
+#include "op/operation.h"
 
 namespace assay::op {
-
-enum class Kind {
-  embed,     ///< y[t] = W[token[t]]                                     W: (vocabulary, width)
-  rms_norm,  ///< y[i] = x[i] / √(Σ x²/n + eps) · w[i]
-  matmul,    ///< y[r] = Σ_c W[r,c]·x[c] (+ b[r])                         W: (rows, columns)
-  rope,      ///< rotates the pairs of each head by position·frequency
-  kv_store,  ///< inputs k, v: writes the step's keys and values into the layer's cache
-  attention,  ///< y[h] = Σ_j softmax_j(q[h]·K[j]·scale) V[j], j <= position, head h reads KV head h
-              ///< / group
-  swiglu,     ///< y[i] = silu(gate[i])·up[i]
-  add,        ///< y[i] = a[i] + b[i]
-  scale,      ///< y[i] = x[i]·factor (+ b[i])
-  select_rows  ///< y = the rows whose logits are wanted
-};
-std::string_view name_of(Kind kind);
-
-inline constexpr uint32_t none = std::numeric_limits<uint32_t>::max();
 
 /// A weight as the file holds it: `rows` rows of `columns` weights in a format of quant/formats.h.
 struct Weight {
@@ -46,16 +28,24 @@ struct Weight {
 /// Rotary embedding. Pair i of a head (i < dimensions/2) turns by position·frequency[i]; both
 /// outputs are multiplied by `magnitude`. Pairs are lanes (2i, 2i+1) where `adjacent`, else (i, i +
 /// dimensions/2).
-struct Rope {
+struct RopeTable {
   uint32_t dimensions = 0;  ///< lanes that turn; the rest of the head passes
   bool adjacent = true;
   double magnitude = 1.0;         ///< yarn's attention factor
-  std::vector<double> frequency;  ///< radians a position, (dimensions/2)
+  std::vector<double> frequency;  ///< radians per position, (dimensions/2)
 };
 
-struct Attention {
+/// One KV cache: keys (positions, kv_heads·key_dim) and values (positions, kv_heads·value_dim) of
+/// each sequence.
+struct CacheShape {
+  uint32_t kv_heads = 0, key_dim = 0, value_dim = 0;
+  bool operator==(const CacheShape&) const = default;
+};
+
+/// What attention needs to know of its heads and its cache, together.
+struct AttentionShape {
   uint32_t heads = 0, kv_heads = 0, key_dim = 0, value_dim = 0;
-  float scale = 0;  ///< 1/√key_dim unless the model says otherwise
+  float scale = 0;
 };
 
 /// A value is (tokens, width), or (selected, width) after select_rows. Values of disjoint lifetime
@@ -67,25 +57,11 @@ struct Value {
   uint32_t buffer = none;
 };
 
-struct Operation {
-  Kind kind{};
-  std::string name;              ///< canonical trace name, that of its output: "blk.3.q"
-  std::vector<uint32_t> inputs;  ///< indices of values
-  uint32_t output = none;        ///< index of a value; none for kv_store
-  uint32_t weight = none;        ///< index of a weight: embed, rms_norm, matmul
-  uint32_t bias = none;          ///< index of an F32 weight: matmul, scale
-  uint32_t layer =
-      none;       ///< the cache's layer: kv_store, attention; for the rest the block it stands in
-  float eps = 0;  ///< rms_norm
-  uint32_t heads = 0;  ///< rope: heads in a row
-  float factor = 1;    ///< scale
-};
-
 struct Program {
   uint32_t vocabulary = 0, width = 0, layers = 0;
   uint32_t trained_context = 0;  ///< positions the model was trained for
-  Rope rope;
-  Attention attention;
+  std::vector<RopeTable> rope_tables;
+  std::vector<CacheShape> caches;  ///< most models have one per layer
   std::vector<Weight> weights;
   std::vector<Value> values;
   std::vector<Operation> operations;
@@ -97,15 +73,36 @@ struct Program {
     return operation.bias == none ? nullptr : &weights[operation.bias];
   }
 
+  /// The rotary table of a rope operation.
+  const RopeTable& rope_of(const Operation& operation) const {
+    return rope_tables[std::get<Rope>(operation.of).table];
+  }
+  /// Of an operation that reads or writes a cache; `heads` is 0 for kv_store.
+  AttentionShape attention_of(const Operation& operation) const;
+
+  /// The parameters of another program's operation, for this one: the rotary table or the cache's
+  /// shape that they refer to is added here.
+  Parameters adopt(const Program& from, Parameters of);
+
   uint32_t add_value(std::string name, uint32_t width, bool selected = false);
   uint32_t add_weight(Weight weight);
-  /// Checks shapes of inputs, weight and output against the kind, and appends. Throws
-  /// std::logic_error: a program that does not fit is our error, a file that does not fit is
-  /// refused before (model/).
-  uint32_t add_operation(Operation operation);
+  /// Appends an operation and gives the index of its output (none for kv_store). Where `output` is
+  /// none, a value of the operation's name and of the width that its kind makes is added for it; it
+  /// is of selected rows after select_rows. Throws std::logic_error where problem_of() has a
+  /// sentence: a program that does not fit is our error, a file that does not fit is refused before
+  /// (model/).
+  uint32_t append(Operation operation);
+  /// Lanes of a head in the operation's output: as the rope that reads it has them, else as the
+  /// first cache's keys; 0 where there is neither.
+  uint32_t head_dim_of(const Operation& operation) const;
   /// Gives values of disjoint lifetime the same buffer. Call once, after the last operation.
   void assign_buffers();
 };
+
+/// For each value, the index of the last operation that reads or writes it. Taken from the
+/// operations alone, not from the program's buffers, so that a wrong assignment of buffers shows as
+/// a difference.
+std::vector<size_t> last_uses(const Program& program);
 
 /// One step: `tokens` new tokens, each at a position of a sequence. Within a sequence the positions
 /// are consecutive and continue what the cache holds.

@@ -33,8 +33,8 @@ double pair_of(double rotations, const RopeParameters& p) {
 
 }  // namespace
 
-Rope make_rope(const RopeParameters& p, bool adjacent) {
-  Rope rope;
+RopeTable make_rope(const RopeParameters& p, bool adjacent) {
+  RopeTable rope;
   rope.dimensions = p.dimensions;
   rope.adjacent = adjacent;
   rope.frequency.resize(p.dimensions / 2);
@@ -65,7 +65,7 @@ Rope make_rope(const RopeParameters& p, bool adjacent) {
   return rope;
 }
 
-void rope_row(const Rope& rope, uint32_t position, std::span<float> out) {
+void rope_row(const RopeTable& rope, uint32_t position, std::span<float> out) {
   for (size_t i = 0; i < rope.frequency.size(); ++i) {
     const SinCos turn = sin_cos(double(position) * rope.frequency[i]);
     out[2 * i] = k_floor_tiny(float(turn.cos * rope.magnitude));

@@ -29,10 +29,10 @@ struct RopeParameters {
 /// frequency[i] = base^(−2i/d), divided by factors[i]; linear: divided by `factor`; yarn: between
 /// the two by the ramp over i, magnitude attention_factor·(1 + 0.1·ln factor). Source: Su et al.
 /// 2021 (RoPE), Peng et al. 2023 (YaRN).
-Rope make_rope(const RopeParameters& parameters, bool adjacent);
+RopeTable make_rope(const RopeParameters& parameters, bool adjacent);
 
 /// cos and sin times magnitude for position p, rounded once to f32: out[2i] = cos, out[2i+1] = sin,
 /// |·| < 2^-72 as +0.
-void rope_row(const Rope& rope, uint32_t position, std::span<float> out);
+void rope_row(const RopeTable& rope, uint32_t position, std::span<float> out);
 
 }  // namespace assay::op

@@ -1,23 +1,15 @@
 #include "reference/executor.h"
 
 #include <algorithm>
-#include <cassert>
 #include <string>
 
-#include "reference/operations.h"
+#include "judge/judge.h"
 
 namespace assay::reference {
 
-std::vector<size_t> last_uses(const op::Program& program) {
-  std::vector<size_t> last(program.values.size(), 0);
-  for (size_t i = 0; i < program.operations.size(); ++i) {
-    for (uint32_t input : program.operations[i].inputs) last[input] = i;
-    if (program.operations[i].output != op::none) last[program.operations[i].output] = i;
-  }
-  return last;
-}
-
 namespace {
+
+using judge::Table;
 
 class Judge final : public op::Executor {
  public:
@@ -27,8 +19,8 @@ class Judge final : public op::Executor {
         cache_type_(options.cache),
         contract_(options.contract),
         values_(program.values.size()),
-        last_use_(last_uses(program)),
-        caches_(options.sequences, std::vector<Cache>(program.layers)) {}
+        last_use_(op::last_uses(program)),
+        caches_(options.sequences, judge::Caches(program.caches.size())) {}
 
   std::span<const float> run(const op::Step& step, const op::Sink& sink) override {
     for (size_t i = 0; i < program_.operations.size(); ++i) {
@@ -44,7 +36,7 @@ class Judge final : public op::Executor {
   }
 
   void truncate(uint32_t sequence, uint32_t position) override {
-    for (Cache& cache : caches_[sequence]) {
+    for (judge::Cache& cache : caches_[sequence]) {
       cache.keys.resize(std::min<size_t>(cache.keys.size(), position));
       cache.values.resize(std::min<size_t>(cache.values.size(), position));
     }
@@ -61,111 +53,49 @@ class Judge final : public op::Executor {
 
  private:
   Table compute(const op::Operation& operation, const op::Step& step) {
-    switch (operation.kind) {
-      case op::Kind::embed:
-        return embed(operation, step);
-      case op::Kind::matmul:
-        return multiply(operation);
-      case op::Kind::kv_store:
-        return store(operation, step);
-      case op::Kind::select_rows:
-        return select(input(operation, 0), step);
-      default:
-        return by_row(operation, step);
+    if (const auto* store = operation.as<op::KvStore>()) return keep(operation, *store, step);
+    judge::Inputs inputs{{}, step, caches_};
+    for (const uint32_t value : operation.inputs) inputs.values.push_back(&values_[value]);
+    Table coded;
+    if (meets_codes(operation)) {
+      coded = codes_of(*inputs.values[0]);
+      inputs.values[0] = &coded;
     }
+    return judge::formula(program_, operation, inputs);
   }
 
-  const Table& input(const op::Operation& operation, size_t i) const {
-    return values_[operation.inputs[i]];
+  bool meets_codes(const op::Operation& operation) const {
+    return operation.is<op::Matmul>() && mode_ == Mode::contract &&
+           contract_ == op::Contract::assay1 &&
+           judge::meets_quantised(program_.weights[operation.weight]);
   }
 
-  // y[t] = W[token[t]]
-  Table embed(const op::Operation& operation, const op::Step& step) const {
-    const op::Weight& weight = program_.weights[operation.weight];
-    Table y(step.tokens.size(), weight.columns);
-    for (size_t t = 0; t < y.rows; ++t) {
-      const std::vector<double> row = decode_row(weight, uint64_t(step.tokens[t]));
-      std::copy(row.begin(), row.end(), y.row(t).begin());
+  static Table codes_of(Table x) {
+    for (uint64_t t = 0; t < x.rows; ++t) {
+      const std::vector<double> coded = judge::quantise(x.row(t));
+      std::copy(coded.begin(), coded.end(), x.row(t).begin());
     }
-    return y;
-  }
-
-  // y = x·Wᵀ + b, with the x that the contract lets the weight meet
-  Table multiply(const op::Operation& operation) const {
-    const op::Weight& weight = program_.weights[operation.weight];
-    const op::Weight* bias = program_.bias_of(operation);
-    Table x = input(operation, 0);
-    if (mode_ == Mode::contract && contract_ == op::Contract::assay1 && meets_quantised(weight)) {
-      for (uint64_t t = 0; t < x.rows; ++t) {
-        const std::vector<double> coded = quantise(x.row(t));
-        std::copy(coded.begin(), coded.end(), x.row(t).begin());
-      }
-    }
-    return matmul(weight, bias, x);
+    return x;
   }
 
   // The cache holds f32, and f16 by default; in exact mode it holds what it is given.
   double cached(double x) const {
     if (mode_ == Mode::exact) return x;
-    return cache_type_ == op::CacheType::f16 ? round_to_f16(double(float(x))) : double(float(x));
+    return cache_type_ == op::CacheType::f16 ? judge::round_to_f16(double(float(x)))
+                                              : double(float(x));
   }
 
   // Returns the new keys, then the new values, as stored.
-  Table store(const op::Operation& operation, const op::Step& step) {
-    Table keys = input(operation, 0), values = input(operation, 1);
+  Table keep(const op::Operation& operation, const op::KvStore& store, const op::Step& step) {
+    Table keys = values_[operation.inputs[0]], values = values_[operation.inputs[1]];
     for (double& value : keys.data) value = cached(value);
     for (double& value : values.data) value = cached(value);
     for (size_t t = 0; t < keys.rows; ++t)
-      caches_[step.sequences[t]][operation.layer].store(step.positions[t], keys.row(t),
-                                                        values.row(t));
+      caches_[step.sequences[t]][store.cache].store(step.positions[t], keys.row(t), values.row(t));
     Table both(1, keys.data.size() + values.data.size());
     std::copy(values.data.begin(), values.data.end(),
               std::copy(keys.data.begin(), keys.data.end(), both.data.begin()));
     return both;
-  }
-
-  static Table select(const Table& x, const op::Step& step) {
-    Table y(step.selected.size(), x.width);
-    for (size_t i = 0; i < y.rows; ++i)
-      std::copy_n(x.row(step.selected[i]).begin(), x.width, y.row(i).begin());
-    return y;
-  }
-
-  // The operations whose row t depends on row t of the inputs (and the cache) alone.
-  Table by_row(const op::Operation& operation, const op::Step& step) const {
-    const Table& x = input(operation, 0);
-    const uint32_t vector = operation.kind == op::Kind::scale ? operation.bias : operation.weight;
-    const std::vector<double> b =
-        vector == op::none ? std::vector<double>() : decode_row(program_.weights[vector], 0);
-    Table y(x.rows, program_.values[operation.output].width);
-    for (uint64_t t = 0; t < x.rows; ++t) {
-      const std::vector<double> row = one_row(operation, step, t, b);
-      std::copy(row.begin(), row.end(), y.row(t).begin());
-    }
-    return y;
-  }
-
-  std::vector<double> one_row(const op::Operation& operation, const op::Step& step, uint64_t t,
-                              std::span<const double> b) const {
-    const std::span<const double> x = input(operation, 0).row(t);
-    switch (operation.kind) {
-      case op::Kind::rms_norm:
-        return rms_norm(x, b, double(operation.eps));
-      case op::Kind::rope:
-        return rope(x, program_.rope, operation.heads, step.positions[t]);
-      case op::Kind::attention:
-        return attention(x, caches_[step.sequences[t]][operation.layer], step.positions[t],
-                         program_.attention);
-      case op::Kind::swiglu:
-        return swiglu(x, input(operation, 1).row(t));
-      case op::Kind::add:
-        return add(x, input(operation, 1).row(t));
-      case op::Kind::scale:
-        return scale(x, double(operation.factor), b);
-      default:
-        assert(false);
-        return {};
-    }
   }
 
   const op::Program& program_;
@@ -174,7 +104,7 @@ class Judge final : public op::Executor {
   const op::Contract contract_;
   std::vector<Table> values_;  // by index of value; empty outside its life
   const std::vector<size_t> last_use_;
-  std::vector<std::vector<Cache>> caches_;  // (sequences, layers)
+  std::vector<judge::Caches> caches_;  // by sequence
   std::vector<float> result_;               // the last operation's output
 };
 

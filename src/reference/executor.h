@@ -2,9 +2,7 @@
 // them.
 #pragma once
 
-#include <cstddef>
 #include <memory>
-#include <vector>
 
 #include "op/executor.h"
 #include "op/program.h"
@@ -20,10 +18,5 @@ enum class Mode {
 /// `program` (with the bytes behind its weights) must outlive the executor.
 std::unique_ptr<op::Executor> make_executor(const op::Program& program,
                                             const op::ExecutorOptions& options, Mode mode);
-
-/// For each value, the index of the last operation that reads or writes it. Taken from the
-/// operations alone, not from the program's buffers, so that a wrong assignment of buffers shows as
-/// a difference.
-std::vector<size_t> last_uses(const op::Program& program);
 
 }  // namespace assay::reference

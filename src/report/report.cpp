@@ -155,7 +155,7 @@ Close look_closely_at(const op::Program& program, const Report& report) {
     const auto& operations = (of_a ? report.a : report.b).operations;
     for (size_t i = 0; i < operations.size(); ++i) {
       const double ratio = operations[i].seen.max_u / operations[i].seen.limit_u;
-      if (!(ratio > most) || program.operations[i].kind == op::Kind::kv_store) continue;
+      if (!(ratio > most) || program.operations[i].is<op::KvStore>()) continue;
       most = ratio;
       best = {of_a, 0, i};
     }
@@ -164,7 +164,7 @@ Close look_closely_at(const op::Program& program, const Report& report) {
 }
 
 /// error/limit of every element, the worst of each bin of `columns` columns.
-Grid bins(const diff::Scene& scene, const diff::Judged& judged, uint64_t columns) {
+Grid bins(const diff::Scene& scene, const judge::Judged& judged, uint64_t columns) {
   Grid grid;
   const uint64_t most_rows = 64, width = scene.output.width;
   const uint64_t per_row = (scene.output.rows + most_rows - 1) / most_rows;
@@ -173,7 +173,7 @@ Grid bins(const diff::Scene& scene, const diff::Judged& judged, uint64_t columns
   grid.values.assign(grid.rows * grid.columns, 0.0);
   for (uint64_t t = 0; t < scene.output.rows; ++t)
     for (uint64_t i = 0; i < width; ++i) {
-      const diff::Seen seen = diff::compare_element(scene.output, judged, t, i);
+      const judge::Seen seen = judge::compare_element(scene.output, judged, t, i);
       double ratio = seen.max_u == 0 ? 0.0 : seen.max_u / seen.limit_u;
       if (seen.not_finite > 0 && seen.failures > 0) ratio = NAN;
       double& bin = grid.values[t / per_row * grid.columns + i * grid.columns / width];
@@ -189,7 +189,7 @@ std::string maps(const op::Program& program, const trace::Trace& trace, const Si
   const auto scene = diff::scene_at(program, trace, side, close.step, close.operation);
   if (!scene || scene->output.data.empty()) return "";
   const op::Operation& operation = program.operations[close.operation];
-  const diff::Judged judged = diff::judge(program, *scene);
+  const judge::Judged judged = diff::expect(program, *scene);
   Grid grid = bins(*scene, judged, 96);
   const uint64_t width = scene->output.width;
   grid.title = fmt::format("{}: error over limit, token by channel", operation.name);
@@ -199,10 +199,10 @@ std::string maps(const op::Program& program, const trace::Trace& trace, const Si
   std::string out = fmt::format("<h3>{} of {}, step {}: token × channel</h3>",
                                 escaped(operation.name), escaped(side.engine), close.step);
   out += heat_map(grid);
-  const bool by_head = operation.kind == op::Kind::rope || operation.kind == op::Kind::attention;
-  const uint64_t heads =
-      operation.kind == op::Kind::rope ? operation.heads : program.attention.heads;
-  if (by_head && heads > 0) {
+  const auto* rope = operation.as<op::Rope>();
+  const auto* attend = operation.as<op::Attend>();
+  const uint64_t heads = rope ? rope->heads : attend ? attend->heads : 0;
+  if (heads > 0) {
     grid = bins(*scene, judged, heads);
     grid.title = fmt::format("{}: error over limit, position by head", operation.name);
     grid.across = "head";

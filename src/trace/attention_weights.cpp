@@ -8,7 +8,7 @@
 
 namespace assay::trace {
 
-using reference::Table;
+using judge::Table;
 
 std::string_view name_of(HeadState state) {
   constexpr std::array<std::string_view, 4> names = {"usual", "NaN", "one-hot", "uniform"};
@@ -50,11 +50,11 @@ Result<Table> read(const Trace& trace, uint32_t step, const std::string& name, u
 
 /// The layer's keys, the last of them the place's; the values, which the weights don't need, are
 /// zero.
-Result<reference::Cache> read_keys(const op::Program& program, const Trace& trace,
+Result<judge::Cache> read_keys(const op::Program& program, const Trace& trace,
                                    const op::Operation& store, const Place& place) {
-  const op::Attention& a = program.attention;
+  const op::CacheShape& a = program.caches[store.as<op::KvStore>()->cache];
   const std::vector<double> zeros(size_t(a.kv_heads) * a.value_dim, 0.0);
-  reference::Cache cache;
+  judge::Cache cache;
   for (uint32_t step = 0; step <= place.step; ++step) {
     const bool cached = trace.find(step, store.name + "_k") != nullptr;
     const auto keys =
@@ -106,13 +106,13 @@ Result<std::vector<HeadWeights>> attention_weights(const op::Program& program, c
                     trace.path())};
   const auto place = place_of(trace, token);
   if (!place) return place.error();
-  const op::Attention& a = program.attention;
   const uint32_t position = trace.steps()[place->step].positions[place->row];
   std::vector<HeadWeights> out;
   const op::Operation* store = nullptr;
   for (const op::Operation& operation : program.operations) {
-    if (operation.kind == op::Kind::kv_store) store = &operation;
-    if (operation.kind != op::Kind::attention) continue;
+    if (operation.is<op::KvStore>()) store = &operation;
+    if (!operation.is<op::Attend>()) continue;
+    const op::AttentionShape a = program.attention_of(operation);
     const auto queries = read(trace, place->step, program.values[operation.inputs[0]].name,
                               uint64_t(a.heads) * a.key_dim);
     if (!queries) return queries.error();
@@ -121,7 +121,7 @@ Result<std::vector<HeadWeights>> attention_weights(const op::Program& program, c
     for (uint32_t head = 0; head < a.heads; ++head) {
       const auto query = queries->row(place->row).subspan(size_t(head) * a.key_dim, a.key_dim);
       out.push_back(
-          weigh(reference::attend(query, *cache, position, head / (a.heads / a.kv_heads), a)
+          weigh(judge::attend(query, *cache, position, head / (a.heads / a.kv_heads), a)
                     .probability));
       out.back().layer = operation.layer;
       out.back().head = head;

@@ -24,7 +24,7 @@ void Recorder::begin_step(const op::Step& step) {
 }
 
 void Recorder::operator()(const op::Operation& operation, std::span<const float> output) {
-  if (operation.kind != op::Kind::kv_store) {
+  if (!operation.is<op::KvStore>()) {
     keep(operation.name, output, program_.values[operation.output].width);
     return;
   }

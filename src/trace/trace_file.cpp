@@ -205,10 +205,10 @@ const TraceTensor* Trace::find(uint32_t step, std::string_view name) const {
   return found == by_name_[step].end() ? nullptr : &tensors_[found->second];
 }
 
-Result<reference::Table> Trace::values(const TraceTensor& tensor) const {
+Result<judge::Table> Trace::values(const TraceTensor& tensor) const {
   const auto floats = to_f32(file_.tensors[tensor.stored]);
   if (!floats) return Error{fmt::format("{}: {}", path_, floats.error().message)};
-  reference::Table table(tensor.rows, tensor.width);
+  judge::Table table(tensor.rows, tensor.width);
   std::ranges::copy(*floats, table.data.begin());
   return table;
 }

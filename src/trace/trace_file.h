@@ -11,12 +11,14 @@
 #include <vector>
 
 #include "base/result.h"
-#include "reference/operations.h"
+#include "judge/formulas.h"
 #include "trace/safetensors_file.h"
 
 namespace assay::trace {
 
 struct TraceStep {
+  op::Step view() const { return {tokens, positions, {}, selected}; }
+
   std::vector<int32_t> tokens;
   std::vector<uint32_t> positions;
   std::vector<uint32_t> selected;  ///< indices into tokens whose logits were wanted
@@ -52,7 +54,7 @@ class Trace {
   /// nullptr where the trace doesn't have it.
   const TraceTensor* find(uint32_t step, std::string_view name) const;
   /// Its values, (rows, width). Errors: a type that holds no numbers.
-  Result<reference::Table> values(const TraceTensor& tensor) const;
+  Result<judge::Table> values(const TraceTensor& tensor) const;
   /// Half an ulp of its type, relative: 2^-11 for F16, 2^-8 for BF16, 2^-24 for the rest.
   double rounding(const TraceTensor& tensor) const;
 

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/mix64.h"
+#include "op/kinds.h"
 #include "quant/formats.h"
 
 namespace assay::verify {
@@ -107,10 +108,9 @@ std::vector<float> activations(uint64_t token, uint64_t width, Random& random) {
   return x;
 }
 
-Builder::Builder(uint32_t tokens, op::Attention attention) : tokens_(tokens) {
+Builder::Builder(uint32_t tokens) : tokens_(tokens) {
   program().vocabulary = tokens;
   program().layers = 1;
-  program().attention = attention;
 }
 
 uint32_t Builder::floats(uint64_t rows, const std::vector<float>& values) {
@@ -131,10 +131,7 @@ uint32_t Builder::weight(uint32_t type, uint64_t rows, uint64_t columns,
 }
 
 uint32_t Builder::given(uint32_t width, const std::vector<float>& rows) {
-  op::Operation operation;
-  operation.kind = op::Kind::embed;
-  operation.weight = floats(rows.size() / width, rows);
-  return add(std::move(operation), width);
+  return add(op::Embed{}, {}, floats(rows.size() / width, rows));
 }
 
 uint32_t Builder::input(uint32_t width, float factor) {
@@ -144,11 +141,11 @@ uint32_t Builder::input(uint32_t width, float factor) {
   return given(width, rows);
 }
 
-uint32_t Builder::add(op::Operation operation, uint32_t width, bool selected) {
-  operation.name = fmt::format("{}.{}", op::name_of(operation.kind), program().operations.size());
-  if (operation.kind != op::Kind::kv_store)
-    operation.output = program().add_value(operation.name, width, selected);
-  return program().add_operation(std::move(operation));
+uint32_t Builder::add(op::Operation operation) {
+  if (operation.name.empty())
+    operation.name = fmt::format("{}.{}", op::name_of(operation), program().operations.size());
+  operation.layer = 0;
+  return program().append(std::move(operation));
 }
 
 Case Builder::finish(std::string name) {

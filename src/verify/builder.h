@@ -33,7 +33,7 @@ std::vector<float> activations(uint64_t token, uint64_t width, Random& random);
 /// Appends to a program whose values come from tables of f32, a row a token.
 class Builder {
  public:
-  explicit Builder(uint32_t tokens, op::Attention attention = {1, 1, 1, 1, 1.0f});
+  explicit Builder(uint32_t tokens);
 
   /// A value of activations (tokens, width) times `factor`, or the given ones.
   uint32_t input(uint32_t width, float factor = 1);
@@ -42,8 +42,12 @@ class Builder {
   uint32_t weight(uint32_t type, uint64_t rows, uint64_t columns);
   uint32_t weight(uint32_t type, uint64_t rows, uint64_t columns, std::vector<uint8_t> bytes);
   uint32_t weight(const std::vector<float>& row) { return floats(1, row); }
-  /// Appends an operation whose output is `width` wide; kv_store has none. Named kind.N.
-  uint32_t add(op::Operation operation, uint32_t width, bool selected = false);
+  /// Appends an operation. It is named kind.N, where it has no name.
+  uint32_t add(op::Operation operation);
+  uint32_t add(op::Parameters of, std::vector<uint32_t> inputs, uint32_t weight = op::none,
+               uint32_t bias = op::none) {
+    return add({.name = "", .of = of, .inputs = std::move(inputs), .weight = weight, .bias = bias});
+  }
 
   op::Program& program() { return built_->program; }
   Random& random() { return random_; }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "op/kinds.h"
 #include "quant/formats.h"
 
 namespace assay::verify {
@@ -41,30 +42,33 @@ std::string name_of(const Schedule& schedule) {
 
 std::string_view format_of(const op::Program& program, const op::Operation& operation) {
   if (operation.weight != op::none) return quant::info(program.weights[operation.weight].type).name;
-  const bool caches = operation.kind == op::Kind::kv_store || operation.kind == op::Kind::attention;
-  return caches ? "f16" : "f32";
+  return op::row_of(operation).cache ? "f16" : "f32";
 }
 
 std::string shape_of(const op::Program& program, const op::Operation& operation) {
-  const op::Attention& a = program.attention;
-  switch (operation.kind) {
-    case op::Kind::embed:
-    case op::Kind::matmul: {
-      const op::Weight& weight = program.weights[operation.weight];
-      return fmt::format("{} x {}{}", weight.rows, weight.columns,
-                         operation.bias == op::none ? "" : " + bias");
-    }
-    case op::Kind::rope:
-      return fmt::format("{} heads of {}, {} lanes turn {}", operation.heads, a.key_dim,
-                         program.rope.dimensions, program.rope.adjacent ? "adjacent" : "in halves");
-    case op::Kind::kv_store:
-    case op::Kind::attention:
-      return fmt::format("{} heads on {}, keys {}, values {}", a.heads, a.kv_heads, a.key_dim,
-                         a.value_dim);
-    default:
-      return fmt::format("width {}{}", program.values[operation.output].width,
-                         operation.bias == op::none ? "" : " + bias");
-  }
+  const std::string bias = operation.bias == op::none ? "" : " + bias";
+  const auto matrix = [&] {
+    const op::Weight& weight = program.weights[operation.weight];
+    return fmt::format("{} x {}{}", weight.rows, weight.columns, bias);
+  };
+  const auto heads = [&] {
+    const op::AttentionShape a = program.attention_of(operation);
+    return fmt::format("{} heads on {}, keys {}, values {}", a.heads, a.kv_heads, a.key_dim,
+                       a.value_dim);
+  };
+  return op::visit(
+      operation,  //
+      [&](const op::Embed&) { return matrix(); }, [&](const op::Matmul&) { return matrix(); },
+      [&](const op::Rope& p) {
+        const op::RopeTable& table = program.rope_tables[p.table];
+        return fmt::format("{} heads of {}, {} lanes turn {}", p.heads,
+                           program.values[operation.output].width / p.heads, table.dimensions,
+                           table.adjacent ? "adjacent" : "in halves");
+      },
+      [&](const op::KvStore&) { return heads(); }, [&](const op::Attend&) { return heads(); },
+      [&](const auto&) {
+        return fmt::format("width {}{}", program.values[operation.output].width, bias);
+      });
 }
 
 op::ExecutorOptions options_for(const Case& one) {

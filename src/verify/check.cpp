@@ -17,7 +17,7 @@ Judge::Judge(const Case& one, const op::ExecutorOptions& options, uint32_t threa
 
 void Judge::step(const Step& step, const StepOutputs& outputs) {
   std::vector<std::thread> threads;
-  for (trace::Replay& replay : replays_)
+  for (judge::Replay& replay : replays_)
     threads.emplace_back([&] {
       replay.begin_step(step.view());
       for (size_t i = 0; i < outputs.size(); ++i) replay(program_.operations[i], outputs[i]);
@@ -25,8 +25,8 @@ void Judge::step(const Step& step, const StepOutputs& outputs) {
   for (std::thread& thread : threads) thread.join();
 }
 
-std::vector<trace::OperationError> Judge::results() const {
-  std::vector<trace::OperationError> results;
+std::vector<judge::OperationError> Judge::results() const {
+  std::vector<judge::OperationError> results;
   for (size_t i = 0; i < program_.operations.size(); ++i)
     results.push_back(replays_[i % replays_.size()].results()[i]);
   return results;
@@ -77,7 +77,7 @@ std::vector<Difference> Bits::compare(const Step& step, const StepOutputs& outpu
     const op::Operation& operation = program.operations[i];
     Difference difference{i};
     const auto token_of = [&](uint64_t t) { return step.positions[t] - case_.first_position; };
-    if (operation.kind == op::Kind::kv_store) {
+    if (operation.is<op::KvStore>()) {
       const uint64_t keys = program.values[operation.inputs[0]].width;
       const uint64_t values = program.values[operation.inputs[1]].width;
       const std::span got(outputs[i]), want(outputs_[i]);

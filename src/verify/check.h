@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "trace/replay.h"
+#include "judge/replay.h"
 #include "verify/case.h"
 
 namespace assay::verify {
@@ -16,11 +16,11 @@ class Judge {
   Judge(const Case& one, const op::ExecutorOptions& options, uint32_t threads);
   void step(const Step& step, const StepOutputs& outputs);
   /// In the program's order.
-  std::vector<trace::OperationError> results() const;
+  std::vector<judge::OperationError> results() const;
 
  private:
   const op::Program& program_;
-  std::vector<trace::Replay> replays_;
+  std::vector<judge::Replay> replays_;
 };
 
 /// Where bits first differ: element `row` of token `token` of the case.

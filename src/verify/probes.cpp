@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "kernel/sampling.h"
+#include "op/kinds.h"
 #include "quant/formats.h"
 #include "verify/builder.h"
 #include "verify/verify.h"
@@ -104,9 +105,8 @@ Result<Probe> half_weights(const Bench& bench) {
     bytes.push_back(uint8_t(code)), bytes.push_back(uint8_t(code >> 8));
     want.push_back(value_of_half(code));
   }
-  op::Operation operation{op::Kind::matmul, "", {builder.given(1, {1.0f})}};
-  operation.weight = builder.weight(quant::F16::id, 65536, 1, std::move(bytes));
-  builder.add(operation, 65536);
+  builder.add(op::Matmul{}, {builder.given(1, {1.0f})},
+              builder.weight(quant::F16::id, 65536, 1, std::move(bytes)));
   const auto got = bench.last(builder);
   if (!got) return got.error();
   return judged("f16 weights", *got, want, "all 65536 codes");
@@ -131,13 +131,10 @@ Result<Probe> half_cache(const Bench& bench) {
   while (rows.size() % (2 * width)) rows.push_back(0), want.push_back(0);
   const auto tokens = uint32_t(rows.size() / (2 * width));
   const auto half = int64_t(rows.size() / 2);
-  Builder builder(tokens, {1, 1, width, width, 1.0f});
-  op::Operation store{op::Kind::kv_store,
-                      "",
-                      {builder.given(width, {rows.begin(), rows.begin() + half}),
-                       builder.given(width, {rows.begin() + half, rows.end()})}};
-  store.layer = 0;
-  builder.add(store, 0);
+  Builder builder(tokens);
+  builder.program().caches = {{1, width, width}};
+  const uint32_t keys = builder.given(width, {rows.begin(), rows.begin() + half});
+  builder.add(op::KvStore{0}, {keys, builder.given(width, {rows.begin() + half, rows.end()})});
   builder.input(1);  // a program ends with a value
   const auto got = bench.last(builder, 1);
   if (!got) return got.error();
@@ -157,14 +154,11 @@ Result<Probe> division(const Bench& bench) {
       // a quotient of two f32 rounds the same by way of double (53 >= 2·24 + 2 bits)
       want.push_back(float(sum[i] / double(t + 1)));
     }
-  Builder builder(keys, {1, 1, width, width, 1.0f});
+  Builder builder(keys);
+  builder.program().caches = {{1, width, width}};
   const uint32_t zeros = builder.given(width, std::vector<float>(size_t(keys) * width, 0.0f));
-  op::Operation store{op::Kind::kv_store, "", {zeros, builder.given(width, values)}};
-  store.layer = 0;
-  builder.add(store, 0);
-  op::Operation attend{op::Kind::attention, "", {zeros}};
-  attend.layer = 0;
-  builder.add(attend, width);
+  builder.add(op::KvStore{0}, {zeros, builder.given(width, values)});
+  builder.add(op::Attend{0, 1, 1.0f}, {zeros});
   const auto got = bench.last(builder);
   if (!got) return got.error();
   return judged("division", *got, want, "correctly rounded");
@@ -186,10 +180,7 @@ Result<Probe> square_root(const Bench& bench) {
     want.insert(want.end(), {r, x * r});
   }
   Builder builder(tokens);
-  op::Operation norm{op::Kind::rms_norm, "", {builder.given(2, rows)}};
-  norm.weight = builder.weight({1.0f, 1.0f});
-  norm.eps = eps;
-  builder.add(norm, 2);
+  builder.add(op::RmsNorm{eps}, {builder.given(2, rows)}, builder.weight({1.0f, 1.0f}));
   const auto got = bench.last(builder);
   if (!got) return got.error();
   return judged("square root", *got, want, "correctly rounded");
@@ -211,10 +202,7 @@ Result<Probe> contraction(const Bench& bench) {
   std::vector<float> b;
   for (const float value : x) b.push_back(-(value * factor));
   Builder builder(1);
-  op::Operation scale{op::Kind::scale, "", {builder.given(width, x)}};
-  scale.bias = builder.weight(b);
-  scale.factor = factor;
-  builder.add(scale, width);
+  builder.add(op::Scale{factor}, {builder.given(width, x)}, op::none, builder.weight(b));
   const auto got = bench.last(builder);
   if (!got) return got.error();
   return judged("contraction", *got, std::vector<float>(width, 0.0f), "none");
@@ -236,9 +224,8 @@ Result<Probe> written_fma(const Bench& bench) {
     for (size_t k = 0; k < 4; ++k)
       bytes[4 * i + k] = uint8_t(std::bit_cast<uint32_t>(weights[i]) >> 8 * k);
   Builder builder(1);
-  op::Operation matmul{op::Kind::matmul, "", {builder.given(2, {1.0f, b})}};
-  matmul.weight = builder.weight(quant::F32::id, rows, 2, std::move(bytes));
-  builder.add(matmul, rows);
+  builder.add(op::Matmul{}, {builder.given(2, {1.0f, b})},
+              builder.weight(quant::F32::id, rows, 2, std::move(bytes)));
   const auto got = bench.last(builder);
   if (!got) return got.error();
   return judged("written fma", *got, want, "one rounding");
@@ -258,8 +245,7 @@ Result<Probe> reassociation(const Bench& bench) {
   Builder builder(1);
   const uint32_t x = builder.given(width, a), y = builder.given(width, b),
                  z = builder.given(width, minus);
-  const uint32_t sum = builder.add({op::Kind::add, "", {x, y}}, width);
-  builder.add({op::Kind::add, "", {sum, z}}, width);
+  builder.add(op::Add{}, {builder.add(op::Add{}, {x, y}), z});
   const auto got = bench.last(builder);
   if (!got) return got.error();
   return judged("(a + b) - a", *got, want, "not reassociated");
@@ -278,9 +264,8 @@ Result<Probe> ties(const Bench& bench) {
   std::vector<uint8_t> block = {0x00, 0x3C, 1, 1};  // Q8_0: scale 1 as f16, then 32 codes
   block.resize(34, 0);
   Builder builder(uint32_t(want.size()));
-  op::Operation matmul{op::Kind::matmul, "", {builder.given(32, rows)}};
-  matmul.weight = builder.weight(quant::Q8_0::id, 1, 32, std::move(block));
-  builder.add(matmul, 1);
+  builder.add(op::Matmul{}, {builder.given(32, rows)},
+              builder.weight(quant::Q8_0::id, 1, 32, std::move(block)));
   const auto got = bench.last(builder);
   if (!got) return got.error();
   return judged("codes", *got, want, "ties to even");
@@ -291,7 +276,7 @@ Result<Probe> denormals(const Bench& bench) {
   constexpr float least = 0x1p-149f;
   Builder builder(1);
   const uint32_t x = builder.given(2, {least, 0x1p-127f}), zero = builder.given(2, {0.0f, 0.0f});
-  builder.add({op::Kind::add, "", {x, zero}}, 2);
+  builder.add(op::Add{}, {x, zero});
   const auto got = bench.last(builder);
   if (!got) return got.error();
   const bool kept = (*got)[0] == least && (*got)[1] == 0x1p-127f;
@@ -307,10 +292,8 @@ Result<Probe> denormals(const Bench& bench) {
 /// Outputs below 2^-72 become 0, so that no denormal can arise after them.
 Result<Probe> floor(const Bench& bench) {
   Builder builder(1);
-  op::Operation norm{op::Kind::rms_norm, "", {builder.given(3, {1.0f, 1.0f, 1.0f})}};
-  norm.weight = builder.weight({0x1p-71f, -0x1p-74f, 0x1p-130f});
-  norm.eps = 0x1p-40f;
-  builder.add(norm, 3);
+  builder.add(op::RmsNorm{0x1p-40f}, {builder.given(3, {1.0f, 1.0f, 1.0f})},
+              builder.weight({0x1p-71f, -0x1p-74f, 0x1p-130f}));
   const auto got = bench.last(builder);
   if (!got) return got.error();
   return judged("floor", *got, {0x1p-71f, 0, 0}, "below 2^-72 is 0");
@@ -319,7 +302,8 @@ Result<Probe> floor(const Bench& bench) {
 /// What reads a NaN gives NaN, and so does a quantised row with an infinity.
 Result<Probe> special(const Bench& bench, float value) {
   constexpr uint32_t width = 64;
-  Builder builder(1, {1, 1, width, width, 1.0f});
+  Builder builder(1);
+  builder.program().caches = {{1, width, width}};
   std::vector<float> row(width, 0.5f), ones(width, 1.0f);
   row[37] = value;
   const uint32_t x = builder.given(width, row), y = builder.given(width, ones);
@@ -329,31 +313,26 @@ Result<Probe> special(const Bench& bench, float value) {
     uint64_t element;  // one that must be NaN
   };
   std::vector<Seen> wanted;
-  const auto add = [&](op::Operation operation, uint32_t out, uint64_t element) {
+  const auto add = [&](op::Parameters of, std::vector<uint32_t> inputs, uint64_t element,
+                       uint32_t weight = op::none) {
     wanted.push_back(
-        {std::string(op::name_of(operation.kind)), builder.program().operations.size(), element});
-    builder.add(std::move(operation), out);
+        {std::string(op::name_of(of)), builder.program().operations.size(), element});
+    builder.add(of, std::move(inputs), weight);
   };
   for (const uint32_t type : {quant::F32::id, quant::F16::id, quant::Q8_0::id, quant::Q4_1::id}) {
     if (type == quant::F32::id && !std::isnan(value)) continue;  // there infinity stays infinity
     if (type == quant::F16::id && !std::isnan(value)) continue;
-    op::Operation matmul{op::Kind::matmul, "", {x}};
-    matmul.weight = builder.weight(type, 3, width);
-    add(matmul, 3, 1);
+    add(op::Matmul{}, {x}, 1, builder.weight(type, 3, width));
   }
-  op::Operation norm{op::Kind::rms_norm, "", {x}};
-  norm.weight = builder.weight(ones), norm.eps = 1e-5f;
-  add(norm, width, 37);
+  add(op::RmsNorm{1e-5f}, {x}, 37, builder.weight(ones));
   if (std::isnan(value)) {
-    add({op::Kind::add, "", {x, y}}, width, 37);
-    add({op::Kind::swiglu, "", {x, y}}, width, 37);
-    add({op::Kind::swiglu, "", {y, x}}, width, 37);
-    op::Operation store{op::Kind::kv_store, "", {y, x}};
-    store.layer = 0;
-    add(store, 0, width + 37);
-    op::Operation attend{op::Kind::attention, "", {y}};
-    attend.layer = 0;
-    add(attend, width, 37);
+    add(op::Add{}, {x, y}, 37);
+    for (const op::ActivationRow& activation : op::activations) {
+      add(op::Gate{activation.activation}, {x, y}, 37);
+      add(op::Gate{activation.activation}, {y, x}, 37);
+    }
+    add(op::KvStore{0}, {y, x}, width + 37);
+    add(op::Attend{0, 1, 1.0f}, {y}, 37);
   }
   const size_t count = builder.program().operations.size();
   const std::string name = std::isnan(value) ? "NaN" : "infinity";
@@ -371,6 +350,17 @@ Result<Probe> special(const Bench& bench, float value) {
   return probe;
 }
 
+/// x + zeros, as logits: rows that were selected.
+void add_logits(Builder& builder, uint32_t x, uint32_t zeros) {
+  op::Program& program = builder.program();
+  const uint32_t logits = program.add_value("logits", program.values[x].width, true);
+  builder.add({.name = "logits",
+               .of = op::Add{},
+               .inputs = {x, zeros},
+               .output = logits,
+               .role = op::Role::logits});
+}
+
 /// The best of 20000 logits, many of them equal.
 Result<Probe> best_logits(const Bench& bench) {
   constexpr uint32_t width = 20000;
@@ -383,7 +373,7 @@ Result<Probe> best_logits(const Bench& bench) {
     Builder builder(1);
     const uint32_t x = builder.given(width, logits);
     const uint32_t zeros = builder.given(width, std::vector<float>(width, 0.0f));
-    builder.add({op::Kind::add, "", {x, zeros}}, width, true);
+    add_logits(builder, x, zeros);
     const auto got = bench.best(builder, most);
     if (!got) return got.error();
     const auto want = op::best_of(logits, most);
@@ -437,7 +427,7 @@ Result<std::optional<Probe>> drawn_tokens(const Bench& bench) {
   Builder builder(width);
   const uint32_t x = builder.given(width, table);
   const uint32_t zeros = builder.given(width, std::vector<float>(table.size(), 0.0f));
-  builder.add({op::Kind::add, "", {x, zeros}}, width, true);
+  add_logits(builder, x, zeros);
   const Case one = builder.finish("probe");
   uint32_t draws = 0;
   for (const op::Drawing& how : {op::Drawing{0.8f, 0.95f, 0.05f, 40, 1},

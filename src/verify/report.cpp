@@ -57,7 +57,7 @@ std::string table(const Report& report, const Stored& stored) {
                   "format", "cases", "elements", "worst u", "limit u", "bits", "stored", "verdict");
   for (const Row& row : report.rows)
     text += fmt::format("{:<12} {:<7} {:>6} {:>11} {:>10.3g} {:>8.3g}  {:<10} {:<6} {}\n",
-                        op::name_of(row.kind), row.format, row.cases, row.elements, row.max_u,
+                        row.kind, row.format, row.cases, row.elements, row.max_u,
                         row.limit_u, bits_of(row), stored_of(row), verdict(row.pass));
   text += fmt::format("stored bits: {}\n", stored_line(report, stored));
   for (const Probe& probe : report.probes)
@@ -101,7 +101,7 @@ std::string to_json(const Report& report, const Settings& settings, const Circum
     json["logits_sha256"] = report.logits_sha256;
   }
   for (const Row& row : report.rows)
-    json["operations"].push_back({{"kind", op::name_of(row.kind)},
+    json["operations"].push_back({{"kind", row.kind},
                                   {"format", row.format},
                                   {"cases", row.cases},
                                   {"elements", row.elements},
@@ -151,7 +151,7 @@ std::string certificate(const Report& report, const Settings& settings,
       "stored: equal where the synthetic cases gave the hashes that travel with the program.\n\n"
       "SHA-256 of the judged outputs of the synthetic cases\n";
   for (const Row& row : report.rows)
-    text += fmt::format("{:<12} {:<7} {}\n", op::name_of(row.kind), row.format, row.sha256);
+    text += fmt::format("{:<12} {:<7} {}\n", row.kind, row.format, row.sha256);
   text += '\n';
   const auto bytes = std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size());
   return text + fmt::format("sha256 of the lines above: {}\n", sha256_hex(bytes));

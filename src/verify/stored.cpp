@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include "op/kinds.h"
 
 namespace assay::verify {
 
@@ -36,7 +37,7 @@ const StoredRow* find(const Stored& stored, const std::string& contract, Level l
 void RowHashes::step(const op::Program& program, const StepOutputs& outputs) {
   for (size_t i = 0; i < outputs.size(); ++i) {
     const op::Operation& operation = program.operations[i];
-    const std::string_view kind = op::name_of(operation.kind);
+    const std::string_view kind = op::name_of(operation);
     const std::string_view format = format_of(program, operation);
     auto row = std::find_if(rows_.begin(), rows_.end(),
                             [&](const Row& r) { return r.kind == kind && r.format == format; });

@@ -47,10 +47,10 @@ Case matmul_case(const quant::Info& info, Level level) {
   for (const uint32_t columns : columns_of(info, level)) {
     const uint32_t x = builder.input(columns);
     for (const uint32_t count : rows) {
-      op::Operation operation{op::Kind::matmul, "", {x}};
-      operation.weight = builder.weight(info.id, count, columns);
-      if (count == 33) operation.bias = builder.weight(activations(0, count, builder.random()));
-      builder.add(operation, count);
+      const uint32_t weight = builder.weight(info.id, count, columns);
+      const uint32_t bias =
+          count == 33 ? builder.weight(activations(0, count, builder.random())) : op::none;
+      builder.add(op::Matmul{}, {x}, weight, bias);
     }
   }
   return in_batches(builder.finish(fmt::format("matmul {}", info.name)));
@@ -58,33 +58,26 @@ Case matmul_case(const quant::Info& info, Level level) {
 
 Case embed_case(const quant::Info& info) {
   Builder builder(batch_tokens);
-  for (const uint32_t blocks : {1, 3, 11}) {
-    op::Operation operation;
-    operation.kind = op::Kind::embed;
-    operation.weight = builder.weight(info.id, batch_tokens, blocks * info.block_size);
-    builder.add(operation, blocks * info.block_size);
-  }
+  for (const uint32_t blocks : {1, 3, 11})
+    builder.add(op::Embed{}, {}, builder.weight(info.id, batch_tokens, blocks * info.block_size));
   return in_batches(builder.finish(fmt::format("embed {}", info.name)));
 }
 
-/// rms_norm, add, swiglu, scale with and without a bias, select_rows: each at every width.
+/// rms_norm, add, every gate, scale with and without a bias, select_rows: each at every width.
 Case row_case(Level level) {
   Builder builder(batch_tokens);
   for (const uint32_t width : edges(level)) {
     const auto row = [&] { return builder.weight(activations(0, width, builder.random())); };
     const uint32_t a = builder.input(width), b = builder.input(width);
-    op::Operation norm{op::Kind::rms_norm, "", {a}};
-    norm.weight = row(), norm.eps = 1e-5f;
-    builder.add(norm, width);
-    builder.add({op::Kind::add, "", {a, b}}, width);
-    builder.add({op::Kind::swiglu, "", {a, b}}, width);
-    op::Operation scale{op::Kind::scale, "", {a}};
-    scale.factor = 0.3f;
-    builder.add(scale, width);
-    scale.bias = row();
-    builder.add(scale, width);
-    norm.inputs = {builder.add({op::Kind::select_rows, "", {b}}, width, true)};
-    builder.add(norm, width, true);
+    const op::RmsNorm norm{.eps = 1e-5f};
+    const uint32_t w = row();
+    builder.add(norm, {a}, w);
+    builder.add(op::Add{}, {a, b});
+    for (const op::ActivationRow& activation : op::activations)
+      builder.add(op::Gate{activation.activation}, {a, b});
+    builder.add(op::Scale{0.3f}, {a});
+    builder.add(op::Scale{0.3f}, {a}, op::none, row());
+    builder.add(norm, {builder.add(op::SelectRows{}, {b})}, w);
   }
   Case one = builder.finish("rows");
   one.some_rows = true;
@@ -98,14 +91,12 @@ struct Turn {
 };
 
 Case rope_case(const Turn& turn) {
-  Builder builder(batch_tokens, {turn.heads, 1, turn.key_dim, 1, 1.0f});
+  Builder builder(batch_tokens);
   op::RopeParameters parameters;
   parameters.dimensions = turn.dimensions;
-  builder.program().rope = op::make_rope(parameters, turn.adjacent);
-  const uint32_t width = turn.heads * turn.key_dim;
-  op::Operation operation{op::Kind::rope, "", {builder.input(width)}};
-  operation.heads = turn.heads;
-  builder.add(operation, width);
+  builder.program().rope_tables = {op::make_rope(parameters, turn.adjacent)};
+  builder.add(op::Rope{.table = 0, .heads = turn.heads},
+              {builder.input(turn.heads * turn.key_dim)});
   Case one = builder.finish(fmt::format("rope from position {}", turn.first_position));
   one.first_position = turn.first_position;
   return in_batches(std::move(one));
@@ -114,16 +105,13 @@ Case rope_case(const Turn& turn) {
 /// Keys and values of a layer, and the queries that read them.
 Case attention_case(uint32_t heads, uint32_t kv_heads, uint32_t key_dim, uint32_t value_dim,
                     uint32_t tokens) {
-  Builder builder(tokens, {heads, kv_heads, key_dim, value_dim, 1 / std::sqrt(float(key_dim))});
+  Builder builder(tokens);
+  builder.program().caches = {{kv_heads, key_dim, value_dim}};
   // queries so small that u of a score stays far below the distance between two: the bound is sharp
   const uint32_t q = builder.input(heads * key_dim, 0x1p-14f);
   const uint32_t k = builder.input(kv_heads * key_dim), v = builder.input(kv_heads * value_dim);
-  op::Operation store{op::Kind::kv_store, "", {k, v}};
-  store.layer = 0;
-  builder.add(store, 0);
-  op::Operation attend{op::Kind::attention, "", {q}};
-  attend.layer = 0;
-  builder.add(attend, heads * value_dim);
+  builder.add(op::KvStore{0}, {k, v});
+  builder.add(op::Attend{0, heads, 1 / std::sqrt(float(key_dim))}, {q});
   return builder.finish(fmt::format("attention, {} keys", tokens));
 }
 

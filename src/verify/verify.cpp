@@ -5,8 +5,9 @@
 #include <algorithm>
 #include <optional>
 
-#include "trace/bounds.h"
+#include "judge/formulas.h"
 #include "trace/statistics.h"
+#include "op/kinds.h"
 #include "verify/check.h"
 
 namespace assay::verify {
@@ -61,9 +62,9 @@ class Verifier {
 Row& Verifier::row_of(const Case& one, const op::Operation& operation) {
   const std::string_view format = format_of(*one.program, operation);
   for (Row& row : report_.rows)
-    if (row.kind == operation.kind && row.format == format) return row;
+    if (row.kind == op::name_of(operation) && row.format == format) return row;
   Row& row = report_.rows.emplace_back();
-  row.kind = operation.kind;
+  row.kind = op::name_of(operation);
   row.format = format;
   return row;
 }
@@ -73,7 +74,7 @@ void Verifier::fail(const Case& one, const op::Operation& operation, const std::
   if (!report_.pass) return;
   report_.pass = false;
   report_.sentence = fmt::format("FAIL {}{} {} {}: {}", one.owner ? "" : operation.name + ": ",
-                                 op::name_of(operation.kind), format_of(*one.program, operation),
+                                 op::name_of(operation), format_of(*one.program, operation),
                                  shape_of(*one.program, operation), what);
 }
 
@@ -107,18 +108,18 @@ void Verifier::judge(const Case& one, op::Executor& executor, const Bits& bits) 
     if (one.owner) hashes_.step(*one.program, outputs);
   });
   if (!one.owner) report_.logits_sha256 = logits.hex();
-  const std::vector<trace::OperationError> errors = judge.results();
+  const std::vector<judge::OperationError> errors = judge.results();
   for (size_t i = 0; i < errors.size(); ++i) {
-    const trace::OperationError& error = errors[i];
+    const judge::OperationError& error = errors[i];
     const op::Operation& operation = one.program->operations[i];
     Row& row = row_of(one, operation);
     row.cases += steps.size();
     row.elements += error.elements;
     report_.shapes.insert(
-        fmt::format("{} {}", op::name_of(operation.kind), shape_of(*one.program, operation)));
+        fmt::format("{} {}", op::name_of(operation), shape_of(*one.program, operation)));
     if (operation.weight != op::none) report_.formats.insert(row.format);
     if (row.elements == error.elements ||
-        trace::badness(error.max_u, error.limit_u) > trace::badness(row.max_u, row.limit_u)) {
+        judge::badness(error.max_u, error.limit_u) > judge::badness(row.max_u, row.limit_u)) {
       row.max_u = error.max_u;
       row.limit_u = error.limit_u;
     }
@@ -186,7 +187,7 @@ Status Verifier::check(const Case& one) {
 void Verifier::check_stored() {
   for (const StoredRow& now : hashes_.rows())
     for (Row& row : report_.rows) {
-      if (op::name_of(row.kind) != now.kind || row.format != now.format) continue;
+      if (row.kind != now.kind || row.format != now.format) continue;
       row.sha256 = now.sha256;
       const StoredRow* stored =
           find(*settings_.stored, report_.contract, settings_.level, now.kind, now.format);

@@ -42,7 +42,7 @@ struct Settings {
 
 /// What was seen of one kind of operation in one format.
 struct Row {
-  op::Kind kind{};
+  std::string_view kind;  ///< as op::name_of() has it
   std::string format;
   uint64_t cases = 0;                 ///< operations judged, once a step
   uint64_t elements = 0;              ///< judged

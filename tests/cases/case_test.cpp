@@ -102,7 +102,7 @@ TEST(Case, AMatmulKeepsTheFailingRowAndItsNeighbours) {
   const Case the = case_of("blk.1.q", 7.5f, 40);
   EXPECT_THAT(the.rows, ::testing::ElementsAre(39u, 40u, 41u));
   EXPECT_EQ(the.program.weights[0].rows, 3u);
-  EXPECT_EQ(the.whole_rows, kjv_program().attention.heads * kjv_program().attention.key_dim);
+  EXPECT_EQ(the.whole_rows, kjv_program().width);
   EXPECT_LT(bytes_of(the).size(), 8000u);
 }
 

@@ -25,7 +25,7 @@ struct Product {
   Product() {
     for (int r = 0; r < 4; ++r) weight.insert(weight.end(), {float(r + 1), float(-r), 0.5f});
     Parts parts;
-    parts.kind = op::Kind::matmul;
+    parts.of = op::Matmul{};
     parts.width = 3;
     parts.head_dim = 64;
     parts.weight = {"w", quant::F32::id, 4, 3, bytes_of(weight)};
@@ -118,23 +118,23 @@ TEST(Check, PartsThatDoNotFitAreRefused) {
   };
   const std::vector<float> three = {1, 2, 3};
   const op::Weight row{"w", quant::F32::id, 1, 3, Product::bytes_of(three)};
-  EXPECT_THAT(refusal([&](Parts& p) { p.kind = op::Kind::matmul, p.weight = row, p.width = 4; }),
+  EXPECT_THAT(refusal([&](Parts& p) { p.of = op::Matmul{}, p.weight = row, p.width = 4; }),
               HasSubstr("rows of 3, the input of 4"));
   EXPECT_THAT(refusal([&](Parts& p) {
-                p.kind = op::Kind::matmul, p.weight = row, p.bias = row, p.bias.name = "b";
+                p.of = op::Matmul{}, p.weight = row, p.bias = row, p.bias.name = "b";
               }),
-              HasSubstr("the bias has 3 values, the weight 1 rows"));
-  EXPECT_THAT(refusal([&](Parts& p) { p.kind = op::Kind::rms_norm, p.weight = row; }),
+              HasSubstr("the bias has 3 values, the output 1"));
+  EXPECT_THAT(refusal([&](Parts& p) { p.of = op::RmsNorm{}, p.weight = row; }),
               HasSubstr("eps must be above 0"));
-  EXPECT_THAT(refusal([](Parts& p) { p.kind = op::Kind::rope, p.heads = 2, p.head_dim = 2; }),
+  EXPECT_THAT(refusal([](Parts& p) { p.of = op::Rope{}, p.heads = 2, p.head_dim = 2; }),
               HasSubstr("3 values a row are not 2 heads of 2"));
-  EXPECT_THAT(refusal([](Parts& p) { p.kind = op::Kind::attention, p.heads = 3, p.kv_heads = 2; }),
+  EXPECT_THAT(refusal([](Parts& p) { p.of = op::Attend{}, p.heads = 3, p.kv_heads = 2; }),
               HasSubstr("not a multiple"));
   EXPECT_THAT(refusal([](Parts& p) {  // 2^16·2^16 would wrap to no values at all
-                p.kind = op::Kind::attention, p.heads = p.kv_heads = p.head_dim = 65536;
+                p.of = op::Attend{}, p.heads = p.kv_heads = p.head_dim = 65536;
               }),
               HasSubstr("more than 16777216 values"));
-  EXPECT_THAT(refusal([](Parts& p) { p.kind = op::Kind::select_rows; }), HasSubstr("only moves"));
+  EXPECT_THAT(refusal([](Parts& p) { p.of = op::SelectRows{}; }), HasSubstr("only moves"));
 }
 
 TEST(Check, AnOperationCutOutGivesTheFirstRows) {

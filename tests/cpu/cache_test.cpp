@@ -10,13 +10,6 @@ struct Shape {
   uint32_t heads, key_dim, value_dim;
 };
 
-op::Program program_of(const Shape& shape) {
-  op::Program program;
-  program.layers = 3;
-  program.attention = {2 * shape.heads, shape.heads, shape.key_dim, shape.value_dim, 1.0f};
-  return program;
-}
-
 op::ExecutorOptions options_of(op::CacheType type) {
   op::ExecutorOptions options;
   options.context = 130;  // two chunks of 64 and two positions of a third

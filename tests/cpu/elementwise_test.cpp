@@ -78,7 +78,7 @@ TEST(Rope, TurnsKnownPairsByKnownAngles) {
   parameters.dimensions = 4;
   parameters.base = 100.0;  // frequencies 1 and 100^-0.5 = 0.1
   for (bool adjacent : {true, false}) {
-    const op::Rope rope = op::make_rope(parameters, adjacent);
+    const op::RopeTable rope = op::make_rope(parameters, adjacent);
     const size_t second = adjacent ? 1 : 2, third = adjacent ? 2 : 1;
     for (uint32_t position : {0u, 1u, 7u, 1000u}) {
       std::vector<float> table(4), x = {0, 0, 0, 0, 5}, y(5);

@@ -185,76 +185,69 @@ TEST_P(OneAnswer, EachOperationIsTheContractsOfItsInputs) {
     const uint32_t width =
         operation.output == op::none ? 0 : program.values[operation.output].width;
     const uint64_t rows = width ? output.size() / width : 0;
-    const uint32_t dim = program.attention.key_dim;
+    const uint32_t dim = program.caches[0].key_dim;
     std::vector<float> want;
     const auto append = [&](const std::vector<float>& y) {
       want.insert(want.end(), y.begin(), y.end());
     };
-    if (operation.kind == op::Kind::kv_store) {
+    if (operation.is<op::KvStore>()) {
       for (size_t input : {0u, 1u})
         for (float x : values[operation.inputs[input]])
           want.push_back(k_f16_to_f32(k_f32_to_f16(x)));
       cache = want;
     }
-    for (uint64_t t = 0; t < rows; ++t) switch (operation.kind) {
-        case op::Kind::embed:
-          append(contract::decoded(*weight, uint64_t(tokens.ids[t])));
-          break;
-        case op::Kind::rms_norm:
-          append(contract::rms_norm(row(0, t), contract::decoded(*weight, 0), operation.eps));
-          break;
-        case op::Kind::matmul: {
-          const auto x = row(0, t);
-          const bool blocks = quant::info(weight->type).block_size > 1;
-          const contract::Row quantised = blocks ? contract::quantise(x) : contract::Row();
-          const auto bias = operation.bias == op::none
-                                ? std::vector<float>()
-                                : contract::decoded(program.weights[operation.bias], 0);
-          for (uint32_t r = 0; r < width; ++r) {
-            const float y = blocks ? contract::dot(*weight, r, quantised)
-                                   : contract::dot_f32(contract::decoded(*weight, r), x.data());
-            want.push_back(bias.empty() ? y : y + bias[r]);
-          }
-          break;
-        }
-        case op::Kind::rope: {
-          std::vector<float> table(program.rope.dimensions);
-          op::rope_row(program.rope, tokens.positions[t], table);
-          const auto x = row(0, t);
-          for (uint32_t head = 0; head < operation.heads; ++head)
-            append(contract::rope({x.begin() + head * dim, x.begin() + (head + 1) * dim}, table,
-                                  program.rope.adjacent));
-          break;
-        }
-        case op::Kind::attention:
-          for (uint32_t head = 0; head < 4; ++head) {
-            std::vector<float> keys, vs;
-            for (uint64_t j = 0; j <= tokens.positions[t]; ++j)
-              for (uint32_t d = 0; d < dim; ++d) {
-                keys.push_back(cache[(j * 2 + head / 2) * dim + d]);
-                vs.push_back(cache[prompt * 2 * dim + (j * 2 + head / 2) * dim + d]);
-              }
-            const auto q = row(0, t);
-            append(contract::attention({q.begin() + head * dim, q.begin() + (head + 1) * dim}, keys,
-                                       vs, program.attention.scale));
-          }
-          break;
-        case op::Kind::swiglu:
-        case op::Kind::add: {
-          const auto a = row(0, t), b = row(1, t);
-          for (uint32_t i = 0; i < width; ++i)
-            want.push_back(operation.kind == op::Kind::add ? a[i] + b[i]
-                                                           : contract::swiglu(a[i], b[i]));
-          break;
-        }
-        case op::Kind::select_rows:
-          append(row(0, tokens.selected[t]));
-          break;
-        case op::Kind::kv_store:
-          break;
-        case op::Kind::scale:
-          FAIL() << "the tiny program has no scale";
-      }
+    for (uint64_t t = 0; t < rows; ++t)
+      op::visit(
+          operation,  //
+          [&](const op::Embed&) { append(contract::decoded(*weight, uint64_t(tokens.ids[t]))); },
+          [&](const op::RmsNorm& p) {
+            append(contract::rms_norm(row(0, t), contract::decoded(*weight, 0), p.eps));
+          },
+          [&](const op::Matmul&) {
+            const auto x = row(0, t);
+            const bool blocks = quant::info(weight->type).block_size > 1;
+            const contract::Row quantised = blocks ? contract::quantise(x) : contract::Row();
+            const auto bias = operation.bias == op::none
+                                  ? std::vector<float>()
+                                  : contract::decoded(program.weights[operation.bias], 0);
+            for (uint32_t r = 0; r < width; ++r) {
+              const float y = blocks ? contract::dot(*weight, r, quantised)
+                                     : contract::dot_f32(contract::decoded(*weight, r), x.data());
+              want.push_back(bias.empty() ? y : y + bias[r]);
+            }
+          },
+          [&](const op::Rope& p) {
+            const op::RopeTable& rope = program.rope_tables[p.table];
+            std::vector<float> table(rope.dimensions);
+            op::rope_row(rope, tokens.positions[t], table);
+            const auto x = row(0, t);
+            for (uint32_t head = 0; head < p.heads; ++head)
+              append(contract::rope({x.begin() + head * dim, x.begin() + (head + 1) * dim}, table,
+                                    rope.adjacent));
+          },
+          [&](const op::Attend& p) {
+            for (uint32_t head = 0; head < 4; ++head) {
+              std::vector<float> keys, vs;
+              for (uint64_t j = 0; j <= tokens.positions[t]; ++j)
+                for (uint32_t d = 0; d < dim; ++d) {
+                  keys.push_back(cache[(j * 2 + head / 2) * dim + d]);
+                  vs.push_back(cache[prompt * 2 * dim + (j * 2 + head / 2) * dim + d]);
+                }
+              const auto q = row(0, t);
+              append(contract::attention({q.begin() + head * dim, q.begin() + (head + 1) * dim},
+                                         keys, vs, p.scale));
+            }
+          },
+          [&](const op::Gate&) {
+            for (uint32_t i = 0; i < width; ++i)
+              want.push_back(contract::swiglu(row(0, t)[i], row(1, t)[i]));
+          },
+          [&](const op::Add&) {
+            for (uint32_t i = 0; i < width; ++i) want.push_back(row(0, t)[i] + row(1, t)[i]);
+          },
+          [&](const op::SelectRows&) { append(row(0, tokens.selected[t])); },
+          [](const op::KvStore&) {},
+          [](const op::Scale&) { FAIL() << "the tiny program has no scale"; });
     EXPECT_EQ(difference(output, want), "") << operation.name;
     if (operation.output != op::none) values[operation.output].assign(output.begin(), output.end());
   });
@@ -275,7 +268,7 @@ TEST(TokenEmbedding, IsTheDecodedRowOfEachToken) {
       tokens.add(id, uint32_t(tokens.ids.size()), 0);
     std::vector<float> got, want;
     logits_of(*executor, tokens, [&](const op::Operation& operation, auto output) {
-      if (operation.kind == op::Kind::embed) got.assign(output.begin(), output.end());
+      if (operation.is<op::Embed>()) got.assign(output.begin(), output.end());
     });
     for (int32_t id : tokens.ids) {
       const auto row = contract::decoded(tiny.program.weights[0], uint64_t(id));
@@ -322,7 +315,7 @@ TEST(MakeExecutor, ReportsEachWeightOnceAsPreparedAndReleased) {
   };
   std::set<const uint8_t*> matrices;
   for (const op::Operation& operation : tiny.program.operations)
-    if (operation.kind == op::Kind::matmul) {
+    if (operation.is<op::Matmul>()) {
       matrices.insert(tiny.program.weights[operation.weight].data.data());
       wanted += tiny.program.weights[operation.weight].data.size();
     }

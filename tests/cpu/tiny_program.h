@@ -54,16 +54,16 @@ struct TinyProgram {
     dim_ = shape.head_dim ? shape.head_dim : width_ / 4;
     const uint32_t ffn = shape.ffn ? shape.ffn : wide ? 512 : 96;
     program.vocabulary = vocabulary, program.width = width_, program.layers = 2;
-    program.attention = {4, 2, dim_, dim_, 1 / std::sqrt(float(dim_))};
+    program.caches.assign(2, {2, dim_, dim_});
     op::RopeParameters rope;
     rope.dimensions = dim_;
-    program.rope = op::make_rope(rope, true);
+    program.rope_tables = {op::make_rope(rope, true)};
     const uint32_t table = weight("token_embd", vocabulary, width_, 1.0f);
-    uint32_t x = add(op::Kind::embed, "embd", {}, width_, op::none, table);
+    uint32_t x = add(op::Embed{}, "embd", {}, op::none, table);
     for (uint32_t layer = 0; layer < 2; ++layer) x = block(x, layer, ffn);
-    x = add(op::Kind::select_rows, "out_selected", {x}, width_, op::none, op::none, 0, true);
-    x = norm("out_norm", x, op::none, true);
-    matmul("logits", x, vocabulary, op::none, false, true);
+    x = add(op::SelectRows{}, "out_selected", {x}, op::none);
+    x = norm("out_norm", x, op::none);
+    matmul("logits", x, vocabulary, op::none, false);
     program.assign_buffers();
   }
   TinyProgram(const TinyProgram&) = delete;
@@ -86,46 +86,44 @@ struct TinyProgram {
     vectors_.back().weight.name = name;
     return program.add_weight(vectors_.back().weight);
   }
-  uint32_t add(op::Kind kind, const std::string& name, std::vector<uint32_t> inputs, uint32_t width,
-               uint32_t layer, uint32_t weight = op::none, uint32_t heads = 0,
-               bool selected = false, uint32_t bias = op::none) {
-    op::Operation operation{kind, name, std::move(inputs), op::none, weight, bias, layer, 0, heads};
-    if (kind == op::Kind::rms_norm) operation.eps = 1e-5f;
-    if (kind == op::Kind::scale) operation.factor = 0.75f;
-    if (kind != op::Kind::kv_store) operation.output = program.add_value(name, width, selected);
-    return program.add_operation(operation);
+  uint32_t add(op::Parameters of, const std::string& name, std::vector<uint32_t> inputs,
+               uint32_t layer, uint32_t weight = op::none, uint32_t bias = op::none) {
+    return program.append({.name = name,
+                           .of = of,
+                           .inputs = std::move(inputs),
+                           .weight = weight,
+                           .bias = bias,
+                           .layer = layer});
   }
-  uint32_t matmul(const std::string& name, uint32_t x, uint32_t rows, uint32_t layer, bool bias,
-                  bool selected = false) {
+  uint32_t matmul(const std::string& name, uint32_t x, uint32_t rows, uint32_t layer, bool bias) {
     const uint32_t columns = program.values[x].width;
     const uint32_t w = weight(name + ".weight", rows, columns, 1 / std::sqrt(float(columns)));
     const uint32_t b = bias ? vector(name + ".bias", rows, 0.1f, 0) : op::none;
-    return add(op::Kind::matmul, name, {x}, rows, layer, w, 0, selected, b);
+    return add(op::Matmul{}, name, {x}, layer, w, b);
   }
-  uint32_t norm(const std::string& name, uint32_t x, uint32_t layer, bool selected = false) {
-    return add(op::Kind::rms_norm, name, {x}, width_, layer,
-               vector(name + ".weight", width_, 0.3f, 1), 0, selected);
+  uint32_t norm(const std::string& name, uint32_t x, uint32_t layer) {
+    return add(op::RmsNorm{1e-5f}, name, {x}, layer, vector(name + ".weight", width_, 0.3f, 1));
   }
   uint32_t block(uint32_t x, uint32_t layer, uint32_t ffn) {
-    using op::Kind;
     const std::string b = "blk." + std::to_string(layer) + ".";
     const uint32_t normed = norm(b + "attn_norm", x, layer);
     const uint32_t q = matmul(b + "q", normed, 4 * dim_, layer, true);
     const uint32_t k = matmul(b + "k", normed, 2 * dim_, layer, true);
     const uint32_t v = matmul(b + "v", normed, 2 * dim_, layer, true);
-    const uint32_t q_rope = add(Kind::rope, b + "q_rope", {q}, 4 * dim_, layer, op::none, 4);
-    const uint32_t k_rope = add(Kind::rope, b + "k_rope", {k}, 2 * dim_, layer, op::none, 2);
-    add(Kind::kv_store, b + "kv", {k_rope, v}, 0, layer);
-    const uint32_t kqv = add(Kind::attention, b + "kqv", {q_rope}, 4 * dim_, layer, op::none, 4);
+    const uint32_t q_rope = add(op::Rope{0, 4}, b + "q_rope", {q}, layer);
+    const uint32_t k_rope = add(op::Rope{0, 2}, b + "k_rope", {k}, layer);
+    add(op::KvStore{layer}, b + "kv", {k_rope, v}, layer);
+    const uint32_t kqv =
+        add(op::Attend{layer, 4, 1 / std::sqrt(float(dim_))}, b + "kqv", {q_rope}, layer);
     const uint32_t out = matmul(b + "attn_out", kqv, width_, layer, false);
-    const uint32_t middle = add(Kind::add, b + "attn_residual", {x, out}, width_, layer);
+    const uint32_t middle = add(op::Add{}, b + "attn_residual", {x, out}, layer);
     uint32_t ffn_in = norm(b + "ffn_norm", middle, layer);
-    if (scaled_) ffn_in = add(Kind::scale, b + "ffn_scaled", {ffn_in}, width_, layer);
+    if (scaled_) ffn_in = add(op::Scale{0.75f}, b + "ffn_scaled", {ffn_in}, layer);
     const uint32_t gate = matmul(b + "gate", ffn_in, ffn, layer, false);
     const uint32_t up = matmul(b + "up", ffn_in, ffn, layer, false);
-    const uint32_t act = add(Kind::swiglu, b + "act", {gate, up}, ffn, layer);
+    const uint32_t act = add(op::Gate{}, b + "act", {gate, up}, layer);
     const uint32_t down = matmul(b + "down", act, width_, layer, false);
-    return add(Kind::add, b + "out", {middle, down}, width_, layer);
+    return add(op::Add{}, b + "out", {middle, down}, layer);
   }
 
   uint32_t type_, width_, dim_;

@@ -112,7 +112,7 @@ TEST(Truth, Rope) {
   Worst worst("rope");
   op::RopeParameters parameters;
   parameters.dimensions = 128;
-  const op::Rope rope = op::make_rope(parameters, true);
+  const op::RopeTable rope = op::make_rope(parameters, true);
   for (uint32_t position : {0u, 1u, 63u, 1024u, 131071u})
     for (bool adjacent : {true, false}) {
       Random random(position);

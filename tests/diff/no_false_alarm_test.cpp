@@ -21,7 +21,7 @@ Result<trace::Trace> perturbed_judge(const std::string& contract, const std::str
   side.arithmetic = arithmetic_of(contract, "another engine", kv);
   side.operations.resize(program.operations.size());
   for (size_t i = 0; i < program.operations.size(); ++i)
-    if (const auto& operation = program.operations[i]; operation.kind == op::Kind::matmul) {
+    if (const auto& operation = program.operations[i]; operation.is<op::Matmul>()) {
       const auto list = codings(contract, program.weights[operation.weight].type);
       side.operations[i].coding = list[random() % list.size()];
     }
@@ -29,11 +29,10 @@ Result<trace::Trace> perturbed_judge(const std::string& contract, const std::str
   std::vector<uint32_t> positions, sequences(tokens.size(), 0);
   for (uint32_t i = 0; i < tokens.size(); ++i) positions.push_back(i);
   recorder.begin_step({tokens, positions, sequences, positions});
-  const auto alter = [&](size_t index, reference::Table& out) {
+  const auto alter = [&](size_t index, judge::Table& out) {
     const op::Operation& operation = program.operations[index];
-    using enum op::Kind;
-    const bool exact = operation.kind == embed || operation.kind == add ||
-                       operation.kind == select_rows;  // IEEE leaves no choice
+    const bool exact = operation.is<op::Embed>() || operation.is<op::Add>() ||
+                       operation.is<op::SelectRows>();  // IEEE leaves no choice
     std::vector<float> values;
     for (double& value : out.data) {
       const double direction = exact ? 0.0 : double(random() % 3) - 1.0;

@@ -15,7 +15,7 @@
 #include "gguf/file.h"
 #include "model/model.h"
 #include "reference/tiny_model.h"
-#include "trace/replay.h"
+#include "judge/replay.h"
 
 namespace assay::fault {
 
@@ -83,12 +83,12 @@ inline std::optional<Where> first_difference(const Outputs& a, const Outputs& b)
 }
 
 /// The judge's findings on outputs up to and including `last` (all where there is none).
-inline std::vector<trace::OperationError> replayed(const op::Program& program,
+inline std::vector<judge::OperationError> replayed(const op::Program& program,
                                                    const op::ExecutorOptions& options,
                                                    const std::vector<tests::Tokens>& steps,
                                                    const Outputs& outputs,
                                                    std::optional<Where> last = {}) {
-  trace::Replay replay(program, options);
+  judge::Replay replay(program, options);
   for (size_t step = 0; step < steps.size(); ++step) {
     replay.begin_step(steps[step].step());
     for (size_t i = 0; i < program.operations.size(); ++i) {
@@ -99,13 +99,13 @@ inline std::vector<trace::OperationError> replayed(const op::Program& program,
   return replay.results();
 }
 
-inline uint64_t failures(const std::vector<trace::OperationError>& errors) {
+inline uint64_t failures(const std::vector<judge::OperationError>& errors) {
   uint64_t sum = 0;
   for (const auto& error : errors) sum += error.failures;
   return sum;
 }
 
-inline std::string describe(const trace::OperationError& error) {
+inline std::string describe(const judge::OperationError& error) {
   return error.name + ": " + std::to_string(error.failures) + " of " +
          std::to_string(error.elements) + " outside, worst " + std::to_string(error.max_u) +
          " u of " + std::to_string(error.limit_u);

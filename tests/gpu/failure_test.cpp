@@ -64,7 +64,7 @@ TEST(DeviceFailure, OtherContractsAndInstructionSetsAreRefused) {
 
 TEST(DeviceFailure, HeadsWiderThanTheKernelsAreRefusedByName) {
   tests::TinyProgram tiny(quant::Q4_K::id);
-  tiny.program.attention.value_dim = 513;
+  tiny.program.caches[0].value_dim = 513;
   auto executor = gpu::make_executor("emulated", emulated::make_queue({}), tiny.program,
                                      tests::options_with(1));
   ASSERT_FALSE(executor);

@@ -103,8 +103,8 @@ TEST(Plan, WhatIsOnlyReadQuantisedIsNotWritten) {
   for (const Node& node : make_plan(tiny.program, true)) {
     if (node.form != Form::plain) continue;
     const op::Operation& operation = tiny.program.operations[node.operations[0]];
-    const bool norm = operation.kind == op::Kind::rms_norm;
-    const bool attention = operation.kind == op::Kind::attention;
+    const bool norm = operation.is<op::RmsNorm>();
+    const bool attention = operation.is<op::Attend>();
     EXPECT_EQ(node.writes_quantised, norm || attention) << operation.name;
     EXPECT_EQ(node.writes_value, !(norm || attention)) << operation.name;
   }

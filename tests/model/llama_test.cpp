@@ -22,16 +22,15 @@ TEST(Llama, BecomesAProgramOfItsNumbers) {
   EXPECT_EQ(program.width, 64u);
   EXPECT_EQ(program.vocabulary, 40u);
   EXPECT_EQ(program.trained_context, 256u);
-  EXPECT_EQ(program.attention.heads, 4u);
-  EXPECT_EQ(program.attention.kv_heads, 2u);
-  EXPECT_EQ(program.attention.key_dim, 16u);
-  EXPECT_EQ(program.attention.value_dim, 16u);
-  EXPECT_EQ(program.attention.scale, 0.25f);  // 1/√16
-  EXPECT_EQ(program.rope.dimensions, 16u);
-  EXPECT_TRUE(program.rope.adjacent);
+  EXPECT_EQ(program.caches, std::vector(program.layers, op::CacheShape{2, 16, 16}));
+  const op::AttentionShape attention = program.attention_of(*find(program, "blk.1.kqv"));
+  EXPECT_EQ(attention.heads, 4u);
+  EXPECT_EQ(attention.scale, 0.25f);  // 1/√16
+  EXPECT_EQ(program.rope_tables.at(0).dimensions, 16u);
+  EXPECT_TRUE(program.rope_tables.at(0).adjacent);
   // embed; 16 operations a block; select_rows, norm, head.
   ASSERT_EQ(program.operations.size(), 1 + 2 * 16 + 3);
-  EXPECT_EQ(program.operations.front().kind, op::Kind::embed);
+  EXPECT_TRUE(program.operations.front().is<op::Embed>());
   EXPECT_EQ(program.operations.back().name, "logits");
   const char* order[] = {
       "attn_norm",     "q",        "k",    "v",  "q_rope", "k_rope", "kv", "kqv", "attn_out",
@@ -153,7 +152,7 @@ TEST(LlamaRope, ReadsYarn) {
   small.set("rope.scaling.original_context_length", 64u);
   const Built built(small);
   ASSERT_TRUE(built.program) << built.error;
-  const op::Rope& rope = built.program->rope;
+  const op::RopeTable& rope = built.program->rope;
   // beta_fast 32: 64/(32·2π) = 0.318 < 1, so the ramp starts below pair 0 and is held at 0;
   // beta_slow 1: 16·ln(64/2π)/(2·ln 10000) = 2.016, up to 3. Pair 0 keeps its frequency, pair 3
   // and later are divided by 4, pair 1 is a third of the way.

@@ -7,7 +7,7 @@
 #include <limits>
 #include <map>
 
-#include "reference/operations.h"
+#include "judge/formulas.h"
 #include "reference/tiny_model.h"
 
 namespace assay::reference {
@@ -43,20 +43,15 @@ TEST(Executor, HandMadeProgramGivesTheHandMadeAnswer) {
   };
   op::Program program;
   program.vocabulary = 2, program.width = 2, program.layers = 1;
-  program.attention = {1, 1, 2, 2, 0.25f};
+  program.caches = {{1, 2, 2}};
   const uint32_t e = program.add_weight({"embedding", 0, 2, 2, bytes(embedding)});
   const uint32_t w = program.add_weight({"head", 0, 2, 2, bytes(head)});
-  const auto value = [&](const char* name) { return program.add_value(name, 2); };
-  const uint32_t x =
-      program.add_operation({op::Kind::embed, "x", {}, value("x"), e, op::none, 0, 0, 0});
-  program.add_operation({op::Kind::kv_store, "kv", {x, x}, op::none, op::none, op::none, 0, 0, 0});
-  const uint32_t a = program.add_operation(
-      {op::Kind::attention, "a", {x}, value("a"), op::none, op::none, 0, 0, 1});
-  const uint32_t s =
-      program.add_operation({op::Kind::add, "s", {x, a}, value("s"), op::none, op::none, 0, 0, 0});
-  const uint32_t p = program.add_operation(
-      {op::Kind::select_rows, "p", {s}, value("p"), op::none, op::none, 0, 0, 0});
-  program.add_operation({op::Kind::matmul, "y", {p}, value("y"), w, op::none, 0, 0, 0});
+  const uint32_t x = program.append({.name = "x", .of = op::Embed{}, .weight = e});
+  program.append({.name = "kv", .of = op::KvStore{}, .inputs = {x, x}});
+  const uint32_t a = program.append({.name = "a", .of = op::Attend{0, 1, 0.25f}, .inputs = {x}});
+  const uint32_t s = program.append({.name = "s", .of = op::Add{}, .inputs = {x, a}});
+  const uint32_t p = program.append({.name = "p", .of = op::SelectRows{}, .inputs = {s}});
+  program.append({.name = "y", .of = op::Matmul{}, .inputs = {p}, .weight = w});
 
   const auto judge = make_executor(program, options(), Mode::exact);
   Tokens tokens({0, 1});

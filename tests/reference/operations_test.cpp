@@ -1,5 +1,5 @@
 // The judge itself, against examples worked by hand and formulas written a second time.
-#include "reference/operations.h"
+#include "judge/formulas.h"
 
 #include <gtest/gtest.h>
 
@@ -187,8 +187,8 @@ TEST(Matmul, ContractEqualsExactWhereActivationsAreIntegersUpTo127) {
             matmul({"w", 8, 3, 32, w}, nullptr, table({x})).data);
 }
 
-op::Rope quarter_turns(bool adjacent) {
-  op::Rope rope;
+op::RopeTable quarter_turns(bool adjacent) {
+  op::RopeTable rope;
   rope.dimensions = 4;
   rope.adjacent = adjacent;
   rope.frequency = {std::acos(0.0),
@@ -212,7 +212,7 @@ TEST(Rope, QuarterTurnsOfAdjacentPairs) {
 }
 
 TEST(Rope, QuarterTurnsOfHalvesAndTheMagnitude) {
-  op::Rope half = quarter_turns(false);
+  op::RopeTable half = quarter_turns(false);
   half.magnitude = 2;
   // pairs (0, 2) and (1, 3); what passes is not multiplied
   expect_close(rope(Values{1, 2, 3, 4, 5, 6}, half, 1, 1), {-6, -4, 2, -8, 5, 6});
@@ -256,7 +256,7 @@ TEST(Attention, HandExampleIsCausalAndScaled) {
   cache.store(0, Values{1, 0}, Values{3, 30, 300});
   cache.store(1, Values{0, 1}, Values{6, 60, 600});
   cache.store(2, Values{50, 50}, Values{1e9, 1e9, 1e9});
-  const op::Attention one{1, 1, 2, 3, 0.5f};
+  const op::AttentionShape one{1, 1, 2, 3, 0.5f};
   // s = 0.5·(0, 2·ln 2) = (0, ln 2): p = 1/3, 2/3; y = (1·3 + 2·6)/3 = 5
   const Values query = {0, 2 * std::log(2.0)};
   expect_near(attention(query, cache, 1, one), {5, 50, 500});
@@ -269,7 +269,7 @@ TEST(Attention, HandExampleIsCausalAndScaled) {
 TEST(Attention, HeadsReadTheKvHeadOfTheirGroup) {
   Cache cache;
   cache.store(0, Values{0, 0}, Values{7, 8});  // two KV heads of one lane
-  const op::Attention grouped{6, 2, 1, 1, 1.0f};
+  const op::AttentionShape grouped{6, 2, 1, 1, 1.0f};
   EXPECT_EQ(attention(Values{1, 2, 3, 4, 5, 6}, cache, 0, grouped), (Values{7, 7, 7, 8, 8, 8}));
   // and their keys: query 1 for all, only KV head 1 tells the two positions apart
   cache.store(1, Values{0, 50}, Values{9, 10});

@@ -27,11 +27,10 @@ class TinyModel {
   explicit TinyModel(const Shape& shape, uint32_t seed = 1) : shape_(shape), random_(seed) {
     program.vocabulary = shape.vocabulary, program.width = shape.width,
     program.layers = shape.layers;
-    program.attention = {shape.heads, shape.kv_heads, shape.head_dim, shape.head_dim,
-                         1.0f / std::sqrt(float(shape.head_dim))};
+    program.caches.assign(shape.layers, {shape.kv_heads, shape.head_dim, shape.head_dim});
     op::RopeParameters rope;
     rope.dimensions = shape.head_dim;
-    program.rope = op::make_rope(rope, shape.adjacent);
+    program.rope_tables = {op::make_rope(rope, shape.adjacent)};
     build();
     program.assign_buffers();
   }
@@ -66,33 +65,32 @@ class TinyModel {
     return program.add_weight({name, type, rows, columns, bytes});
   }
 
-  uint32_t operation(op::Kind kind, const std::string& name, std::vector<uint32_t> inputs,
-                     uint32_t width, uint32_t layer, uint32_t weight_index = op::none,
-                     uint32_t heads = 0, bool selected = false) {
-    op::Operation made{kind, name, std::move(inputs), op::none, weight_index, op::none, layer,
-                       0,    heads};
-    if (kind == op::Kind::rms_norm) made.eps = 1e-5f;
-    if (kind != op::Kind::kv_store) made.output = program.add_value(name, width, selected);
-    if (kind == op::Kind::matmul && shape_.bias)
-      made.bias = weight(name + ".bias", 1, width, 0, 0.5f);
-    return program.add_operation(made);
+  uint32_t operation(op::Parameters of, const std::string& name, std::vector<uint32_t> inputs,
+                     uint32_t layer, uint32_t weight_index = op::none) {
+    op::Operation made{.name = name,
+                       .of = of,
+                       .inputs = std::move(inputs),
+                       .weight = weight_index,
+                       .layer = layer};
+    if (made.is<op::Matmul>() && shape_.bias)
+      made.bias = weight(name + ".bias", 1, program.weights[weight_index].rows, 0, 0.5f);
+    if (name.ends_with(".out")) made.role = op::Role::block_output;
+    return program.append(made);
   }
 
-  uint32_t matmul(const std::string& name, uint32_t input, uint32_t rows, uint32_t layer,
-                  bool selected = false) {
+  uint32_t matmul(const std::string& name, uint32_t input, uint32_t rows, uint32_t layer) {
     const uint32_t columns = program.values[input].width;
     const uint32_t index =
         weight(name + ".weight", rows, columns, shape_.type, 1.7f / std::sqrt(float(columns)));
-    return operation(op::Kind::matmul, name, {input}, rows, layer, index, 0, selected);
+    return operation(op::Matmul{}, name, {input}, layer, index);
   }
 
-  uint32_t norm(const std::string& name, uint32_t input, uint32_t layer, bool selected = false) {
+  uint32_t norm(const std::string& name, uint32_t input, uint32_t layer) {
     const uint32_t index = weight(name + ".weight", 1, shape_.width, 0, 0.5f, 1.0f);
-    return operation(op::Kind::rms_norm, name, {input}, shape_.width, layer, index, 0, selected);
+    return operation(op::RmsNorm{1e-5f}, name, {input}, layer, index);
   }
 
   uint32_t block(uint32_t x, uint32_t layer) {
-    using op::Kind;
     const std::string blk = std::string("blk.").append(std::to_string(layer)).append(".");
     const uint32_t heads = shape_.heads, kv_heads = shape_.kv_heads, dim = shape_.head_dim;
     const uint32_t normed = norm(blk + "attn_norm", x, layer);
@@ -100,33 +98,31 @@ class TinyModel {
     const uint32_t k = matmul(blk + "k", normed, kv_heads * dim, layer);
     const uint32_t v = matmul(blk + "v", normed, kv_heads * dim, layer);
     const uint32_t q_rope =
-        operation(Kind::rope, blk + "q_rope", {q}, heads * dim, layer, op::none, heads);
+        operation(op::Rope{0, heads}, blk + "q_rope", {q}, layer);
     const uint32_t k_rope =
-        operation(Kind::rope, blk + "k_rope", {k}, kv_heads * dim, layer, op::none, kv_heads);
-    operation(Kind::kv_store, blk + "kv", {k_rope, v}, 0, layer);
+        operation(op::Rope{0, kv_heads}, blk + "k_rope", {k}, layer);
+    operation(op::KvStore{layer}, blk + "kv", {k_rope, v}, layer);
     const uint32_t kqv =
-        operation(Kind::attention, blk + "kqv", {q_rope}, heads * dim, layer, op::none, heads);
+        operation(op::Attend{layer, heads, 1.0f / std::sqrt(float(dim))}, blk + "kqv", {q_rope}, layer);
     const uint32_t out = matmul(blk + "attn_out", kqv, shape_.width, layer);
     const uint32_t middle =
-        operation(Kind::add, blk + "attn_residual", {x, out}, shape_.width, layer);
+        operation(op::Add{}, blk + "attn_residual", {x, out}, layer);
     const uint32_t ffn_in = norm(blk + "ffn_norm", middle, layer);
     const uint32_t gate = matmul(blk + "gate", ffn_in, shape_.ffn_width, layer);
     const uint32_t up = matmul(blk + "up", ffn_in, shape_.ffn_width, layer);
-    const uint32_t act = operation(Kind::swiglu, blk + "act", {gate, up}, shape_.ffn_width, layer);
+    const uint32_t act = operation(op::Gate{}, blk + "act", {gate, up}, layer);
     const uint32_t down = matmul(blk + "down", act, shape_.width, layer);
-    return operation(Kind::add, blk + "out", {middle, down}, shape_.width, layer);
+    return operation(op::Add{}, blk + "out", {middle, down}, layer);
   }
 
   void build() {
-    using op::Kind;
     const uint32_t embedding =
         weight("token_embd.weight", shape_.vocabulary, shape_.width, shape_.type, 1.0f);
-    uint32_t x = operation(Kind::embed, "embd", {}, shape_.width, op::none, embedding);
+    uint32_t x = operation(op::Embed{}, "embd", {}, op::none, embedding);
     for (uint32_t layer = 0; layer < shape_.layers; ++layer) x = block(x, layer);
-    x = operation(Kind::select_rows, "out_selected", {x}, shape_.width, op::none, op::none, 0,
-                  true);
-    x = norm("out_norm", x, op::none, true);
-    matmul("logits", x, shape_.vocabulary, op::none, true);
+    x = operation(op::SelectRows{}, "out_selected", {x}, op::none);
+    x = norm("out_norm", x, op::none);
+    matmul("logits", x, shape_.vocabulary, op::none);
   }
 
   Shape shape_;

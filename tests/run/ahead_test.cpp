@@ -26,10 +26,8 @@ void make_lookup(op::Program& program, std::span<const float> table, uint32_t co
   weight.rows = table.size() / columns, weight.columns = columns;
   weight.data = {reinterpret_cast<const uint8_t*>(table.data()), table.size_bytes()};
   const uint32_t w = program.add_weight(weight);
-  const uint32_t x = program.add_value("embd", columns);
-  program.add_operation({op::Kind::embed, "embd", {}, x, w, op::none, op::none, 0, 0});
-  const uint32_t y = program.add_value("logits", columns, true);
-  program.add_operation({op::Kind::select_rows, "logits", {x}, y, op::none, op::none, op::none});
+  const uint32_t x = program.append({.name = "embd", .of = op::Embed{}, .weight = w});
+  program.append({.name = "logits", .of = op::SelectRows{}, .inputs = {x}});
   program.assign_buffers();
 }
 

@@ -8,7 +8,7 @@
 #include "cpu/tiny_program.h"
 #include "gguf/writer.h"
 #include "run/session.h"
-#include "trace/replay.h"
+#include "judge/replay.h"
 #include "trace/statistics.h"
 
 namespace assay::tests {
@@ -193,7 +193,7 @@ TEST_P(FormatFile, HasOneHashForThreadsCutsAndInstructionSets) {
 /// Replays a run of `session` with the program of `judge`: the operations outside their bound.
 std::vector<std::string> outside(run::Session& session, const run::Session& judge,
                                  const op::ExecutorOptions& options) {
-  trace::Replay replay(judge.program(), options);
+  judge::Replay replay(judge.program(), options);
   // a replay knows an operation by its place in the program
   const auto watch = [&](const op::Operation& operation, std::span<const float> output) {
     const auto place = &operation - session.program().operations.data();
@@ -209,7 +209,7 @@ std::vector<std::string> outside(run::Session& session, const run::Session& judg
     EXPECT_TRUE(session.feed(0, part, run::Session::Wanted::all, {}, watch));
   }
   std::vector<std::string> names;
-  for (const trace::OperationError& error : replay.results()) {
+  for (const judge::OperationError& error : replay.results()) {
     EXPECT_GT(error.elements, 0u) << error.name;
     if (error.failures > 0)
       names.push_back(error.name + ": " + std::to_string(error.max_u) + " u of " +
@@ -249,7 +249,7 @@ TEST_P(FormatFile, TheEmbeddingOfTheReferenceIsTheCpusBitForBit) {
     const auto fed = session.feed(
         0, tokens, run::Session::Wanted::last, {},
         [&](const op::Operation& operation, std::span<const float> output) {
-          if (operation.kind == op::Kind::embed)
+          if (operation.is<op::Embed>())
             embedded[reference].insert(embedded[reference].end(), output.begin(), output.end());
         });
     ASSERT_TRUE(fed);

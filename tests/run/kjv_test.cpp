@@ -11,7 +11,7 @@
 #include "support/default_model.h"
 #include "support/peer_logits.h"
 #include "text/tokenizer.h"
-#include "trace/replay.h"
+#include "judge/replay.h"
 #include "trace/statistics.h"
 
 namespace assay {
@@ -124,7 +124,7 @@ TEST(Kjv, OneAnswer) {
 
 TEST(Kjv, EveryOperationIsInsideItsBound) {
   auto session = open();
-  trace::Replay replay(session.program(), {});
+  judge::Replay replay(session.program(), {});
   const auto tokens = genesis();
   std::vector<uint32_t> positions, sequences(tokens.size(), 0);
   for (uint32_t i = 0; i < tokens.size(); ++i) positions.push_back(i);

@@ -6,7 +6,7 @@
 
 #include "run/session.h"
 #include "support/default_model.h"
-#include "trace/replay.h"
+#include "judge/replay.h"
 
 namespace assay::trace {
 namespace {
@@ -72,7 +72,7 @@ void expect_inside(const Run& run) {
              "outside", "u", "limit");
   for (const OperationError& worst : worst_by_kind(run.errors))
     fmt::print("{:12} {:>12} {:>9} {:>9.2f} {:>9.2f}  {} step {} token {} row {}\n",
-               op::name_of(worst.kind), worst.elements, worst.failures, worst.max_u, worst.limit_u,
+               worst.kind, worst.elements, worst.failures, worst.max_u, worst.limit_u,
                worst.name, worst.worst_step, worst.worst_token, worst.worst_row);
   for (const OperationError& error : run.errors) {
     EXPECT_GT(error.elements, 0u) << error.name;

@@ -5,27 +5,27 @@
 #include <cstdint>
 #include <functional>
 
-#include "diff/coding.h"
+#include "judge/coding.h"
 #include "op/program.h"
-#include "reference/operations.h"
+#include "judge/table.h"
 
-namespace assay::diff {
+namespace assay::judge {
 
 struct Product {
-  reference::Table want;       ///< (tokens, rows)
-  reference::Table magnitude;  ///< what rounding errors are measured against: Σ |part|·|x̂|
-  reference::Table slack;      ///< what ties could add, in absolute terms; empty: no ties
+  Table want;       ///< (tokens, rows)
+  Table magnitude;  ///< what rounding errors are measured against: Σ |part|·|x̂|
+  Table slack;      ///< what ties could add, in absolute terms; empty: no ties
   double limit_u = 0;
 };
 
 /// x: (tokens, columns) f32 values. With `coding` of floats the decoded weights meet the (rounded)
 /// activations.
-Product multiply(const op::Weight& weight, const op::Weight* bias, const reference::Table& x,
+Product multiply(const op::Weight& weight, const op::Weight* bias, const Table& x,
                  const Coding& coding);
 
 /// The product alone, without what it may be off by.
-reference::Table multiply_only(const op::Weight& weight, const op::Weight* bias,
-                               const reference::Table& x, const Coding& coding);
+Table multiply_only(const op::Weight& weight, const op::Weight* bias,
+                               const Table& x, const Coding& coding);
 
 /// A row of a block format, taken apart.
 struct WeightRow {
@@ -37,11 +37,11 @@ void read_weight_row(const op::Weight& weight, uint64_t r, const Coding& coding,
 using RowSource = std::function<void(uint64_t r, WeightRow& row)>;
 /// As `multiply` with integers, with the rows that `source` gives: for what-if.
 Product multiply_rows(const op::Weight& weight, const RowSource& source, const op::Weight* bias,
-                      const reference::Table& x, const Coding& coding);
+                      const Table& x, const Coding& coding);
 
 /// Calls function(first, last) on pieces of [0, count), on all of the machine's threads. Within
 /// another call it runs in that call's thread.
 void in_parallel(uint64_t count, const std::function<void(uint64_t, uint64_t)>& function,
                  uint64_t piece = 16);
 
-}  // namespace assay::diff
+}  // namespace assay::judge

@@ -1,13 +1,14 @@
-#include "diff/coding.h"
+#include "judge/coding.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
 
+#include "judge/formulas.h"
 #include "quant/formats.h"
 
-namespace assay::diff {
+namespace assay::judge {
 
 namespace {
 
@@ -17,7 +18,7 @@ constexpr float tie_width = 0x1p-22f;
 
 /// f16's nearest number to what an engine has as f32.
 double f16(double x) {
-  return reference::round_to_f16(double(float(x)));
+  return round_to_f16(double(float(x)));
 }
 
 /// How far the neighbour of f16(x) is, where an error of x by `error` could have made it that; 0
@@ -44,7 +45,7 @@ Block scale_of(std::span<const double> x, const Coding& coding) {
       largest = v;
     }
   }
-  if (most == 0) return {};
+  if (most == 0 || double(most) < coding.zero_below) return {};
   switch (coding.rounding) {
     case Coding::Rounding::even_of_product:
       return {127.0f / most, most / 127.0f};
@@ -132,7 +133,7 @@ using Sums = Coding::Sums;
 constexpr Coding plain{};
 constexpr Coding as_f16{Coding::Kind::f16};
 constexpr Coding as_bf16{Coding::Kind::bf16};
-constexpr Coding assay1{Coding::Kind::integers};
+constexpr Coding assay1{.kind = Coding::Kind::integers, .zero_below = 0x1p-72};
 // ggml's CPU: Q8_0, Q8_1 and Q8_K rows (ggml-cpu/quants.c and the AVX2 and NEON versions of them,
 // which differ in how they round; repacked weights divide once and multiply).
 constexpr Coding q8_0{Coding::Kind::integers, 32, Rounding::even_of_product, true};
@@ -186,4 +187,4 @@ std::span<const std::string_view> contracts() {
   return names;
 }
 
-}  // namespace assay::diff
+}  // namespace assay::judge

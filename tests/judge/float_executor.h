@@ -84,7 +84,7 @@ struct FloatCache {
 
 /// One head over keys 0 … position, in chunks of 64 with a softmax each.
 inline Floats float_attend(const float* query, const FloatCache& cache, size_t position,
-                           size_t kv_head, const op::Attention& a) {
+                           size_t kv_head, const op::AttentionShape& a) {
   float largest = -INFINITY, sum = 0;
   Floats output(a.value_dim, 0.0f);
   for (size_t first = 0; first <= position; first += 64) {
@@ -124,14 +124,14 @@ class FloatExecutor {
         options_(options),
         fault_(std::move(fault)),
         values_(program.values.size()),
-        caches_(options.sequences, std::vector<FloatCache>(program.layers)) {}
+        caches_(options.sequences, std::vector<FloatCache>(program.caches.size())) {}
 
   void run(const op::Step& step, const op::Sink& sink) {
     for (size_t i = 0; i < program_.operations.size(); ++i) {
       const op::Operation& o = program_.operations[i];
       Floats result = compute(o, step);
       if (fault_) fault_(i, result);
-      if (o.kind == op::Kind::kv_store) keep(o, step, result);
+      if (o.is<op::KvStore>()) keep(o, step, result);
       sink(o, result);
       if (o.output != op::none) values_[o.output] = std::move(result);
     }
@@ -152,7 +152,7 @@ class FloatExecutor {
 
   Floats compute(const op::Operation& o, const op::Step& step) {
     Floats result;
-    if (o.kind == op::Kind::kv_store) {
+    if (o.is<op::KvStore>()) {
       for (size_t side = 0; side < 2; ++side)
         for (float x : in(o, side))
           result.push_back(options_.cache == op::CacheType::f16 ? k_f16_to_f32(k_f32_to_f16(x))
@@ -168,32 +168,33 @@ class FloatExecutor {
 
   Floats compute_row(const op::Operation& o, const op::Step& step, size_t t) {
     const size_t width = program_.values[o.output].width;
-    const size_t source = o.kind == op::Kind::select_rows ? step.selected[t] : t;
+    const size_t source = o.is<op::SelectRows>() ? step.selected[t] : t;
     const float* x =
         o.inputs.empty() ? nullptr : &in(o, 0)[source * program_.values[o.inputs[0]].width];
     const float* second = o.inputs.size() < 2 ? nullptr : &in(o, 1)[t * width];
     Floats y(width);
-    switch (o.kind) {
-      case op::Kind::embed:
-        return decoded(program_.weights[o.weight], uint64_t(step.tokens[t]));
-      case op::Kind::rms_norm:
-        return float_rms_norm(x, decoded(program_.weights[o.weight], 0), o.eps);
-      case op::Kind::matmul:
-        return multiply(o, x);
-      case op::Kind::rope:
-        return turn(o, x, step.positions[t]);
-      case op::Kind::attention:
-        return attend(o, x, caches_[step.sequences[t]][o.layer], step.positions[t]);
-      case op::Kind::swiglu:
-        for (size_t i = 0; i < width; ++i) y[i] = k_floor_tiny(k_silu(x[i]) * second[i]);
-        return y;
-      case op::Kind::add:
-        for (size_t i = 0; i < width; ++i) y[i] = x[i] + second[i];
-        return y;
-      default:
-        std::copy(x, x + width, y.begin());
-        return y;  // select_rows
-    }
+    return op::visit(
+        o, [&](const op::Embed&) { return decoded(program_.weights[o.weight], uint64_t(step.tokens[t])); },
+        [&](const op::RmsNorm& p) {
+          return float_rms_norm(x, decoded(program_.weights[o.weight], 0), p.eps);
+        },
+        [&](const op::Matmul&) { return multiply(o, x); },
+        [&](const op::Rope& p) { return turn(o, p.heads, x, step.positions[t]); },
+        [&](const op::Attend& p) {
+          return attend(o, x, caches_[step.sequences[t]][p.cache], step.positions[t]);
+        },
+        [&](const op::Gate&) {
+          for (size_t i = 0; i < width; ++i) y[i] = k_floor_tiny(k_silu(x[i]) * second[i]);
+          return y;
+        },
+        [&](const op::Add&) {
+          for (size_t i = 0; i < width; ++i) y[i] = x[i] + second[i];
+          return y;
+        },
+        [&](const auto&) {  // select_rows
+          std::copy(x, x + width, y.begin());
+          return y;
+        });
   }
 
   Floats multiply(const op::Operation& o, const float* x) const {
@@ -209,12 +210,12 @@ class FloatExecutor {
     return y;
   }
 
-  Floats turn(const op::Operation& o, const float* x, uint32_t position) const {
-    const op::Rope& rope = program_.rope;
-    const size_t head_dim = program_.values[o.output].width / o.heads, half = rope.dimensions / 2;
-    Floats table(rope.dimensions), y(x, x + o.heads * head_dim);
+  Floats turn(const op::Operation& o, uint32_t heads, const float* x, uint32_t position) const {
+    const op::RopeTable& rope = program_.rope_of(o);
+    const size_t head_dim = program_.values[o.output].width / heads, half = rope.dimensions / 2;
+    Floats table(rope.dimensions), y(x, x + heads * head_dim);
     op::rope_row(rope, position, table);
-    for (size_t head = 0; head < o.heads; ++head)
+    for (size_t head = 0; head < heads; ++head)
       for (size_t i = 0; i < half; ++i) {
         const size_t a = head * head_dim + (rope.adjacent ? 2 * i : i),
                      b = a + (rope.adjacent ? 1 : half);
@@ -225,9 +226,9 @@ class FloatExecutor {
     return y;
   }
 
-  Floats attend(const op::Operation&, const float* x, const FloatCache& cache,
+  Floats attend(const op::Operation& o, const float* x, const FloatCache& cache,
                 uint32_t position) const {
-    const op::Attention& a = program_.attention;
+    const op::AttentionShape a = program_.attention_of(o);
     Floats y;
     for (uint32_t head = 0; head < a.heads; ++head) {
       const Floats part =
@@ -241,7 +242,7 @@ class FloatExecutor {
     const size_t key_width = program_.values[o.inputs[0]].width,
                  value_width = program_.values[o.inputs[1]].width;
     for (size_t t = 0; t < step.tokens.size(); ++t) {
-      FloatCache& cache = caches_[step.sequences[t]][o.layer];
+      FloatCache& cache = caches_[step.sequences[t]][o.as<op::KvStore>()->cache];
       cache.keys.resize(step.positions[t]);
       cache.values.resize(step.positions[t]);
       const float* key = &stored[t * key_width];

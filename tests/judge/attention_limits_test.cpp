@@ -4,18 +4,18 @@
 #include <algorithm>
 #include <cmath>
 
-#include "trace/bounds.h"
+#include "judge/formulas.h"
 
-namespace assay::trace {
+namespace assay::judge {
 namespace {
 
 /// What y may be off by, for keys of one lane with values 0 and 1.
 double allowed(double query, double first_key, double second_key) {
-  const op::Attention attention{1, 1, 1, 1, 1.0f};
-  reference::Cache cache;
+  const op::AttentionShape attention{1, 1, 1, 1, 1.0f};
+  judge::Cache cache;
   cache.store(0, std::vector{first_key}, std::vector{0.0});
   cache.store(1, std::vector{second_key}, std::vector{1.0});
-  const reference::Attended head = reference::attend(std::vector{query}, cache, 1, 0, attention);
+  const judge::Attended head = judge::attend(std::vector{query}, cache, 1, 0, attention);
   const Limit limit = attention_limits(head, cache, 0, attention)[0];
   return limit.limit_u * unit * limit.scale;
 }
@@ -39,4 +39,4 @@ TEST(AttentionLimits, KeepFarKeysOut) {
 }
 
 }  // namespace
-}  // namespace assay::trace
+}  // namespace assay::judge

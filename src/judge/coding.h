@@ -8,9 +8,9 @@
 #include <string_view>
 #include <vector>
 
-#include "reference/operations.h"
+#include "judge/table.h"
 
-namespace assay::diff {
+namespace assay::judge {
 
 /// Activations as integers under a scale, or as floats.
 struct Coding {
@@ -33,6 +33,7 @@ struct Coding {
   Sums sums = Sums::codes;
   bool products_are_f16 = false;   ///< d_w·d and m_w·s are rounded to f16 before they are used
   bool offset_meets_sums = false;  ///< −offset·d_w is added as a minimum, times the sums
+  double zero_below = 0;           ///< a block whose largest |x| is smaller counts as zeros
 };
 
 /// A code that an error of the engine's own f32 arithmetic could have turned into its neighbour.
@@ -60,4 +61,4 @@ CodedRow code_row(std::span<const double> x, const Coding& coding, uint32_t grou
 std::vector<Coding> codings(std::string_view contract, uint32_t weight_type);
 std::span<const std::string_view> contracts();
 
-}  // namespace assay::diff
+}  // namespace assay::judge

@@ -1,4 +1,4 @@
-#include "diff/product.h"
+#include "judge/product.h"
 
 #include <algorithm>
 #include <atomic>
@@ -10,11 +10,9 @@
 #include "base/wide.h"
 #include "lang/lang.h"
 #include "quant/formats.h"
-#include "trace/bounds.h"
+#include "judge/formulas.h"
 
-namespace assay::diff {
-
-using reference::Table;
+namespace assay::judge {
 
 void in_parallel(uint64_t count, const std::function<void(uint64_t, uint64_t)>& function,
                  uint64_t piece) {
@@ -144,7 +142,7 @@ Cell meet(const WeightRow& w, std::span<const int16_t> w_size, const CodedRow& x
     const double d = x.scale[g * group / coding.block];
     double product = w.scale[g] * d, least = w.minimum[g] * x.sum[g];
     if (coding.products_are_f16)
-      product = reference::round_to_f16(product), least = reference::round_to_f16(least);
+      product = round_to_f16(product), least = round_to_f16(least);
     cell.want += product * dot[g] + least;
     if (!only) cell.magnitude += std::fabs(product) * absolute[g] + std::fabs(least);
   }
@@ -197,11 +195,11 @@ void multiply_integers(const op::Weight& weight, const RowSource& source, const 
       }
     }
   });
-  out.limit_u = trace::quantised_matmul_limit(weight.columns, trace::chain_steps(weight.type));
+  out.limit_u = quantised_matmul_limit(weight.columns, chain_steps(weight.type));
 }
 
 double rounded(double x, Coding::Kind kind) {
-  if (kind == Coding::Kind::f16) return reference::round_to_f16(x);
+  if (kind == Coding::Kind::f16) return round_to_f16(x);
   if (kind != Coding::Kind::bf16) return x;
   const uint32_t bits = k_bits(float(x));  // to nearest, ties to even
   return double(k_float((bits + 0x7FFFu + ((bits >> 16) & 1u)) & 0xFFFF0000u));
@@ -213,7 +211,7 @@ void multiply_floats(const op::Weight& weight, const Table& given, const Coding&
   for (double& value : x.data) value = rounded(value, coding.kind);
   in_parallel(weight.rows, [&](uint64_t first, uint64_t last) {
     for (uint64_t r = first; r < last; ++r) {
-      const std::vector<double> w = reference::decode_row(weight, r);
+      const std::vector<double> w = decode_row(weight, r);
       for (uint64_t t = 0; t < x.rows; ++t) {
         double size = 0;
         float_dot(w.data(), x.row(t).data(), weight.columns, &out.want.row(t)[r], &size);
@@ -221,12 +219,12 @@ void multiply_floats(const op::Weight& weight, const Table& given, const Coding&
       }
     }
   });
-  out.limit_u = trace::float_matmul_limit(weight.columns, false);
+  out.limit_u = float_matmul_limit(weight.columns, false);
 }
 
 void add_bias(const op::Weight* bias, Product& out) {
   if (!bias) return;
-  const std::vector<double> b = reference::decode_row(*bias, 0);
+  const std::vector<double> b = decode_row(*bias, 0);
   for (uint64_t t = 0; t < out.want.rows; ++t)
     for (uint64_t r = 0; r < out.want.width; ++r) {
       out.want.row(t)[r] += b[r];
@@ -274,4 +272,4 @@ Table multiply_only(const op::Weight& weight, const op::Weight* bias, const Tabl
   return multiply(weight, bias, x, coding, true).want;
 }
 
-}  // namespace assay::diff
+}  // namespace assay::judge

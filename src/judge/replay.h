@@ -1,5 +1,5 @@
 // Local replay: the judge computes each operation again from the very inputs that an executor gave
-// it, and every element must be inside its derived bound (trace/bounds.h). Errors do not pile up
+// it, and every element must be inside its derived bound (formulas.h). Errors do not pile up
 // from one operation to the next, so a fault shows in the operation that has it and in no other.
 #pragma once
 
@@ -10,36 +10,23 @@
 #include <string_view>
 #include <vector>
 
+#include "judge/judge.h"
 #include "op/executor.h"
 #include "op/program.h"
-#include "reference/operations.h"
 
-namespace assay::trace {
+namespace assay::judge {
 
 /// What was seen of one operation over all steps. The worst element is the one with the greatest
 /// error/limit.
 struct OperationError {
   std::string name;
-  op::Kind kind{};
+  std::string_view kind;  ///< as op::name_of() has it
   uint64_t elements = 0, failures = 0;
   double max_u = 0;          ///< the worst element's error in u of its scale; infinite for NaN
   double limit_u = 0;        ///< the limit at that element
   uint64_t worst_step = 0;   ///< steps count from 0
   uint64_t worst_token = 0;  ///< row of the output
   uint64_t worst_row = 0;    ///< element of that row
-};
-
-/// Compares elements one by one and keeps the worst.
-class Tally {
- public:
-  Tally(OperationError& error, uint64_t step) : error_(error), step_(step) {}
-  /// Passes where |got − want| <= limit_u·u·scale (+ 2^-72 where limit_u > 0). NaN fails on either
-  /// side.
-  void element(uint64_t token, uint64_t row, float got, double want, double scale, double limit_u);
-
- private:
-  OperationError& error_;
-  uint64_t step_;
 };
 
 /// A sink for another executor's steps:
@@ -61,29 +48,16 @@ class Replay {
   uint64_t failures() const;  ///< elements outside their bound
 
  private:
-  reference::Table& input(const op::Operation& operation, size_t i) {
-    return values_[operation.inputs[i]];
-  }
-  void check(const op::Operation& operation, const reference::Table& got, Tally tally);
-  void check_embed(const op::Operation& operation, const reference::Table& got, Tally& tally);
-  void check_rms_norm(const op::Operation& operation, const reference::Table& got, Tally& tally);
-  void check_matmul(const op::Operation& operation, const reference::Table& got, Tally& tally);
-  void check_rope(const op::Operation& operation, const reference::Table& got, Tally& tally);
-  void check_kv_store(const op::Operation& operation, const reference::Table& got, Tally& tally);
-  void check_attention(const op::Operation& operation, const reference::Table& got, Tally& tally);
-  void check_swiglu(const op::Operation& operation, const reference::Table& got, Tally& tally);
-  void check_add(const op::Operation& operation, const reference::Table& got, Tally& tally);
-  void check_scale(const op::Operation& operation, const reference::Table& got, Tally& tally);
-  void check_select_rows(const op::Operation& operation, const reference::Table& got, Tally& tally);
+  void judge(const op::Operation& operation, Table got, OperationError& error);
+  void store(const op::Operation& operation, const Table& got);
 
   const op::Program& program_;
-  op::CacheType cache_type_;
-  op::Contract contract_;
+  Arithmetic arithmetic_;
+  std::string contract_;
   std::function<bool(const op::Operation&)> wanted_;
-  std::vector<reference::Table> values_;  // by index of value; empty outside its life
+  std::vector<Table> values_;  // by index of value; empty outside its life
   std::vector<size_t> last_use_;
-  std::vector<std::vector<reference::Cache>>
-      caches_;  // (sequences, layers), as the executor stored them
+  std::vector<Caches> caches_;  // by sequence, as the executor stored them
   std::vector<int32_t> tokens_;
   std::vector<uint32_t> positions_, sequences_, selected_;
   std::vector<OperationError> errors_;
@@ -94,4 +68,4 @@ class Replay {
 /// elements counted.
 std::vector<OperationError> worst_by_kind(std::span<const OperationError> errors);
 
-}  // namespace assay::trace
+}  // namespace assay::judge

@@ -1,5 +1,6 @@
-// What one operation must give from the very inputs that an engine gave it, in f64, and how far off
-// each element may be under a contract.
+// The judge: what one operation must give from the very inputs that an engine gave it, in f64, and
+// how far off each element may be under a contract. One file per kind holds its formula, its bound
+// and what counts as a tie (rms_norm.cpp, attention.cpp, …); everything that judges asks here.
 #pragma once
 
 #include <cstdint>
@@ -8,19 +9,18 @@
 #include <string_view>
 #include <vector>
 
-#include "diff/coding.h"
+#include "judge/coding.h"
+#include "judge/formulas.h"
 #include "op/program.h"
-#include "reference/operations.h"
-#include "trace/trace_file.h"
 
-namespace assay::diff {
+namespace assay::judge {
 
 /// An element passes where |got − want| <= limit·2^-24·scale (+ 2^-72) + slack.
 struct Judged {
-  reference::Table want;
-  reference::Table scale;
-  reference::Table limit;  ///< in u; one value for all where it is (1, 1)
-  reference::Table slack;  ///< what ties could add; empty: none
+  Table want;
+  Table scale;
+  Table limit;  ///< in u; one value for all where it is (1, 1)
+  Table slack;  ///< what ties could add; empty: none
 
   double limit_at(uint64_t row, uint64_t column) const {
     return limit.data.size() == 1 ? limit.data[0] : limit.data[row * limit.width + column];
@@ -41,19 +41,19 @@ struct Arithmetic {
 /// `engine` as the trace names it; `kv` "f16", "f32" or empty: what the contract's engine does.
 Arithmetic arithmetic_of(std::string_view contract, std::string_view engine, std::string_view kv);
 
-/// Caches of one sequence, by layer.
-using Caches = std::vector<reference::Cache>;
-
 /// What an operation reads.
 struct Inputs {
-  std::vector<const reference::Table*> values;  ///< of operation.inputs
-  const trace::TraceStep* step = nullptr;
-  const Caches* caches = nullptr;  ///< attention: with this step's keys and values in them
+  std::vector<const Table*> values = {};  ///< of operation.inputs
+  op::Step step = {};                     ///< no sequences: all tokens are of sequence 0
+  std::span<const Caches> caches = {};    ///< by sequence, with this step's keys and values in them
 };
 
-/// For kv_store, keys and values side by side. `coding` counts for matmul only.
-Judged judge(const op::Program& program, const op::Operation& operation, const Inputs& inputs,
-             const Coding& coding, const Arithmetic& arithmetic);
+/// The operation's formula in f64; for kv_store, keys and values side by side, not rounded.
+Table formula(const op::Program& program, const op::Operation& operation, const Inputs& inputs);
+
+/// What the operation must give, and how far off it may be. `coding` counts for matmul only.
+Judged expect(const op::Program& program, const op::Operation& operation, const Inputs& inputs,
+              const Coding& coding, const Arithmetic& arithmetic);
 
 /// What was seen of one operation in one step.
 struct Seen {
@@ -63,8 +63,7 @@ struct Seen {
 
   void add(const Seen& other);
 };
-Seen compare(const reference::Table& got, const Judged& judged);
-Seen compare_element(const reference::Table& got, const Judged& judged, uint64_t token,
-                     uint64_t row);
+Seen compare(const Table& got, const Judged& judged);
+Seen compare_element(const Table& got, const Judged& judged, uint64_t token, uint64_t row);
 
-}  // namespace assay::diff
+}  // namespace assay::judge

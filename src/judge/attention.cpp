@@ -1,0 +1,161 @@
+#include "judge/kind.h"
+
+#include <cassert>
+
+#include "judge/product.h"
+
+namespace assay::judge {
+
+// p[j] = e^(s[j] − max s) / Σ_k e^(s[k] − max s). A NaN score makes the sum NaN, and so every p.
+std::vector<double> softmax(std::span<const double> scores) {
+  double largest = scores[0], sum = 0;
+  for (double score : scores) largest = std::max(largest, score);
+  std::vector<double> p(scores.size());
+  for (size_t j = 0; j < scores.size(); ++j) sum += p[j] = std::exp(scores[j] - largest);
+  for (double& value : p) value /= sum;
+  return p;
+}
+
+// s[j] = scale·Σ_d q[d]·K[j, d],  p = softmax(s),  y[i] = Σ_j p[j]·V[j, i],  j <= position
+Attended attend(std::span<const double> query, const Cache& cache, uint32_t position,
+                uint32_t kv_head, const op::AttentionShape& attention) {
+  const size_t keys = size_t(position) + 1;
+  assert(keys <= cache.keys.size());
+  Attended head{std::vector<double>(keys),
+                std::vector<double>(keys),
+                {},
+                std::vector<double>(attention.value_dim)};
+  for (size_t j = 0; j < keys; ++j) {
+    const double* key = &cache.keys[j][size_t(kv_head) * attention.key_dim];
+    double sum = 0, magnitude = 0;
+    for (size_t d = 0; d < attention.key_dim; ++d) {
+      sum += query[d] * key[d];
+      magnitude += std::fabs(query[d] * key[d]);
+    }
+    head.score[j] = sum * double(attention.scale);
+    head.magnitude[j] = magnitude * std::fabs(double(attention.scale));
+  }
+  head.probability = softmax(head.score);
+  for (size_t j = 0; j < keys; ++j) {
+    const double* value = &cache.values[j][size_t(kv_head) * attention.value_dim];
+    for (size_t i = 0; i < attention.value_dim; ++i)
+      head.output[i] += head.probability[j] * value[i];
+  }
+  return head;
+}
+
+std::vector<double> attention(std::span<const double> query, const Cache& cache, uint32_t position,
+                              const op::AttentionShape& attention) {
+  const uint32_t group = attention.heads / attention.kv_heads;
+  std::vector<double> y;
+  for (uint32_t head = 0; head < attention.heads; ++head) {
+    const auto q = query.subspan(size_t(head) * attention.key_dim, attention.key_dim);
+    const Attended attended = attend(q, cache, position, head / group, attention);
+    y.insert(y.end(), attended.output.begin(), attended.output.end());
+  }
+  return y;
+}
+
+std::vector<Limit> attention_limits(const Attended& head, const Cache& cache,
+                                    uint32_t kv_head, const op::AttentionShape& attention) {
+  constexpr size_t chunk = 64;  // keys whose softmax the contract keeps apart
+  const size_t keys = head.score.size(), chunks = (keys + chunk - 1) / chunk;
+  const double dot = float_matmul_limit(attention.key_dim, false);
+  const double sums = float_matmul_limit(std::min(keys, chunk), false) + 4.0 * double(chunks) + 8.0;
+  const double largest = *std::max_element(head.score.begin(), head.score.end());
+  std::vector<double> error(keys);  // of a score, absolute: the weight is e^±error off
+  for (size_t j = 0; j < keys; ++j) {
+    const double exponentials = 4.0 * double(chunks - j / chunk);
+    error[j] = unit * (dot * head.magnitude[j] + std::fabs(head.score[j]) +
+                       (largest - head.score[j]) + exponentials);
+  }
+  const double worst = *std::max_element(error.begin(), error.end());
+  const size_t width = attention.value_dim;
+  std::vector<double> moved(width, 0.0), weighed(width, 0.0), most(width, 0.0), far(width, 0.0);
+  double least_sum = 0;
+  for (size_t j = 0; j < keys; ++j) {
+    const double below = largest - head.score[j], weight = std::exp(-below);
+    const double up = std::exp(std::min(error[j] - below, 700.0));
+    const double low = below + error[j] + worst >= 49.0 ? 0.0 : std::exp(-below - error[j]);
+    const double change = std::max(up - weight, weight - low);
+    least_sum += low;
+    const double* value = &cache.values[j][size_t(kv_head) * width];
+    for (size_t i = 0; i < width; ++i) {
+      const double distance = std::fabs(value[i] - head.output[i]);
+      moved[i] += change * distance;
+      weighed[i] += up * std::fabs(value[i]);
+      far[i] = std::max(far[i], distance);
+      most[i] = std::max(most[i], std::fabs(value[i]));
+    }
+  }
+  std::vector<Limit> limits(width);
+  for (size_t i = 0; i < width; ++i) {
+    // an average of values is never further off than the values are
+    const double scale = least_sum > 0 ? std::min(weighed[i] / least_sum, most[i]) : most[i];
+    const double by_weights = least_sum > 0 ? std::min(moved[i] / least_sum, far[i]) : far[i];
+    limits[i] = {scale, sums + (scale > 0 ? by_weights / (unit * scale) : 0.0)};
+  }
+  return limits;
+}
+
+/// What f16 arithmetic adds, in u of Σ p·|V|. Queries rounded to f16 move score j by up to 2^-11 of
+/// Σ|q·K|, and a sum of scores in f16 by √key_dim/2 of that; sums of values in f16 round once a key
+/// (√keys of them at random), and the output once.
+static double f16_attention_u(const Attended& head, const Cache& cache,
+                       uint32_t kv_head, const op::AttentionShape& attention, uint32_t i, double scale,
+                       bool f16_scores) {
+  if (scale == 0) return 0;
+  double by_scores = 0;
+  for (size_t j = 0; j < head.score.size(); ++j) {
+    const double value = cache.values[j][size_t(kv_head) * attention.value_dim + i];
+    by_scores += head.probability[j] * std::fabs(value - head.output[i]) * head.magnitude[j];
+  }
+  const double sums = 2.0 + 4.0 * std::sqrt(double(head.score.size()));
+  const double scores = 2.0 + (f16_scores ? std::sqrt(double(attention.key_dim)) / 2.0 : 0.0);
+  // Sums begin at up to 2^-3 of their value (the softmax is shifted against overflow), where f16 is
+  // spaced by 2^-24: 2^-22 a rounding.
+  const double tiny = sums * 0x1p-22 / scale;
+  return ((by_scores / scale * scores + sums) * 0x1p-11 + tiny) / unit;
+}
+
+template <>
+Table formula_of(const Subject& subject, const op::Attend& p) {
+  const op::AttentionShape shape = subject.program.attention_of(subject.operation);
+  const Table& queries = subject.x();
+  return by_row(queries.rows, uint64_t(shape.heads) * shape.value_dim, [&](uint64_t t) {
+    return attention(queries.row(t), subject.cache(t, p.cache), subject.position(t), shape);
+  });
+}
+
+template <>
+Judged expect_of(const Subject& subject, const op::Attend& p, const Coding&,
+                 const Arithmetic& arithmetic) {
+  const op::AttentionShape a = subject.program.attention_of(subject.operation);
+  const Table& queries = subject.x();
+  const uint64_t width = uint64_t(a.heads) * a.value_dim;
+  Judged out{
+      Table(queries.rows, width), Table(queries.rows, width), Table(queries.rows, width), {}};
+  in_parallel(queries.rows * a.heads, [&](uint64_t first, uint64_t last) {
+    for (uint64_t item = first; item < last; ++item) {
+      const uint64_t t = item / a.heads;
+      const Cache& cache = subject.cache(t, p.cache);
+      const uint32_t h = uint32_t(item % a.heads), kv_head = h / (a.heads / a.kv_heads);
+      const auto query = queries.row(t).subspan(size_t(h) * a.key_dim, a.key_dim);
+      const Attended want = attend(query, cache, subject.position(t), kv_head, a);
+      const auto limits = attention_limits(want, cache, kv_head, a);
+      for (uint32_t i = 0; i < a.value_dim; ++i) {
+        const uint64_t column = uint64_t(h) * a.value_dim + i;
+        double limit = limits[i].limit_u + foreign(arithmetic);
+        if (arithmetic.f16_attention)
+          limit +=
+              f16_attention_u(want, cache, kv_head, a, i, limits[i].scale, arithmetic.f16_scores);
+        out.want.row(t)[column] = want.output[i];
+        out.scale.row(t)[column] = limits[i].scale;
+        out.limit.row(t)[column] = limit;
+      }
+    }
+  });
+  return out;
+}
+
+}  // namespace assay::judge

@@ -1,0 +1,44 @@
+#include "judge/kind.h"
+#include <cassert>
+
+namespace assay::judge {
+
+void Cache::store(uint32_t position, std::span<const double> key, std::span<const double> value) {
+  assert(position <= keys.size());
+  keys.resize(position);
+  values.resize(position);
+  keys.emplace_back(key.begin(), key.end());
+  values.emplace_back(value.begin(), value.end());
+}
+
+// f16 has 11 significant bits down to 2^-14 and the fixed unit 2^-24 below.
+double round_to_f16(double x) {
+  if (!std::isfinite(x) || x == 0) return x;
+  const int exponent = std::max(std::ilogb(x), -14);
+  const double unit = std::ldexp(1.0, exponent - 10);
+  const double rounded =
+      std::nearbyint(x / unit) * unit;  // both products exact: unit is a power of two
+  return std::fabs(rounded) > 65504.0 ? std::copysign(std::numeric_limits<double>::infinity(), x)
+                                      : rounded;
+}
+
+// Keys and values side by side.
+template <>
+Table formula_of(const Subject& subject, const op::KvStore&) {
+  const Table &keys = subject.x(0), &values = subject.x(1);
+  Table both(keys.rows, keys.width + values.width);
+  for (uint64_t t = 0; t < both.rows; ++t)
+    std::ranges::copy(values.row(t), std::ranges::copy(keys.row(t), both.row(t).begin()).out);
+  return both;
+}
+
+template <>
+Judged expect_of(const Subject& subject, const op::KvStore& p, const Coding&,
+                 const Arithmetic& arithmetic) {
+  Table want = formula_of(subject, p);
+  if (arithmetic.f16_cache)
+    for (double& value : want.data) value = round_to_f16(value);
+  return of_rows(std::move(want), copy_limit);
+}
+
+}  // namespace assay::judge

@@ -1,0 +1,36 @@
+#include "judge/kind.h"
+
+namespace assay::judge {
+
+// y[i] = x[i] / √(Σ x²/n + eps) · w[i], n = w.size(), for each part of n values
+std::vector<double> rms_norm(std::span<const double> x, std::span<const double> w, double eps) {
+  std::vector<double> y(x.size());
+  for (size_t start = 0; start < x.size(); start += w.size()) {
+    double sum = 0;
+    for (double value : x.subspan(start, w.size())) sum += value * value;
+    const double root = std::sqrt(sum / double(w.size()) + eps);
+    for (size_t i = 0; i < w.size(); ++i) y[start + i] = x[start + i] / root * w[i];
+  }
+  return y;
+}
+
+template <>
+Table formula_of(const Subject& subject, const op::RmsNorm& p) {
+  const std::vector<double> w = decode_row(subject.weight(), 0);
+  return by_row(subject.x().rows, subject.x().width, [&](uint64_t t) {
+    return rms_norm(subject.x().row(t), w, double(p.eps));
+  });
+}
+
+double rms_norm_limit(uint64_t n) {
+  return 4.0 + std::sqrt(double(n)) / 4.0;
+}
+
+template <>
+Judged expect_of(const Subject& subject, const op::RmsNorm& p, const Coding&,
+                 const Arithmetic& arithmetic) {
+  return of_rows(formula_of(subject, p),
+                 rms_norm_limit(subject.x().width / p.parts) + foreign(arithmetic));
+}
+
+}  // namespace assay::judge

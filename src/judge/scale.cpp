@@ -1,0 +1,40 @@
+#include "judge/kind.h"
+
+namespace assay::judge {
+
+// y[i] = x[i]·factor + b[i]
+std::vector<double> scale(std::span<const double> x, double factor, std::span<const double> b) {
+  std::vector<double> y(x.size());
+  for (size_t i = 0; i < x.size(); ++i) y[i] = x[i] * factor + (b.empty() ? 0.0 : b[i]);
+  return y;
+}
+
+/// RN(RN(x·factor) + b), of |x·factor| + |b|: one per rounding.
+static constexpr double scale_limit = 2.0;
+
+static std::vector<double> bias_of(const Subject& subject) {
+  const op::Weight* bias = subject.program.bias_of(subject.operation);
+  return bias ? decode_row(*bias, 0) : std::vector<double>();
+}
+
+template <>
+Table formula_of(const Subject& subject, const op::Scale& p) {
+  const std::vector<double> b = bias_of(subject);
+  return by_row(subject.x().rows, subject.x().width, [&](uint64_t t) {
+    return scale(subject.x().row(t), double(p.factor), b);
+  });
+}
+
+template <>
+Judged expect_of(const Subject& subject, const op::Scale& p, const Coding&, const Arithmetic&) {
+  const Table& x = subject.x();
+  const std::vector<double> b = bias_of(subject);
+  Judged out{formula_of(subject, p), Table(x.rows, x.width), constant(scale_limit), {}};
+  for (uint64_t t = 0; t < x.rows; ++t)
+    for (uint64_t i = 0; i < x.width; ++i)
+      out.scale.row(t)[i] =
+          std::fabs(x.row(t)[i] * double(p.factor)) + (b.empty() ? 0.0 : std::fabs(b[i]));
+  return out;
+}
+
+}  // namespace assay::judge
