@@ -58,6 +58,7 @@ std::optional<Value> own_attribute(const Value& object, std::string_view name) {
   if (const FunctionBody method = find_method(object, name)) {
     return make_function(std::string(name), object, method);
   }
+  refuse_absent_method(object, name);
   if (would_change(object, name)) {
     return undefined("'" + std::string(name) + "' would change a value, which a template may not");
   }
@@ -67,14 +68,6 @@ std::optional<Value> own_attribute(const Value& object, std::string_view name) {
   }
   if (object.is<std::shared_ptr<Loop>>()) return loop_attribute(object, name);
   if (object.is<std::shared_ptr<Macro>>()) return macro_attribute(object, name);
-  if (object.is<std::shared_ptr<Cycler>>() && name == "current") {
-    const Cycler& cycler = *object.as<std::shared_ptr<Cycler>>();
-    return cycler.items[cycler.position];
-  }
-  if (object.is_sequence() && object.sequence().kind == SequenceKind::group) {
-    if (name == "grouper") return object.sequence().items[0];
-    if (name == "list") return object.sequence().items[1];
-  }
   return std::nullopt;
 }
 
@@ -199,8 +192,7 @@ Value get_slice(Run& run, const Value& object, const std::optional<int64_t> (&bo
   for_each_place(slice, [&](uint64_t i) { items.push_back(object.sequence().items[i]); });
   run.charge_items(items.size());
   const SequenceKind kind = object.sequence().kind;
-  Value made =
-      make_sequence(kind == SequenceKind::group ? SequenceKind::tuple : kind, std::move(items));
+  Value made = make_sequence(kind, std::move(items));
   if (kind == SequenceKind::range) {
     const auto& whole = object.sequence().range;
     auto& part = made.as<SequencePointer>()->range;

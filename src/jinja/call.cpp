@@ -123,13 +123,6 @@ Value call_value(Run& run, const Value& callee, Call& call) {
     }
     return recurse(run, **loop, call.positional[0]);
   }
-  if (const auto* joiner = std::get_if<std::shared_ptr<Joiner>>(&callee.data)) {
-    call.name = "joiner";
-    call.bind({});
-    if ((*joiner)->used) return (*joiner)->separator;
-    (*joiner)->used = true;
-    return make_string("");
-  }
   fail("a '" + std::string(type_name(callee)) + "' can't be called");
 }
 

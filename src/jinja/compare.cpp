@@ -35,7 +35,7 @@ int compare_numbers(const Value& a, const Value& b) {
 }
 
 bool is_tuple(SequenceKind kind) {
-  return kind == SequenceKind::tuple || kind == SequenceKind::group;
+  return kind == SequenceKind::tuple;
 }
 
 /// Whether two sequences are of types whose items == compares.

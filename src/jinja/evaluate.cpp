@@ -85,11 +85,7 @@ Value evaluate_conditional(Run& run, const Children& children, const ScopePointe
 
 Value call_filter_or_test(Run& run, const Expression& expression, Value input,
                           const ScopePointer& scope) {
-  const bool filter = expression.kind == ExpressionKind::filter;
-  if (!expression.function) {
-    fail(std::string("no ") + (filter ? "filter" : "test") + " is named '" + expression.text + "'",
-         expression.line);
-  }
+  if (!expression.function) refuse_name(expression);
   Call call = evaluate_arguments(run, expression.arguments, scope);
   run.line = expression.line;
   call.name = expression.text;

@@ -131,61 +131,6 @@ Value filter_rejectattr(Call& call) {
   return pick(call, false, true);
 }
 
-Value filter_batch(Call& call) {
-  call.bind({"linecount", "fill_with"}, 1);
-  const int64_t count = call.integer(0, 1);
-  const bool fill = call.has(1) && !call.at(1).is_none();
-  std::vector<Value> made, row;
-  const std::vector<Value> items = iterate(call.run, call.self);
-  for (const Value& item : items) {
-    if (static_cast<int64_t>(row.size()) == count) {
-      made.push_back(call.run.list(std::move(row)));
-      row.clear();
-    }
-    row.push_back(item);
-  }
-  if (items.empty()) return call.run.generator({});
-  if (fill && count > static_cast<int64_t>(row.size())) {
-    call.run.charge_items(static_cast<uint64_t>(count));
-    row.resize(static_cast<uint64_t>(count), call.at(1));
-  }
-  made.push_back(call.run.list(std::move(row)));
-  return call.run.generator(std::move(made));
-}
-
-Value filter_slice(Call& call) {
-  call.bind({"slices", "fill_with"}, 1);
-  const int64_t slices = call.integer(0, 1);
-  if (slices == 0) fail("division by zero");
-  const std::vector<Value> items = iterate(call.run, call.self);
-  std::vector<Value> made;
-  if (slices < 0) return call.run.generator({});
-  call.run.charge_items(static_cast<uint64_t>(slices));
-  const uint64_t count = static_cast<uint64_t>(slices);
-  const uint64_t each = items.size() / count, extra = items.size() % count;
-  uint64_t at = 0;
-  for (uint64_t i = 0; i < count; ++i) {
-    const uint64_t size = each + (i < extra);
-    std::vector<Value> row(items.begin() + static_cast<int64_t>(at),
-                           items.begin() + static_cast<int64_t>(at + size));
-    at += size;
-    if (i >= extra && call.has(1) && !call.at(1).is_none()) row.push_back(call.at(1));
-    made.push_back(call.run.list(std::move(row)));
-  }
-  return call.run.generator(std::move(made));
-}
-
-Value filter_sum(Call& call) {
-  call.bind({"attribute", "start"});
-  const KeyOf key = key_of(call.has(0) ? &call.at(0) : nullptr, true);
-  Value total = call.value(1, Value{int64_t{0}});
-  if (total.is_string()) fail("'sum' doesn't add strings");
-  for (const Value& item : iterate(call.run, call.self)) {
-    total = arithmetic(call.run, Operator::add, total, key(call.run, item));
-  }
-  return total;
-}
-
 Value filter_items(Call& call) {
   call.bind({});
   std::vector<Value> made;
@@ -200,7 +145,6 @@ Value filter_items(Call& call) {
 
 std::span<const Named> list_filters() {
   static constexpr Named filters[] = {
-      {"batch", filter_batch},
       {"count", filter_length},
       {"first", filter_first},
       {"items", filter_items},
@@ -214,8 +158,6 @@ std::span<const Named> list_filters() {
       {"reverse", filter_reverse},
       {"select", filter_select},
       {"selectattr", filter_selectattr},
-      {"slice", filter_slice},
-      {"sum", filter_sum},
   };
   return filters;
 }

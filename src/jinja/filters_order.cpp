@@ -1,4 +1,4 @@
-// Filters that compare: sort, dictsort, min, max, unique, groupby.
+// Filters that compare: sort, dictsort, min, max, unique.
 #include <algorithm>
 #include <numeric>
 #include <set>
@@ -123,29 +123,6 @@ Value filter_unique(Call& call) {
   return call.run.generator(std::move(made));
 }
 
-Value filter_groupby(Call& call) {
-  call.bind({"attribute", "default", "case_sensitive"}, 1);
-  const bool case_sensitive = call.truth(2, false);
-  KeyOf key = key_of(&call.at(0), case_sensitive);
-  if (call.has(1) && !call.at(1).is_none()) key.otherwise = call.at(1);
-  const std::vector<Value> items = iterate(call.run, call.self);
-  const std::vector<Value> keys = keys_of(call.run, items, key);
-  key.case_sensitive = true;
-  std::vector<Value> groups, members;
-  const std::vector<uint64_t> places = sorted_places(call.run, keys, false);
-  for (uint64_t i = 0; i < places.size(); ++i) {
-    members.push_back(items[places[i]]);
-    const bool ends =
-        i + 1 == places.size() || !equal(keys[places[i]], keys[places[i + 1]], call.run.work());
-    if (!ends) continue;
-    Value grouper = case_sensitive ? keys[places[i]] : key(call.run, members[0]);
-    groups.push_back(make_sequence(SequenceKind::group,
-                                   {std::move(grouper), call.run.list(std::move(members))}));
-    members.clear();
-  }
-  return call.run.list(std::move(groups));
-}
-
 }  // namespace
 
 Value KeyOf::operator()(Run& run, const Value& item) const {
@@ -179,8 +156,8 @@ KeyOf key_of(const Value* attribute, bool case_sensitive, bool commas) {
 
 std::span<const Named> order_filters() {
   static constexpr Named filters[] = {
-      {"dictsort", filter_dictsort}, {"groupby", filter_groupby}, {"max", filter_max},
-      {"min", filter_min},           {"sort", filter_sort},       {"unique", filter_unique},
+      {"dictsort", filter_dictsort}, {"max", filter_max},       {"min", filter_min},
+      {"sort", filter_sort},         {"unique", filter_unique},
   };
   return filters;
 }

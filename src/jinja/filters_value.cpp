@@ -1,4 +1,4 @@
-// Filters of numbers and of values as such: default, int, round, tojson, attr, …
+// Filters of numbers and of values as such: default, int, float, tojson.
 #include <algorithm>
 #include <cmath>
 
@@ -12,25 +12,6 @@ Value filter_default(Call& call) {
   call.bind({"default_value", "boolean"});
   const bool replaced = call.self.is_undefined() || (call.truth(1, false) && !is_true(call.self));
   return replaced ? call.value(0, make_string("")) : call.self;
-}
-
-Value filter_attr(Call& call) {
-  call.bind({"name"}, 1);
-  const Value object = call.self;
-  if (object.is_undefined()) fail_undefined(object);
-  const std::string name = call.run.str(call.at(0));
-  // Attributes only, not the keys of a dict.
-  Value found = get_attribute(call.run, object, name);
-  const bool key = object.is_dict() && !find_method(object, name);
-  return key ? undefined("'dict object' has no attribute '" + name + "'") : found;
-}
-
-Value filter_abs(Call& call) {
-  call.bind({});
-  if (call.self.is<double>()) return Value{std::fabs(call.self.as<double>())};
-  if (call.self.is_undefined()) fail_undefined(call.self);
-  if (!call.self.is_integer()) fail("'abs' needs a number");
-  return call.self.integer() < 0 ? negative(call.self) : Value{call.self.integer()};
 }
 
 int64_t truncated(double value) {
@@ -70,80 +51,6 @@ Value filter_float(Call& call) {
   return real ? Value{*real} : otherwise;
 }
 
-/// Python's round(integer, places): half to even among multiples of 10^-places.
-int64_t rounded_integer(int64_t value, int64_t places) {
-  if (places >= 0) return value;
-  if (places < -19) return 0;
-  __int128 unit = 1;
-  for (int64_t i = 0; i < -places; ++i) unit *= 10;
-  const __int128 wide = value;
-  __int128 quotient = wide / unit, rest = wide % unit;
-  if (rest < 0) rest += unit, --quotient;
-  if (rest * 2 > unit || (rest * 2 == unit && quotient % 2 != 0)) ++quotient;
-  const __int128 result = quotient * unit;
-  if (result > INT64_MAX || result < INT64_MIN) fail("an integer doesn't fit 64 bits");
-  return static_cast<int64_t>(result);
-}
-
-/// Python's round(real, places) rounds the exact decimal value, as printf does.
-double rounded_real(double value, int64_t places) {
-  if (!std::isfinite(value) || places > 323) return value;
-  if (places < -308) return std::copysign(0.0, value);
-  if (places < 0) {
-    const double unit = std::pow(10.0, static_cast<double>(-places));
-    return std::nearbyint(value / unit) * unit;
-  }
-  char buffer[700];
-  std::snprintf(buffer, sizeof buffer, "%.*f", static_cast<int>(places), value);
-  return std::strtod(buffer, nullptr);
-}
-
-Value filter_round(Call& call) {
-  call.bind({"precision", "method"});
-  const int64_t places = call.integer(0, 0);
-  const std::string method = call.text(1, "common");
-  if (method != "common" && method != "ceil" && method != "floor") {
-    fail("'round' knows the methods common, ceil and floor");
-  }
-  if (call.self.is_undefined()) fail_undefined(call.self);
-  if (!call.self.is_number()) fail("'round' needs a number");
-  if (method == "common") {
-    if (call.self.is_integer()) return Value{rounded_integer(call.self.integer(), places)};
-    return Value{rounded_real(call.self.as<double>(), places)};
-  }
-  const double unit = std::pow(10.0, static_cast<double>(places));
-  const double scaled = call.self.real() * unit;
-  if (!std::isfinite(scaled)) fail("'round' needs a finite number");
-  return Value{(method == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / unit};
-}
-
-Value filter_filesizeformat(Call& call) {
-  call.bind({"binary"});
-  static constexpr const char* decimal[] = {"kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"};
-  static constexpr const char* powers[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"};
-  const bool binary = call.truth(0, false);
-  const double base = binary ? 1024 : 1000;
-  double bytes = 0;
-  if (call.self.is_number()) {
-    bytes = call.self.real();
-  } else if (call.self.is_string()) {
-    const std::optional<double> real = parse_real(call.self.text());
-    if (!real) fail("'filesizeformat' needs a number");
-    bytes = *real;
-  } else {
-    fail("'filesizeformat' needs a number");
-  }
-  if (bytes == 1) return make_string("1 Byte");
-  if (bytes < base) return make_string(std::to_string(truncated(bytes)) + " Bytes");
-  double unit = base * base;
-  int i = 0;
-  for (; i < 7 && !(bytes < unit); ++i) unit *= base;
-  char buffer[400];
-  std::snprintf(buffer, sizeof buffer, "%.1f %s", base * bytes / unit,
-                (binary ? powers : decimal)[i]);
-  return make_string(buffer);
-}
-
 std::optional<std::string> indention(Call& call, const Value& indent) {
   if (indent.is_none()) return std::nullopt;
   if (indent.is_string()) return indent.text();
@@ -178,15 +85,8 @@ Value filter_tojson(Call& call) {
 
 std::span<const Named> value_filters() {
   static constexpr Named filters[] = {
-      {"abs", filter_abs},
-      {"attr", filter_attr},
-      {"d", filter_default},
-      {"default", filter_default},
-      {"filesizeformat", filter_filesizeformat},
-      {"float", filter_float},
-      {"int", filter_int},
-      {"round", filter_round},
-      {"tojson", filter_tojson},
+      {"d", filter_default}, {"default", filter_default}, {"float", filter_float},
+      {"int", filter_int},   {"tojson", filter_tojson},
   };
   return filters;
 }

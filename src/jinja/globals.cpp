@@ -1,5 +1,4 @@
-// The functions every template has: range, dict, namespace, joiner, cycler, raise_exception and
-// strftime_now.
+// The functions every template has: range, dict, namespace, raise_exception and strftime_now.
 #include <map>
 
 #include "jinja/run.h"
@@ -64,20 +63,6 @@ Value global_namespace(Call& call) {
   return Value{std::move(made)};
 }
 
-Value global_joiner(Call& call) {
-  call.bind({"sep"});
-  return Value{std::make_shared<Joiner>(Joiner{make_string(call.text(0, ", ")), false})};
-}
-
-Value global_cycler(Call& call) {
-  if (call.positional.empty()) fail("'cycler' needs at least one item");
-  if (!call.keywords.empty()) fail("'cycler' takes no arguments with names");
-  call.run.charge_items(call.positional.size());
-  // A list of the items checks their depth.
-  const Value items = make_list(call.positional);
-  return Value{std::make_shared<Cycler>(Cycler{call.positional, depth_of(items), 0})};
-}
-
 Value global_raise_exception(Call& call) {
   call.bind({"message"}, 1);
   fail("the template refuses: " + call.run.str(call.at(0)));
@@ -88,8 +73,10 @@ Value global_strftime_now(Call& call) {
   return call.run.string(format_time(call.run, call.text(0, "")));
 }
 
-Value global_lipsum(Call&) {
-  fail("'lipsum' is not supported");
+/// cycler, joiner and lipsum: known, so that a call is refused by its name.
+Value refused_global(Call& call) {
+  fail("the function '" + std::string(call.name) +
+       "' is not supported; supported: dict, namespace, raise_exception, range, strftime_now");
 }
 
 }  // namespace
@@ -98,8 +85,8 @@ const Value* find_global(std::string_view name) {
   static const std::map<std::string, Value, std::less<>> globals = [] {
     std::map<std::string, Value, std::less<>> made;
     const std::pair<const char*, FunctionBody> bodies[] = {
-        {"cycler", global_cycler},       {"dict", global_dict},
-        {"joiner", global_joiner},       {"lipsum", global_lipsum},
+        {"cycler", refused_global},      {"dict", global_dict},
+        {"joiner", refused_global},      {"lipsum", refused_global},
         {"namespace", global_namespace}, {"raise_exception", global_raise_exception},
         {"range", global_range},         {"strftime_now", global_strftime_now}};
     for (const auto& [known, body] : bodies) made[known] = make_function(known, none(), body);

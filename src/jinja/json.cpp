@@ -139,7 +139,7 @@ void append_json(Run& run, std::string& out, const Value& value, const JsonStyle
     }
     return;
   }
-  if (!value.is_sequence() || value.sequence().kind > SequenceKind::group) {
+  if (!value.is_sequence() || value.sequence().kind > SequenceKind::tuple) {
     fail("'tojson' can't write a value of type '" + std::string(type_name(value)) + "'");
   }
   const std::vector<Value>& items = value.sequence().items;

@@ -298,7 +298,7 @@ void Lexer::name() {
   std::string text = source.substr(position, end - position);
   for (uint64_t i = 0; i < text.size();) {
     const char32_t code = next_code_point(text, i);
-    if (code >= 0x80 && !is_alpha(code) && !is_numeric(code)) {
+    if (code >= 0x80 && !is_letter_or_number(code)) {
       fail("'" + text + "' is not a name", line);
     }
   }

@@ -1,5 +1,5 @@
-// Methods of lists, dicts, tuples, loops and cyclers, and the look-up of methods. What would change
-// a list or dict doesn't exist here, as in Jinja's immutable sandbox.
+// Methods of lists, dicts and loops, and the look-up of methods. What would change a list or dict
+// doesn't exist here, as in Jinja's immutable sandbox.
 #include <algorithm>
 
 #include "jinja/registry.h"
@@ -38,27 +38,15 @@ Value copied(Call& call) {
   return call.self;
 }
 
-Value list_count(Call& call) {
-  call.bind({"value"}, 1);
-  int64_t count = 0;
-  for (const Value& item : call.self.sequence().items) {
-    count += equal(item, call.at(0), call.run.work());
+/// dict.fromkeys(keys, value): a dict of these keys, each with the same value.
+Value dict_fromkeys(Call& call) {
+  if (!call.keywords.empty()) fail("'fromkeys' takes no arguments with names");
+  call.bind({"iterable", "value"}, 1);
+  std::vector<std::pair<Value, Value>> entries;
+  for (Value& key : iterate(call.run, call.at(0))) {
+    entries.emplace_back(std::move(key), call.value(1, none()));
   }
-  return Value{count};
-}
-
-Value list_index(Call& call) {
-  call.bind({"value", "start", "stop"}, 1);
-  const auto& items = call.self.sequence().items;
-  const int64_t length = static_cast<int64_t>(items.size());
-  const auto bound = [&](uint64_t i, int64_t otherwise) {
-    const int64_t given = call.integer(i, otherwise);
-    return std::clamp<int64_t>(given < 0 ? given + length : given, 0, length);
-  };
-  for (int64_t i = bound(1, 0); i < bound(2, length); ++i) {
-    if (equal(items[static_cast<uint64_t>(i)], call.at(0), call.run.work())) return Value{i};
-  }
-  fail("the value is not in the list");
+  return call.run.dict(std::move(entries));
 }
 
 Value loop_cycle(Call& call) {
@@ -76,72 +64,65 @@ Value loop_changed(Call& call) {
   return Value{true};
 }
 
-Value cycler_next(Call& call) {
-  call.bind({});
-  Cycler& cycler = *call.self.as<std::shared_ptr<Cycler>>();
-  const uint64_t at = cycler.position;
-  cycler.position = (at + 1) % cycler.items.size();
-  return cycler.items[at];
-}
-Value cycler_reset(Call& call) {
-  call.bind({});
-  call.self.as<std::shared_ptr<Cycler>>()->position = 0;
-  return none();
-}
-
-constexpr Named dict_methods[] = {{"copy", copied},
-                                  {"get", dict_get},
-                                  {"items", dict_items},
-                                  {"keys", dict_keys},
-                                  {"values", dict_values}};
-constexpr Named list_methods[] = {{"copy", copied}, {"count", list_count}, {"index", list_index}};
-constexpr Named tuple_methods[] = {{"count", list_count}, {"index", list_index}};
+constexpr Named dict_methods[] = {{"copy", copied},    {"fromkeys", dict_fromkeys},
+                                  {"get", dict_get},   {"items", dict_items},
+                                  {"keys", dict_keys}, {"values", dict_values}};
+constexpr Named list_methods[] = {{"copy", copied}};
 constexpr Named loop_methods[] = {{"changed", loop_changed}, {"cycle", loop_cycle}};
-constexpr Named cycler_methods[] = {{"next", cycler_next}, {"reset", cycler_reset}};
+constexpr Named dict_type_methods[] = {{"fromkeys", dict_fromkeys}};
+
+// Methods of Python's types that are not supported.
+constexpr std::string_view absent_of_strings[] = {
+    "casefold",     "center",       "count",     "encode",    "expandtabs",  "find",
+    "format_map",   "index",        "isalnum",   "isalpha",   "isascii",     "isdecimal",
+    "isdigit",      "isidentifier", "islower",   "isnumeric", "isprintable", "isspace",
+    "istitle",      "isupper",      "join",      "ljust",     "maketrans",   "partition",
+    "removeprefix", "removesuffix", "rfind",     "rindex",    "rjust",       "rpartition",
+    "rsplit",       "swapcase",     "translate", "zfill"};
+constexpr std::string_view absent_of_sequences[] = {"count", "index"};
 
 // Names that Python's types have and Jinja's immutable sandbox takes for undefined.
 constexpr std::string_view list_changers[] = {"append", "clear",  "extend",  "insert",
                                               "pop",    "remove", "reverse", "sort"};
 constexpr std::string_view dict_changers[] = {"clear", "pop", "popitem", "setdefault", "update"};
 
-FunctionBody find_named(std::span<const Named> table, std::string_view name) {
-  for (const Named& each : table) {
-    if (each.name == name) return each.body;
-  }
-  return nullptr;
+bool among(std::span<const std::string_view> names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
 }
 
 }  // namespace
 
 bool would_change(const Value& object, std::string_view name) {
-  const auto among = [&](std::span<const std::string_view> names) {
-    return std::find(names.begin(), names.end(), name) != names.end();
-  };
-  if (object.is_dict()) return among(dict_changers);
+  if (object.is_dict()) return among(dict_changers, name);
   return object.is_sequence() && object.sequence().kind == SequenceKind::list &&
-         among(list_changers);
+         among(list_changers, name);
+}
+
+void refuse_absent_method(const Value& object, std::string_view name) {
+  std::string supported;
+  if (object.is_string() && among(absent_of_strings, name)) {
+    supported = names_of({string_methods()});
+  } else if (object.is_sequence() && object.sequence().kind <= SequenceKind::range &&
+             among(absent_of_sequences, name)) {
+    supported = object.sequence().kind == SequenceKind::list ? names_of({list_methods}) : "none";
+  } else {
+    return;
+  }
+  fail("the method '" + std::string(name) + "' of '" + std::string(type_name(object)) +
+       "' is not supported; supported: " + supported);
 }
 
 FunctionBody find_method(const Value& object, std::string_view name) {
   if (object.is_dict()) return find_named(dict_methods, name);
-  if (object.is_string()) {
-    const FunctionBody found = find_named(string_methods(), name);
-    return found ? found : find_named(string_question_methods(), name);
-  }
-  if (object.is_sequence()) {
-    switch (object.sequence().kind) {
-      case SequenceKind::list:
-        return find_named(list_methods, name);
-      case SequenceKind::tuple:
-      case SequenceKind::group:
-      case SequenceKind::range:
-        return find_named(tuple_methods, name);
-      default:
-        return nullptr;
-    }
+  if (object.is_string()) return find_named(string_methods(), name);
+  if (object.is_sequence() && object.sequence().kind == SequenceKind::list) {
+    return find_named(list_methods, name);
   }
   if (object.is<std::shared_ptr<Loop>>()) return find_named(loop_methods, name);
-  if (object.is<std::shared_ptr<Cycler>>()) return find_named(cycler_methods, name);
+  if (const auto* function = std::get_if<std::shared_ptr<Function>>(&object.data)) {
+    const bool dict_type = (*function)->name == "dict" && (*function)->self.is_none();
+    return dict_type ? find_named(dict_type_methods, name) : nullptr;
+  }
   return nullptr;
 }
 

@@ -114,7 +114,7 @@ Value numbers(Operator meaning, const Value& a, const Value& b) {
 }
 
 bool is_list_or_tuple(const Value& value) {
-  return value.is_sequence() && value.sequence().kind <= SequenceKind::group;
+  return value.is_sequence() && value.sequence().kind <= SequenceKind::tuple;
 }
 
 Value joined(Run& run, const Value& a, const Value& b) {
@@ -164,10 +164,6 @@ void fail_undefined(const Value& value) {
   fail(*value.as<Undefined>().reason);
 }
 
-std::string type_names(const Value& a, const Value& b) {
-  return "'" + std::string(type_name(a)) + "' and '" + std::string(type_name(b)) + "'";
-}
-
 Value arithmetic(Run& run, Operator meaning, const Value& a, const Value& b) {
   static constexpr std::string_view symbols[] = {"+", "-", "*", "/", "//", "%", "**"};
   if (a.is_number() && b.is_number()) return numbers(meaning, a, b);
@@ -191,8 +187,8 @@ Value arithmetic(Run& run, Operator meaning, const Value& a, const Value& b) {
       return repeated(run, b, a.integer());
     }
   }
-  fail("'" + std::string(symbols[static_cast<int>(meaning)]) + "' doesn't take " +
-       type_names(a, b));
+  fail("'" + std::string(symbols[static_cast<int>(meaning)]) + "' doesn't take '" +
+       std::string(type_name(a)) + "' and '" + std::string(type_name(b)) + "'");
 }
 
 Value negative(const Value& value) {

@@ -26,8 +26,7 @@ struct Percent {
 };
 
 bool is_tuple(const Value& value) {
-  return value.is_sequence() && (value.sequence().kind == SequenceKind::tuple ||
-                                 value.sequence().kind == SequenceKind::group);
+  return value.is_sequence() && value.sequence().kind == SequenceKind::tuple;
 }
 
 Value Percent::next() {
@@ -159,6 +158,8 @@ std::string Percent::conversion() {
   return real_text(run, value->real(), made);
 }
 
+}  // namespace
+
 Value filter_format(Call& call) {
   if (!call.positional.empty() && !call.keywords.empty()) {
     fail("'format' takes arguments with names or without, not both");
@@ -168,8 +169,6 @@ Value filter_format(Call& call) {
   const Value arguments = named.empty() ? call.run.tuple(call.positional) : call.run.dict(named);
   return call.run.string(percent_format(call.run, soft_text(call), arguments));
 }
-
-}  // namespace
 
 std::string percent_format(Run& run, const std::string& format, const Value& arguments) {
   Percent percent{run, format, arguments};
@@ -192,11 +191,6 @@ std::string percent_format(Run& run, const std::string& format, const Value& arg
     fail("the format uses fewer arguments than given");
   }
   return out;
-}
-
-std::span<const Named> format_filters() {
-  static constexpr Named filters[] = {{"format", filter_format}, {"wordwrap", filter_wordwrap}};
-  return filters;
 }
 
 }  // namespace assay::jinja

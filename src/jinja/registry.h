@@ -1,7 +1,9 @@
 // Named functions: filters, tests and methods, a table a file.
 #pragma once
 
+#include <initializer_list>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "jinja/run.h"
@@ -14,16 +16,18 @@ struct Named {
 };
 
 std::span<const Named> text_filters();
-std::span<const Named> format_filters();
 std::span<const Named> list_filters();
 std::span<const Named> order_filters();
 std::span<const Named> value_filters();
 std::span<const Named> string_methods();
-std::span<const Named> string_question_methods();
 
-Value filter_wordwrap(Call& call);
+Value filter_format(Call& call);  ///< percent.cpp
+/// The entry of this name; null where the table has none.
+FunctionBody find_named(std::span<const Named> table, std::string_view name);
+/// "a, b, c": the names of a table in the order of the alphabet, for messages.
+std::string names_of(std::initializer_list<std::span<const Named>> tables);
 
-/// What sort, min, unique, groupby and others look at: the item, an attribute path of it
+/// What sort, min, unique and others look at: the item, an attribute path of it
 /// ("a.b.0"), or a list of those for several; lower case unless `case_sensitive`.
 struct KeyOf {
   std::vector<std::vector<Value>> paths;  ///< one a key; empty: the item itself

@@ -46,7 +46,6 @@ void append_sequence(std::string& out, const Sequence& sequence, Run& run) {
       out += ']';
       return;
     case SequenceKind::tuple:
-    case SequenceKind::group:
       out += '(';
       append_items(out, sequence.items, run);
       out += sequence.items.size() == 1 ? ",)" : ")";

@@ -13,11 +13,7 @@ void resolve(Expression* expression, bool soft) {
   if (expression->kind == ExpressionKind::filter || expression->kind == ExpressionKind::test) {
     const bool filter = expression->kind == ExpressionKind::filter;
     expression->function = filter ? find_filter(expression->text) : find_test(expression->text);
-    if (!expression->function && !soft) {
-      fail(std::string("no ") + (filter ? "filter" : "test") + " is named '" + expression->text +
-               "'",
-           expression->line);
-    }
+    if (!expression->function && !soft) refuse_name(*expression);
   }
   for (const ExpressionPointer& child : expression->children) resolve(child.get(), inside);
   const Arguments& arguments = expression->arguments;
@@ -45,6 +41,11 @@ void resolve(std::vector<Statement>& body, bool soft) {
 }
 
 }  // namespace
+
+void refuse_name(const Expression& unknown) {
+  if (unknown.kind == ExpressionKind::filter) refuse_filter(unknown.text, unknown.line);
+  refuse_test(unknown.text, unknown.line);
+}
 
 void resolve_names(std::vector<Statement>& body) {
   resolve(body, false);

@@ -132,13 +132,17 @@ Value arithmetic(Run& run, Operator meaning, const Value& a, const Value& b);
 Value negative(const Value& value);
 bool compare(Run& run, Operator meaning, const Value& a, const Value& b);
 [[noreturn]] void fail_undefined(const Value& value);
-/// "'int' and 'str'" …
-std::string type_names(const Value& a, const Value& b);
 
 // Look-up of names; null where there is none.
 FunctionBody find_filter(std::string_view name);
 FunctionBody find_test(std::string_view name);
 FunctionBody find_method(const Value& object, std::string_view name);
+/// Fails with a sentence that names what is not supported and lists what is.
+[[noreturn]] void refuse_filter(std::string_view name, uint32_t line);
+[[noreturn]] void refuse_test(std::string_view name, uint32_t line);
+[[noreturn]] void refuse_name(const Expression& unknown);  ///< a filter or a test of the tree
+/// Fails where Python's type has a method of this name and ours doesn't.
+void refuse_absent_method(const Value& object, std::string_view name);
 /// Whether Python's method of this name changes a list or dict, which a template may not.
 bool would_change(const Value& object, std::string_view name);
 const Value* find_global(std::string_view name);

@@ -8,9 +8,5 @@ namespace assay::jinja {
 
 /// The first place of `wanted` in `text` from byte `from` on, or npos.
 uint64_t find_text(std::string_view text, std::string_view wanted, uint64_t from);
-/// The last place, or npos.
-uint64_t find_last_text(std::string_view text, std::string_view wanted);
-/// Places without overlap.
-uint64_t count_text(std::string_view text, std::string_view wanted);
 
 }  // namespace assay::jinja

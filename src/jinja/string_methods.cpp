@@ -1,4 +1,4 @@
-// Python's methods of strings that make strings and lists.
+// Python's methods of strings.
 #include <algorithm>
 
 #include "jinja/registry.h"
@@ -38,9 +38,6 @@ Value method_capitalize(Call& call) {
   if (!text.empty()) append_title(out, next_code_point(text, i));
   return call.run.string(out + to_lower(std::string_view(text).substr(i)));
 }
-bool has_case(char32_t code) {
-  return is_upper(code) || is_lower(code) || is_title(code);
-}
 Value method_title(Call& call) {
   call.bind({});
   const std::string& text = self(call);
@@ -53,25 +50,10 @@ Value method_title(Call& call) {
     } else {
       append_title(out, code);
     }
-    inside = has_case(code);
+    inside = is_cased(code);
   }
   return call.run.string(std::move(out));
 }
-Value method_swapcase(Call& call) {
-  call.bind({});
-  const std::string& text = self(call);
-  std::string out;
-  for (uint64_t i = 0; i < text.size();) {
-    const char32_t code = next_code_point(text, i);
-    if (is_upper(code)) {
-      append_lower(out, code);
-    } else {
-      append_upper(out, code);
-    }
-  }
-  return call.run.string(std::move(out));
-}
-
 bool is_among(char32_t code, const std::optional<std::string>& characters) {
   if (!characters) return is_space(code);
   for (uint64_t i = 0; i < characters->size();) {
@@ -105,75 +87,38 @@ Value method_strip(Call& call) {
   return call.run.string(std::string(stripped(call, Left, Right)));
 }
 
-/// Pieces between white space, at most `most` cuts (all where negative), from the left or right.
-std::vector<std::string> split_at_space(Run& run, std::string_view text, int64_t most,
-                                        bool from_right) {
+/// Pieces between white space, at most `most` cuts (all where negative).
+std::vector<std::string> split_at_space(Run& run, std::string_view text, int64_t most) {
   std::vector<std::string> parts;
-  text = from_right ? strip_right(text) : strip_left(text);
-  while (!text.empty()) {
+  for (text = strip_left(text); !text.empty();) {
     if (parts.size() > run.limits.list_items) run.charge_items(parts.size());
-    if (most >= 0 && static_cast<int64_t>(parts.size()) == most) {
-      parts.emplace_back(from_right ? strip_right(text) : strip_left(text));
-      break;
+    // The last piece keeps the white space at its end.
+    const bool last = most >= 0 && static_cast<int64_t>(parts.size()) == most;
+    uint64_t cut = last ? text.size() : 0;
+    for (uint64_t end = cut; end < text.size(); cut = end) {
+      if (is_space(next_code_point(text, end))) break;
     }
-    uint64_t cut = 0;
-    if (from_right) {
-      cut = text.size();
-      while (cut > 0) {
-        uint64_t start = cut - 1;
-        while (start > 0 && (static_cast<uint8_t>(text[start]) & 0xC0) == 0x80) --start;
-        uint64_t end = start;
-        if (is_space(next_code_point(text, end))) break;
-        cut = start;
-      }
-      parts.emplace_back(text.substr(cut));
-      text = strip_right(text.substr(0, cut));
-    } else {
-      for (uint64_t end = 0; end < text.size(); cut = end) {
-        if (is_space(next_code_point(text, end))) break;
-      }
-      parts.emplace_back(text.substr(0, cut));
-      text = strip_left(text.substr(cut));
-    }
+    parts.emplace_back(text.substr(0, cut));
+    text = strip_left(text.substr(cut));
   }
-  // The piece left over keeps its white space at the far end only.
-  if (from_right) std::reverse(parts.begin(), parts.end());
   return parts;
 }
 
 std::vector<std::string> split_at(Run& run, std::string_view text, std::string_view separator,
-                                  int64_t most, bool from_right) {
+                                  int64_t most) {
   std::vector<std::string> parts;
-  std::vector<uint64_t> cuts;
-  if (from_right) {
-    // From the right, places without overlap are those of the mirrored texts from the left.
-    const std::string mirrored(text.rbegin(), text.rend());
-    const std::string wanted(separator.rbegin(), separator.rend());
-    for (uint64_t at = find_text(mirrored, wanted, 0);
-         at != npos && (most < 0 || static_cast<int64_t>(cuts.size()) < most);
-         at = find_text(mirrored, wanted, at + wanted.size())) {
-      cuts.push_back(text.size() - at - wanted.size());
-      if (cuts.size() > run.limits.list_items) run.charge_items(cuts.size());
-    }
-    std::reverse(cuts.begin(), cuts.end());
-  } else {
-    for (uint64_t at = find_text(text, separator, 0);
-         at != npos && (most < 0 || static_cast<int64_t>(cuts.size()) < most);
-         at = find_text(text, separator, at + separator.size())) {
-      cuts.push_back(at);
-      if (cuts.size() > run.limits.list_items) run.charge_items(cuts.size());
-    }
-  }
   uint64_t start = 0;
-  for (const uint64_t cut : cuts) {
-    parts.emplace_back(text.substr(start, cut - start));
-    start = cut + separator.size();
+  for (uint64_t at = find_text(text, separator, 0);
+       at != npos && (most < 0 || static_cast<int64_t>(parts.size()) < most);
+       at = find_text(text, separator, start)) {
+    parts.emplace_back(text.substr(start, at - start));
+    start = at + separator.size();
+    if (parts.size() > run.limits.list_items) run.charge_items(parts.size());
   }
   parts.emplace_back(text.substr(start));
   return parts;
 }
 
-template <bool FromRight>
 Value method_split(Call& call) {
   call.bind({"sep", "maxsplit"});
   const std::optional<std::string> separator = optional_text(call, 0);
@@ -181,8 +126,8 @@ Value method_split(Call& call) {
   if (separator && separator->empty()) fail("the separator is empty");
   const std::string& text = self(call);
   std::vector<Value> made;
-  for (std::string& part : separator ? split_at(call.run, text, *separator, most, FromRight)
-                                     : split_at_space(call.run, text, most, FromRight)) {
+  for (std::string& part : separator ? split_at(call.run, text, *separator, most)
+                                     : split_at_space(call.run, text, most)) {
     made.push_back(make_string(std::move(part)));
   }
   return call.run.list(std::move(made));
@@ -208,22 +153,6 @@ Value method_splitlines(Call& call) {
   }
   if (start < text.size()) made.push_back(make_string(text.substr(start)));
   return call.run.list(std::move(made));
-}
-
-template <bool FromRight>
-Value method_partition(Call& call) {
-  call.bind({"sep"}, 1);
-  const std::string separator = call.text(0, "");
-  if (separator.empty()) fail("the separator is empty");
-  const std::string& text = self(call);
-  const uint64_t at = FromRight ? find_last_text(text, separator) : find_text(text, separator, 0);
-  const Value whole = make_string(text), nothing = make_string("");
-  if (at == npos) {
-    return FromRight ? make_tuple({nothing, nothing, whole})
-                     : make_tuple({whole, nothing, nothing});
-  }
-  return make_tuple({make_string(text.substr(0, at)), make_string(separator),
-                     make_string(text.substr(at + separator.size()))});
 }
 
 Value method_replace(Call& call) {
@@ -253,75 +182,44 @@ Value method_replace(Call& call) {
   return call.run.string(out + text.substr(std::min<uint64_t>(start, text.size())));
 }
 
-Value method_join(Call& call) {
-  call.bind({"iterable"}, 1);
-  const std::string& separator = self(call);
-  std::string out;
-  bool first = true;
-  for (const Value& item : iterate(call.run, call.at(0))) {
-    if (!item.is_string()) {
-      fail("'join' needs strings, not a '" + std::string(type_name(item)) + "'");
-    }
-    if (!first) out += separator;
-    first = false;
-    out += item.text();
-    call.run.charge((item.text().size() + separator.size()) / 64);
-    if (out.size() > call.run.limits.value_bytes) call.run.charge_bytes(out.size());
+/// self[start:stop]; empty where start lies behind the end: nothing is found there, not even "".
+std::optional<std::string_view> part_of(Call& call) {
+  const std::string& text = call.self.text();
+  call.run.charge(text.size() / 8);
+  const int64_t length = static_cast<int64_t>(call.self.string().length);
+  const auto bound = [&](uint64_t i, int64_t otherwise) {
+    if (!call.has(i) || call.at(i).is_none()) return otherwise;
+    const int64_t given = call.integer(i, otherwise);
+    return given < 0 ? std::max<int64_t>(given + length, 0) : given;
+  };
+  const int64_t start = bound(1, 0), stop = std::min(bound(2, length), length);
+  if (start > stop) return std::nullopt;
+  const std::string_view rest =
+      std::string_view(text).substr(byte_offset(text, static_cast<uint64_t>(start)));
+  return rest.substr(0, byte_offset(rest, static_cast<uint64_t>(stop - start)));
+}
+
+template <bool AtEnd>
+Value method_affix(Call& call) {
+  call.bind({"affix", "start", "end"}, 1);
+  std::vector<Value> choices{call.at(0)};
+  if (call.at(0).is_sequence() && call.at(0).sequence().kind == SequenceKind::tuple) {
+    choices = call.at(0).sequence().items;
   }
-  return call.run.string(std::move(out));
-}
-
-/// Fills up to `width` code points; `left` of the missing ones go before the text.
-Value padded(Call& call, uint64_t (*left)(uint64_t missing, uint64_t width)) {
-  call.bind({"width", "fillchar"}, 1);
-  const int64_t wide = call.integer(0, 0);
-  const std::string fill = call.text(1, " ");
-  if (count_code_points(fill) != 1) fail("the fill must be one character");
-  const uint64_t length = call.self.string().length, width = wide < 0 ? 0 : wide;
-  if (width <= length) return call.self;
-  const uint64_t missing = width - length, before = left(missing, width);
-  call.run.charge_bytes(std::min<uint64_t>(missing, UINT64_MAX / 8) * fill.size());
-  std::string out;
-  for (uint64_t i = 0; i < before; ++i) out += fill;
-  out += call.self.text();
-  for (uint64_t i = before; i < missing; ++i) out += fill;
-  return call.run.string(std::move(out));
-}
-Value method_center(Call& call) {
-  // Python gives the odd blank to the left where width is odd.
-  return padded(
-      call, [](uint64_t missing, uint64_t width) { return missing / 2 + (missing & width & 1); });
-}
-Value method_ljust(Call& call) {
-  return padded(call, [](uint64_t, uint64_t) { return uint64_t{0}; });
-}
-Value method_rjust(Call& call) {
-  return padded(call, [](uint64_t missing, uint64_t) { return missing; });
-}
-Value method_zfill(Call& call) {
-  call.bind({"width"}, 1);
-  const std::string& text = self(call);
-  const int64_t width = call.integer(0, 0);
-  const uint64_t length = call.self.string().length;
-  if (width < 0 || static_cast<uint64_t>(width) <= length) return call.self;
-  const uint64_t missing = static_cast<uint64_t>(width) - length;
-  call.run.charge_bytes(missing);
-  const uint64_t sign = !text.empty() && (text[0] == '-' || text[0] == '+');
-  return call.run.string(text.substr(0, sign) + std::string(missing, '0') + text.substr(sign));
-}
-
-Value method_removeprefix(Call& call) {
-  call.bind({"prefix"}, 1);
-  const std::string& text = self(call);
-  const std::string part = call.text(0, "");
-  return text.starts_with(part) ? call.run.string(text.substr(part.size())) : call.self;
-}
-Value method_removesuffix(Call& call) {
-  call.bind({"suffix"}, 1);
-  const std::string& text = self(call);
-  const std::string part = call.text(0, "");
-  if (!text.ends_with(part)) return call.self;
-  return call.run.string(text.substr(0, text.size() - part.size()));
+  const std::optional<std::string_view> part = part_of(call);
+  for (const Value& choice : choices) {
+    if (choice.is_undefined()) fail_undefined(choice);
+    if (!choice.is_string()) {
+      fail("'" + std::string(call.name) + "' needs a string or a tuple of them, not a '" +
+           std::string(type_name(choice)) + "'");
+    }
+    call.run.charge(1 + choice.text().size() / 64);
+    const std::string_view wanted = choice.text();
+    if (part && (AtEnd ? part->ends_with(wanted) : part->starts_with(wanted))) {
+      return Value{true};
+    }
+  }
+  return Value{false};
 }
 
 Value method_format(Call& call) {
@@ -333,27 +231,18 @@ Value method_format(Call& call) {
 std::span<const Named> string_methods() {
   static constexpr Named methods[] = {
       {"capitalize", method_capitalize},
-      {"center", method_center},
+      {"endswith", method_affix<true>},
       {"format", method_format},
-      {"join", method_join},
-      {"ljust", method_ljust},
       {"lower", method_lower},
       {"lstrip", method_strip<true, false>},
-      {"partition", method_partition<false>},
-      {"removeprefix", method_removeprefix},
-      {"removesuffix", method_removesuffix},
       {"replace", method_replace},
-      {"rjust", method_rjust},
-      {"rpartition", method_partition<true>},
-      {"rsplit", method_split<true>},
       {"rstrip", method_strip<false, true>},
-      {"split", method_split<false>},
+      {"split", method_split},
       {"splitlines", method_splitlines},
+      {"startswith", method_affix<false>},
       {"strip", method_strip<true, true>},
-      {"swapcase", method_swapcase},
       {"title", method_title},
       {"upper", method_upper},
-      {"zfill", method_zfill},
   };
   return methods;
 }

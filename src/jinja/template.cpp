@@ -65,21 +65,15 @@ struct Template::Tree {
   std::vector<Statement> body;
 };
 
-Result<Value> value_from_json(const Json& json) {
-  try {
-    return convert(json, 0);
-  } catch (const Failure& failure) {
-    return sentence(failure, 0);
-  }
-}
-
 Result<Context> Context::from_json(const Json& object) {
   if (!object.is_object()) return Error{"the variables of a template must be a JSON object"};
   Context context;
-  for (const auto& [key, json] : object.items()) {
-    Result<Value> value = value_from_json(json);
-    if (!value) return value.error();
-    context.variables.emplace_back(key, std::move(*value));
+  try {
+    for (const auto& [key, json] : object.items()) {
+      context.variables.emplace_back(key, convert(json, 0));
+    }
+  } catch (const Failure& failure) {
+    return sentence(failure, 0);
   }
   return context;
 }

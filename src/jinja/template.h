@@ -34,8 +34,6 @@ struct Context {
   static Result<Context> from_json(const nlohmann::ordered_json& object);
 };
 
-Result<Value> value_from_json(const nlohmann::ordered_json& json);
-
 class Template {
  public:
   static Result<Template> compile(std::string_view source, const Limits& limits = {});

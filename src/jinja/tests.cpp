@@ -1,6 +1,7 @@
 // Tests (`x is NAME`), and the look-up of filters and tests.
+#include <set>
+
 #include "jinja/registry.h"
-#include "jinja/unicode.h"
 
 namespace assay::jinja {
 
@@ -19,11 +20,6 @@ bool is_sequence_like(const Value& value) {
   return value.is_undefined() || value.is_string() || value.is_dict() ||
          (value.is_sequence() && value.sequence().kind <= SequenceKind::range);
 }
-bool is_callable(const Value& value) {
-  return value.is_undefined() || value.is<std::shared_ptr<Macro>>() ||
-         value.is<std::shared_ptr<Function>>() || value.is<std::shared_ptr<Loop>>() ||
-         value.is<std::shared_ptr<Joiner>>();
-}
 
 constexpr Kind defined = [](const Value& v) { return !v.is_undefined(); };
 constexpr Kind not_defined = [](const Value& v) { return v.is_undefined(); };
@@ -38,22 +34,12 @@ constexpr Kind text = [](const Value& v) { return v.is_string(); };
 constexpr Kind mapping = [](const Value& v) { return v.is_dict(); };
 constexpr Kind escaped_text = [](const Value& v) { return v.is_string() && v.string().safe; };
 
-/// value % divisor == 0, and == 1
-bool leaves(Call& call, const Value& divisor, int64_t rest) {
-  const Value left = arithmetic(call.run, Operator::modulo, call.self, divisor);
-  return equal(left, Value{rest}, call.run.work());
-}
-Value test_odd(Call& call) {
+/// value % 2 == Rest
+template <int64_t Rest>
+Value leaves(Call& call) {
   call.bind({});
-  return Value{leaves(call, Value{int64_t{2}}, 1)};
-}
-Value test_even(Call& call) {
-  call.bind({});
-  return Value{leaves(call, Value{int64_t{2}}, 0)};
-}
-Value test_divisibleby(Call& call) {
-  call.bind({"num"}, 1);
-  return Value{leaves(call, call.at(0), 0)};
+  const Value rest = arithmetic(call.run, Operator::modulo, call.self, Value{int64_t{2}});
+  return Value{equal(rest, Value{Rest}, call.run.work())};
 }
 
 template <Operator Meaning>
@@ -67,24 +53,6 @@ Value test_sameas(Call& call) {
   return Value{identical(call.self, call.at(0))};
 }
 
-Value test_filter(Call& call) {
-  call.bind({});
-  check_hashable(call.self);
-  return Value{call.self.is_string() && find_filter(call.self.text()) != nullptr};
-}
-Value test_test(Call& call) {
-  call.bind({});
-  check_hashable(call.self);
-  return Value{call.self.is_string() && find_test(call.self.text()) != nullptr};
-}
-
-template <bool Upper>
-Value cased(Call& call) {
-  call.bind({});
-  Call inner{call.run, call.name, make_string(soft_text(call)), {}, {}, {}};
-  return find_method(inner.self, Upper ? "isupper" : "islower")(inner);
-}
-
 constexpr Named tests[] = {
     {"!=", comparison<Operator::unequal>},
     {"<", comparison<Operator::less>},
@@ -93,15 +61,12 @@ constexpr Named tests[] = {
     {">", comparison<Operator::greater>},
     {">=", comparison<Operator::greater_equal>},
     {"boolean", plain<boolean>},
-    {"callable", plain<is_callable>},
     {"defined", plain<defined>},
-    {"divisibleby", test_divisibleby},
     {"eq", comparison<Operator::equal>},
     {"equalto", comparison<Operator::equal>},
     {"escaped", plain<escaped_text>},
-    {"even", test_even},
+    {"even", leaves<0>},
     {"false", plain<is_no>},
-    {"filter", test_filter},
     {"float", plain<real>},
     {"ge", comparison<Operator::greater_equal>},
     {"greaterthan", comparison<Operator::greater>},
@@ -111,21 +76,20 @@ constexpr Named tests[] = {
     {"iterable", plain<is_iterable>},
     {"le", comparison<Operator::less_equal>},
     {"lessthan", comparison<Operator::less>},
-    {"lower", cased<false>},
     {"lt", comparison<Operator::less>},
     {"mapping", plain<mapping>},
     {"ne", comparison<Operator::unequal>},
     {"none", plain<is_none>},
     {"number", plain<number>},
-    {"odd", test_odd},
+    {"odd", leaves<1>},
     {"sameas", test_sameas},
     {"sequence", plain<is_sequence_like>},
     {"string", plain<text>},
-    {"test", test_test},
     {"true", plain<is_yes>},
     {"undefined", plain<not_defined>},
-    {"upper", cased<true>},
 };
+
+}  // namespace
 
 FunctionBody find_named(std::span<const Named> table, std::string_view name) {
   for (const Named& each : table) {
@@ -134,11 +98,18 @@ FunctionBody find_named(std::span<const Named> table, std::string_view name) {
   return nullptr;
 }
 
-}  // namespace
+std::string names_of(std::initializer_list<std::span<const Named>> tables) {
+  std::set<std::string_view> names;
+  for (const auto& table : tables) {
+    for (const Named& each : table) names.insert(each.name);
+  }
+  std::string text;
+  for (const std::string_view name : names) text += (text.empty() ? "" : ", ") + std::string(name);
+  return text;
+}
 
 FunctionBody find_filter(std::string_view name) {
-  for (const auto table :
-       {text_filters, format_filters, list_filters, order_filters, value_filters}) {
+  for (const auto table : {text_filters, list_filters, order_filters, value_filters}) {
     if (const FunctionBody found = find_named(table(), name)) return found;
   }
   return nullptr;
@@ -147,12 +118,23 @@ FunctionBody find_test(std::string_view name) {
   return find_named(tests, name);
 }
 
+void refuse_filter(std::string_view name, uint32_t line) {
+  fail("the filter '" + std::string(name.substr(0, 100)) + "' is not supported; supported: " +
+           names_of({text_filters(), list_filters(), order_filters(), value_filters()}),
+       line);
+}
+void refuse_test(std::string_view name, uint32_t line) {
+  fail("the test '" + std::string(name.substr(0, 100)) +
+           "' is not supported; supported: " + names_of({tests}),
+       line);
+}
+
 Value apply_filter(Run& run, std::string_view name, Value input, std::vector<Value> positional,
                    std::vector<std::pair<std::string, Value>> keywords) {
   const Nesting nesting(run);
   run.charge(1);
   const FunctionBody body = find_filter(name);
-  if (!body) fail("no filter is named '" + std::string(name.substr(0, 100)) + "'");
+  if (!body) refuse_filter(name, run.line);
   Call call{run, name, std::move(input), std::move(positional), std::move(keywords), {}};
   return body(call);
 }
@@ -162,7 +144,7 @@ bool apply_test(Run& run, std::string_view name, Value input, std::vector<Value>
   const Nesting nesting(run);
   run.charge(1);
   const FunctionBody body = find_test(name);
-  if (!body) fail("no test is named '" + std::string(name.substr(0, 100)) + "'");
+  if (!body) refuse_test(name, run.line);
   Call call{run, name, std::move(input), std::move(positional), std::move(keywords), {}};
   return is_true(body(call));
 }

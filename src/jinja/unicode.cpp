@@ -1,93 +1,69 @@
 #include "jinja/unicode.h"
 
+#include <utf8proc.h>
+
 #include <algorithm>
+#include <iterator>
 
 namespace assay::jinja {
 
 namespace {
 
 /// Bytes of the character at the start of `text`; 0 where there is none.
-/// Source: the Unicode Standard, table 3-7.
-uint64_t character_length(std::string_view text) {
-  const auto byte = [&](uint64_t i) { return static_cast<uint8_t>(text[i]); };
-  const uint8_t lead = byte(0);
-  if (lead < 0x80) return 1;
-  if (lead < 0xC2 || lead > 0xF4) return 0;
-  const uint64_t length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-  if (text.size() < length) return 0;
-  uint8_t low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
-  uint8_t high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
-  for (uint64_t i = 1; i < length; ++i, low = 0x80, high = 0xBF) {
-    if (byte(i) < low || byte(i) > high) return 0;
-  }
-  return length;
+uint64_t character_length(std::string_view text, utf8proc_int32_t& code) {
+  const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
+  const auto length = utf8proc_iterate(bytes, static_cast<utf8proc_ssize_t>(text.size()), &code);
+  return length < 0 ? 0 : static_cast<uint64_t>(length);
 }
 
-bool in_table(std::span<const table::Range> ranges, char32_t code) {
-  const auto after = std::upper_bound(
-      ranges.begin(), ranges.end(), code,
-      [](char32_t value, const table::Range& range) { return value < range.first; });
-  return after != ranges.begin() && code <= std::prev(after)->last;
+utf8proc_int32_t as_signed(char32_t code) {
+  return static_cast<utf8proc_int32_t>(code);
 }
 
-char32_t mapped(std::span<const table::Mapping> mappings, char32_t code) {
-  const auto after = std::upper_bound(
-      mappings.begin(), mappings.end(), code,
-      [](char32_t value, const table::Mapping& mapping) { return value < mapping.first; });
-  if (after == mappings.begin()) return code;
-  const table::Mapping& run = *std::prev(after);
-  if (code > run.last || (code - run.first) % run.stride != 0) return code;
-  return static_cast<char32_t>(static_cast<int64_t>(code) + run.delta);
+/// Case folding, which unlike utf8proc's mappings of case has the expansions: "ß" → "ss".
+struct Folded {
+  utf8proc_int32_t codes[4];
+  utf8proc_ssize_t count;
+};
+Folded folded(char32_t code) {
+  Folded made{};
+  int boundary = 0;  // of graphemes, which nobody asks for
+  made.count =
+      utf8proc_decompose_char(as_signed(code), made.codes, 4, UTF8PROC_CASEFOLD, &boundary);
+  return made;
 }
 
-void append_expanded(std::string& text, std::span<const table::Expansion> expansions,
-                     std::span<const table::Mapping> mappings, char32_t code) {
-  const auto found = std::lower_bound(
-      expansions.begin(), expansions.end(), code,
-      [](const table::Expansion& expansion, char32_t value) { return expansion.code < value; });
-  if (found == expansions.end() || found->code != code) {
-    append_code_point(text, mapped(mappings, code));
-    return;
-  }
-  for (const char32_t to : found->to) {
-    if (to != 0) append_code_point(text, to);
-  }
-}
+struct Range {
+  char32_t first, last;
+};
+// Characters with Unicode's properties Other_Lowercase or Other_Uppercase that have no other case.
+constexpr Range other_cased[] = {
+    {0xAA, 0xAA},       {0xBA, 0xBA},       {0x2B0, 0x2B8},     {0x2C0, 0x2C1},
+    {0x2E0, 0x2E4},     {0x37A, 0x37A},     {0x1D2C, 0x1D6A},   {0x1D78, 0x1D78},
+    {0x1D9B, 0x1DBF},   {0x2071, 0x2071},   {0x207F, 0x207F},   {0x2090, 0x209C},
+    {0x2C7C, 0x2C7D},   {0xA69C, 0xA69D},   {0xA770, 0xA770},   {0xA7F8, 0xA7F9},
+    {0xAB5C, 0xAB5F},   {0x10780, 0x10780}, {0x10783, 0x10785}, {0x10787, 0x107B0},
+    {0x107B2, 0x107BA}, {0x1F130, 0x1F149}, {0x1F150, 0x1F169}, {0x1F170, 0x1F189}};
 
 }  // namespace
 
 char32_t next_code_point(std::string_view text, uint64_t& position) {
-  const auto byte = [&](uint64_t i) { return static_cast<uint8_t>(text[position + i]); };
-  const uint8_t lead = byte(0);
-  if (lead < 0x80) return ++position, lead;
-  const uint64_t length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-  char32_t code = lead & (0x7Fu >> length);
-  for (uint64_t i = 1; i < length && position + i < text.size(); ++i) {
-    code = code << 6 | (byte(i) & 0x3F);
-  }
-  position = std::min<uint64_t>(position + length, text.size());
-  return code;
+  utf8proc_int32_t code = 0;
+  const uint64_t length = character_length(text.substr(position), code);
+  position += std::max<uint64_t>(length, 1);
+  return length == 0 ? 0xFFFD : static_cast<char32_t>(code);
 }
 
 void append_code_point(std::string& text, char32_t code) {
-  const auto add = [&](char32_t value) { text += static_cast<char>(value); };
-  if (code < 0x80) return add(code);
-  if (code < 0x800) {
-    add(0xC0 | code >> 6);
-  } else if (code < 0x10000) {
-    add(0xE0 | code >> 12);
-    add(0x80 | (code >> 6 & 0x3F));
-  } else {
-    add(0xF0 | code >> 18);
-    add(0x80 | (code >> 12 & 0x3F));
-    add(0x80 | (code >> 6 & 0x3F));
-  }
-  add(0x80 | (code & 0x3F));
+  utf8proc_uint8_t bytes[4];
+  const auto length = utf8proc_encode_char(as_signed(code), bytes);
+  text.append(reinterpret_cast<const char*>(bytes), static_cast<uint64_t>(length));
 }
 
 bool is_valid_utf8(std::string_view text) {
+  utf8proc_int32_t code = 0;
   while (!text.empty()) {
-    const uint64_t length = character_length(text);
+    const uint64_t length = character_length(text, code);
     if (length == 0) return false;
     text.remove_prefix(length);
   }
@@ -97,8 +73,9 @@ bool is_valid_utf8(std::string_view text) {
 std::string repaired_utf8(std::string_view text) {
   std::string result;
   result.reserve(text.size());
+  utf8proc_int32_t code = 0;
   while (!text.empty()) {
-    const uint64_t length = character_length(text);
+    const uint64_t length = character_length(text, code);
     result += length == 0 ? "\xEF\xBF\xBD" : text.substr(0, length);
     text.remove_prefix(std::max<uint64_t>(length, 1));
   }
@@ -125,41 +102,69 @@ bool is_space(char32_t code) {
          code == 0x1680 || (code >= 0x2000 && code <= 0x200A) || code == 0x2028 || code == 0x2029 ||
          code == 0x202F || code == 0x205F || code == 0x3000;
 }
-bool is_alpha(char32_t code) {
-  return in_table(table::alpha, code);
-}
-bool is_digit(char32_t code) {
-  return in_table(table::digit, code);
-}
-bool is_numeric(char32_t code) {
-  return is_digit(code) || in_table(table::numeric, code);
-}
-bool is_upper(char32_t code) {
-  return in_table(table::upper, code);
-}
-bool is_lower(char32_t code) {
-  return in_table(table::lower, code);
-}
-bool is_title(char32_t code) {
-  return in_table(table::title, code);
-}
 bool is_printable(char32_t code) {
-  return !in_table(table::unprintable, code);
+  switch (utf8proc_category(as_signed(code))) {
+    case UTF8PROC_CATEGORY_CN:
+    case UTF8PROC_CATEGORY_CC:
+    case UTF8PROC_CATEGORY_CF:
+    case UTF8PROC_CATEGORY_CS:
+    case UTF8PROC_CATEGORY_CO:
+    case UTF8PROC_CATEGORY_ZL:
+    case UTF8PROC_CATEGORY_ZP:
+      return false;
+    case UTF8PROC_CATEGORY_ZS:
+      return code == ' ';
+    default:
+      return true;
+  }
+}
+bool is_letter_or_number(char32_t code) {
+  const utf8proc_category_t category = utf8proc_category(as_signed(code));
+  return (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO) ||
+         (category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO);
+}
+bool is_cased(char32_t code) {
+  const utf8proc_category_t category = utf8proc_category(as_signed(code));
+  if (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LT) return true;
+  if (utf8proc_toupper(as_signed(code)) != utf8proc_tolower(as_signed(code))) return true;
+  return std::any_of(std::begin(other_cased), std::end(other_cased),
+                     [&](const Range& range) { return code >= range.first && code <= range.last; });
 }
 
 void append_upper(std::string& text, char32_t code) {
-  append_expanded(text, table::upper_expansion, table::to_upper, code);
+  // Upper case as it is: "ẞ" and "İ" fold to several characters, too.
+  if (utf8proc_category(as_signed(code)) == UTF8PROC_CATEGORY_LU) {
+    return append_code_point(text, code);
+  }
+  const Folded lower = folded(code);
+  if (lower.count < 2) {
+    return append_code_point(text, static_cast<char32_t>(utf8proc_toupper(as_signed(code))));
+  }
+  for (utf8proc_ssize_t i = 0; i < lower.count; ++i) {
+    append_code_point(text, static_cast<char32_t>(utf8proc_toupper(lower.codes[i])));
+  }
 }
 void append_title(std::string& text, char32_t code) {
-  append_expanded(text, table::title_expansion, table::to_title, code);
+  constexpr utf8proc_int32_t sharp_s = 0xDF, iota = 0x3B9, iota_below = 0x345;
+  const utf8proc_category_t category = utf8proc_category(as_signed(code));
+  const utf8proc_int32_t title = utf8proc_totitle(as_signed(code));
+  const Folded lower = folded(code);
+  const bool expands = lower.count > 1 && category == UTF8PROC_CATEGORY_LL &&
+                       (title == as_signed(code) || code == sharp_s);
+  if (!expands) return append_code_point(text, static_cast<char32_t>(title));
+  // The first letter in title case, the rest as it is, with iotas below.
+  bool first = true;
+  for (utf8proc_ssize_t i = 0; i < lower.count; ++i) {
+    const utf8proc_int32_t each = lower.codes[i];
+    append_code_point(text, static_cast<char32_t>(first          ? utf8proc_totitle(each)
+                                                  : each == iota ? iota_below
+                                                                 : each));
+    first = first && utf8proc_category(each) == UTF8PROC_CATEGORY_LM;  // "ŉ" → "ʼN"
+  }
 }
 void append_lower(std::string& text, char32_t code) {
-  // The one character whose lower case is two: capital I with a dot.
-  if (code == 0x130) {
-    text += "i\xCC\x87";
-    return;
-  }
-  append_code_point(text, mapped(table::to_lower, code));
+  append_code_point(text, static_cast<char32_t>(utf8proc_tolower(as_signed(code))));
+  if (code == 0x130) text += "\xCC\x87";  // capital I with a dot keeps it
 }
 
 std::string to_upper(std::string_view text) {

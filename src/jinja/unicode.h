@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 
@@ -20,16 +19,13 @@ uint64_t count_code_points(std::string_view text);
 /// The byte where code point `index` begins; text.size() where there are fewer.
 uint64_t byte_offset(std::string_view text, uint64_t index);
 
-// Python's str.isspace, isalpha, … of one character.
-bool is_space(char32_t code);
-bool is_alpha(char32_t code);
-bool is_digit(char32_t code);
-bool is_numeric(char32_t code);  ///< digits too
-bool is_upper(char32_t code);
-bool is_lower(char32_t code);
-bool is_title(char32_t code);
-bool is_printable(char32_t code);
+bool is_space(char32_t code);      ///< as Python's str.isspace
+bool is_printable(char32_t code);  ///< as Python's str.isprintable
+bool is_cased(char32_t code);      ///< an upper, lower or title case letter or sign
+bool is_letter_or_number(char32_t code);
 
+// Case as Python's, which may make several characters of one ("ß" → "SS"); but a final sigma is a
+// sigma as any other.
 std::string to_upper(std::string_view text);
 std::string to_lower(std::string_view text);
 void append_upper(std::string& text, char32_t code);
@@ -39,22 +35,5 @@ void append_title(std::string& text, char32_t code);
 /// The text without white space at its left or right.
 std::string_view strip_left(std::string_view text);
 std::string_view strip_right(std::string_view text);
-
-namespace table {
-struct Range {
-  char32_t first, last;
-};
-/// Every `stride`-th code point of first .. last maps to code + delta.
-struct Mapping {
-  char32_t first, last, stride;
-  int32_t delta;
-};
-struct Expansion {
-  char32_t code, to[3];
-};
-extern const std::span<const Range> alpha, numeric, digit, upper, lower, title, unprintable;
-extern const std::span<const Mapping> to_upper, to_lower, to_title;
-extern const std::span<const Expansion> upper_expansion, title_expansion;
-}  // namespace table
 
 }  // namespace assay::jinja

@@ -48,7 +48,6 @@ uint32_t depth_of(const Value& value) {
     return depth_of(value.as<std::shared_ptr<Function>>()->self);
   }
   if (value.is<std::shared_ptr<Loop>>()) return value.as<std::shared_ptr<Loop>>()->items->depth;
-  if (value.is<std::shared_ptr<Cycler>>()) return value.as<std::shared_ptr<Cycler>>()->depth;
   return 0;
 }
 
@@ -162,11 +161,11 @@ bool is_true(const Value& value) {
 }
 
 std::string_view type_name(const Value& value) {
-  static constexpr std::string_view names[] = {
-      "Undefined", "NoneType",  "bool",  "int",      "float",       "str",    "list",
-      "dict",      "Namespace", "Macro", "function", "LoopContext", "Cycler", "Joiner"};
+  static constexpr std::string_view names[] = {"Undefined", "NoneType", "bool",     "int",
+                                               "float",     "str",      "list",     "dict",
+                                               "Namespace", "Macro",    "function", "LoopContext"};
   static constexpr std::string_view sequences[] = {
-      "list", "tuple", "tuple", "range", "dict_keys", "dict_values", "dict_items", "generator"};
+      "list", "tuple", "range", "dict_keys", "dict_values", "dict_items", "generator"};
   if (value.is_sequence()) return sequences[static_cast<int>(value.sequence().kind)];
   return names[value.data.index()];
 }

@@ -1,6 +1,5 @@
-// The values of a template: what Python's are to Jinja. Everything but a namespace, a loop, a
-// cycler and a joiner never changes once made, so values share their storage and no list can hold
-// itself.
+// The values of a template: what Python's are to Jinja. Everything but a namespace and a loop never
+// changes once made, so values share their storage and no list can hold itself.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +37,6 @@ struct String {
 enum class SequenceKind {
   list,
   tuple,
-  group,      ///< a tuple with attributes `grouper` and `list`, made by groupby
   range,      ///< prints as range(start, stop)
   keys,       ///< of a dict; has a length, can't be indexed
   values,     ///< as keys
@@ -80,8 +78,6 @@ struct Function;
 using FunctionBody = Value (*)(Call&);
 
 struct Loop;
-struct Cycler;
-struct Joiner;
 
 using StringPointer = std::shared_ptr<const String>;
 using SequencePointer = std::shared_ptr<Sequence>;
@@ -90,7 +86,7 @@ using DictPointer = std::shared_ptr<const Dict>;
 struct Value {
   std::variant<Undefined, None, bool, int64_t, double, StringPointer, SequencePointer, DictPointer,
                std::shared_ptr<Namespace>, std::shared_ptr<Macro>, std::shared_ptr<Function>,
-               std::shared_ptr<Loop>, std::shared_ptr<Cycler>, std::shared_ptr<Joiner>>
+               std::shared_ptr<Loop>>
       data;
 
   template <class T>
@@ -135,17 +131,6 @@ struct Loop {
   std::shared_ptr<Scope> scope;          ///< around a recursive loop
 
   uint64_t length() const { return items->items.size() - first; }
-};
-
-struct Cycler {
-  std::vector<Value> items;
-  uint32_t depth = 1;
-  uint64_t position = 0;
-};
-
-struct Joiner {
-  Value separator;  ///< a string
-  bool used = false;
 };
 
 // Makers. Containers get their depth here; one deeper than `Limits::value_depth` is refused.

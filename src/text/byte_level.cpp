@@ -1,6 +1,7 @@
 #include "text/byte_level.h"
 
 #include <array>
+#include <cstdint>
 
 namespace assay::text {
 namespace {
@@ -8,44 +9,22 @@ namespace {
 constexpr uint32_t letters_end = 256 + 68;  // the last letter is U+0143
 constexpr int16_t no_byte = -1;
 
-struct Map {
-  std::array<uint16_t, 256> letter;
-  std::array<int16_t, letters_end> byte;  // by code point
-};
+using Map = std::array<int16_t, letters_end>;  // the byte of each code point
 
 constexpr Map make_map() {
   Map map{};
-  map.byte.fill(no_byte);
+  map.fill(no_byte);
   uint16_t next = 256;
   for (uint16_t byte = 0; byte < 256; ++byte) {
     const bool itself = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
-    map.letter[byte] = itself ? byte : next++;
-    map.byte[map.letter[byte]] = static_cast<int16_t>(byte);
+    map[itself ? byte : next++] = static_cast<int16_t>(byte);
   }
   return map;
 }
 
-constexpr Map map = make_map();
+constexpr Map byte_of_letter = make_map();
 
 }  // namespace
-
-uint32_t letter_of_byte(uint8_t byte) {
-  return map.letter[byte];
-}
-
-std::string letters_of_bytes(std::string_view bytes) {
-  std::string letters;
-  for (const char c : bytes) {
-    const uint32_t letter = letter_of_byte(static_cast<uint8_t>(c));
-    if (letter < 0x80) {
-      letters += static_cast<char>(letter);
-    } else {  // all letters are below U+0800: two bytes
-      letters += static_cast<char>(0xC0 | (letter >> 6));
-      letters += static_cast<char>(0x80 | (letter & 0x3F));
-    }
-  }
-  return letters;
-}
 
 std::optional<std::string> bytes_of_letters(std::string_view letters) {
   std::string bytes;
@@ -58,8 +37,8 @@ std::optional<std::string> bytes_of_letters(std::string_view letters) {
       if ((second & 0xC0) != 0x80) return std::nullopt;
       letter = (letter & 0x1F) << 6 | (second & 0x3F);
     }
-    if (letter >= letters_end || map.byte[letter] == no_byte) return std::nullopt;
-    bytes += static_cast<char>(map.byte[letter]);
+    if (letter >= letters_end || byte_of_letter[letter] == no_byte) return std::nullopt;
+    bytes += static_cast<char>(byte_of_letter[letter]);
   }
   return bytes;
 }

@@ -4,18 +4,11 @@
 // Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", 2.2.
 #pragma once
 
-#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 
 namespace assay::text {
-
-/// The letter's code point, below U+0144.
-uint32_t letter_of_byte(uint8_t byte);
-
-/// One letter a byte, as UTF-8.
-std::string letters_of_bytes(std::string_view bytes);
 
 /// The bytes that `letters` spells; nothing where some character is not one of the 256 letters.
 std::optional<std::string> bytes_of_letters(std::string_view letters);

@@ -65,7 +65,7 @@ def template():
     small = ["{{ messages }}", "{% for i in range(3) %}{{ loop.index }}{% endfor %}", "{{ 'a' * 1000 }}{{ [1,2][::-1] }}",
              "{% macro f(x, y=2) %}{{ x ~ y }}{% endmacro %}{{ f(1) }}", "{% set ns = namespace(a=1) %}{{ ns.a + 2 ** 3 // 2 }}",
              "{{ messages | tojson(indent=2) }}", "{{ raise_exception('no') }}", "{%- if x is defined -%}a{%- else -%}b{%- endif -%}",
-             "{{ 'x'.upper().center(9) | trim | replace('X', 'y') }}", "{% call(x) m() %}{{ x }}{% endcall %}", "{{ ((((1)))) }}"]
+             "{{ 'x'.upper().strip('Y') | trim | replace('X', 'y') }}", "{% call(x) m() %}{{ x }}{% endcall %}", "{{ ((((1)))) }}"]
     for index, text in enumerate(small):
         write("template", f"small_{index:02}", text.encode() + b"\0hi <b>")
 
@@ -175,9 +175,9 @@ def dictionaries():
     (HERE / "gguf.dict").write_text("".join(entry(struct.pack("<Q", len(w)) + w) for w in words))
     jinja = ("{{ }} {% %} {%- -%} {# #} if elif else endif for in endfor recursive set endset macro endmacro call endcall "
              "filter endfilter with endwith raw endraw generation endgeneration break continue namespace( range( loop. not and or is "
-             "defined none true false tojson join map( select( selectattr( rejectattr( sort groupby( unique batch( slice( "
+             "defined none true false tojson join map( select( selectattr( rejectattr( sort unique "
              "replace( indent( format( default( | ** // ~ == != <= >= [::-1] .split( .strip( .items() .get( raise_exception( "
-             "strftime_now( dict( cycler( joiner( messages role content add_generation_prompt bos_token").split()
+             "strftime_now( dict( dict.fromkeys( messages role content add_generation_prompt bos_token").split()
     (HERE / "template.dict").write_text("".join(entry(w.encode()) for w in jinja))
     header = "dtype shape data_offsets __metadata__ F32 F16 BF16 I32 U8 BOOL".split()
     (HERE / "safetensors.dict").write_text("".join(entry(f'"{w}"'.encode()) for w in header))

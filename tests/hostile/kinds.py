@@ -410,7 +410,7 @@ def template_kinds():
     kind("template that includes a file", "{% include '/etc/passwd' %}")
     kind("template that imports", "{% import 'os' as os %}")
     kind("template that asks for Python's classes", "{{ ''.__class__.__mro__[1].__subclasses__() }}", "")
-    kind("template that asks for globals", "{{ cycler.__init__.__globals__.os.popen('id').read() }}", "")
+    kind("template that asks for globals", "{{ range.__init__.__globals__.os.popen('id').read() }}", "")
     kind("template that divides by zero", "{{ 1 // 0 }}")
     kind("template that raises", "{{ raise_exception('no \x1b[2J\n way') }}", "no ")
     kind("template with four nested loops",
@@ -433,7 +433,7 @@ def template_kinds():
     kind("template of 100000 filters", "{{ 'a'" + " | trim" * 100000 + " }}")
     kind("template of 100000 sums", "{{ 1" + " + 1" * 100000 + " }}")
     kind("template that pads to 10^9 columns", "{{ '%999999999d' | format(1) }}")
-    kind("template that centres in 10^12", "{{ 'a' | center(1000000000000) }}")
+    kind("template with a filter that is not supported", "{{ 'a' | wordwrap }}", "the filter 'wordwrap' is not supported")
     kind("template that indents by 10^9", "{{ 'a\nb' | indent(1000000000, first=true) }}")
     kind("template that raises to a high power", "{{ 9 ** 9 ** 9 ** 9 }}")
     kind("template of a 16 MiB text", "x" * (2**24 - 1))

@@ -31,7 +31,7 @@ TEST(Expression, OperatorsBindAsJinjas) {
   check({{"{{ 2 + 3 * 4 }} {{ (2 + 3) * 4 }}", "14 20"},
          // ** is left-associative and a sign binds tighter, unlike Python.
          {"{{ 2 ** 3 ** 2 }} {{ -2 ** 2 }}", "64 4"},
-         {"{{ -1 | abs }} {{ 1 ~ 2 * 3 }}", "1 16"},
+         {"{{ -1 | string }} {{ 1 ~ 2 * 3 }}", "-1 16"},
          {"{{ not 1 == 2 }} {{ true or false and false }}", "True True"},
          {"{{ 1 < 2 < 3 }} {{ 1 < 3 < 2 }} {{ 3 > 2 == 2 }}", "True False True"},
          {"{{ 1 if false else 2 if false else 3 }}", "3"},
@@ -73,8 +73,7 @@ TEST(Expression, IntegersThatDoNotFitAreErrors) {
 TEST(Expression, StringsCountCodePoints) {
   check({{"{{ s | length }} {{ s[1] }} {{ s[-1] }} {{ s[7:] }} {{ s[::-1] }}",
           "9 ü 本 日本 本日 hcirüZ"},
-         {"{{ s.find('日') }} {{ s.upper() }} {{ 'ß'.upper() }} {{ 'ÀÉ'.lower() }}",
-          "7 ZÜRICH 日本 SS àé"},
+         {"{{ s.upper() }} {{ 'ß'.upper() }} {{ 'ÀÉ'.lower() }}", "ZÜRICH 日本 SS àé"},
          {"{{ s[100] }}|{{ s[5:2] }}|{{ s[1:100:3] }}", "||üc日"}},
         variables);
 }
@@ -105,7 +104,7 @@ TEST(Expression, UndefinedPrintsNothingAndCannotBeUsed) {
 
 TEST(Expression, TestsAnswerAsJinjas) {
   check(
-      {{"{{ n is odd }} {{ n is even }} {{ n is divisibleby 7 }} {{ n is divisibleby(2) }}",
+      {{"{{ n is odd }} {{ n is even }} {{ -1 is odd }} {{ 2.5 is even }}",
         "True False True False"},
        {"{{ s is string }} {{ d is mapping }} {{ l is sequence }} {{ d is sequence }}",
         "True True True True"},
@@ -117,9 +116,8 @@ TEST(Expression, TestsAnswerAsJinjas) {
        {"{{ s is iterable }} {{ n is iterable }} {{ x is iterable }}", "True False True"},
        {"{{ true is true }} {{ 1 is true }} {{ false is false }} {{ 1 is boolean }}",
         "True False True False"},
-       {"{{ 'abc' is lower }} {{ 'ABC' is upper }} {{ 'upper' is filter }} {{ 'odd' is test }}",
-        "True True True True"},
-       {"{{ none is sameas none }} {{ s is sameas s }} {{ range is callable }}", "True True True"}},
+       {"{{ none is sameas none }} {{ s is sameas s }} {{ 1 is sameas true }}", "True True False"},
+       {"{{ ('a' | e) is escaped }} {{ 'a' is escaped }}", "True False"}},
       variables);
 }
 

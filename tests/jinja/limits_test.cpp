@@ -52,7 +52,7 @@ TEST(Limits, Steps) {
       "steps");
   expect_refused(
       "{% set a = 'a' * 8000000 %}{% set b = 'a' * 4000000 ~ 'b' %}{% for i in range(99999) %}"
-      "{{ a.find(b) }}{% endfor %}",
+      "{{ b in a }}{% endfor %}",
       "steps");
 }
 
@@ -79,8 +79,9 @@ TEST(Limits, NestedValues) {
   const std::string loop = "{% set ns = namespace(x=[1]) %}{% for i in range(99999) %}";
   expect_refused(loop + "{% set ns.x = [ns.x] %}{% endfor %}", "nested more than 100");
   expect_refused(loop + "{% set ns.x = {'a': ns.x} %}{% endfor %}", "nested more than 100");
-  expect_refused(loop + "{% set ns.x = [ns.x.index] %}{% endfor %}", "nested more than 100");
-  expect_refused(loop + "{% set ns.x = cycler(ns.x) %}{% endfor %}", "nested more than 100");
+  expect_refused(loop + "{% set ns.x = [ns.x.copy] %}{% endfor %}", "nested more than 100");
+  expect_refused(loop + "{% set ns.x = dict.fromkeys('a', ns.x) %}{% endfor %}",
+                 "nested more than 100");
 }
 
 TEST(Limits, ChainsOfNamespacesAndMacrosEndWithoutRecursion) {
@@ -133,24 +134,20 @@ TEST(Limits, LongStrings) {
   expect_refused(growing("'ab'", "ns.x ~ ns.x"), "longer than the limit");
   expect_refused(growing("'ab'", "ns.x + ns.x"), "longer than the limit");
   expect_refused("{{ range(99999) | join('x' * 100000) }}", "longer than the limit");
-  expect_refused("{{ ('x' * 100000).join('a' * 99999) }}", "longer than the limit");
   expect_refused("{{ ('a' * 100000) | replace('a', 'b' * 100000) }}", "longer than the limit");
   expect_refused("{{ ('a' * 100000).replace('', 'b' * 100000) }}", "longer than the limit");
-  expect_refused("{{ ('日' * 5000000) | urlencode }}", "longer than the limit");
-  expect_refused("{{ ('a' * 3000000) | wordwrap(1, true, 'x' * 100000) }}",
-                 "longer than the limit");
+  expect_refused("{{ ('ΐ' * 5000000).upper() }}", "longer than the limit");  // 2 bytes become 6
   expect_refused("{{ [[[[1]]]] | tojson(indent=10**7) }}", "longer than the limit");
 }
 
 TEST(Limits, Widths) {
   for (const char* wide :
-       {"'a' | indent(10**12)", "'a' | center(10**15)", "'a'.ljust(9223372036854775807, '日')",
-        "'1'.zfill(10**12)", "'%99999999999d' % 1", "'%*d' % (99999999999, 1)",
+       {"'a' | indent(10**12)", "'%99999999999d' % 1", "'%*d' % (99999999999, 1)",
         "'{:>99999999999}'.format(1)", "'%.99999999f' % 1.0", "'{:.99999999}'.format(1.5)",
         "'{:{}}'.format(1, 99999999999)", "'{99999999999999999999}'.format(1)"}) {
     EXPECT_NE(refused("{{ " + std::string(wide) + " }}"), "") << wide;
   }
-  EXPECT_EQ(render("{{ 'a' | center(-9223372036854775807) }}"), "a");
+  EXPECT_EQ(render("{{ 'a' | indent(-9223372036854775807, true) }}"), "a");
   EXPECT_EQ(render("{{ 'abc'[-9223372036854775807:9223372036854775807:9223372036854775807] }}"),
             "a");
 }
@@ -159,8 +156,6 @@ TEST(Limits, LongLists) {
   expect_refused("{{ range(10**9) }}", "a range is longer than the limit of 100000");
   expect_refused("{{ [1] * 10**9 }}",
                  "a list of 1000000000 items is longer than the limit of 1000000");
-  expect_refused("{{ [1] | batch(10**12, 0) | list }}", "list of");
-  expect_refused("{{ [1] | slice(10**12) | list }}", "list of");
   expect_refused("{{ ('a ' * 4000000).split(' ') | length }}", "list of");
   EXPECT_EQ(
       render("{{ range(-9223372036854775807, 9223372036854775807, 9223372036854775807) | list }}"),

@@ -11,16 +11,36 @@
 #include <iterator>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "gguf/file.h"
 #include "gguf/writer.h"
-#include "text/byte_level.h"
 #include "text/pre_tokenizer.h"
 #include "text/tokenizer.h"
 
 namespace assay::text {
+
+/// Bytes as a byte-level vocabulary spells them: the printable ones of Latin-1 as they are, the
+/// n-th of the others as U+0100 + n.
+inline std::string letters_of_bytes(std::string_view bytes) {
+  const auto printable = [](int byte) {
+    return (byte > 32 && byte < 127) || (byte > 160 && byte != 173);
+  };
+  std::string letters;
+  for (const char c : bytes) {
+    const int byte = static_cast<uint8_t>(c);
+    int letter = byte;
+    if (!printable(byte)) {
+      letter = 256;
+      for (int before = 0; before < byte; ++before) letter += !printable(before);
+    }
+    if (letter >= 0x80) letters += static_cast<char>(0xC0 | letter >> 6);
+    letters += static_cast<char>(letter < 0x80 ? letter : 0x80 | (letter & 0x3F));
+  }
+  return letters;
+}
 
 /// Tokens 0..255 are the 256 bytes, in order; then what a test adds.
 struct HandMade {
