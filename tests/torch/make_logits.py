@@ -87,7 +87,7 @@ def logits(case, weights):
         chosen = numpy.array(models.positions(case))
         with NoSingle():
             for begin in range(0, case.tokens, CHUNK):
-                part = model(input_ids=tokens[:, begin:begin + CHUNK], past_key_values=cache, use_cache=True).logits[0]
+                part = model(input_ids=tokens[:, begin:begin + CHUNK], cache=cache, use_cache=True).logits[0]
                 rows.append(part[chosen[(chosen >= begin) & (chosen < begin + CHUNK)] - begin].numpy())
     return numpy.concatenate(rows)
 
