@@ -14,7 +14,7 @@ export CMAKE_PREFIX_PATH ?= $(shell brew --prefix 2>/dev/null)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run build model install test test-all dev format format-check tidy mutate fuzz bench clean
+.PHONY: help run build model install test test-all test-torch dev format format-check tidy mutate fuzz bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,12 @@ test: ## build and run every test, with a budget per part
 test-all: ## the same with the slow sweeps and the mutations
 	@start=$$(date +%s) && scripts/install.sh test && scripts/install.sh fuzz && \
 	  ASSAY_SLOW=1 python3 scripts/test.py --all --started $$start
+
+test-torch: ## small random models against transformers in float64 (5.6 GB of packages in .venv-torch)
+	@start=$$(date +%s); { $(MAKE) --no-print-directory build && scripts/install.sh torch; } || { \
+	  echo "failed: assay could not be built, or torch could not be installed"; \
+	  echo "0 passed, 1 failed, 0 skipped"; exit 1; }; \
+	  .venv-torch/bin/python tests/torch/live.py --started $$start
 
 dev: ## sanitizers, warnings as errors, format, include table, fast tests
 	@scripts/install.sh test

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the build needs and is missing: apt on Debian and Ubuntu, Homebrew on macOS.
 # `install.sh test` also makes .venv with the pinned Python packages of the tests and installs the clang of msl-check;
-# `install.sh fuzz` adds clang's libFuzzer.
+# `install.sh fuzz` adds clang's libFuzzer; `install.sh torch` makes .venv-torch for `make test-torch`.
 # A call with nothing to do costs well under a second. ASSAY_SKIP_INSTALL=1 leaves the system alone.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -76,17 +76,17 @@ install_clang_with_apt() {
   say "no clang of 16 or newer could be installed; msl-check will be skipped"
 }
 
-# .venv holds a mark with the hash of the requirements that it was made from.
+# install_python_packages VENV REQUIREMENTS. The venv holds a mark with the hash of the requirements that it was made from.
 install_python_packages() {
   local wanted have
-  wanted=$(cksum < scripts/requirements.txt)
-  have=$(cat .venv/assay-requirements 2>/dev/null || true)
+  wanted=$(cksum < "$2")
+  have=$(cat "$1/assay-requirements" 2>/dev/null || true)
   [ "$wanted" = "$have" ] && return
-  say "Python packages of the tests into .venv"
-  [ -x .venv/bin/pip ] || python3 -m venv .venv || fail "python3 -m venv failed (python3-venv missing?)"
-  .venv/bin/pip install -q --disable-pip-version-check -r scripts/requirements.txt >&2 ||
-    fail "pip could not install scripts/requirements.txt. Is PyPI reachable? Behind a mirror set PIP_INDEX_URL."
-  echo "$wanted" > .venv/assay-requirements
+  say "Python packages of $2 into $1"
+  [ -x "$1/bin/pip" ] || python3 -m venv "$1" || fail "python3 -m venv failed (python3-venv missing?)"
+  "$1/bin/pip" install -q --disable-pip-version-check -r "$2" >&2 ||
+    fail "pip could not install $2. Is PyPI reachable? Behind a mirror set PIP_INDEX_URL."
+  echo "$wanted" > "$1/assay-requirements"
 }
 
 if [ "${ASSAY_SKIP_INSTALL:-}" != 1 ]; then
@@ -100,4 +100,5 @@ if [ "${ASSAY_SKIP_INSTALL:-}" != 1 ]; then
       "nlohmann-json, fmt, pcre2, utf8proc, OpenSSL, GoogleTest and python3 by hand, then repeat with ASSAY_SKIP_INSTALL=1."
   fi
 fi
-if [ "${1:-}" = test ]; then install_python_packages; fi
+if [ "${1:-}" = test ]; then install_python_packages .venv scripts/requirements.txt; fi
+if [ "${1:-}" = torch ]; then install_python_packages .venv-torch tests/torch/requirements.txt; fi

@@ -16,7 +16,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-TOTAL_BUDGET = 45 * 60
+TOTAL_BUDGET = 48 * 60
 VENV = ROOT / ".venv/bin/python"  # has the packages of requirements.txt
 PYTHON = str(VENV) if VENV.exists() else sys.executable
 JOBS = str(os.cpu_count() or 2)
@@ -63,6 +63,7 @@ PARTS = [
     Part("python tests", "unittest", unittest("tests/scripts"), 20),
     Part("msl-check", "unittest", unittest("tests/msl"), 20),
     Part("capture", "unittest", unittest("tests/python"), 40),
+    Part("models", "unittest", unittest("tests/torch"), 180, "release build"),
     Part("foreign", "unittest", unittest("tests/foreign"), 85, "release build"),
     Part("metal-cross", "unittest", unittest("tests/metal_cross"), 280),
 ]
