@@ -78,7 +78,7 @@ uint64_t width_of(const Npy& array, size_t positions) {
 /// A flag that the operation needs or doesn't know; empty: none.
 std::string wrong_flag(const CheckFlags& flags, const op::Parameters& of) {
   const op::KindRow& row = op::row_of(of);
-  const bool weighted = row.weight != op::WeightShape::none;
+  const bool weighted = row.weight != op::WeightShape::absent;
   if (weighted && flags.weight.empty()) return "needs --weight";
   if (!weighted && !flags.weight.empty()) return "has no --weight";
   if (!row.bias && !flags.bias.empty()) return "has no --bias";

@@ -342,7 +342,7 @@ void Reader::read_weight() {
         std::make_shared<std::vector<uint8_t>>(tensor->bytes.begin(), tensor->bytes.end()));
     return the_.program.add_weight({name, type, tensor->shape[0], columns, *the_.bytes.back()});
   };
-  if (row.weight != op::WeightShape::none) {
+  if (row.weight != op::WeightShape::absent) {
     Fields w = object("weight");
     const std::string name = w.text("type");
     uint32_t type = quant::F32::id;

@@ -15,9 +15,9 @@ void Cache::store(uint32_t position, std::span<const double> key, std::span<cons
 double round_to_f16(double x) {
   if (!std::isfinite(x) || x == 0) return x;
   const int exponent = std::max(std::ilogb(x), -14);
-  const double unit = std::ldexp(1.0, exponent - 10);
+  const double spacing = std::ldexp(1.0, exponent - 10);
   const double rounded =
-      std::nearbyint(x / unit) * unit;  // both products exact: unit is a power of two
+      std::nearbyint(x / spacing) * spacing;  // both products exact: spacing is a power of two
   return std::fabs(rounded) > 65504.0 ? std::copysign(std::numeric_limits<double>::infinity(), x)
                                       : rounded;
 }

@@ -187,7 +187,7 @@ std::string problem_with_row(const Facts& facts, const KindRow& row) {
   const Operation& operation = facts.operation;
   if (operation.inputs.size() != row.inputs)
     return fmt::format("{} inputs, {} wanted", operation.inputs.size(), row.inputs);
-  const bool wants = row.weight != WeightShape::none;
+  const bool wants = row.weight != WeightShape::absent;
   if (wants != (operation.weight != none)) return wants ? "it needs a weight" : "it has no weight";
   if (!row.bias && operation.bias != none) return "it has no bias";
   return {};

@@ -17,7 +17,7 @@ struct Program;
 
 /// What a kind wants as its weight.
 enum class WeightShape {
-  none,
+  absent,
   vector,  ///< one row of F32
   matrix,  ///< (outputs, inputs)
   table    ///< (tokens, width): rows are looked up
@@ -31,7 +31,7 @@ struct KindRow {
   /// them; keys and values that lie in the cache follow.
   std::span<const std::string_view> reads;
   uint32_t inputs;
-  WeightShape weight = WeightShape::none;
+  WeightShape weight = WeightShape::absent;
   bool bias = false;   ///< may have one
   bool cache = false;  ///< reads or writes a KV cache
   bool moves = false;  ///< gives what it is given: there is nothing to judge
