@@ -2,6 +2,16 @@
 
 #include <algorithm>
 
+#include "kernel/attention.h"
+#include "kernel/attention_tile.h"
+#include "kernel/cache.h"
+#include "kernel/elementwise.h"
+#include "kernel/embed.h"
+#include "kernel/matmul.h"
+#include "kernel/matvec.h"
+#include "kernel/norm.h"
+#include "kernel/sample.h"
+#include "kernel/top_k.h"
 #include "quant/formats.h"
 
 namespace assay::gpu {
@@ -32,15 +42,11 @@ device::Address Encoder::buffer(uint32_t value) const {
   return memory.buffers[program.values[value].buffer];
 }
 
-template <class Args>
-Status Encoder::launch(const char* kernel, uint32_t groups_x, uint32_t groups_y,
-                       uint32_t group_size, const Args& args) const {
+template <class Kernel, class... ThreadsAndArgs>
+Status Encoder::launch(const Kernel& kernel, uint32_t groups_x, uint32_t groups_y,
+                       const ThreadsAndArgs&... rest) const {
   if (groups_x == 0 || groups_y == 0) return ok();
-  return queue.launch({kernel,
-                       groups_x,
-                       groups_y,
-                       group_size,
-                       {reinterpret_cast<const uint8_t*>(&args), sizeof(Args)}});
+  return queue.launch(device::launch_of(kernel, groups_x, groups_y, rest...));
 }
 
 Status Encoder::node(const Node& node) const {
@@ -68,7 +74,7 @@ Status Encoder::best(uint32_t logits, uint32_t k) const {
                   pointer<uint64_t>(memory.best[to]), counts[i], k};
     if (i == 0) args.logits = pointer<float>(buffer(logits));
     const Status done =
-        launch("top_k", groups_for(counts[i], sorted_keys), rows(logits), top_k_group, args);
+        launch(kernels::top_k, groups_for(counts[i], sorted_keys), rows(logits), args);
     if (!done) return done;
   }
   return ok();
@@ -86,14 +92,14 @@ Status Encoder::sample(uint32_t k) const {
   args.k = k;
   args.rows = shape.tokens;
   args.dimensions = program.rope.dimensions;
-  return launch("sample", 1, shape.tokens, lanes, args);
+  return launch(kernels::sample, 1, shape.tokens, args);
 }
 
 Status Encoder::quantise(const Node& node) const {
   const uint32_t blocks = rows(node.value) * (program.values[node.value].width / quantum);
   const QuantiseArgs args{pointer<float>(buffer(node.value)), memory.quantised[node.to], blocks, 0};
   const uint32_t simds = std::clamp(blocks, 1u, 8u);
-  return launch("quantise", groups_for(blocks, simds), 1, simds * lanes, args);
+  return launch(kernels::quantise, groups_for(blocks, simds), 1, simds * lanes, args);
 }
 
 Status Encoder::multiply(const Node& node, const std::vector<uint32_t>& operations,
@@ -128,12 +134,14 @@ Status Encoder::multiply(const Node& node, const std::vector<uint32_t>& operatio
       part.y = pointer<float>(buffer(sum.output));
     }
   }
-  if (one)
-    return launch(quantised ? "matvec" : "matvec_float", groups, tokens,
-                  matvec_simds(columns, matvec_group / lanes) * lanes, args);
-  if (!quantised) return launch("matmul_float", groups, groups_for(tokens, 8), matmul_group, args);
-  return launch(tokens <= 8 ? "matmul_8" : "matmul", groups,
-                groups_for(tokens, tokens <= 8 ? 8 : 32), matmul_group, args);
+  if (one) {
+    const uint32_t threads = matvec_simds(columns, kernels::matvec.threads / lanes) * lanes;
+    return quantised ? launch(kernels::matvec, groups, tokens, threads, args)
+                     : launch(kernels::matvec_float, groups, tokens, threads, args);
+  }
+  if (!quantised) return launch(kernels::matmul_float, groups, groups_for(tokens, 8), args);
+  return tokens <= 8 ? launch(kernels::matmul_8, groups, groups_for(tokens, 8), args)
+                     : launch(kernels::matmul, groups, groups_for(tokens, 32), args);
 }
 
 Status Encoder::gate_up(const Node& node) const {
@@ -152,12 +160,12 @@ Status Encoder::gate_up(const Node& node) const {
     args.up_format = program.weights[up.weight].type;
     args.rows = width;
     args.columns = columns;
-    return launch("gate_up", width / tile_rows, 1,
-                  2 * matvec_simds(columns, matvec_group / lanes / 2) * lanes, args);
+    const uint32_t simds = matvec_simds(columns, kernels::gate_up.threads / lanes / 2);
+    return launch(kernels::gate_up, width / tile_rows, 1, 2 * simds * lanes, args);
   }
   if (Status done = multiply(node, {node.operations[0], node.operations[1]}, op::none); !done)
     return done;
-  if (Status done = pair("swiglu", glu); !done) return done;
+  if (Status done = pair(kernels::swiglu, glu); !done) return done;
   return quantise({.form = Node::Form::quantise, .value = glu.output, .to = node.to});
 }
 
@@ -189,16 +197,17 @@ Status Encoder::rope_store(const Node& node) const {
   args.dimensions = program.rope.dimensions;
   args.adjacent = program.rope.adjacent;
   const uint32_t width = (a.heads + a.kv_heads) * a.key_dim + a.kv_heads * a.value_dim;
-  return launch("rope_store", groups_for(width, elementwise_group), shape.tokens, elementwise_group,
+  return launch(kernels::rope_store, groups_for(width, kernels::rope_store.threads), shape.tokens,
                 args);
 }
 
-Status Encoder::pair(const char* kernel, const Operation& operation) const {
+template <class Kernel>
+Status Encoder::pair(const Kernel& kernel, const Operation& operation) const {
   const uint32_t count = rows(operation.output) * program.values[operation.output].width;
   const PairArgs args{pointer<float>(buffer(operation.inputs[0])),
                       pointer<float>(buffer(operation.inputs[1])),
                       pointer<float>(buffer(operation.output)), count, 0};
-  return launch(kernel, groups_for(count, elementwise_group), 1, elementwise_group, args);
+  return launch(kernel, groups_for(count, kernel.threads), 1, args);
 }
 
 Status Encoder::attention(const Node& node) const {
@@ -214,18 +223,19 @@ Status Encoder::attention(const Node& node) const {
   args.tokens = shape.tokens;
   const uint32_t widest = std::max(program.attention.key_dim, program.attention.value_dim);
   if (shape.sequence_tiles && widest <= most_tile_head_dim)
-    return launch(program.attention.value_dim > 64 ? "attention_tile_128" : "attention_tile",
-                  args.heads, groups_for(shape.tokens, attention_queries), lanes, args);
+    return launch(program.attention.value_dim > 64 ? kernels::attention_tile_128
+                                                   : kernels::attention_tile,
+                  args.heads, groups_for(shape.tokens, attention_queries), args);
   if (shape.split_heads) return split_attention(args);
   // A simd a chunk of keys, as far as there are keys; two elements of the output a thread at most.
   const uint32_t chunks = shape.most_keys ? groups_for(shape.most_keys, key_chunk) : 8;
   const uint32_t simds =
       std::max(std::min(chunks, 8u), groups_for(program.attention.value_dim, 2 * lanes));
-  return launch("attention", args.heads, shape.tokens, simds * lanes, args);
+  return launch(kernels::attention, args.heads, shape.tokens, simds * lanes, args);
 }
 
 Status Encoder::split_attention(const AttentionArgs& args) const {
-  const uint32_t simds = 8, groups_wanted = 256;  // enough for the largest GPUs
+  const uint32_t groups_wanted = 256;  // enough for the largest GPUs
   AttentionChunksArgs split{};
   split.of = args;
   split.outputs = pointer<float>(memory.chunk_outputs);
@@ -233,10 +243,11 @@ Status Encoder::split_attention(const AttentionArgs& args) const {
   split.chunks = memory.positions / key_chunk;
   split.parts = std::clamp(groups_wanted / (args.heads * args.tokens), 1u, 16u);
   const Status done =
-      launch("attention_chunks", args.heads * split.parts, args.tokens, simds * lanes, split);
+      launch(kernels::attention_chunks, args.heads * split.parts, args.tokens, split);
   if (!done) return done;
-  return launch("attention_combine", args.heads, args.tokens,
-                std::min(groups_for(args.cache.value_dim, lanes), simds) * lanes, split);
+  const auto& combine = kernels::attention_combine;
+  const uint32_t threads = groups_for(args.cache.value_dim, lanes) * lanes;
+  return launch(combine, args.heads, args.tokens, std::min(threads, combine.threads), split);
 }
 
 Status Encoder::norm(const Node& node) const {
@@ -254,7 +265,7 @@ Status Encoder::norm(const Node& node) const {
   const uint32_t groups = tokens == 1 ? groups_for(blocks, 4) : 1;
   const uint32_t simds = tokens == 1 ? std::min(blocks, 4u) : std::min(groups_for(blocks, 4), 8u);
   args.stride = groups * simds * lanes;
-  return launch("rms_norm", groups, tokens, simds * lanes, args);
+  return launch(kernels::rms_norm, groups, tokens, simds * lanes, args);
 }
 
 Status Encoder::load_cache(const Operation& store) const {
@@ -265,22 +276,22 @@ Status Encoder::load_cache(const Operation& store) const {
   args.keys = pointer<float>(memory.scratch);
   args.values =
       pointer<float>(memory.scratch + uint64_t(shape.tokens) * a.kv_heads * a.key_dim * 4);
-  return launch("kv_load", groups_for(a.kv_heads * (a.key_dim + a.value_dim), elementwise_group),
-                shape.tokens, elementwise_group, args);
+  const uint32_t width = a.kv_heads * (a.key_dim + a.value_dim);
+  return launch(kernels::kv_load, groups_for(width, kernels::kv_load.threads), shape.tokens, args);
 }
 
 Status Encoder::plain(const Node& node) const {
   const Operation& operation = program.operations[node.operations[0]];
   const uint32_t out = operation.output;
   const uint32_t width = out == op::none ? 0 : program.values[out].width;
-  const uint32_t columns_groups = groups_for(width, elementwise_group);
   switch (operation.kind) {
     case Kind::embed: {
       const uint32_t type = program.weights[operation.weight].type;
       const EmbedArgs args{pointer<uint8_t>(memory.packed[operation.weight]), shape.inputs.tokens,
                            pointer<float>(buffer(out)), type, width};
-      return launch(quant::info(type).block_size > 1 ? "embed" : "embed_float", columns_groups,
-                    shape.tokens, elementwise_group, args);
+      const auto& embed =
+          quant::info(type).block_size > 1 ? kernels::embed : kernels::embed_float;
+      return launch(embed, groups_for(width, embed.threads), shape.tokens, args);
     }
     case Kind::rms_norm:
       return norm(node);
@@ -294,7 +305,7 @@ Status Encoder::plain(const Node& node) const {
                           program.attention.key_dim,
                           program.rope.dimensions,
                           program.rope.adjacent};
-      return launch("rope", columns_groups, shape.tokens, elementwise_group, args);
+      return launch(kernels::rope, groups_for(width, kernels::rope.threads), shape.tokens, args);
     }
     case Kind::kv_store: {
       StoreArgs args{};
@@ -303,16 +314,16 @@ Status Encoder::plain(const Node& node) const {
       args.keys = pointer<float>(buffer(operation.inputs[0]));
       args.values = pointer<float>(buffer(operation.inputs[1]));
       const op::Attention& a = program.attention;
-      return launch("kv_store",
-                    groups_for(a.kv_heads * (a.key_dim + a.value_dim), elementwise_group),
-                    shape.tokens, elementwise_group, args);
+      const uint32_t stored = a.kv_heads * (a.key_dim + a.value_dim);
+      return launch(kernels::kv_store, groups_for(stored, kernels::kv_store.threads), shape.tokens,
+                    args);
     }
     case Kind::attention:
       return attention(node);
     case Kind::swiglu:
-      return pair("swiglu", operation);
+      return pair(kernels::swiglu, operation);
     case Kind::add:
-      return pair("add", operation);
+      return pair(kernels::add, operation);
     case Kind::scale: {
       const uint32_t count = rows(out) * width;
       ScaleArgs args{};
@@ -322,12 +333,13 @@ Status Encoder::plain(const Node& node) const {
       args.count = count;
       args.columns = width;
       args.factor = operation.factor;
-      return launch("scale", groups_for(count, elementwise_group), 1, elementwise_group, args);
+      return launch(kernels::scale, groups_for(count, kernels::scale.threads), 1, args);
     }
     case Kind::select_rows: {
       const SelectArgs args{pointer<float>(buffer(operation.inputs[0])), shape.inputs.selected,
                             pointer<float>(buffer(out)), width, 0};
-      return launch("select_rows", columns_groups, shape.selected, elementwise_group, args);
+      const auto& select = kernels::select_rows;
+      return launch(select, groups_for(width, select.threads), shape.selected, args);
     }
   }
   return ok();

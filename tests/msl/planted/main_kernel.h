@@ -9,6 +9,6 @@ struct PlantedArgs {
 
 }  // namespace assay
 
-K_KERNEL(main, assay::PlantedArgs, assay::NoShared) {  // mistake: 'main'
+K_KERNEL(main, assay::PlantedArgs, assay::NoShared, assay::AtMost<256>) {  // mistake: 'main'
   a.y[t.index] = 0.0f;
 }
