@@ -35,9 +35,9 @@ Launch launch_of(const Kernel& kernel, uint32_t groups_x, uint32_t groups_y,
 }
 /// The same in groups of `threads`, where the kernel leaves their number to the launch.
 template <class Kernel>
-  requires(!Kernel::exactly)
-Launch launch_of(const Kernel& kernel, uint32_t groups_x, uint32_t groups_y, uint32_t threads,
-                 const typename Kernel::Args& args) {
+requires(!Kernel::exactly) Launch
+    launch_of(const Kernel& kernel, uint32_t groups_x, uint32_t groups_y, uint32_t threads,
+              const typename Kernel::Args& args) {
   assert(threads > 0 && threads % 32 == 0 && threads <= Kernel::threads);
   Launch launch = launch_of(kernel, groups_x, groups_y, args);
   launch.group_size = threads;

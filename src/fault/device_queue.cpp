@@ -54,7 +54,7 @@ class FaultyQueue final : public device::Queue {
     if (fault_ == matmul_path.name && launch.kernel == kernels::matmul.name) {
       MatmulArgs args;
       std::memcpy(&args, launch.args.data(), sizeof args);
-      const Launch first = launch_of(kernels::lose_last_block, 1, args.tokens, lanes, args);
+      const Launch first = device::launch_of(kernels::lose_last_block, 1, args.tokens, lanes, args);
       if (Status done = inner_->launch(first); !done) return done;
     }
     if (fault_ == race.name && launch.kernel == kernels::rms_norm.name) {

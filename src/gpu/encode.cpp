@@ -223,9 +223,9 @@ Status Encoder::attention(const Node& node) const {
   args.tokens = shape.tokens;
   const uint32_t widest = std::max(program.attention.key_dim, program.attention.value_dim);
   if (shape.sequence_tiles && widest <= most_tile_head_dim)
-    return launch(program.attention.value_dim > 64 ? kernels::attention_tile_128
-                                                   : kernels::attention_tile,
-                  args.heads, groups_for(shape.tokens, attention_queries), args);
+    return launch(
+        program.attention.value_dim > 64 ? kernels::attention_tile_128 : kernels::attention_tile,
+        args.heads, groups_for(shape.tokens, attention_queries), args);
   if (shape.split_heads) return split_attention(args);
   // A simd a chunk of keys, as far as there are keys; two elements of the output a thread at most.
   const uint32_t chunks = shape.most_keys ? groups_for(shape.most_keys, key_chunk) : 8;
@@ -289,8 +289,7 @@ Status Encoder::plain(const Node& node) const {
       const uint32_t type = program.weights[operation.weight].type;
       const EmbedArgs args{pointer<uint8_t>(memory.packed[operation.weight]), shape.inputs.tokens,
                            pointer<float>(buffer(out)), type, width};
-      const auto& embed =
-          quant::info(type).block_size > 1 ? kernels::embed : kernels::embed_float;
+      const auto& embed = quant::info(type).block_size > 1 ? kernels::embed : kernels::embed_float;
       return launch(embed, groups_for(width, embed.threads), shape.tokens, args);
     }
     case Kind::rms_norm:

@@ -7,12 +7,12 @@
 
 namespace assay {
 
-K_TABLE uint32_t lanes = 32;                // threads of a simd
-K_TABLE uint32_t quantum = 32;              // activations that share a scale
-K_TABLE uint32_t chunk_columns = 256;       // columns whose sum is kept apart
-K_TABLE uint32_t key_chunk = 64;            // keys of attention whose softmax is kept apart
-K_TABLE uint32_t tile_rows = 32;            // rows of a weight that are packed together
-K_TABLE uint32_t most_parts = 3;            // weights that one launch multiplies
+K_TABLE uint32_t lanes = 32;           // threads of a simd
+K_TABLE uint32_t quantum = 32;         // activations that share a scale
+K_TABLE uint32_t chunk_columns = 256;  // columns whose sum is kept apart
+K_TABLE uint32_t key_chunk = 64;       // keys of attention whose softmax is kept apart
+K_TABLE uint32_t tile_rows = 32;       // rows of a weight that are packed together
+K_TABLE uint32_t most_parts = 3;       // weights that one launch multiplies
 
 /// Activations (rows, columns) in int8: codes four to a word; per 32 columns the scale d and the
 /// sums of the codes of both halves, as two int16 (the first half's low).

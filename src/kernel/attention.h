@@ -9,9 +9,9 @@
 
 namespace assay {
 
-K_TABLE uint32_t most_head_dim = 512;       // widest head that attention takes
-K_TABLE uint32_t most_whole_keys = 512;     // of a query whose head one group takes
-K_TABLE uint32_t most_split_tokens = 4;     // of a step whose heads several groups share
+K_TABLE uint32_t most_head_dim = 512;    // widest head that attention takes
+K_TABLE uint32_t most_whole_keys = 512;  // of a query whose head one group takes
+K_TABLE uint32_t most_split_tokens = 4;  // of a step whose heads several groups share
 
 struct AttentionArgs {
   CacheView cache;

@@ -7,7 +7,7 @@
 
 namespace assay {
 
-K_TABLE uint32_t tile_simds = 4;    // simds of a group
+K_TABLE uint32_t tile_simds = 4;  // simds of a group
 K_TABLE uint32_t matmul_group = 128;
 K_TABLE uint32_t tile_tokens = 32;  // tokens of a group
 K_TABLE uint32_t x_stride = 68;     // words between tokens: 64 and 4, so that banks differ
@@ -256,7 +256,8 @@ K_KERNEL(matmul_8, assay::MatmulArgs, assay::MatmulShared, assay::Exactly<assay:
   assay::for_block_format(a.parts[part].format, op);
 }
 /// Grid: (tiles of 4 · 32 rows of all parts, tokens / 8).
-K_KERNEL(matmul_float, assay::MatmulArgs, assay::MatmulFloatShared, assay::Exactly<assay::matmul_group>) {
+K_KERNEL(matmul_float, assay::MatmulArgs, assay::MatmulFloatShared,
+         assay::Exactly<assay::matmul_group>) {
   const uint32_t part = assay::part_of(a, t.group_x);
   const assay::MatmulFloat op = {&a, &s, t, part};
   assay::for_float_format(a.parts[part].format, op);

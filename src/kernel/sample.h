@@ -8,7 +8,7 @@
 
 namespace assay {
 
-K_TABLE uint32_t most_drawn = 8;      // tokens that a device draws before the host sees them
+K_TABLE uint32_t most_drawn = 8;  // tokens that a device draws before the host sees them
 
 /// How a sequence's tokens are drawn. In device memory: it changes while recordings don't.
 struct SampleRule {

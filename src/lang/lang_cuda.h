@@ -13,14 +13,15 @@
 #define K_UNROLL _Pragma("unroll")
 
 // Functions that nothing calls, but after lang/lang_entries.h: then the kernel and its place in the
-// queue's table, too.
+// queue's table, too. 256 threads find room with as many registers as a thread can have; more need
+// the bound (0: none).
 #define K_KERNEL(name, Args, Shared, Group) ASSAY_BODY(name, Args, Shared)
-#define ASSAY_BODY(name, Args, Shared)                                                           \
-  static __device__ __forceinline__ void name##_body(K_CONST const Args& a, K_GROUP Shared& s,   \
+#define ASSAY_BODY(name, Args, Shared)                                                         \
+  static __device__ __forceinline__ void name##_body(K_CONST const Args& a, K_GROUP Shared& s, \
                                                      ::assay::Thread t)
 #define ASSAY_ENTRY(name, Args, Shared, Group)                                                   \
   ASSAY_BODY(name, Args, Shared);                                                                \
-  static __global__ void __launch_bounds__(Group::most_threads)                                  \
+  static __global__ void __launch_bounds__(Group::most_threads > 256u ? Group::most_threads : 0) \
       name(const __grid_constant__ Args a) {                                                     \
     static_assert(sizeof(Args) <= 512, "a kernel's arguments");                                  \
     static_assert(sizeof(Shared) <= 32768, "a group's shared memory");                           \

@@ -22,27 +22,27 @@
 /// handle assay::kernels::name, with which it is launched; lang/lang_entries.h adds the entry by
 /// which the emulated grid runs it.
 #define K_KERNEL(name, Args, Shared, Group) ASSAY_HANDLE(name, Args, Shared, Group)
-#define ASSAY_HANDLE(name, Args, Shared, Group)                                          \
-  namespace assay {                                                                      \
-  namespace kernels {                                                                    \
-  inline constexpr ::assay::Kernel<Args, Group> name{#name};                             \
-  }                                                                                      \
-  }                                                                                      \
-  [[maybe_unused]] static void name##_body([[maybe_unused]] K_CONST const Args& a,       \
-                                           [[maybe_unused]] K_GROUP Shared& s,           \
+#define ASSAY_HANDLE(name, Args, Shared, Group)                                    \
+  namespace assay {                                                                \
+  namespace kernels {                                                              \
+  inline constexpr ::assay::Kernel<Args, Group> name{#name};                       \
+  }                                                                                \
+  }                                                                                \
+  [[maybe_unused]] static void name##_body([[maybe_unused]] K_CONST const Args& a, \
+                                           [[maybe_unused]] K_GROUP Shared& s,     \
                                            [[maybe_unused]] ::assay::Thread t)
-#define ASSAY_ENTRY(name, Args, Shared, Group)                                           \
-  static void name##_body(K_CONST const Args& a, K_GROUP Shared& s, ::assay::Thread t);  \
-  [[maybe_unused]] static const ::assay::KernelEntry name##_entry{                       \
-      #name,                                                                             \
-      sizeof(Args),                                                                      \
-      sizeof(Shared),                                                                    \
-      Group::most_threads,                                                               \
-      Group::exactly,                                                                    \
-      Group::early,                                                                      \
-      [](const void* args, void* shared, ::assay::Thread t) {                            \
-        name##_body(*static_cast<const Args*>(args), *static_cast<Shared*>(shared), t);  \
-      }};                                                                                \
+#define ASSAY_ENTRY(name, Args, Shared, Group)                                          \
+  static void name##_body(K_CONST const Args& a, K_GROUP Shared& s, ::assay::Thread t); \
+  [[maybe_unused]] static const ::assay::KernelEntry name##_entry{                      \
+      #name,                                                                            \
+      sizeof(Args),                                                                     \
+      sizeof(Shared),                                                                   \
+      Group::most_threads,                                                              \
+      Group::exactly,                                                                   \
+      Group::early,                                                                     \
+      [](const void* args, void* shared, ::assay::Thread t) {                           \
+        name##_body(*static_cast<const Args*>(args), *static_cast<Shared*>(shared), t); \
+      }};                                                                               \
   ASSAY_HANDLE(name, Args, Shared, Group)
 
 namespace assay {

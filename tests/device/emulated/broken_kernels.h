@@ -26,6 +26,10 @@ K_KERNEL(large, assay::broken::Args, assay::NoShared, assay::AtMost<512>) {
   a.y[t.index] = float(t.index);
 }
 
+K_KERNEL(of_one_size, assay::broken::Args, assay::NoShared, assay::Exactly<64>) {
+  a.y[t.index] = float(t.index);
+}
+
 K_KERNEL(never_awaits, assay::broken::Args, assay::NoShared, assay::EarlyAtMost<64>) {
   a.y[t.index] = 0.0f;
 }
