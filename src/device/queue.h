@@ -33,11 +33,13 @@ Launch launch_of(const Kernel& kernel, uint32_t groups_x, uint32_t groups_y,
   const std::span bytes(reinterpret_cast<const uint8_t*>(&args), sizeof args);
   return {kernel.name, groups_x, groups_y, Kernel::threads, bytes};
 }
-/// The same in groups of `threads`, where the kernel leaves their number to the launch.
+/// A kernel that leaves the threads of a group to the launch, up to its most.
 template <class Kernel>
-requires(!Kernel::exactly) Launch
-    launch_of(const Kernel& kernel, uint32_t groups_x, uint32_t groups_y, uint32_t threads,
-              const typename Kernel::Args& args) {
+concept TakesThreads = !Kernel::exactly;
+/// The same in groups of `threads`, for such a kernel.
+template <TakesThreads Kernel>
+Launch launch_of(const Kernel& kernel, uint32_t groups_x, uint32_t groups_y, uint32_t threads,
+                 const typename Kernel::Args& args) {
   assert(threads > 0 && threads % 32 == 0 && threads <= Kernel::threads);
   Launch launch = launch_of(kernel, groups_x, groups_y, args);
   launch.group_size = threads;
