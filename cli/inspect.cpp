@@ -15,6 +15,8 @@
 #include "base/sha256.h"
 #include "common.h"
 #include "gguf/file.h"
+#include "gpu/plan.h"
+#include "model/model.h"
 #include "quant/formats.h"
 
 namespace {
@@ -395,6 +397,18 @@ void print_sizes(const Report& report) {
   }
 }
 
+/// What a GPU runs for a step.
+int inspect_plan(const std::string& model) {
+  const auto path = resolve_model(model);
+  if (!path) return report(path.error());
+  const auto file = gguf::File::open(*path);
+  if (!file) return report(file.error());
+  const auto program = model::build(*file);
+  if (!program) return report(program.error());
+  fmt::print("{}", gpu::text_of_plan(*program, gpu::make_plan(*program, true)));
+  return static_cast<int>(Exit::done);
+}
+
 int inspect(const std::string& model, bool json, bool weights) {
   const auto path = resolve_model(model);
   if (!path) return report(path.error());
@@ -427,6 +441,7 @@ void add_inspect(CLI::App& app, int& exit_code) {
     std::string model;
     bool json = false;
     bool weights = false;
+    bool plan = false;
   };
   const auto options = std::make_shared<Options>();
   CLI::App* command =
@@ -435,10 +450,18 @@ void add_inspect(CLI::App& app, int& exit_code) {
       ->add_option("-m,--model,MODEL", options->model,
                    "GGUF file, or the name of a known model (default: SmolLM2-135M-Instruct)")
       ->type_name("MODEL");
-  command->add_flag("--json", options->json, "Print one JSON object");
-  command->add_flag("--weights", options->weights,
-                    "Also RMS, largest value, NaN count and SHA-256 of each tensor");
+  CLI::Option* json = command->add_flag("--json", options->json, "Print one JSON object");
+  CLI::Option* weights =
+      command->add_flag("--weights", options->weights,
+                        "Also RMS, largest value, NaN count and SHA-256 of each tensor");
+  command
+      ->add_flag("--plan", options->plan,
+                 "Only the plan that a GPU runs: how operations are fused, and what each node "
+                 "writes as f32 or int8")
+      ->excludes(json)
+      ->excludes(weights);
   command->callback([options, &exit_code] {
-    exit_code = inspect(options->model, options->json, options->weights);
+    exit_code = options->plan ? inspect_plan(options->model)
+                              : inspect(options->model, options->json, options->weights);
   });
 }

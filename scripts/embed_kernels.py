@@ -15,7 +15,7 @@ ROOT = flatten_kernels.ROOT
 FIRST_LINE = "#include <metal_stdlib>\n"
 # Apple's name for the pragma, and clang's, which older compilers know.
 NO_CONTRACTION = "#pragma METAL fp contract(off)\n#pragma clang fp contract(off)\n"
-KERNEL = re.compile(r"^K_(?:LARGE_|EARLY_)?KERNEL\((\w+),", re.MULTILINE)
+KERNEL = re.compile(r"^K_KERNEL\((\w+),", re.MULTILINE)
 INCLUDE = re.compile(r'^#include "(kernel/\w+\.h)"', re.MULTILINE)
 LONGEST_LITERAL = 16000  # characters; compilers promise 65,536 bytes
 

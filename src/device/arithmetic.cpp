@@ -6,8 +6,7 @@
 #include <vector>
 
 #include "base/mix64.h"
-#include "kernel/args.h"
-#include "kernel/probe_cases.h"
+#include "kernel/probe.h"
 
 namespace assay::device {
 
@@ -64,12 +63,8 @@ Status prove_arithmetic(Queue& queue) {
   if (Status done = queue.upload(*x, bytes_of(numbers)); !done) return done;
   const ProbeArgs args{reinterpret_cast<const float*>(*x), reinterpret_cast<uint32_t*>(*y), cases,
                        0};
-  constexpr uint32_t group_size = 128;
-  if (Status done = queue.launch({"probe",
-                                  cases / group_size,
-                                  probe_questions,
-                                  group_size,
-                                  {reinterpret_cast<const uint8_t*>(&args), sizeof args}});
+  const auto& probe = kernels::probe;
+  if (Status done = queue.launch(launch_of(probe, cases / probe.threads, probe_questions, args));
       !done)
     return done;
   const std::span<uint8_t> received(reinterpret_cast<uint8_t*>(answers.data()),

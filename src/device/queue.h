@@ -2,26 +2,49 @@
 // What is queued runs in order, each operation seeing all that came before it.
 #pragma once
 
+#include <cassert>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "base/result.h"
+#include "lang/lang.h"
 
 namespace assay::device {
 
 /// An address in the device's memory, as kernels see it: arguments hold it as a pointer. 0: none.
 using Address = uint64_t;
 
-/// A kernel by name, its grid of groups and the bytes of its arguments. A group has a multiple of
-/// 32 threads, at most 1024.
+/// A kernel by name, its grid of groups and the bytes of its arguments, which are the caller's. A
+/// group has a multiple of 32 threads, at most 1024. launch_of() makes it of a kernel's handle.
 struct Launch {
   std::string_view kernel;
   uint32_t groups_x = 1, groups_y = 1;
   uint32_t group_size = 32;
   std::span<const uint8_t> args;
 };
+
+/// A launch in groups of as many threads as the kernel takes. `kernel` is a handle: kernels::x of
+/// kernel/….h. Arguments of another kernel do not compile.
+template <class Kernel>
+Launch launch_of(const Kernel& kernel, uint32_t groups_x, uint32_t groups_y,
+                 const typename Kernel::Args& args) {
+  const std::span bytes(reinterpret_cast<const uint8_t*>(&args), sizeof args);
+  return {kernel.name, groups_x, groups_y, Kernel::threads, bytes};
+}
+/// A kernel that leaves the threads of a group to the launch, up to its most.
+template <class Kernel>
+concept TakesThreads = !Kernel::exactly;
+/// The same in groups of `threads`, for such a kernel.
+template <TakesThreads Kernel>
+Launch launch_of(const Kernel& kernel, uint32_t groups_x, uint32_t groups_y, uint32_t threads,
+                 const typename Kernel::Args& args) {
+  assert(threads > 0 && threads % 32 == 0 && threads <= Kernel::threads);
+  Launch launch = launch_of(kernel, groups_x, groups_y, args);
+  launch.group_size = threads;
+  return launch;
+}
 
 /// Errors carry Exit::device and name the device; after a failed launch or wait the queue is broken
 /// and every later call says so again. A queue is used by one thread at a time.

@@ -51,18 +51,18 @@ class FaultyQueue final : public device::Queue {
     launched_ = true;
     if (Status done = send(); !done) return done;
     Launch altered = launch;
-    if (fault_ == matmul_path.name && launch.kernel == "matmul") {
+    if (fault_ == matmul_path.name && launch.kernel == kernels::matmul.name) {
       MatmulArgs args;
       std::memcpy(&args, launch.args.data(), sizeof args);
-      if (Status done = inner_->launch({"lose_last_block", 1, args.tokens, lanes, launch.args});
-          !done)
-        return done;
+      const Launch first = device::launch_of(kernels::lose_last_block, 1, args.tokens, lanes, args);
+      if (Status done = inner_->launch(first); !done) return done;
     }
-    if (fault_ == race.name && launch.kernel == "rms_norm") {
-      altered.kernel = "rms_norm_racing";
-      altered.group_size = 32 * lanes;
+    if (fault_ == race.name && launch.kernel == kernels::rms_norm.name) {
+      altered.kernel = kernels::rms_norm_racing.name;
+      altered.group_size = kernels::rms_norm_racing.threads;
     }
-    if (fault_ == fast_math.name && launch.kernel == "swiglu") altered.kernel = "swiglu_fast_math";
+    if (fault_ == fast_math.name && launch.kernel == kernels::swiglu.name)
+      altered.kernel = kernels::swiglu_fast_math.name;
     return inner_->launch(altered);
   }
   Status wait() override {

@@ -2,7 +2,10 @@
 // no argument of a launch can make so. In builds with ASSAY_FAULTS alone; not for Metal.
 #pragma once
 
-#include "kernel/words.h"
+#include "kernel/elementwise.h"
+#include "kernel/matmul.h"
+#include "kernel/norm.h"
+#include "lang/lang_entries.h"
 
 namespace assay {
 
@@ -23,7 +26,7 @@ K_FN float exp_short(float x) {
 /// rms_norm with its sum shared by the group's simds, and no barrier before it is read: each reads
 /// the others' parts as soon as it has its own, the last ones' first. Every simd has columns of a
 /// short row, too.
-K_LARGE_KERNEL(rms_norm_racing, assay::RmsNormArgs, assay::RacingShared, 1024) {
+K_KERNEL(rms_norm_racing, assay::RmsNormArgs, assay::RacingShared, assay::AtMost<1024>) {
   K_DEV const float* x = a.x + uint64_t(t.group_y) * a.columns;
   const uint32_t simds = t.group_size / assay::lanes;
   if (t.lane == 0u) s.sums[t.simd] = 0.0f;
@@ -49,7 +52,7 @@ K_LARGE_KERNEL(rms_norm_racing, assay::RmsNormArgs, assay::RacingShared, 1024) {
 }
 
 /// swiglu with exp_short. Grid: as swiglu's.
-K_KERNEL(swiglu_fast_math, assay::PairArgs, assay::NoShared) {
+K_KERNEL(swiglu_fast_math, assay::PairArgs, assay::NoShared, assay::AtMost<256>) {
   const uint32_t i = t.group_x * t.group_size + t.index;
   if (i >= a.count) return;
   const float gate = a.a[i];
@@ -58,7 +61,7 @@ K_KERNEL(swiglu_fast_math, assay::PairArgs, assay::NoShared) {
 
 /// The last 32 columns of a product's activations become zeros: run before a matmul, it loses what
 /// that would have made of them. Grid: (1, tokens).
-K_KERNEL(lose_last_block, assay::MatmulArgs, assay::NoShared) {
+K_KERNEL(lose_last_block, assay::MatmulArgs, assay::NoShared, assay::AtMost<256>) {
   const uint32_t blocks = a.columns / assay::quantum;
   if (t.index == 0u) a.x.scale[t.group_y * blocks + blocks - 1u] = 0.0f;
 }

@@ -2,6 +2,16 @@
 
 #include <algorithm>
 
+#include "kernel/attention.h"
+#include "kernel/attention_tile.h"
+#include "kernel/cache.h"
+#include "kernel/elementwise.h"
+#include "kernel/embed.h"
+#include "kernel/matmul.h"
+#include "kernel/matvec.h"
+#include "kernel/norm.h"
+#include "kernel/sample.h"
+#include "kernel/top_k.h"
 #include "quant/formats.h"
 
 namespace assay::gpu {
@@ -31,15 +41,11 @@ device::Address Encoder::buffer(uint32_t value) const {
   return memory.buffers[program.values[value].buffer];
 }
 
-template <class Args>
-Status Encoder::launch(const char* kernel, uint32_t groups_x, uint32_t groups_y,
-                       uint32_t group_size, const Args& args) const {
+template <class Kernel, class... ThreadsAndArgs>
+Status Encoder::launch(const Kernel& kernel, uint32_t groups_x, uint32_t groups_y,
+                       const ThreadsAndArgs&... rest) const {
   if (groups_x == 0 || groups_y == 0) return ok();
-  return queue.launch({kernel,
-                       groups_x,
-                       groups_y,
-                       group_size,
-                       {reinterpret_cast<const uint8_t*>(&args), sizeof(Args)}});
+  return queue.launch(device::launch_of(kernel, groups_x, groups_y, rest...));
 }
 
 Status Encoder::node(const Node& node) const {
@@ -67,7 +73,7 @@ Status Encoder::best(uint32_t logits, uint32_t k) const {
                   pointer<uint64_t>(memory.best[to]), counts[i], k};
     if (i == 0) args.logits = pointer<float>(buffer(logits));
     const Status done =
-        launch("top_k", groups_for(counts[i], sorted_keys), rows(logits), top_k_group, args);
+        launch(kernels::top_k, groups_for(counts[i], sorted_keys), rows(logits), args);
     if (!done) return done;
   }
   return ok();
@@ -85,14 +91,14 @@ Status Encoder::sample(uint32_t k) const {
   args.k = k;
   args.rows = shape.tokens;
   args.dimensions = rope_width(program);
-  return launch("sample", 1, shape.tokens, lanes, args);
+  return launch(kernels::sample, 1, shape.tokens, args);
 }
 
 Status Encoder::quantise(const Node& node) const {
   const uint32_t blocks = rows(node.value) * (program.values[node.value].width / quantum);
   const QuantiseArgs args{pointer<float>(buffer(node.value)), memory.quantised[node.to], blocks, 0};
   const uint32_t simds = std::clamp(blocks, 1u, 8u);
-  return launch("quantise", groups_for(blocks, simds), 1, simds * lanes, args);
+  return launch(kernels::quantise, groups_for(blocks, simds), 1, simds * lanes, args);
 }
 
 Status Encoder::multiply(const Node& node, const std::vector<uint32_t>& operations,
@@ -127,12 +133,14 @@ Status Encoder::multiply(const Node& node, const std::vector<uint32_t>& operatio
       part.y = pointer<float>(buffer(sum.output));
     }
   }
-  if (one)
-    return launch(quantised ? "matvec" : "matvec_float", groups, tokens,
-                  matvec_simds(columns, matvec_group / lanes) * lanes, args);
-  if (!quantised) return launch("matmul_float", groups, groups_for(tokens, 8), matmul_group, args);
-  return launch(tokens <= 8 ? "matmul_8" : "matmul", groups,
-                groups_for(tokens, tokens <= 8 ? 8 : 32), matmul_group, args);
+  if (one) {
+    const uint32_t threads = matvec_simds(columns, kernels::matvec.threads / lanes) * lanes;
+    return quantised ? launch(kernels::matvec, groups, tokens, threads, args)
+                     : launch(kernels::matvec_float, groups, tokens, threads, args);
+  }
+  if (!quantised) return launch(kernels::matmul_float, groups, groups_for(tokens, 8), args);
+  return tokens <= 8 ? launch(kernels::matmul_8, groups, groups_for(tokens, 8), args)
+                     : launch(kernels::matmul, groups, groups_for(tokens, 32), args);
 }
 
 Status Encoder::gate_up(const Node& node) const {
@@ -151,12 +159,12 @@ Status Encoder::gate_up(const Node& node) const {
     args.up_format = program.weights[up.weight].type;
     args.rows = width;
     args.columns = columns;
-    return launch("gate_up", width / tile_rows, 1,
-                  2 * matvec_simds(columns, matvec_group / lanes / 2) * lanes, args);
+    const uint32_t simds = matvec_simds(columns, kernels::gate_up.threads / lanes / 2);
+    return launch(kernels::gate_up, width / tile_rows, 1, 2 * simds * lanes, args);
   }
   if (Status done = multiply(node, {node.operations[0], node.operations[1]}, op::none); !done)
     return done;
-  if (Status done = pair("swiglu", glu); !done) return done;
+  if (Status done = pair(kernels::swiglu, glu); !done) return done;
   return quantise({.form = Node::Form::quantise, .value = glu.output, .to = node.to});
 }
 
@@ -195,18 +203,19 @@ Status Encoder::rope_store(const Node& node) const {
   args.heads = rope.heads;
   args.dimensions = table.dimensions;
   args.adjacent = table.adjacent;
-  const uint32_t width = program.values[queries.output].width + args.cache.kv_heads *
-                         (args.cache.key_dim + args.cache.value_dim);
-  return launch("rope_store", groups_for(width, elementwise_group), shape.tokens, elementwise_group,
+  const uint32_t width = program.values[queries.output].width +
+                         args.cache.kv_heads * (args.cache.key_dim + args.cache.value_dim);
+  return launch(kernels::rope_store, groups_for(width, kernels::rope_store.threads), shape.tokens,
                 args);
 }
 
-Status Encoder::pair(const char* kernel, const Operation& operation) const {
+template <class Kernel>
+Status Encoder::pair(const Kernel& kernel, const Operation& operation) const {
   const uint32_t count = rows(operation.output) * program.values[operation.output].width;
   const PairArgs args{pointer<float>(buffer(operation.inputs[0])),
                       pointer<float>(buffer(operation.inputs[1])),
                       pointer<float>(buffer(operation.output)), count, 0};
-  return launch(kernel, groups_for(count, elementwise_group), 1, elementwise_group, args);
+  return launch(kernel, groups_for(count, kernel.threads), 1, args);
 }
 
 Status Encoder::attention(const Node& node) const {
@@ -223,18 +232,18 @@ Status Encoder::attention(const Node& node) const {
   args.tokens = shape.tokens;
   const uint32_t widest = std::max(a.key_dim, a.value_dim);
   if (shape.sequence_tiles && widest <= most_tile_head_dim)
-    return launch(a.value_dim > 64 ? "attention_tile_128" : "attention_tile",
-                  args.heads, groups_for(shape.tokens, attention_queries), lanes, args);
+    return launch(a.value_dim > 64 ? kernels::attention_tile_128 : kernels::attention_tile,
+                  args.heads, groups_for(shape.tokens, attention_queries), args);
   if (shape.split_heads) return split_attention(args);
   // A simd a chunk of keys, as far as there are keys; two elements of the output a thread at most.
   const uint32_t chunks = shape.most_keys ? groups_for(shape.most_keys, key_chunk) : 8;
   const uint32_t simds =
       std::max(std::min(chunks, 8u), groups_for(a.value_dim, 2 * lanes));
-  return launch("attention", args.heads, shape.tokens, simds * lanes, args);
+  return launch(kernels::attention, args.heads, shape.tokens, simds * lanes, args);
 }
 
 Status Encoder::split_attention(const AttentionArgs& args) const {
-  const uint32_t simds = 8, groups_wanted = 256;  // enough for the largest GPUs
+  const uint32_t groups_wanted = 256;  // enough for the largest GPUs
   AttentionChunksArgs split{};
   split.of = args;
   split.outputs = pointer<float>(memory.chunk_outputs);
@@ -242,10 +251,11 @@ Status Encoder::split_attention(const AttentionArgs& args) const {
   split.chunks = memory.positions / key_chunk;
   split.parts = std::clamp(groups_wanted / (args.heads * args.tokens), 1u, 16u);
   const Status done =
-      launch("attention_chunks", args.heads * split.parts, args.tokens, simds * lanes, split);
+      launch(kernels::attention_chunks, args.heads * split.parts, args.tokens, split);
   if (!done) return done;
-  return launch("attention_combine", args.heads, args.tokens,
-                std::min(groups_for(args.cache.value_dim, lanes), simds) * lanes, split);
+  const auto& combine = kernels::attention_combine;
+  const uint32_t threads = groups_for(args.cache.value_dim, lanes) * lanes;
+  return launch(combine, args.heads, args.tokens, std::min(threads, combine.threads), split);
 }
 
 Status Encoder::norm(const Node& node) const {
@@ -266,7 +276,7 @@ Status Encoder::norm(const Node& node) const {
   const uint32_t groups = tokens == 1 ? groups_for(blocks, 4) : 1;
   const uint32_t simds = tokens == 1 ? std::min(blocks, 4u) : std::min(groups_for(blocks, 4), 8u);
   args.stride = groups * simds * lanes;
-  return launch("rms_norm", groups, tokens, simds * lanes, args);
+  return launch(kernels::rms_norm, groups, tokens, simds * lanes, args);
 }
 
 Status Encoder::load_cache(const Operation& store) const {
@@ -277,8 +287,8 @@ Status Encoder::load_cache(const Operation& store) const {
   args.keys = pointer<float>(memory.scratch);
   args.values =
       pointer<float>(memory.scratch + uint64_t(shape.tokens) * a.kv_heads * a.key_dim * 4);
-  return launch("kv_load", groups_for(a.kv_heads * (a.key_dim + a.value_dim), elementwise_group),
-                shape.tokens, elementwise_group, args);
+  const uint32_t width = a.kv_heads * (a.key_dim + a.value_dim);
+  return launch(kernels::kv_load, groups_for(width, kernels::kv_load.threads), shape.tokens, args);
 }
 
 /// The launch of an operation by itself, by its kind.
@@ -288,7 +298,11 @@ struct Encoder::Plain {
   const Operation& operation;
 
   uint32_t width() const { return encoder.program.values[operation.output].width; }
-  uint32_t column_groups() const { return groups_for(width(), elementwise_group); }
+  /// A launch with a thread per column of each row.
+  template <class Kernel, class Args>
+  Status by_column(const Kernel& kernel, uint32_t row_count, const Args& args) const {
+    return encoder.launch(kernel, groups_for(width(), kernel.threads), row_count, args);
+  }
   const float* x(size_t i = 0) const {
     return pointer<float>(encoder.buffer(operation.inputs[i]));
   }
@@ -298,8 +312,8 @@ struct Encoder::Plain {
     const uint32_t type = encoder.program.weights[operation.weight].type;
     const EmbedArgs args{pointer<uint8_t>(encoder.memory.packed[operation.weight]),
                          encoder.shape.inputs.tokens, y(), type, width()};
-    return encoder.launch(quant::info(type).block_size > 1 ? "embed" : "embed_float",
-                          column_groups(), encoder.shape.tokens, elementwise_group, args);
+    return by_column(quant::info(type).block_size > 1 ? kernels::embed : kernels::embed_float,
+                     encoder.shape.tokens, args);
   }
   Status operator()(const op::RmsNorm&) const { return encoder.norm(node); }
   Status operator()(const op::Matmul&) const {
@@ -309,7 +323,7 @@ struct Encoder::Plain {
     const op::RopeTable& table = encoder.program.rope_tables[p.table];
     const RopeArgs args{x(),     encoder.rope_table(p.table), y(),           p.heads,
                         width() / p.heads, table.dimensions,  table.adjacent};
-    return encoder.launch("rope", column_groups(), encoder.shape.tokens, elementwise_group, args);
+    return by_column(kernels::rope, encoder.shape.tokens, args);
   }
   Status operator()(const op::KvStore& p) const {
     StoreArgs args{};
@@ -318,13 +332,13 @@ struct Encoder::Plain {
     args.keys = x(0);
     args.values = x(1);
     const op::CacheShape& a = encoder.program.caches[p.cache];
-    return encoder.launch("kv_store",
-                          groups_for(a.kv_heads * (a.key_dim + a.value_dim), elementwise_group),
-                          encoder.shape.tokens, elementwise_group, args);
+    const uint32_t stored = a.kv_heads * (a.key_dim + a.value_dim);
+    return encoder.launch(kernels::kv_store, groups_for(stored, kernels::kv_store.threads),
+                          encoder.shape.tokens, args);
   }
   Status operator()(const op::Attend&) const { return encoder.attention(node); }
-  Status operator()(const op::Gate&) const { return encoder.pair("swiglu", operation); }
-  Status operator()(const op::Add&) const { return encoder.pair("add", operation); }
+  Status operator()(const op::Gate&) const { return encoder.pair(kernels::swiglu, operation); }
+  Status operator()(const op::Add&) const { return encoder.pair(kernels::add, operation); }
   Status operator()(const op::Scale& p) const {
     const uint32_t count = encoder.rows(operation.output) * width();
     ScaleArgs args{};
@@ -335,13 +349,11 @@ struct Encoder::Plain {
     args.count = count;
     args.columns = width();
     args.factor = p.factor;
-    return encoder.launch("scale", groups_for(count, elementwise_group), 1, elementwise_group,
-                          args);
+    return encoder.launch(kernels::scale, groups_for(count, kernels::scale.threads), 1, args);
   }
   Status operator()(const op::SelectRows&) const {
     const SelectArgs args{x(), encoder.shape.inputs.selected, y(), width(), 0};
-    return encoder.launch("select_rows", column_groups(), encoder.shape.selected,
-                          elementwise_group, args);
+    return by_column(kernels::select_rows, encoder.shape.selected, args);
   }
 };
 

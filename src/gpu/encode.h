@@ -5,6 +5,11 @@
 #include "gpu/memory.h"
 #include "gpu/plan.h"
 
+namespace assay {
+struct AttentionArgs;  // kernel/attention.h
+struct SampleRule;     // kernel/sample.h
+}  // namespace assay
+
 namespace assay::gpu {
 
 /// Sizes of a step, and where its inputs lie in device memory.
@@ -42,15 +47,17 @@ struct Encoder {
   Status multiply(const Node& node, const std::vector<uint32_t>& operations, uint32_t add) const;
   Status gate_up(const Node& node) const;
   Status rope_store(const Node& node) const;
-  Status pair(const char* kernel, const op::Operation& operation) const;
+  template <class Kernel>
+  Status pair(const Kernel& kernel, const op::Operation& operation) const;
   Status attention(const Node& node) const;
   Status split_attention(const AttentionArgs& args) const;
   Status norm(const Node& node) const;
   CacheView cache(uint32_t index) const;
   const float* rope_table(uint32_t table) const;
-  template <class Args>
-  Status launch(const char* kernel, uint32_t groups_x, uint32_t groups_y, uint32_t group_size,
-                const Args& args) const;
+  /// device::launch_of() of these; nothing where the grid is empty.
+  template <class Kernel, class... ThreadsAndArgs>
+  Status launch(const Kernel& kernel, uint32_t groups_x, uint32_t groups_y,
+                const ThreadsAndArgs&... rest) const;
 };
 
 }  // namespace assay::gpu

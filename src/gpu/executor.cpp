@@ -12,6 +12,9 @@
 #include "gpu/encode.h"
 #include "gpu/memory.h"
 #include "gpu/plan.h"
+#include "kernel/attention_tile.h"
+#include "kernel/sample.h"
+#include "kernel/top_k.h"
 #include "op/rope.h"
 
 namespace assay::gpu {

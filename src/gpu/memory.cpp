@@ -8,6 +8,9 @@
 
 #include "gpu/pack.h"
 #include "gpu/plan.h"
+#include "kernel/attention.h"
+#include "kernel/sample.h"
+#include "kernel/top_k.h"
 
 namespace assay::gpu {
 

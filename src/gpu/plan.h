@@ -3,8 +3,8 @@
 // nobody else reads in registers.
 #pragma once
 
-#include <array>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "op/program.h"
@@ -36,5 +36,9 @@ bool reads_quantised(const op::Program& program, const op::Operation& operation)
 
 /// `fused` false: a node an operation, every value written, as a trace needs it.
 std::vector<Node> make_plan(const op::Program& program, bool fused);
+
+/// The plan for people: a line a node with its form, its operations and what it writes, as f32 or
+/// int8 (quantised). Neighbouring layers of equal lines are shown once.
+std::string text_of_plan(const op::Program& program, const std::vector<Node>& nodes);
 
 }  // namespace assay::gpu

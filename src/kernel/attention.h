@@ -9,6 +9,32 @@
 
 namespace assay {
 
+K_TABLE uint32_t most_head_dim = 512;    // widest head that attention takes
+K_TABLE uint32_t most_whole_keys = 512;  // of a query whose head one group takes
+K_TABLE uint32_t most_split_tokens = 4;  // of a step whose heads several groups share
+
+struct AttentionArgs {
+  CacheView cache;
+  StepInputs step;
+  K_DEV const float* queries;
+  K_DEV float* y;       // null: only the quantised form is wanted
+  Quantised quantised;  // codes null: only y is wanted
+  uint32_t heads;
+  float scale;
+  uint32_t tokens, unused;
+};
+static_assert(sizeof(AttentionArgs) == 136, "the host and every device agree");
+
+/// Attention whose chunks of keys are left in memory, to be combined by another kernel.
+struct AttentionChunksArgs {
+  AttentionArgs of;
+  K_DEV float* outputs;  // (tokens, heads, chunks, value_dim)
+  K_DEV float* softmax;  // (tokens, heads, chunks): max and sum
+  uint32_t chunks;       // that there is room for
+  uint32_t parts;        // groups that share a head
+};
+static_assert(sizeof(AttentionChunksArgs) == 160, "the host and every device agree");
+
 K_TABLE uint32_t attention_simds = 8;
 
 struct AttentionQuery {
@@ -247,9 +273,9 @@ K_FN void attend_chunks(K_CONST const AttentionChunksArgs& a, K_GROUP AttentionQ
     }
     for (uint32_t first_d = 0u; first_d < value_dim; first_d += 2u * lanes) {
       const uint32_t d = first_d + t.lane;
-      const ElementPair part = chunk_output<f32>(a.of, chunk, softmax.weights, d);
-      if (d < value_dim) a.outputs[to * value_dim + d] = part.first;
-      if (d + lanes < value_dim) a.outputs[to * value_dim + d + lanes] = part.second;
+      const ElementPair o = chunk_output<f32>(a.of, chunk, softmax.weights, d);
+      if (d < value_dim) a.outputs[to * value_dim + d] = o.first;
+      if (d + lanes < value_dim) a.outputs[to * value_dim + d + lanes] = o.second;
     }
   }
 }
@@ -301,26 +327,24 @@ K_FN void combine_chunks(K_CONST const AttentionChunksArgs& a, uint32_t d, Threa
 
 }  // namespace assay
 
-/// Grid: (heads, tokens), group of 256. The quantised form needs value_dim to be whole blocks
-/// of 32.
-K_KERNEL(attention, assay::AttentionArgs, assay::AttentionShared) {
+/// Grid: (heads, tokens). The quantised form needs value_dim to be whole blocks of 32.
+K_KERNEL(attention, assay::AttentionArgs, assay::AttentionShared, assay::AtMost<256>) {
   if (a.cache.f32 != 0u)
     assay::attend<true>(a, s, t);
   else
     assay::attend<false>(a, s, t);
 }
 
-/// The chunks' softmaxes and outputs, by `parts` groups a head. Grid: (heads·parts, tokens), group
-/// of 256.
-K_KERNEL(attention_chunks, assay::AttentionChunksArgs, assay::AttentionQuery) {
+/// The chunks' softmaxes and outputs, by `parts` groups a head. Grid: (heads·parts, tokens).
+K_KERNEL(attention_chunks, assay::AttentionChunksArgs, assay::AttentionQuery, assay::AtMost<256>) {
   if (a.of.cache.f32 != 0u)
     assay::attend_chunks<true>(a, s, t);
   else
     assay::attend_chunks<false>(a, s, t);
 }
-/// What attention gives, from what attention_chunks left. Grid: (heads, tokens), group of value_dim
-/// up to a multiple of 32, at most 256.
-K_KERNEL(attention_combine, assay::AttentionChunksArgs, assay::NoShared) {
+/// What attention gives, from what attention_chunks left. Grid: (heads, tokens), a thread for each
+/// of value_dim as far as there are.
+K_KERNEL(attention_combine, assay::AttentionChunksArgs, assay::NoShared, assay::AtMost<256>) {
   for (uint32_t first = 0u; first < a.of.cache.value_dim; first += t.group_size)
     assay::combine_chunks(a, first + t.index, t);
 }

@@ -7,6 +7,9 @@
 
 namespace assay {
 
+K_TABLE uint32_t attention_queries = 8;     // of a tile
+K_TABLE uint32_t most_tile_head_dim = 128;  // widest head that tiles take
+
 struct AttentionTileShared {
   float queries[128 * 8];                // (key_dim, queries)
   float weights[64 * 8];                 // (keys of a chunk, queries)
@@ -267,16 +270,16 @@ K_FN void attend_tile(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShare
 
 }  // namespace assay
 
-/// Grid: (heads, tokens / 8), group of 32; key_dim up to 128, value_dim up to 64, and 128 in the
+/// Grid: (heads, tokens / 8); key_dim up to 128, value_dim up to 64, and 128 in the
 /// second. The eight queries of a group are of one sequence, at any positions. The quantised form
 /// needs value_dim to be whole blocks of 32.
-K_KERNEL(attention_tile, assay::AttentionArgs, assay::AttentionTileShared) {
+K_KERNEL(attention_tile, assay::AttentionArgs, assay::AttentionTileShared, assay::Exactly<32>) {
   if (a.cache.f32 != 0u)
     assay::attend_tile<true, 2u>(a, s, t);
   else
     assay::attend_tile<false, 2u>(a, s, t);
 }
-K_KERNEL(attention_tile_128, assay::AttentionArgs, assay::AttentionTileShared) {
+K_KERNEL(attention_tile_128, assay::AttentionArgs, assay::AttentionTileShared, assay::Exactly<32>) {
   if (a.cache.f32 != 0u)
     assay::attend_tile<true, 4u>(a, s, t);
   else

@@ -6,6 +6,35 @@
 
 namespace assay {
 
+struct StoreArgs {
+  CacheView cache;
+  StepInputs step;
+  K_DEV const float* keys;
+  K_DEV const float* values;
+};
+static_assert(sizeof(StoreArgs) == 96, "the host and every device agree");
+
+/// Rotates queries and keys, and stores keys and values: rope, rope and kv_store in one.
+struct RopeStoreArgs {
+  CacheView cache;
+  StepInputs step;
+  K_DEV const float* queries;
+  K_DEV float* rotated;
+  K_DEV const float* keys;
+  K_DEV const float* values;
+  uint32_t heads, dimensions, adjacent, unused;
+};
+static_assert(sizeof(RopeStoreArgs) == 128, "the host and every device agree");
+
+/// What the cache holds at the step's positions, as f32: for traces.
+struct LoadArgs {
+  CacheView cache;
+  StepInputs step;
+  K_DEV float* keys;
+  K_DEV float* values;
+};
+static_assert(sizeof(LoadArgs) == 96, "the host and every device agree");
+
 /// Start of a KV head's keys, in elements; its values begin at row·value_dim alike.
 K_FN uint64_t cache_row(K_CONST const CacheView& cache, uint32_t sequence, uint32_t kv_head) {
   return (uint64_t(sequence) * cache.kv_heads + kv_head) * cache.positions;
@@ -48,7 +77,7 @@ K_FN void store_value(K_CONST const CacheView& cache, K_CONST const StepInputs& 
 }  // namespace assay
 
 /// Grid: (kv_heads·(key_dim + value_dim) / group size, tokens).
-K_KERNEL(kv_store, assay::StoreArgs, assay::NoShared) {
+K_KERNEL(kv_store, assay::StoreArgs, assay::NoShared, assay::AtMost<256>) {
   const uint32_t key_width = a.cache.kv_heads * a.cache.key_dim;
   const uint32_t value_width = a.cache.kv_heads * a.cache.value_dim;
   const uint32_t column = t.group_x * t.group_size + t.index;
@@ -65,7 +94,7 @@ K_KERNEL(kv_store, assay::StoreArgs, assay::NoShared) {
 
 /// rope of the queries, rope of the keys and kv_store in one. Grid: ((heads + kv_heads)·key_dim +
 /// kv_heads·value_dim over the group size, tokens).
-K_KERNEL(rope_store, assay::RopeStoreArgs, assay::NoShared) {
+K_KERNEL(rope_store, assay::RopeStoreArgs, assay::NoShared, assay::AtMost<256>) {
   const uint32_t dim = a.cache.key_dim;
   const uint32_t query_width = a.heads * dim, key_width = a.cache.kv_heads * dim;
   const uint32_t value_width = a.cache.kv_heads * a.cache.value_dim;
@@ -91,7 +120,7 @@ K_KERNEL(rope_store, assay::RopeStoreArgs, assay::NoShared) {
 }
 
 /// What the cache holds at the step's positions. Grid as kv_store's.
-K_KERNEL(kv_load, assay::LoadArgs, assay::NoShared) {
+K_KERNEL(kv_load, assay::LoadArgs, assay::NoShared, assay::AtMost<256>) {
   const uint32_t key_width = a.cache.kv_heads * a.cache.key_dim;
   const uint32_t value_width = a.cache.kv_heads * a.cache.value_dim;
   const uint32_t sequence = a.step.sequences[t.group_y], position = a.step.positions[t.group_y];

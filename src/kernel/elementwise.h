@@ -5,6 +5,41 @@
 
 namespace assay {
 
+/// y = f(a, b) over n elements.
+struct PairArgs {
+  K_DEV const float* a;
+  K_DEV const float* b;
+  K_DEV float* y;
+  uint32_t count, unused;
+};
+static_assert(sizeof(PairArgs) == 32, "the host and every device agree");
+
+struct ScaleArgs {
+  K_DEV const float* x;
+  K_DEV const float* bias;  // (columns), or null
+  K_DEV float* y;
+  uint32_t count, columns;
+  float factor;
+  uint32_t unused;
+};
+static_assert(sizeof(ScaleArgs) == 40, "the host and every device agree");
+
+struct SelectArgs {
+  K_DEV const float* x;
+  K_DEV const uint32_t* selected;
+  K_DEV float* y;
+  uint32_t columns, unused;
+};
+static_assert(sizeof(SelectArgs) == 32, "the host and every device agree");
+
+struct RopeArgs {
+  K_DEV const float* x;
+  K_DEV const float* table;
+  K_DEV float* y;
+  uint32_t heads, head_dim, dimensions, adjacent;
+};
+static_assert(sizeof(RopeArgs) == 40, "the host and every device agree");
+
 K_FN float swiglu_of(float gate, float up) {
   return k_floor_tiny(k_silu(gate) * up);
 }
@@ -33,19 +68,19 @@ K_FN float rope_element(K_DEV const float* x, K_DEV const float* table, uint32_t
 }  // namespace assay
 
 /// Grid: (count / group size, 1).
-K_KERNEL(add, assay::PairArgs, assay::NoShared) {
+K_KERNEL(add, assay::PairArgs, assay::NoShared, assay::AtMost<256>) {
   const uint32_t i = t.group_x * t.group_size + t.index;
   if (i < a.count) a.y[i] = a.a[i] + a.b[i];
 }
 
 /// y = silu(a)·b. Grid: (count / group size, 1).
-K_KERNEL(swiglu, assay::PairArgs, assay::NoShared) {
+K_KERNEL(swiglu, assay::PairArgs, assay::NoShared, assay::AtMost<256>) {
   const uint32_t i = t.group_x * t.group_size + t.index;
   if (i < a.count) a.y[i] = assay::swiglu_of(a.a[i], a.b[i]);
 }
 
 /// y = x·factor (+ bias). Grid: (count / group size, 1).
-K_KERNEL(scale, assay::ScaleArgs, assay::NoShared) {
+K_KERNEL(scale, assay::ScaleArgs, assay::NoShared, assay::AtMost<256>) {
   const uint32_t i = t.group_x * t.group_size + t.index;
   if (i >= a.count) return;
   const float product = a.x[i] * a.factor;
@@ -53,7 +88,7 @@ K_KERNEL(scale, assay::ScaleArgs, assay::NoShared) {
 }
 
 /// y[i] = x[selected[i]]. Grid: (columns / group size, selected rows).
-K_KERNEL(select_rows, assay::SelectArgs, assay::NoShared) {
+K_KERNEL(select_rows, assay::SelectArgs, assay::NoShared, assay::AtMost<256>) {
   const uint32_t column = t.group_x * t.group_size + t.index;
   if (column < a.columns)
     a.y[uint64_t(t.group_y) * a.columns + column] =
@@ -61,7 +96,7 @@ K_KERNEL(select_rows, assay::SelectArgs, assay::NoShared) {
 }
 
 /// Grid: (heads·head_dim / group size, tokens).
-K_KERNEL(rope, assay::RopeArgs, assay::NoShared) {
+K_KERNEL(rope, assay::RopeArgs, assay::NoShared, assay::AtMost<256>) {
   const uint32_t width = a.heads * a.head_dim;
   const uint32_t column = t.group_x * t.group_size + t.index;
   if (column >= width) return;

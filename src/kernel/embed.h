@@ -5,6 +5,14 @@
 
 namespace assay {
 
+struct EmbedArgs {
+  K_DEV const uint8_t* data;
+  K_DEV const int32_t* tokens;
+  K_DEV float* y;
+  uint32_t format, columns;
+};
+static_assert(sizeof(EmbedArgs) == 32, "the host and every device agree");
+
 struct EmbedBlock {
   K_CONST const EmbedArgs* a;
   Thread t;
@@ -34,11 +42,11 @@ struct EmbedFloat {
 }  // namespace assay
 
 /// Grid: (columns / group size, tokens).
-K_KERNEL(embed, assay::EmbedArgs, assay::NoShared) {
+K_KERNEL(embed, assay::EmbedArgs, assay::NoShared, assay::AtMost<256>) {
   const assay::EmbedBlock block = {&a, t};
   assay::for_block_format(a.format, block);
 }
-K_KERNEL(embed_float, assay::EmbedArgs, assay::NoShared) {
+K_KERNEL(embed_float, assay::EmbedArgs, assay::NoShared, assay::AtMost<256>) {
   const assay::EmbedFloat plain = {&a, t};
   assay::for_float_format(a.format, plain);
 }

@@ -1,5 +1,8 @@
-// Every kernel. A device includes this once.
+// Every kernel, for the device that knows them by name: included once, before any file of them. Who
+// launches a kernel includes its own file.
 #pragma once
+
+#include "lang/lang_entries.h"
 
 #include "kernel/attention.h"
 #include "kernel/attention_tile.h"

@@ -7,7 +7,8 @@
 
 namespace assay {
 
-K_TABLE uint32_t tile_simds = 4;    // simds of a group
+K_TABLE uint32_t tile_simds = 4;  // simds of a group
+K_TABLE uint32_t matmul_group = 128;
 K_TABLE uint32_t tile_tokens = 32;  // tokens of a group
 K_TABLE uint32_t x_stride = 68;     // words between tokens: 64 and 4, so that banks differ
 
@@ -242,20 +243,21 @@ struct MatmulFloat {
 
 }  // namespace assay
 
-/// Grid: (4 · 16 rows of all parts, tokens / 32), group of 128.
-K_KERNEL(matmul, assay::MatmulArgs, assay::MatmulShared) {
+/// Grid: (4 · 16 rows of all parts, tokens / 32).
+K_KERNEL(matmul, assay::MatmulArgs, assay::MatmulShared, assay::Exactly<assay::matmul_group>) {
   const uint32_t part = assay::part_of(a, t.group_x);
   const assay::Matmul<4u> op = {&a, &s, t, part};
   assay::for_block_format(a.parts[part].format, op);
 }
-/// For few tokens. Grid: (4 · 16 rows of all parts, tokens / 8), group of 128.
-K_KERNEL(matmul_8, assay::MatmulArgs, assay::MatmulShared) {
+/// For few tokens. Grid: (4 · 16 rows of all parts, tokens / 8).
+K_KERNEL(matmul_8, assay::MatmulArgs, assay::MatmulShared, assay::Exactly<assay::matmul_group>) {
   const uint32_t part = assay::part_of(a, t.group_x);
   const assay::Matmul<1u> op = {&a, &s, t, part};
   assay::for_block_format(a.parts[part].format, op);
 }
-/// Grid: (tiles of 4 · 32 rows of all parts, tokens / 8), group of 128.
-K_KERNEL(matmul_float, assay::MatmulArgs, assay::MatmulFloatShared) {
+/// Grid: (tiles of 4 · 32 rows of all parts, tokens / 8).
+K_KERNEL(matmul_float, assay::MatmulArgs, assay::MatmulFloatShared,
+         assay::Exactly<assay::matmul_group>) {
   const uint32_t part = assay::part_of(a, t.group_x);
   const assay::MatmulFloat op = {&a, &s, t, part};
   assay::for_float_format(a.parts[part].format, op);

@@ -9,6 +9,35 @@
 
 namespace assay {
 
+/// A weight matrix in the layout of kernel/weights.h, with what is added to its product.
+struct Matrix {
+  K_DEV const uint8_t* data;
+  K_DEV const float* bias;  // (rows), or null
+  K_DEV const float* add;   // (tokens, rows), or null: y = RN(product + add), for the residual
+  K_DEV float* y;           // (tokens, rows)
+  uint32_t format;          // a GGUF tensor type
+  uint32_t rows;
+  uint32_t first_group;  // group_x at which its rows begin
+  uint32_t unused;
+};
+static_assert(sizeof(Matrix) == 48, "the host and every device agree");
+
+struct MatmulArgs {
+  Quantised x;
+  K_DEV const float* x_f32;  // float formats read these
+  Matrix parts[3];
+  uint32_t part_count, columns, tokens, unused;
+};
+static_assert(sizeof(MatmulArgs) == 192, "the host and every device agree");
+
+struct GateUpArgs {
+  Quantised x, y;
+  K_DEV const uint8_t* gate;
+  K_DEV const uint8_t* up;
+  uint32_t gate_format, up_format, rows, columns;
+};
+static_assert(sizeof(GateUpArgs) == 80, "the host and every device agree");
+
 K_TABLE uint32_t most_simds = 32;
 
 struct MatvecShared {
@@ -198,7 +227,7 @@ struct MatvecFloat {
 }  // namespace assay
 
 /// Up to three matrices of one input. Grid: (tiles of 32 rows of all parts, tokens).
-K_EARLY_KERNEL(matvec, assay::MatmulArgs, assay::MatvecShared, assay::matvec_group) {
+K_KERNEL(matvec, assay::MatmulArgs, assay::MatvecShared, assay::EarlyAtMost<768>) {
   K_CONST const assay::Matrix& m = a.parts[assay::part_of(a, t.group_x)];
   const uint32_t tile = t.group_x - m.first_group, simds = t.group_size / assay::lanes;
   const uint32_t chunks = (a.columns + assay::chunk_columns - 1u) / assay::chunk_columns;
@@ -213,7 +242,7 @@ K_EARLY_KERNEL(matvec, assay::MatmulArgs, assay::MatvecShared, assay::matvec_gro
   if (t.simd == 0u) assay::store_product(m, t.group_y, tile * assay::tile_rows + t.lane, total);
 }
 
-K_LARGE_KERNEL(matvec_float, assay::MatmulArgs, assay::MatvecShared, assay::matvec_group) {
+K_KERNEL(matvec_float, assay::MatmulArgs, assay::MatvecShared, assay::AtMost<768>) {
   const uint32_t part = assay::part_of(a, t.group_x);
   const assay::MatvecFloat op = {&a, &s, t, part};
   assay::for_float_format(a.parts[part].format, op);
@@ -222,7 +251,7 @@ K_LARGE_KERNEL(matvec_float, assay::MatmulArgs, assay::MatvecShared, assay::matv
 /// y = quantised(silu(gate·x)·(up·x)): two matmuls, swiglu and quantise in one; a group's 32 rows
 /// are one block of the next matmul's activations. The first half of the simds takes the gate's
 /// chunks, the other the up's. Grid: (rows / 32, tokens).
-K_EARLY_KERNEL(gate_up, assay::GateUpArgs, assay::MatvecShared, assay::matvec_group) {
+K_KERNEL(gate_up, assay::GateUpArgs, assay::MatvecShared, assay::EarlyAtMost<768>) {
   const uint32_t simds = t.group_size / assay::lanes / 2u;
   const bool is_up = t.simd >= simds;
   const uint32_t simd = is_up ? t.simd - simds : t.simd;

@@ -5,6 +5,25 @@
 
 namespace assay {
 
+struct RmsNormArgs {
+  K_DEV const float* x;
+  K_DEV const float* weight;
+  K_DEV float* y;       // null: only the quantised form is wanted
+  Quantised quantised;  // codes null: only y is wanted
+  uint32_t columns;
+  float eps;
+  uint32_t stride, unused;
+};
+static_assert(sizeof(RmsNormArgs) == 64, "the host and every device agree");
+
+struct QuantiseArgs {
+  K_DEV const float* x;
+  Quantised y;
+  uint32_t blocks;  // rows·columns / 32
+  uint32_t unused;
+};
+static_assert(sizeof(QuantiseArgs) == 40, "the host and every device agree");
+
 /// Σ x² of a row, over 32 strided lanes and the xor tree: each simd of the group makes it for
 /// itself, which costs less than a barrier.
 K_FN float row_sum_of_squares(K_DEV const float* x, uint32_t columns, uint32_t lane) {
@@ -25,7 +44,7 @@ K_FN float row_sum_of_squares(K_DEV const float* x, uint32_t columns, uint32_t l
 
 /// Grid: (groups, rows), `stride` threads in a row. Gives y, or its quantised form, or both; the
 /// quantised form needs whole blocks of 32 columns.
-K_KERNEL(rms_norm, assay::RmsNormArgs, assay::NoShared) {
+K_KERNEL(rms_norm, assay::RmsNormArgs, assay::NoShared, assay::AtMost<256>) {
   K_DEV const float* x = a.x + uint64_t(t.group_y) * a.columns;
   const float mean =
       assay::k_div(assay::row_sum_of_squares(x, a.columns, t.lane), float(a.columns));
@@ -44,7 +63,7 @@ K_KERNEL(rms_norm, assay::RmsNormArgs, assay::NoShared) {
 }
 
 /// Grid: (blocks of 32 / simds of a group, 1).
-K_KERNEL(quantise, assay::QuantiseArgs, assay::NoShared) {
+K_KERNEL(quantise, assay::QuantiseArgs, assay::NoShared, assay::AtMost<256>) {
   const uint32_t block = t.group_x * (t.group_size / assay::lanes) + t.simd;
   const bool inside = block < a.blocks;
   const float x = inside ? a.x[uint64_t(block) * assay::quantum + t.lane] : 0.0f;

@@ -8,6 +8,32 @@
 
 namespace assay {
 
+K_TABLE uint32_t most_drawn = 8;  // tokens that a device draws before the host sees them
+
+/// How a sequence's tokens are drawn. In device memory: it changes while recordings don't.
+struct SampleRule {
+  uint32_t seed_low, seed_high;
+  float temperature;   // <= 0: the best
+  float top_p, min_p;  // >= 1 and <= 0: all
+  uint32_t k;          // of the best that are there
+  uint32_t first;      // position of the first token that is drawn
+  uint32_t steps;      // tokens that are drawn
+};
+static_assert(sizeof(SampleRule) == 32, "the host and every device agree");
+
+/// Draws each row's token and makes it the next step's.
+struct SampleArgs {
+  K_DEV const uint64_t* best;  // (rows, k): top_k's
+  K_DEV const SampleRule* rules;
+  K_DEV const float* rope_ahead;  // (steps, rows, dimensions): of the positions first, first + 1 …
+  K_DEV int32_t* drawn;           // (steps, rows); −1: nothing to draw from
+  K_DEV int32_t* tokens;          // the step's inputs
+  K_DEV uint32_t* positions;
+  K_DEV float* rope;
+  uint32_t k, rows, dimensions, unused;
+};
+static_assert(sizeof(SampleArgs) == 72, "the host and every device agree");
+
 /// The logit of one of top_k's keys.
 K_FN float logit_of_key(uint64_t key) {
   const uint32_t ordered = uint32_t(key >> 32);
@@ -93,8 +119,8 @@ K_FN int32_t draw(K_DEV const uint64_t* keys, SampleRule rule, uint32_t position
 
 }  // namespace assay
 
-/// Grid: (1, rows), group of 32. A row is a sequence's one token of the step.
-K_KERNEL(sample, assay::SampleArgs, assay::NoShared) {
+/// Grid: (1, rows). A row is a sequence's one token of the step.
+K_KERNEL(sample, assay::SampleArgs, assay::NoShared, assay::Exactly<32>) {
   const uint32_t row = t.group_y;
   const assay::SampleRule rule = a.rules[row];
   const uint32_t position = a.positions[row] + 1u, step = position - rule.first;

@@ -7,6 +7,18 @@
 
 namespace assay {
 
+K_TABLE uint32_t sorted_keys = 2048;  // of a group of top_k
+K_TABLE uint32_t most_best = 256;     // logits that top_k chooses
+
+/// One pass.
+struct TopKArgs {
+  K_DEV const float* logits;   // (rows, count), or null: `from` holds keys
+  K_DEV const uint64_t* from;  // (rows, count)
+  K_DEV uint64_t* to;          // (rows, groups, k)
+  uint32_t count, k;
+};
+static_assert(sizeof(TopKArgs) == 32, "the host and every device agree");
+
 struct TopKShared {
   uint64_t keys[2048];
 };
@@ -55,7 +67,7 @@ K_FN void sort_keys(K_GROUP TopKShared& s, uint32_t count, Thread t) {
 
 /// Grid: (count / 2048, rows). From logits (rows, count), or where they are null from keys (rows,
 /// count); to keys (rows, groups, k), 0 where there is none. k: 1 … most_best.
-K_LARGE_KERNEL(top_k, assay::TopKArgs, assay::TopKShared, assay::top_k_group) {
+K_KERNEL(top_k, assay::TopKArgs, assay::TopKShared, assay::AtMost<512>) {
   const uint32_t groups = (a.count + assay::sorted_keys - 1u) / assay::sorted_keys;
   const uint64_t row = uint64_t(t.group_y) * a.count;
   const uint32_t first = t.group_x * assay::sorted_keys;

@@ -13,6 +13,23 @@
 
 namespace assay {
 
+/// The threads of a kernel's groups, a multiple of 32.
+template <uint32_t n, bool all, bool starts_early>
+struct GroupThreads {
+  static_assert(n > 0u && n % 32u == 0u && n <= 1024u, "the threads of a group");
+  K_TABLE uint32_t most_threads = n;
+  K_TABLE bool exactly = all;         // every launch has groups of most_threads
+  K_TABLE bool early = starts_early;  // may begin while the launch before it runs (await_inputs)
+};
+/// As many as the launch says, up to n: fewer threads leave more registers to each.
+template <uint32_t n>
+using AtMost = GroupThreads<n, false, false>;
+template <uint32_t n>
+using Exactly = GroupThreads<n, true, false>;
+/// At most n, of a kernel that calls await_inputs() itself.
+template <uint32_t n>
+using EarlyAtMost = GroupThreads<n, false, true>;
+
 /// f32 to IEEE binary16 bits, round to nearest even; overflow gives infinity, NaN gives a quiet
 /// NaN.
 K_FN uint16_t k_f32_to_f16(float value) {

@@ -12,30 +12,29 @@
 #define K_TABLE static constexpr
 #define K_UNROLL _Pragma("unroll")
 
-// 256 threads find room with as many registers as a thread can have; more need the bound.
-#define K_KERNEL(name, Args, Shared) ASSAY_KERNEL(name, Args, Shared, , ::assay::await_inputs())
-#define K_LARGE_KERNEL(name, Args, Shared, most_threads) \
-  ASSAY_KERNEL(name, Args, Shared, __launch_bounds__(most_threads), ::assay::await_inputs())
-#define K_EARLY_KERNEL(name, Args, Shared, most_threads) \
-  ASSAY_KERNEL(name, Args, Shared, __launch_bounds__(most_threads), )
-
-#define ASSAY_KERNEL(name, Args, Shared, bounds, begin)                                        \
-  static __device__ __forceinline__ void name##_body(K_CONST const Args& a, K_GROUP Shared& s, \
-                                                     ::assay::Thread t);                       \
-  static __global__ void bounds name(const __grid_constant__ Args a) {                         \
-    static_assert(sizeof(Args) <= 512, "a kernel's arguments");                                \
-    static_assert(sizeof(Shared) <= 32768, "a group's shared memory");                         \
-    __shared__ Shared s;                                                                       \
-    ::assay::cuda::let_next_begin();                                                           \
-    begin;                                                                                     \
-    name##_body(a, s,                                                                          \
-                ::assay::Thread{blockIdx.x, blockIdx.y, threadIdx.x, blockDim.x,               \
-                                threadIdx.x % 32u, threadIdx.x / 32u});                        \
-  }                                                                                            \
-  static const bool name##_is_known =                                                          \
-      ::assay::cuda::add_kernel(#name, sizeof(Args), reinterpret_cast<const void*>(&name));    \
+// Functions that nothing calls, but after lang/lang_entries.h: then the kernel and its place in the
+// queue's table, too. 256 threads find room with as many registers as a thread can have; more need
+// the bound (0: none).
+#define K_KERNEL(name, Args, Shared, Group) ASSAY_BODY(name, Args, Shared)
+#define ASSAY_BODY(name, Args, Shared)                                                         \
   static __device__ __forceinline__ void name##_body(K_CONST const Args& a, K_GROUP Shared& s, \
                                                      ::assay::Thread t)
+#define ASSAY_ENTRY(name, Args, Shared, Group)                                                   \
+  ASSAY_BODY(name, Args, Shared);                                                                \
+  static __global__ void __launch_bounds__(Group::most_threads > 256u ? Group::most_threads : 0) \
+      name(const __grid_constant__ Args a) {                                                     \
+    static_assert(sizeof(Args) <= 512, "a kernel's arguments");                                  \
+    static_assert(sizeof(Shared) <= 32768, "a group's shared memory");                           \
+    __shared__ Shared s;                                                                         \
+    ::assay::cuda::let_next_begin();                                                             \
+    if (!Group::early) ::assay::await_inputs();                                                  \
+    name##_body(a, s,                                                                            \
+                ::assay::Thread{blockIdx.x, blockIdx.y, threadIdx.x, blockDim.x,                 \
+                                threadIdx.x % 32u, threadIdx.x / 32u});                          \
+  }                                                                                              \
+  static const bool name##_is_known =                                                            \
+      ::assay::cuda::add_kernel(#name, sizeof(Args), reinterpret_cast<const void*>(&name));      \
+  ASSAY_BODY(name, Args, Shared)
 
 namespace assay {
 

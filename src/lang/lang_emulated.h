@@ -17,29 +17,33 @@
 #define K_TABLE static constexpr  // a constant of program or class scope
 #define K_UNROLL                  // before a loop of constant length
 
-/// The entry `name`: a kernel over Args (as the host filled them) and a group's Shared, of at most
-/// 256 threads, or `most_threads`. Its body sees `a`, `s` and `t`. An early one may begin while the
-/// launch before it runs, and calls await_inputs() itself.
-#define K_KERNEL(name, Args, Shared) K_LARGE_KERNEL(name, Args, Shared, 256)
-#define K_LARGE_KERNEL(name, Args, Shared, most_threads) \
-  ASSAY_KERNEL(name, Args, Shared, most_threads, false)
-#define K_EARLY_KERNEL(name, Args, Shared, most_threads) \
-  ASSAY_KERNEL(name, Args, Shared, most_threads, true)
-#define ASSAY_KERNEL(name, Args, Shared, most_threads, early)                                  \
-  static_assert(most_threads % 32 == 0 && most_threads <= 1024, "the threads of a group");     \
-  static void name([[maybe_unused]] K_CONST const Args& a, [[maybe_unused]] K_GROUP Shared& s, \
-                   [[maybe_unused]] ::assay::Thread t);                                        \
-  [[maybe_unused]] static const ::assay::KernelEntry name##_entry{                             \
-      #name,                                                                                   \
-      sizeof(Args),                                                                            \
-      sizeof(Shared),                                                                          \
-      most_threads,                                                                            \
-      early,                                                                                   \
-      [](const void* args, void* shared, ::assay::Thread t) {                                  \
-        name(*static_cast<const Args*>(args), *static_cast<Shared*>(shared), t);               \
-      }};                                                                                      \
-  static void name([[maybe_unused]] K_CONST const Args& a, [[maybe_unused]] K_GROUP Shared& s, \
-                   [[maybe_unused]] ::assay::Thread t)
+/// The kernel `name` over Args (as the host filled them) and a group's Shared, whose groups have the
+/// threads that Group says (lang/lang.h). Its body sees `a`, `s` and `t`. For a host this makes the
+/// handle assay::kernels::name, with which it is launched; lang/lang_entries.h adds the entry by
+/// which the emulated grid runs it.
+#define K_KERNEL(name, Args, Shared, Group) ASSAY_HANDLE(name, Args, Shared, Group)
+#define ASSAY_HANDLE(name, Args, Shared, Group)                                    \
+  namespace assay {                                                                \
+  namespace kernels {                                                              \
+  inline constexpr ::assay::Kernel<Args, Group> name{#name};                       \
+  }                                                                                \
+  }                                                                                \
+  [[maybe_unused]] static void name##_body([[maybe_unused]] K_CONST const Args& a, \
+                                           [[maybe_unused]] K_GROUP Shared& s,     \
+                                           [[maybe_unused]] ::assay::Thread t)
+#define ASSAY_ENTRY(name, Args, Shared, Group)                                          \
+  static void name##_body(K_CONST const Args& a, K_GROUP Shared& s, ::assay::Thread t); \
+  [[maybe_unused]] static const ::assay::KernelEntry name##_entry{                      \
+      #name,                                                                            \
+      sizeof(Args),                                                                     \
+      sizeof(Shared),                                                                   \
+      Group::most_threads,                                                              \
+      Group::exactly,                                                                   \
+      Group::early,                                                                     \
+      [](const void* args, void* shared, ::assay::Thread t) {                           \
+        name##_body(*static_cast<const Args*>(args), *static_cast<Shared*>(shared), t); \
+      }};                                                                               \
+  ASSAY_HANDLE(name, Args, Shared, Group)
 
 namespace assay {
 
@@ -49,14 +53,26 @@ struct Thread {
   uint32_t group_x, group_y, index, group_size, lane, simd;
 };
 
+/// A kernel as a host launches it (device/queue.h): its name, the only arguments that it takes, and
+/// the threads of its groups.
+template <class Arguments, class Group>
+struct Kernel {
+  using Args = Arguments;
+  static_assert(sizeof(Args) <= 512, "the arguments of a kernel take at most 512 bytes");
+  static constexpr uint32_t threads = Group::most_threads;  // of a group: so many, or the most
+  static constexpr bool exactly = Group::exactly;
+  const char* name;
+};
+
 /// Adds itself to the kernels that the emulated grid knows by name (device/emulated/kernels.h).
 struct KernelEntry {
   using Body = void (*)(const void* args, void* shared, Thread t);
   KernelEntry(const char* name, uint32_t args_bytes, uint32_t shared_bytes, uint32_t most_threads,
-              bool early, Body body);
+              bool exactly, bool early, Body body);
   const char* name;
   uint32_t args_bytes, shared_bytes;
   uint32_t most_threads;  // of a group
+  bool exactly;           // a group has so many, never fewer
   bool early;             // its body calls await_inputs()
   Body body;
 };

@@ -16,15 +16,11 @@ using namespace metal;
 #define K_UNROLL _Pragma("clang loop unroll(full)")
 
 // Arguments are bytes at buffer 0 with GPU addresses in them; no other binding, no host_name.
-#define K_KERNEL(name, Args, Shared) K_LARGE_KERNEL(name, Args, Shared, 256)
-#define K_EARLY_KERNEL(name, Args, Shared, most_threads) \
-  K_LARGE_KERNEL(name, Args, Shared, most_threads)
-#define K_LARGE_KERNEL(name, Args, Shared, most_threads)                                        \
-  static_assert(most_threads % 32 == 0 && most_threads <= 1024, "the threads of a group");      \
+#define K_KERNEL(name, Args, Shared, Group)                                                     \
   static_assert(sizeof(Args) <= 512, "the arguments of a kernel take at most 512 bytes");       \
   static_assert(sizeof(Shared) <= 32768, "a group shares at most 32 KB");                       \
   static inline void name##_body(K_CONST const Args& a, K_GROUP Shared& s, ::assay::Thread t);  \
-  [[max_total_threads_per_threadgroup(most_threads)]] kernel void name(                         \
+  [[max_total_threads_per_threadgroup(Group::most_threads)]] kernel void name(                  \
       constant Args& a [[buffer(0)]], uint3 group [[threadgroup_position_in_grid]],             \
       uint3 group_size [[threads_per_threadgroup]], uint index [[thread_index_in_threadgroup]], \
       uint lane [[thread_index_in_simdgroup]], uint simd [[simdgroup_index_in_threadgroup]]) {  \

@@ -210,6 +210,11 @@ class DefaultModel(unittest.TestCase):
         self.assertEqual(result["metadata"]["llama.block_count"], 30)
         self.assertIn("token_embd.weight", assay("inspect").stdout)
 
+    def test_inspect_plan_is_the_golden_one(self):
+        text = assay("inspect", "--plan", ROOT / "tests/data/kjv/kjv.gguf").stdout
+        self.assertEqual(text, (ROOT / "tests/golden/plan_llama.txt").read_text())
+        self.refused("inspect", "--plan", "--json", contains="--json excludes --plan")
+
     def test_bench_json_has_its_shape(self):
         result = json.loads(assay("bench", "--prompt", 8, "--generation", 4, "-r", 1, "--json").stdout)
         self.assertEqual(list(result), ["schema", "machine", "commit", "results"])

@@ -7,8 +7,7 @@
 #include <functional>
 
 #include "device/emulated/queue.h"
-#include "kernel/args.h"
-#include "kernel/probe_cases.h"
+#include "kernel/probe.h"
 
 namespace assay::device {
 namespace {

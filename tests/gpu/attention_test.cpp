@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "../cpu/data.h"
-#include "kernel/args.h"
+#include "kernel/attention.h"
 #include "queues.h"
 
 namespace assay {
@@ -13,10 +13,6 @@ struct Shape {
   uint32_t keys, key_dim, value_dim;
   bool f32;
 };
-
-std::span<const uint8_t> bytes_of(const auto& object) {
-  return {reinterpret_cast<const uint8_t*>(&object), sizeof object};
-}
 
 /// Three heads on one KV head, two tokens: the second one sees all keys, the first half of them.
 class Bench {
@@ -100,7 +96,7 @@ TEST(Attention, HasTheBitsOfOneGroupHoweverManyShareAHead) {
       const auto queue = emulated::make_queue(options);
       Bench bench(*queue, shape);
       const auto want = bench.outputs([&](const AttentionArgs& args) {
-        EXPECT_TRUE(queue->launch({"attention", 3, 2, 256, bytes_of(args)}));
+        EXPECT_TRUE(queue->launch(device::launch_of(kernels::attention, 3, 2, args)));
       });
       for (uint32_t parts : {1u, 2u, 3u, 16u}) {
         const auto got = bench.outputs([&](const AttentionArgs& args) {
@@ -108,9 +104,11 @@ TEST(Attention, HasTheBitsOfOneGroupHoweverManyShareAHead) {
           const uint64_t chunks = 2 * 3 * bench.chunks;
           split.outputs = reinterpret_cast<float*>(*queue->allocate(chunks * shape.value_dim * 4));
           split.softmax = reinterpret_cast<float*>(*queue->allocate(chunks * 8));
-          EXPECT_TRUE(queue->launch({"attention_chunks", 3 * parts, 2, 256, bytes_of(split)}));
           const uint32_t group = std::min(256u, (shape.value_dim + 31) / 32 * 32);
-          EXPECT_TRUE(queue->launch({"attention_combine", 3, 2, group, bytes_of(split)}));
+          EXPECT_TRUE(
+              queue->launch(device::launch_of(kernels::attention_chunks, 3 * parts, 2, split)));
+          EXPECT_TRUE(
+              queue->launch(device::launch_of(kernels::attention_combine, 3, 2, group, split)));
         });
         EXPECT_EQ(got, want) << shape.keys << " keys, " << parts << " groups a head";
       }

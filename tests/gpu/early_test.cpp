@@ -6,7 +6,7 @@
 #include "device/emulated/grid.h"
 #include "device/emulated/kernels.h"
 #include "gpu/pack.h"
-#include "kernel/args.h"
+#include "kernel/matvec.h"
 
 namespace assay {
 namespace {
@@ -40,10 +40,11 @@ Row random_row(tests::Random& random) {
 }
 
 /// Runs a kernel on the inputs as they are, and again where they arrive late.
-template <class Args, class Output>
-void expect_late_inputs_to_do(const char* name, const Args& args, Row& x, Output& y) {
-  const KernelEntry* kernel = emulated::find_kernel(name);
-  ASSERT_TRUE(kernel && kernel->early) << name;
+template <class Kernel, class Output>
+void expect_late_inputs_to_do(const Kernel& handle, const typename Kernel::Args& args, Row& x,
+                              Output& y) {
+  const KernelEntry* kernel = emulated::find_kernel(handle.name);
+  ASSERT_TRUE(kernel && kernel->early) << handle.name;
   const emulated::Grid grid{1, 1, 64};
   const Output empty = y;
   ASSERT_TRUE(emulated::run_grid(*kernel, grid, &args, {}));
@@ -62,7 +63,7 @@ void expect_late_inputs_to_do(const char* name, const Args& args, Row& x, Output
   };
   ASSERT_TRUE(emulated::run_grid(*kernel, grid, &args, options));
   EXPECT_GT(arrivals, 0u);
-  EXPECT_TRUE(y == want) << name;
+  EXPECT_TRUE(y == want) << handle.name;
 }
 
 class Early : public testing::TestWithParam<uint32_t> {};
@@ -79,7 +80,7 @@ TEST_P(Early, MatvecAwaitsItsActivations) {
   args.parts[0].format = GetParam();
   args.parts[0].rows = rows;
   args.part_count = 1, args.columns = columns, args.tokens = 1;
-  expect_late_inputs_to_do("matvec", args, x, y);
+  expect_late_inputs_to_do(kernels::matvec, args, x, y);
 }
 
 TEST_P(Early, GateUpAwaitsItsActivations) {
@@ -92,7 +93,7 @@ TEST_P(Early, GateUpAwaitsItsActivations) {
     args.gate = gate.data(), args.up = up.data();
     args.gate_format = GetParam(), args.up_format = up_format;
     args.rows = rows, args.columns = columns;
-    expect_late_inputs_to_do("gate_up", args, x, y);
+    expect_late_inputs_to_do(kernels::gate_up, args, x, y);
   }
 }
 

@@ -7,7 +7,7 @@
 
 #include "../cpu/data.h"
 #include "device/emulated/queue.h"
-#include "kernel/args.h"
+#include "kernel/top_k.h"
 #include "queues.h"
 
 namespace assay {
@@ -27,11 +27,7 @@ std::vector<uint32_t> best_of(device::Queue& queue, const std::vector<float>& lo
     const auto to = *queue.allocate(uint64_t(groups) * k * 8);
     args.to = reinterpret_cast<uint64_t*>(to);
     args.count = count;
-    EXPECT_TRUE(queue.launch({"top_k",
-                              groups,
-                              1,
-                              top_k_group,
-                              {reinterpret_cast<const uint8_t*>(&args), sizeof(args)}}));
+    EXPECT_TRUE(queue.launch(device::launch_of(kernels::top_k, groups, 1, args)));
     count = groups * k;
     args.logits = nullptr;
     args.from = args.to;

@@ -36,7 +36,7 @@ class Check(unittest.TestCase):
         errors, kernels = errors_of(files)
         self.assertEqual(set().union(*errors.values()), set())
         for file in files:
-            written = set(re.findall(r"^K_(?:LARGE_|EARLY_)?KERNEL\((\w+),", file.read_text(), re.MULTILINE))
+            written = set(re.findall(r"^K_KERNEL\((\w+),", file.read_text(), re.MULTILINE))
             self.assertTrue(written)
             self.assertLessEqual(written, set(kernels[file]), file.name)
 

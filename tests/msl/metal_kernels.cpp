@@ -10,9 +10,8 @@
 #undef K_TABLE
 #undef K_UNROLL
 #undef K_KERNEL
-#undef K_LARGE_KERNEL
-#undef K_EARLY_KERNEL
-#undef ASSAY_KERNEL
+#undef ASSAY_HANDLE
+#undef ASSAY_ENTRY
 
 namespace grid = ::assay;
 #define assay assay_metal
@@ -22,21 +21,17 @@ namespace grid = ::assay;
 // Metal's entry has its group's memory in the function; here the grid gives it. Unrolling is
 // clang's.
 #undef K_KERNEL
-#undef K_LARGE_KERNEL
-#undef K_EARLY_KERNEL
 #undef K_UNROLL
 #define K_UNROLL
-#define K_KERNEL(name, Args, Shared) K_LARGE_KERNEL(name, Args, Shared, 256)
-#define K_EARLY_KERNEL(name, Args, Shared, most_threads) \
-  K_LARGE_KERNEL(name, Args, Shared, most_threads)
-#define K_LARGE_KERNEL(name, Args, Shared, most_threads)                                    \
+#define K_KERNEL(name, Args, Shared, Group)                                                 \
   static void name([[maybe_unused]] const Args& a, [[maybe_unused]] Shared& s,              \
                    [[maybe_unused]] ::assay::Thread t);                                     \
   static const grid::KernelEntry name##_entry{                                              \
       "metal:" #name,                                                                       \
       sizeof(Args),                                                                         \
       sizeof(Shared),                                                                       \
-      most_threads,                                                                         \
+      Group::most_threads,                                                                  \
+      Group::exactly,                                                                       \
       false,                                                                                \
       [](const void* args, void* shared, grid::Thread t) {                                  \
         name(*static_cast<const Args*>(args), *static_cast<Shared*>(shared),                \

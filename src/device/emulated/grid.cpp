@@ -46,6 +46,10 @@ Status run_grid(const KernelEntry& kernel, const Grid& grid, const void* args,
                              "most {}",
                              kernel.name, grid.group_size, kernel.most_threads),
                  Exit::device};
+  if (kernel.exactly && grid.group_size != kernel.most_threads)
+    return Error{fmt::format("kernel '{}': a group of {} threads; it must be {}", kernel.name,
+                             grid.group_size, kernel.most_threads),
+                 Exit::device};
   const auto order = order_of_groups(grid.groups_x * grid.groups_y, options.schedule);
   std::atomic<size_t> next{0};
   std::atomic<bool> failed{false};

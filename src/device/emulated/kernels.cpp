@@ -8,19 +8,21 @@ namespace assay {
 
 namespace {
 
-std::map<std::string_view, const KernelEntry*>& table() {
-  static std::map<std::string_view, const KernelEntry*> kernels;
+// A name that is there twice is a mistake that tests see.
+std::multimap<std::string_view, const KernelEntry*>& table() {
+  static std::multimap<std::string_view, const KernelEntry*> kernels;
   return kernels;
 }
 
 }  // namespace
 
 KernelEntry::KernelEntry(const char* kernel_name, uint32_t args, uint32_t shared, uint32_t most,
-                         bool begins_early, Body function)
+                         bool takes_exactly, bool begins_early, Body function)
     : name(kernel_name),
       args_bytes(args),
       shared_bytes(shared),
       most_threads(most),
+      exactly(takes_exactly),
       early(begins_early),
       body(function) {
   table().emplace(name, this);

@@ -3,7 +3,7 @@
 
 #include <thread>
 
-#include "kernel/args.h"
+#include "kernel/elementwise.h"
 #include "support.h"
 
 namespace assay::tests {
@@ -26,7 +26,7 @@ PairArgs add_args(Address a, Address b, Address y) {
   return {pointer<const float>(a), pointer<const float>(b), pointer<float>(y), count, 0};
 }
 Status launch_add(device::Queue& queue, const PairArgs& args) {
-  return queue.launch({"add", (count + 127) / 128, 1, 128, bytes_of_one(args)});
+  return queue.launch(device::launch_of(kernels::add, (count + 127) / 128, 1, 128, args));
 }
 
 class CudaQueue : public OnCuda {};

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernel/words.h"
+#include "lang/lang_entries.h"
 
 namespace assay {
 
@@ -25,7 +26,7 @@ K_FN uint32_t any_nan(float x) {
 
 }  // namespace assay
 
-K_KERNEL(words_arithmetic, assay::WordsArgs, assay::NoShared) {
+K_KERNEL(words_arithmetic, assay::WordsArgs, assay::NoShared, assay::AtMost<256>) {
   const uint32_t i = t.group_x * t.group_size + t.index;
   if (i >= a.count) return;
   const float x = assay::k_float(a.x[i]), y = assay::k_float(a.y[i]), z = assay::k_float(a.z[i]);
@@ -56,7 +57,7 @@ K_KERNEL(words_arithmetic, assay::WordsArgs, assay::NoShared) {
 }
 
 /// One group of `count` threads.
-K_KERNEL(words_exchange, assay::WordsArgs, assay::WordsShared) {
+K_KERNEL(words_exchange, assay::WordsArgs, assay::WordsShared, assay::AtMost<256>) {
   const uint32_t mine = a.x[t.index];
   K_DEV uint32_t* out = a.out + uint64_t(t.index) * 32u;
   out[0] = t.group_x | (t.group_y << 8) | (t.lane << 16) | (t.simd << 24);
@@ -82,7 +83,7 @@ K_KERNEL(words_exchange, assay::WordsArgs, assay::WordsShared) {
 }
 
 /// Groups of one simd: y (16 rows, 8 words) by x (8 columns, 8 words), all int8.
-K_KERNEL(words_tiles, assay::WordsArgs, assay::WordsShared) {
+K_KERNEL(words_tiles, assay::WordsArgs, assay::WordsShared, assay::AtMost<256>) {
   K_DEV const uint32_t* w = a.y + 128u * t.group_x;
   for (uint32_t i = t.lane; i < 64u; i += 32u)
     s.values[i / 8u * 12u + i % 8u] = a.x[64u * t.group_x + i];  // columns 12 words apart

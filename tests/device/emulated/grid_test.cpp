@@ -148,6 +148,8 @@ TEST(EmulatedGrid, GroupsMustBeWholeSimdsThatTheKernelCanHave) {
     EXPECT_THAT(error_of_size(large_entry, size),
                 HasSubstr("must be a multiple of 32, at most 512"));
   EXPECT_EQ(error_of_size(large_entry, 512), "");
+  EXPECT_THAT(error_of_size(of_one_size_entry, 32), HasSubstr("it must be 64"));
+  EXPECT_EQ(error_of_size(of_one_size_entry, 64), "");
 }
 
 TEST(EmulatedGrid, AQueueStaysBrokenAfterAFault) {
@@ -155,10 +157,10 @@ TEST(EmulatedGrid, AQueueStaysBrokenAfterAFault) {
   auto y = queue->allocate(256);
   ASSERT_TRUE(y);
   const broken::Args args{reinterpret_cast<float*>(*y), 16, 0};
-  const std::span bytes(reinterpret_cast<const uint8_t*>(&args), sizeof(args));
-  const Status broken = queue->launch({"barrier_in_a_branch", 1, 1, 64, bytes});
+  const Status broken =
+      queue->launch(device::launch_of(kernels::barrier_in_a_branch, 1, 1, 64, args));
   ASSERT_FALSE(broken);
-  const Status after = queue->launch({"right", 1, 1, 64, bytes});
+  const Status after = queue->launch(device::launch_of(kernels::right, 1, 1, 64, args));
   ASSERT_FALSE(after);
   EXPECT_EQ(after.error().message, broken.error().message);
   std::vector<uint8_t> out(4);

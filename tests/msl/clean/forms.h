@@ -41,7 +41,8 @@ K_FN K_THREAD float* last_of(K_THREAD float* v, uint32_t n) {
 }  // namespace planted_forms
 }  // namespace assay
 
-K_KERNEL(planted, assay::planted_forms::PlantedArgs, assay::planted_forms::PlantedShared) {
+K_KERNEL(planted, assay::planted_forms::PlantedArgs, assay::planted_forms::PlantedShared,
+         assay::AtMost<256>) {
   using namespace assay::planted_forms;
   constexpr uint32_t four = 4u;
   float v[four] = {1.0f, 2.0f};

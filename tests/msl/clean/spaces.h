@@ -37,7 +37,7 @@ K_FN float down(T x, uint32_t depth) {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, assay::AtMost<256>) {
   float result = 0.0f, last[2];
   const assay::View view = {a.x, &s, &a, &result};
   assay::put(view, last);

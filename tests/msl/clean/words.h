@@ -16,7 +16,7 @@ K_TABLE uint32_t half_unit = 2u;  // a double, not a half
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, assay::AtMost<256>) {
   const uint32_t kernel_index = t.index, new_count = a.count;
   const float renewed = float(assay::half_unit);
   if (kernel_index < new_count) a.y[kernel_index] = renewed;

@@ -11,6 +11,6 @@ struct PlantedArgs {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::NoShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::NoShared, assay::AtMost<256>) {
   a.y[t.index] = 0.0f;
 }

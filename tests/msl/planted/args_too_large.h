@@ -10,6 +10,7 @@ struct PlantedArgs {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::NoShared) {  // mistake: at most 512 bytes
+K_KERNEL(planted, assay::PlantedArgs, assay::NoShared,  // mistake: at most 512 bytes
+         assay::AtMost<256>) {
   a.y[t.index] = 0.0f;
 }

@@ -19,6 +19,6 @@ K_FN uint32_t pick(uint32_t x) {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, assay::AtMost<256>) {
   a.y[t.index] = a.x[t.index];
 }

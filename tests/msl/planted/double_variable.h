@@ -14,7 +14,7 @@ struct PlantedShared {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, assay::AtMost<256>) {
   const double mean = 1.0f;  // mistake: no double
   a.y[t.index] = float(mean);
 }

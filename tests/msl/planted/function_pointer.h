@@ -18,7 +18,7 @@ K_FN float twice(float x) {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, assay::AtMost<256>) {
   float (*const f)(float) = &assay::twice;  // mistake: pointers to functions
   a.y[t.index] = f(a.x[0]);
 }

@@ -14,7 +14,7 @@ struct PlantedShared {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, assay::AtMost<256>) {
   const half x = half(a.x[0]);  // mistake: half is a keyword
   a.y[t.index] = float(x * x);
 }

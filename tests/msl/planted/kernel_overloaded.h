@@ -13,9 +13,10 @@ struct OtherArgs {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::NoShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::NoShared, assay::AtMost<256>) {
   a.y[t.index] = 0.0f;
 }
-K_KERNEL(planted, assay::OtherArgs, assay::NoShared) {  // mistake: two kernels are named
+K_KERNEL(planted, assay::OtherArgs, assay::NoShared,  // mistake: two kernels are named
+         assay::AtMost<256>) {
   if (t.index < a.count) a.y[t.index] = 0.0f;
 }

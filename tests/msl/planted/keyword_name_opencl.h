@@ -14,7 +14,7 @@ struct PlantedShared {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, assay::AtMost<256>) {
   const uint32_t local = t.index;  // mistake: is a keyword
   a.y[local] = 0.0f;
 }

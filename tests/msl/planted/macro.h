@@ -16,6 +16,6 @@ struct PlantedShared {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, assay::AtMost<256>) {
   a.y[t.index] = a.x[t.index];
 }

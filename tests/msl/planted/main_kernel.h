@@ -9,6 +9,7 @@ struct PlantedArgs {
 
 }  // namespace assay
 
-K_KERNEL(main, assay::PlantedArgs, assay::NoShared) {  // mistake: 'main'
+K_KERNEL(main, assay::PlantedArgs, assay::NoShared,  // mistake: 'main'
+         assay::AtMost<256>) {
   a.y[t.index] = 0.0f;
 }

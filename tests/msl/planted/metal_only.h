@@ -14,6 +14,6 @@ struct PlantedShared {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, assay::AtMost<256>) {
   a.y[t.index] = simd_sum(a.x[t.index]);  // mistake: undeclared identifier
 }

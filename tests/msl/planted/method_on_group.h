@@ -22,6 +22,6 @@ K_FN float first_of(K_GROUP Sums& sums) {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, assay::AtMost<256>) {
   a.y[t.index] = a.x[t.index];
 }

@@ -19,6 +19,6 @@ K_FN float down(float x) {  // mistake: calls itself
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, assay::AtMost<256>) {
   a.y[t.index] = assay::down<float>(a.x[0]);
 }

@@ -12,6 +12,7 @@ struct PlantedShared {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {  // mistake: at most 32 KB
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared,  // mistake: at most 32 KB
+         assay::AtMost<256>) {
   a.y[t.index] = s.sums[0];
 }

@@ -10,7 +10,7 @@ struct PlantedArgs {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::NoShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::NoShared, assay::AtMost<256>) {
   K_THREAD float* x = (float*)a.x;  // mistake: between address spaces
   a.y[t.index] = x[0];
 }

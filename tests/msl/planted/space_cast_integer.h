@@ -14,7 +14,7 @@ struct PlantedShared {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, assay::AtMost<256>) {
   K_DEV float* y =
       reinterpret_cast<K_DEV float*>(uint64_t(a.count));  // mistake: integer to a pointer
   y[0] = 0.0f;

@@ -12,7 +12,7 @@ struct PlantedShared {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, assay::AtMost<256>) {
   K_DEV uint32_t& y = (K_DEV uint32_t&)s.sums[0];  // mistake: address space
   y = 0u;
 }

@@ -14,7 +14,7 @@ struct PlantedShared {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, assay::AtMost<256>) {
   K_THREAD const uint32_t* x =
       reinterpret_cast<const uint32_t*>(a.x);  // mistake: between address spaces
   a.y[t.index] = float(x[0]);

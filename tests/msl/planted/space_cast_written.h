@@ -14,7 +14,7 @@ struct PlantedShared {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, assay::AtMost<256>) {
   K_DEV float* y = (K_DEV float*)s.sums;  // mistake: between address spaces
   y[t.index] = 0.0f;
 }

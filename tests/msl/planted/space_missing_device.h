@@ -18,6 +18,6 @@ K_FN float first_of(K_THREAD const float* x) {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, assay::AtMost<256>) {
   a.y[t.index] = assay::first_of(a.x);  // mistake: between address spaces
 }

@@ -18,7 +18,7 @@ K_FN float first_of(const float* x) {  // mistake: without an address space
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, assay::AtMost<256>) {
   float v[2] = {1.0f, 2.0f};
   a.y[t.index] = assay::first_of(v);
 }

@@ -18,6 +18,6 @@ K_FN const float* none() {  // mistake: without an address space
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, assay::AtMost<256>) {
   if (assay::none() == nullptr) a.y[t.index] = 0.0f;
 }

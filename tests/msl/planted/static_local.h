@@ -14,7 +14,7 @@ struct PlantedShared {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, assay::AtMost<256>) {
   static uint32_t calls = 0u;  // mistake: no static locals
   a.y[t.index] = float(++calls);
 }

@@ -13,6 +13,6 @@ struct Pair {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::NoShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::NoShared, assay::AtMost<256>) {
   a.y[t.index] = assay::Pair(1.0f).low;
 }

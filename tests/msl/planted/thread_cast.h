@@ -14,7 +14,7 @@ struct PlantedShared {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, assay::AtMost<256>) {
   float v[2] = {1.0f, 2.0f};
   const auto bits = (uint32_t*)v;  // mistake: without an address space
   a.y[t.index] = float(bits[0]);

@@ -14,7 +14,7 @@ struct PlantedShared {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, assay::AtMost<256>) {
   float v[a.count];  // mistake: variable length
   a.y[t.index] = v[0];
 }

@@ -16,6 +16,6 @@ void report(uint32_t count, ...);  // mistake: any number of arguments
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, assay::AtMost<256>) {
   a.y[t.index] = a.x[t.index];
 }

@@ -18,6 +18,6 @@ struct Shape {
 
 }  // namespace assay
 
-K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared) {
+K_KERNEL(planted, assay::PlantedArgs, assay::PlantedShared, assay::AtMost<256>) {
   a.y[t.index] = a.x[t.index];
 }

@@ -1,7 +1,7 @@
 // Launches overlap only where the kernels were compiled to await one another.
 #include <gtest/gtest.h>
 
-#include "kernel/args.h"
+#include "kernel/elementwise.h"
 #include "runtime.h"
 #include "support.h"
 
@@ -16,7 +16,7 @@ uint64_t overlapping(int capability, int ptx) {
   const auto x = put(**queue, std::vector<float>(32, 1.0f));
   const PairArgs args{pointer<float>(x), pointer<float>(x), pointer<float>(x), 32, 0};
   const auto launch = [&] {
-    const auto done = (*queue)->launch({"add", 1, 1, 32, bytes_of_one(args)});
+    const auto done = (*queue)->launch(device::launch_of(kernels::add, 1, 1, 32, args));
     EXPECT_TRUE(done) << done.error().message;
   };
   machine().overlapping = 0;
