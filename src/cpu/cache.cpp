@@ -31,60 +31,56 @@ uint64_t element_bytes(const op::ExecutorOptions& options) {
 Cache::Cache(const op::Program& program, const op::ExecutorOptions& options)
     : attention_(program.attention),
       f16_(options.cache == op::CacheType::f16),
-      sequences_(options.sequences),
-      positions_(round_up(options.context, key_chunk)),
+      pages_(op::pages_of(options)),
       value_stride_(round_up(program.attention.value_dim, 16)) {
-  const uint64_t heads = uint64_t(program.layers) * sequences_ * attention_.kv_heads;
+  const uint64_t positions = uint64_t(program.layers) * pages_ * attention_.kv_heads * key_chunk;
   // calloc of large sizes gives untouched zero pages.
   keys_.reset(static_cast<uint8_t*>(
-      std::calloc(heads * positions_, attention_.key_dim * element_bytes(options))));
+      std::calloc(positions, attention_.key_dim * element_bytes(options))));
   values_.reset(static_cast<uint8_t*>(
-      std::calloc(heads * positions_, value_stride_ * element_bytes(options))));
+      std::calloc(positions, value_stride_ * element_bytes(options))));
 }
 
 uint64_t Cache::bytes(const op::Program& program, const op::ExecutorOptions& options) {
   const uint64_t row = program.attention.key_dim + round_up(program.attention.value_dim, 16);
-  return uint64_t(program.layers) * options.sequences * program.attention.kv_heads *
-         round_up(options.context, key_chunk) * row * element_bytes(options);
+  return uint64_t(program.layers) * op::pages_of(options) * program.attention.kv_heads * key_chunk *
+         row * element_bytes(options);
 }
 
-const uint8_t* Cache::keys(uint32_t layer, uint32_t sequence, uint32_t kv_head) const {
-  return keys_.get() +
-         head_index(layer, sequence, kv_head) * positions_ * attention_.key_dim * (f16_ ? 2 : 4);
+const uint8_t* Cache::keys(uint32_t layer, uint32_t kv_head) const {
+  const uint64_t first = uint64_t(layer) * pages_ * key_page() + kv_head * head_keys();
+  return keys_.get() + first * (f16_ ? 2 : 4);
 }
 
-const uint8_t* Cache::values(uint32_t layer, uint32_t sequence, uint32_t kv_head) const {
-  return values_.get() +
-         head_index(layer, sequence, kv_head) * positions_ * value_stride_ * (f16_ ? 2 : 4);
+const uint8_t* Cache::values(uint32_t layer, uint32_t kv_head) const {
+  const uint64_t first = uint64_t(layer) * pages_ * value_page() + kv_head * head_values();
+  return values_.get() + first * (f16_ ? 2 : 4);
 }
 
-void Cache::store(uint32_t layer, uint32_t sequence, uint32_t position, const float* keys,
-                  const float* values) {
+void Cache::store(uint32_t layer, Place place, const float* keys, const float* values) {
   const uint32_t key_dim = attention_.key_dim, value_dim = attention_.value_dim;
   for (uint32_t head = 0; head < attention_.kv_heads; ++head) {
-    auto* k = const_cast<uint8_t*>(this->keys(layer, sequence, head));
-    auto* v = const_cast<uint8_t*>(this->values(layer, sequence, head));
-    const uint64_t chunk =
-        uint64_t(position / key_chunk) * key_dim * key_chunk + position % key_chunk;
+    auto* k = const_cast<uint8_t*>(this->keys(layer, head));
+    auto* v = const_cast<uint8_t*>(this->values(layer, head));
+    const uint64_t key = place.page * key_page() + place.slot;
+    const uint64_t value = place.page * value_page() + uint64_t(place.slot) * value_stride_;
     for (uint32_t d = 0; d < key_dim; ++d)
-      put(k, f16_, chunk + uint64_t(d) * key_chunk, keys[head * key_dim + d]);
-    for (uint32_t d = 0; d < value_dim; ++d)
-      put(v, f16_, uint64_t(position) * value_stride_ + d, values[head * value_dim + d]);
+      put(k, f16_, key + uint64_t(d) * key_chunk, keys[head * key_dim + d]);
+    for (uint32_t d = 0; d < value_dim; ++d) put(v, f16_, value + d, values[head * value_dim + d]);
   }
 }
 
-void Cache::read(uint32_t layer, uint32_t sequence, uint32_t position, float* keys,
-                 float* values) const {
+void Cache::read(uint32_t layer, Place place, float* keys, float* values) const {
   const uint32_t key_dim = attention_.key_dim, value_dim = attention_.value_dim;
   for (uint32_t head = 0; head < attention_.kv_heads; ++head) {
-    const uint8_t* k = this->keys(layer, sequence, head);
-    const uint8_t* v = this->values(layer, sequence, head);
-    const uint64_t chunk =
-        uint64_t(position / key_chunk) * key_dim * key_chunk + position % key_chunk;
+    const uint8_t* k = this->keys(layer, head);
+    const uint8_t* v = this->values(layer, head);
+    const uint64_t key = place.page * key_page() + place.slot;
+    const uint64_t value = place.page * value_page() + uint64_t(place.slot) * value_stride_;
     for (uint32_t d = 0; d < key_dim; ++d)
-      keys[head * key_dim + d] = get(k, f16_, chunk + uint64_t(d) * key_chunk);
+      keys[head * key_dim + d] = get(k, f16_, key + uint64_t(d) * key_chunk);
     for (uint32_t d = 0; d < value_dim; ++d)
-      values[head * value_dim + d] = get(v, f16_, uint64_t(position) * value_stride_ + d);
+      values[head * value_dim + d] = get(v, f16_, value + d);
   }
 }
 

@@ -53,6 +53,7 @@ class CpuExecutor final : public op::Executor {
         options_(options),
         kernels_(kernels),
         pool_(options.threads, options.flush_denormals),
+        paging_(options),
         cache_(program, options),
         panels_(program.weights.size()),
         buffers_(program.buffers),
@@ -117,6 +118,7 @@ class CpuExecutor final : public op::Executor {
   op::ExecutorOptions options_;
   const Kernels& kernels_;
   Pool pool_;
+  op::Paging paging_;
   Cache cache_;
   std::vector<Panels> panels_;  // by weight; empty where no matmul reads it
   std::vector<std::vector<float>> buffers_;
@@ -215,7 +217,8 @@ void CpuExecutor::reserve(const op::Step& step) {
   for (auto& counter : counters_) counter.store(0, std::memory_order_relaxed);
 }
 
-std::span<const float> CpuExecutor::run(const op::Step& step, const op::Sink& sink) {
+std::span<const float> CpuExecutor::run(const op::Step& given, const op::Sink& sink) {
+  const op::Step step = paging_.resolve(given);
   reserve(step);
   pool_.run([&](uint32_t thread) {
     for (size_t i = 0; i < program_.operations.size(); ++i) {
@@ -249,7 +252,7 @@ void CpuExecutor::offer(const op::Operation& operation, const op::Step& step,
   const uint64_t tokens = step.tokens.size();
   std::vector<float> stored(tokens * (key_width + value_width));
   for (uint64_t t = 0; t < tokens; ++t)
-    cache_.read(operation.layer, step.sequences[t], step.positions[t],
+    cache_.read(operation.layer, place_of(step.pages, step.sequences[t], step.positions[t]),
                 stored.data() + t * key_width,
                 stored.data() + tokens * key_width + t * value_width);
   sink(operation, stored);
@@ -314,8 +317,11 @@ void CpuExecutor::attention(size_t index, const op::Step& step, uint32_t thread)
     const uint32_t sequence = step.sequences[token];
     AttentionHead work{};
     work.query = data(operation.inputs[0], token) + head * a.key_dim;
-    work.keys = cache_.keys(operation.layer, sequence, uint32_t(kv_head));
-    work.values = cache_.values(operation.layer, sequence, uint32_t(kv_head));
+    work.keys = cache_.keys(operation.layer, uint32_t(kv_head));
+    work.values = cache_.values(operation.layer, uint32_t(kv_head));
+    work.pages = step.pages.row(sequence).data();
+    work.key_page = cache_.key_page();
+    work.value_page = cache_.value_page();
     work.key_count = step.positions[token] + 1;
     work.key_dim = a.key_dim;
     work.value_dim = a.value_dim;
@@ -362,7 +368,7 @@ void CpuExecutor::execute(size_t index, const op::Step& step, uint32_t thread) {
     }
     case op::Kind::kv_store:
       share(tokens, thread, [&](uint64_t t) {
-        cache_.store(operation.layer, step.sequences[t], step.positions[t],
+        cache_.store(operation.layer, place_of(step.pages, step.sequences[t], step.positions[t]),
                      data(operation.inputs[0], t), data(operation.inputs[1], t));
       });
       return;

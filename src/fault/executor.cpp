@@ -10,6 +10,7 @@
 #include "fault/matrix.h"
 #include "fault/operations.h"
 #include "lang/math.h"
+#include "op/paging.h"
 #include "quant/formats.h"
 
 namespace assay::fault {
@@ -34,9 +35,12 @@ class FaultExecutor final : public op::Executor {
         options_(options),
         fault_(std::move(fault)),
         values_(program.values.size()),
-        caches_(options.sequences, std::vector<Cache>(program.layers)),
+        paging_(options),
+        held_(options.sequences, std::vector<uint32_t>(program.layers, 0)),
         graph_keys_(options.sequences, 0) {
     assert(options.contract != op::Contract::exact);
+    const size_t rows = size_t(op::pages_of(options)) * op::page_positions;
+    pools_.assign(program.layers, {std::vector<Floats>(rows), std::vector<Floats>(rows)});
     for (const op::Operation& o : program.operations) {
       active_.push_back(fault_ && fault_->applies(program, o) ? Active{fault_->bug, fault_->value}
                                                               : Active{});
@@ -45,7 +49,8 @@ class FaultExecutor final : public op::Executor {
     }
   }
 
-  std::span<const float> run(const op::Step& step, const op::Sink& sink) override {
+  std::span<const float> run(const op::Step& given, const op::Sink& sink) override {
+    const op::Step step = paging_.resolve(given);
     begin(step);
     for (size_t i = 0; i < program_.operations.size(); ++i) {
       const op::Operation& o = program_.operations[i];
@@ -59,7 +64,7 @@ class FaultExecutor final : public op::Executor {
   }
 
   void truncate(uint32_t sequence, uint32_t position) override {
-    for (Cache& cache : caches_[sequence]) cache.truncate(position);
+    for (uint32_t& held : held_[sequence]) held = std::min(held, position);
   }
   std::string device() const override { return "fault"; }
   std::string isa() const override { return ""; }
@@ -123,7 +128,12 @@ class FaultExecutor final : public op::Executor {
     return result;
   }
 
-  Floats compute_row(const op::Operation& o, const op::Step& step, size_t t, Active fault) const {
+  Cache cache_of(const op::Operation& o, const op::Step& step, size_t t) {
+    const uint32_t sequence = step.sequences[t];
+    return {pools_[o.layer], step.pages.row(sequence), held_[sequence][o.layer]};
+  }
+
+  Floats compute_row(const op::Operation& o, const op::Step& step, size_t t, Active fault) {
     switch (o.kind) {
       case op::Kind::embed:
         return embed(o, step, t, fault);
@@ -133,7 +143,7 @@ class FaultExecutor final : public op::Executor {
         return turn(row(o.inputs[0], t), read_rope(program_.rope, fault), o.heads,
                     rotation(step, t, fault), fault);
       case op::Kind::attention:
-        return attend(row(o.inputs[0], t), caches_[step.sequences[t]][o.layer], place_of(step, t),
+        return attend(row(o.inputs[0], t), cache_of(o, step, t), place_of(step, t),
                       program_.attention, fault);
       case op::Kind::swiglu:
         return gated(row(o.inputs[0], t), row(o.inputs[1], t), fault);
@@ -211,8 +221,7 @@ class FaultExecutor final : public op::Executor {
     };
     for (size_t t = 0; t < step.tokens.size(); ++t) {
       const bool late = fault.is(Bug::kv_slot) && decodes(step, t);
-      caches_[step.sequences[t]][o.layer].store(step.positions[t] - (late ? 1 : 0), of(0, t),
-                                                of(1, t));
+      cache_of(o, step, t).store(step.positions[t] - (late ? 1 : 0), of(0, t), of(1, t));
     }
     kept[0].insert(kept[0].end(), kept[1].begin(), kept[1].end());
     return kept[0];
@@ -224,7 +233,9 @@ class FaultExecutor final : public op::Executor {
   std::vector<Active> active_;    // by operation
   std::vector<Matrix> matrices_;  // by operation; empty but for matmuls
   std::vector<Floats> values_;
-  std::vector<std::vector<Cache>> caches_;  // (sequences, layers)
+  const op::Paging paging_;
+  std::vector<Pool> pools_;                  // (layers)
+  std::vector<std::vector<uint32_t>> held_;  // (sequences, layers): slots in use
   std::vector<int32_t> previous_tokens_;
   uint32_t decode_steps_ = 0;         // in a row, this one included
   std::vector<uint32_t> graph_keys_;  // by sequence: keys of the first decode step

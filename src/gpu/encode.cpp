@@ -165,7 +165,8 @@ CacheView Encoder::cache(uint32_t layer) const {
   const op::Attention& a = program.attention;
   return {pointer<uint8_t>(memory.keys[layer]),
           pointer<uint8_t>(memory.values[layer]),
-          memory.positions,
+          pointer<uint32_t>(memory.table),
+          memory.stride,
           a.kv_heads,
           a.key_dim,
           a.value_dim,
@@ -230,7 +231,7 @@ Status Encoder::split_attention(const AttentionArgs& args) const {
   split.of = args;
   split.outputs = pointer<float>(memory.chunk_outputs);
   split.softmax = pointer<float>(memory.chunk_softmax);
-  split.chunks = memory.positions / key_chunk;
+  split.chunks = memory.stride;
   split.parts = std::clamp(groups_wanted / (args.heads * args.tokens), 1u, 16u);
   const Status done =
       launch("attention_chunks", args.heads * split.parts, args.tokens, simds * lanes, split);

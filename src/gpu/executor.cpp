@@ -12,6 +12,7 @@
 #include "gpu/encode.h"
 #include "gpu/memory.h"
 #include "gpu/plan.h"
+#include "op/paging.h"
 #include "op/rope.h"
 
 namespace assay::gpu {
@@ -36,6 +37,8 @@ class DeviceExecutor final : public op::Executor {
         program_(program),
         options_(options),
         memory_(std::move(memory)),
+        paging_(options),
+        table_(memory_.table ? uint64_t(options.sequences) * memory_.stride : 0, op::none),
         plain_(make_plan(program, false)),
         fused_(make_plan(program, true)) {}
 
@@ -56,6 +59,7 @@ class DeviceExecutor final : public op::Executor {
  private:
   Encoder begin(const op::Step& step, bool traced, const Ahead* ahead = nullptr);
   void upload(const op::Step& step, const Ahead* ahead, StepShape& shape);
+  void upload_table(const op::Step& step);
   std::span<const float> rope_row(uint32_t position);
   void run_fused(const Encoder& encoder, uint32_t best = 0);
   bool selects_logits() const;
@@ -67,6 +71,8 @@ class DeviceExecutor final : public op::Executor {
   const op::Program& program_;
   op::ExecutorOptions options_;
   DeviceMemory memory_;
+  op::Paging paging_;
+  std::vector<uint32_t> table_;  // (sequences, stride): the page table as the device has it
   std::vector<Node> plain_, fused_;
   // (tokens, selected, best, split_heads, draws) → handle
   std::map<std::array<uint32_t, 5>, uint32_t> recordings_;
@@ -132,6 +138,28 @@ void DeviceExecutor::upload(const op::Step& step, const Ahead* ahead, StepShape&
   require(queue_->upload(memory_.step, staged_));
 }
 
+/// Brings the device's page table up to date: of each sequence in the step, what has changed.
+void DeviceExecutor::upload_table(const op::Step& step) {
+  if (table_.empty()) return;
+  const uint32_t stride = memory_.stride, shared = std::min(stride, step.pages.stride);
+  for (size_t t = 0; t < step.sequences.size(); ++t) {
+    const uint32_t sequence = step.sequences[t];
+    if (t > 0 && step.sequences[t - 1] == sequence) continue;
+    const auto want = step.pages.row(sequence).first(shared);
+    const auto have = std::span(table_).subspan(uint64_t(sequence) * stride, shared);
+    const auto [from, unused] = std::ranges::mismatch(want, have);
+    if (from == want.end()) continue;
+    const auto first = uint64_t(from - want.begin());
+    uint64_t last = shared;
+    while (want[last - 1] == have[last - 1]) --last;
+    std::copy(from, want.begin() + ptrdiff_t(last), have.begin() + ptrdiff_t(first));
+    const auto changed = have.subspan(first, last - first);
+    require(queue_->upload(
+        memory_.table + (uint64_t(sequence) * stride + first) * sizeof(uint32_t),
+        {reinterpret_cast<const uint8_t*>(changed.data()), changed.size_bytes()}));
+  }
+}
+
 /// `best`: so many of each row of logits are found, too, and drawn from where the shape has rules;
 /// 0: none.
 void DeviceExecutor::run_fused(const Encoder& encoder, uint32_t best) {
@@ -189,9 +217,11 @@ bool of_one_sequence_each(std::span<const uint32_t> sequences) {
 }
 
 /// Uploads a step.
-Encoder DeviceExecutor::begin(const op::Step& step, bool traced, const Ahead* ahead) {
+Encoder DeviceExecutor::begin(const op::Step& given, bool traced, const Ahead* ahead) {
+  const op::Step step = paging_.resolve(given, ahead ? ahead->count - 1 : 0);
   StepShape shape{.tokens = uint32_t(step.tokens.size()),
                   .selected = uint32_t(step.selected.size())};
+  upload_table(step);
   upload(step, ahead, shape);
   const bool recorded = !traced && shape.tokens <= most_recorded_tokens;
   const uint32_t most_keys =

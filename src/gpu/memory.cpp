@@ -8,6 +8,7 @@
 
 #include "gpu/pack.h"
 #include "gpu/plan.h"
+#include "op/paging.h"
 
 namespace assay::gpu {
 
@@ -23,7 +24,8 @@ struct Sizes {
   std::vector<uint64_t> buffers;      // bytes
   uint64_t widest = 0;                // columns that are quantised
   uint64_t keys = 0, values = 0;      // bytes of a layer
-  uint32_t positions = 0;
+  uint32_t stride = 0;                // of the page table
+  uint64_t table = 0;                 // bytes
   uint64_t step = 0, scratch = 0, best = 0, drawn = 0;
   uint64_t chunk_outputs = 0, chunk_softmax = 0;
 };
@@ -45,17 +47,18 @@ Sizes sizes_of(const op::Program& program, const op::ExecutorOptions& options) {
   for (uint32_t width : program.buffer_width)
     sizes.buffers.push_back(uint64_t(width) * sizeof(float) * options.batch);
   const op::Attention& a = program.attention;
-  sizes.positions = (options.context + key_chunk - 1) / key_chunk * key_chunk;
+  sizes.stride = op::pages_for(options.context);
   if (caches) {
-    const uint64_t rows = uint64_t(options.sequences) * a.kv_heads * sizes.positions;
+    sizes.table = uint64_t(options.sequences) * sizes.stride * sizeof(uint32_t);
+    const uint64_t rows = uint64_t(op::pages_of(options)) * a.kv_heads * key_chunk;
     const uint64_t element = options.cache == op::CacheType::f16 ? 2 : 4;
     sizes.keys = rows * a.key_dim * element;
     sizes.values = rows * a.value_dim * element;
     sizes.scratch =
         uint64_t(options.batch) * a.kv_heads * (a.key_dim + a.value_dim) * sizeof(float);
-    if (sizes.positions > most_whole_keys) {
-      const uint64_t chunks = uint64_t(std::min(options.batch, most_split_tokens)) * a.heads *
-                              (sizes.positions / key_chunk);
+    if (sizes.stride * key_chunk > most_whole_keys) {
+      const uint64_t chunks =
+          uint64_t(std::min(options.batch, most_split_tokens)) * a.heads * sizes.stride;
       sizes.chunk_outputs = chunks * a.value_dim * sizeof(float);
       sizes.chunk_softmax = chunks * 2 * sizeof(float);
     }
@@ -144,7 +147,7 @@ MemoryPlan plan_memory(const op::Program& program, const op::ExecutorOptions& op
   for (uint64_t bytes : sizes.buffers) plan.work += bytes;
   plan.work += quantised_slots * quantised_bytes(sizes.widest) * options.batch + sizes.step +
                sizes.scratch + sizes.chunk_outputs + sizes.chunk_softmax + 2 * sizes.best +
-               sizes.drawn;
+               sizes.drawn + sizes.table;
   return plan;
 }
 
@@ -169,7 +172,8 @@ Result<DeviceMemory> allocate(device::Queue& queue, const op::Program& program,
     if (!address) status = address.error();
     return address ? *address : 0;
   };
-  memory.positions = sizes.positions;
+  memory.stride = sizes.stride;
+  memory.table = take(sizes.table);
   for (uint32_t layer = 0; layer < program.layers; ++layer) {
     memory.keys.push_back(take(sizes.keys));
     memory.values.push_back(take(sizes.values));

@@ -100,12 +100,14 @@ struct RopeArgs {
   uint32_t heads, head_dim, dimensions, adjacent;
 };
 
-/// The cache of one layer. Keys: (sequences, kv_heads, positions / 64, key_dim, 64); values:
-/// (sequences, kv_heads, positions, value_dim); f16, or f32 where `f32`.
+/// The cache of one layer. Keys: (pages, kv_heads, key_dim, 64); values: (pages, kv_heads, 64,
+/// value_dim); f16, or f32 where `f32`. Chunk c of sequence s lies in page table[s·stride + c]. The
+/// table is in device memory: it changes while recordings don't.
 struct CacheView {
   K_DEV uint8_t* keys;
   K_DEV uint8_t* values;
-  uint32_t positions, kv_heads, key_dim, value_dim;  // positions: a multiple of 64
+  K_DEV const uint32_t* table;  // (sequences, stride)
+  uint32_t stride, kv_heads, key_dim, value_dim;
   uint32_t f32, unused;
 };
 
@@ -225,12 +227,12 @@ static_assert(sizeof(QuantiseArgs) == 40, "the host and every device agree");
 static_assert(sizeof(MatmulArgs) == 192, "the host and every device agree");
 static_assert(sizeof(GateUpArgs) == 80, "the host and every device agree");
 static_assert(sizeof(RopeArgs) == 40, "the host and every device agree");
-static_assert(sizeof(CacheView) == 40, "the host and every device agree");
-static_assert(sizeof(StoreArgs) == 96, "the host and every device agree");
-static_assert(sizeof(RopeStoreArgs) == 128, "the host and every device agree");
-static_assert(sizeof(LoadArgs) == 96, "the host and every device agree");
-static_assert(sizeof(AttentionArgs) == 136, "the host and every device agree");
-static_assert(sizeof(AttentionChunksArgs) == 160, "the host and every device agree");
+static_assert(sizeof(CacheView) == 48, "the host and every device agree");
+static_assert(sizeof(StoreArgs) == 104, "the host and every device agree");
+static_assert(sizeof(RopeStoreArgs) == 136, "the host and every device agree");
+static_assert(sizeof(LoadArgs) == 104, "the host and every device agree");
+static_assert(sizeof(AttentionArgs) == 144, "the host and every device agree");
+static_assert(sizeof(AttentionChunksArgs) == 168, "the host and every device agree");
 static_assert(sizeof(PairArgs) == 32, "the host and every device agree");
 static_assert(sizeof(ScaleArgs) == 40, "the host and every device agree");
 static_assert(sizeof(ProbeArgs) == 24, "the host and every device agree");

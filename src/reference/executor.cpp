@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cassert>
+#include <map>
 #include <string>
 
+#include "op/paging.h"
 #include "reference/operations.h"
 
 namespace assay::reference {
@@ -28,9 +30,11 @@ class Judge final : public op::Executor {
         contract_(options.contract),
         values_(program.values.size()),
         last_use_(last_uses(program)),
-        caches_(options.sequences, std::vector<Cache>(program.layers)) {}
+        paging_(options),
+        pages_(program.layers, std::vector<Cache>(op::pages_of(options))) {}
 
-  std::span<const float> run(const op::Step& step, const op::Sink& sink) override {
+  std::span<const float> run(const op::Step& given, const op::Sink& sink) override {
+    const op::Step step = paging_.resolve(given);
     for (size_t i = 0; i < program_.operations.size(); ++i) {
       const op::Operation& operation = program_.operations[i];
       Table result = compute(operation, step);
@@ -43,12 +47,8 @@ class Judge final : public op::Executor {
     return result_;
   }
 
-  void truncate(uint32_t sequence, uint32_t position) override {
-    for (Cache& cache : caches_[sequence]) {
-      cache.keys.resize(std::min<size_t>(cache.keys.size(), position));
-      cache.values.resize(std::min<size_t>(cache.values.size(), position));
-    }
-  }
+  void truncate(uint32_t, uint32_t) override {
+  }  // a position is read only after it is written again
 
   std::string device() const override { return "reference"; }
   std::string isa() const override { return ""; }
@@ -68,6 +68,8 @@ class Judge final : public op::Executor {
         return multiply(operation);
       case op::Kind::kv_store:
         return store(operation, step);
+      case op::Kind::attention:
+        return attend_all(operation, step);
       case op::Kind::select_rows:
         return select(input(operation, 0), step);
       default:
@@ -116,12 +118,42 @@ class Judge final : public op::Executor {
     for (double& value : keys.data) value = cached(value);
     for (double& value : values.data) value = cached(value);
     for (size_t t = 0; t < keys.rows; ++t)
-      caches_[step.sequences[t]][operation.layer].store(step.positions[t], keys.row(t),
-                                                        values.row(t));
+      pages_[operation.layer][step.pages.page_of(step.sequences[t], step.positions[t])].store(
+          step.positions[t] % op::page_positions, keys.row(t), values.row(t));
     Table both(1, keys.data.size() + values.data.size());
     std::copy(values.data.begin(), values.data.end(),
               std::copy(keys.data.begin(), keys.data.end(), both.data.begin()));
     return both;
+  }
+
+  // A sequence's keys and values at positions 0 … last, from the pages that its row names.
+  static Cache gather(const std::vector<Cache>& pages, std::span<const uint32_t> row,
+                      uint32_t last) {
+    Cache cache;
+    for (uint32_t position = 0; position <= last; ++position) {
+      const Cache& page = pages[row[position / op::page_positions]];
+      cache.keys.push_back(page.keys.at(position % op::page_positions));
+      cache.values.push_back(page.values.at(position % op::page_positions));
+    }
+    return cache;
+  }
+
+  // y[t] = attention of token t over its sequence's keys 0 … position
+  Table attend_all(const op::Operation& operation, const op::Step& step) const {
+    std::map<uint32_t, uint32_t> last;  // position of each sequence in the step
+    for (size_t t = 0; t < step.tokens.size(); ++t)
+      last[step.sequences[t]] = std::max(last[step.sequences[t]], step.positions[t]);
+    std::map<uint32_t, Cache> caches;
+    for (const auto& [sequence, position] : last)
+      caches[sequence] = gather(pages_[operation.layer], step.pages.row(sequence), position);
+    const Table& queries = input(operation, 0);
+    Table y(queries.rows, program_.values[operation.output].width);
+    for (uint64_t t = 0; t < y.rows; ++t) {
+      const std::vector<double> row = attention(queries.row(t), caches.at(step.sequences[t]),
+                                                step.positions[t], program_.attention);
+      std::copy(row.begin(), row.end(), y.row(t).begin());
+    }
+    return y;
   }
 
   static Table select(const Table& x, const op::Step& step) {
@@ -131,7 +163,7 @@ class Judge final : public op::Executor {
     return y;
   }
 
-  // The operations whose row t depends on row t of the inputs (and the cache) alone.
+  // The operations whose row t depends on row t of the inputs alone.
   Table by_row(const op::Operation& operation, const op::Step& step) const {
     const Table& x = input(operation, 0);
     const uint32_t vector = operation.kind == op::Kind::scale ? operation.bias : operation.weight;
@@ -153,9 +185,6 @@ class Judge final : public op::Executor {
         return rms_norm(x, b, double(operation.eps));
       case op::Kind::rope:
         return rope(x, program_.rope, operation.heads, step.positions[t]);
-      case op::Kind::attention:
-        return attention(x, caches_[step.sequences[t]][operation.layer], step.positions[t],
-                         program_.attention);
       case op::Kind::swiglu:
         return swiglu(x, input(operation, 1).row(t));
       case op::Kind::add:
@@ -174,8 +203,9 @@ class Judge final : public op::Executor {
   const op::Contract contract_;
   std::vector<Table> values_;  // by index of value; empty outside its life
   const std::vector<size_t> last_use_;
-  std::vector<std::vector<Cache>> caches_;  // (sequences, layers)
-  std::vector<float> result_;               // the last operation's output
+  const op::Paging paging_;
+  std::vector<std::vector<Cache>> pages_;  // (layers, pages), each of up to 64 positions
+  std::vector<float> result_;              // the last operation's output
 };
 
 }  // namespace
