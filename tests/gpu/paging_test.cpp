@@ -91,8 +91,9 @@ TEST(Paging, TokensDrawnAheadCrossABorderOfPages) {
   const auto want = drawn(*in_order, {});
   EXPECT_GT(std::set(want.begin(), want.end()).size(), 4u) << "too few tokens to compare";
   for (uint32_t seed : {1u, 2u}) {
-    tests::fill_with_nan(*executor);
-    EXPECT_EQ(drawn(*executor, tests::shuffled_pages(seed)), want);
+    const auto pages = tests::shuffled_pages(seed);
+    tests::fill_with_nan(*executor, pages);
+    EXPECT_EQ(drawn(*executor, pages), want);
   }
 }
 
