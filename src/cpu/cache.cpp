@@ -35,10 +35,10 @@ Cache::Cache(const op::Program& program, const op::ExecutorOptions& options)
       value_stride_(round_up(program.attention.value_dim, 16)) {
   const uint64_t positions = uint64_t(program.layers) * pages_ * attention_.kv_heads * key_chunk;
   // calloc of large sizes gives untouched zero pages.
-  keys_.reset(static_cast<uint8_t*>(
-      std::calloc(positions, attention_.key_dim * element_bytes(options))));
-  values_.reset(static_cast<uint8_t*>(
-      std::calloc(positions, value_stride_ * element_bytes(options))));
+  keys_.reset(
+      static_cast<uint8_t*>(std::calloc(positions, attention_.key_dim * element_bytes(options))));
+  values_.reset(
+      static_cast<uint8_t*>(std::calloc(positions, value_stride_ * element_bytes(options))));
 }
 
 uint64_t Cache::bytes(const op::Program& program, const op::ExecutorOptions& options) {
@@ -79,8 +79,7 @@ void Cache::read(uint32_t layer, Place place, float* keys, float* values) const 
     const uint64_t value = place.page * value_page() + uint64_t(place.slot) * value_stride_;
     for (uint32_t d = 0; d < key_dim; ++d)
       keys[head * key_dim + d] = get(k, f16_, key + uint64_t(d) * key_chunk);
-    for (uint32_t d = 0; d < value_dim; ++d)
-      values[head * value_dim + d] = get(v, f16_, value + d);
+    for (uint32_t d = 0; d < value_dim; ++d) values[head * value_dim + d] = get(v, f16_, value + d);
   }
 }
 

@@ -154,9 +154,9 @@ void DeviceExecutor::upload_table(const op::Step& step) {
     while (want[last - 1] == have[last - 1]) --last;
     std::copy(from, want.begin() + ptrdiff_t(last), have.begin() + ptrdiff_t(first));
     const auto changed = have.subspan(first, last - first);
-    require(queue_->upload(
-        memory_.table + (uint64_t(sequence) * stride + first) * sizeof(uint32_t),
-        {reinterpret_cast<const uint8_t*>(changed.data()), changed.size_bytes()}));
+    require(
+        queue_->upload(memory_.table + (uint64_t(sequence) * stride + first) * sizeof(uint32_t),
+                       {reinterpret_cast<const uint8_t*>(changed.data()), changed.size_bytes()}));
   }
 }
 

@@ -28,8 +28,8 @@ Step Paging::resolve(const Step& step, uint32_t ahead) const {
     const bool last = t + 1 == step.tokens.size() || step.sequences[t + 1] != sequence;
     if (!last && step.positions[t + 1] >= step.positions[t]) continue;
     const uint32_t wanted = pages_for(step.positions[t] + ahead + 1);
-    const bool there = wanted <= table.stride && (size_t(sequence) + 1) * table.stride <=
-                                                     table.pages.size();
+    const bool there =
+        wanted <= table.stride && (size_t(sequence) + 1) * table.stride <= table.pages.size();
     const auto has = [&](uint32_t page) { return page < pages_; };
     if (!there || !std::ranges::all_of(table.row(sequence).first(wanted), has))
       throw std::logic_error("a step's page table has no page for position " +

@@ -132,7 +132,7 @@ struct Step {
   std::span<const uint32_t> positions;
   std::span<const uint32_t> sequences;
   std::span<const uint32_t>
-      selected;  ///< indices into tokens, ascending: rows whose logits are wanted
+      selected;          ///< indices into tokens, ascending: rows whose logits are wanted
   PageTable pages = {};  ///< has a row for each sequence of the step
 };
 

@@ -11,8 +11,7 @@
 
 namespace assay::tests {
 
-inline constexpr uint32_t paged_lengths[] = {150, 70, 131};  // three pages, two, three
-inline constexpr uint32_t pool = 11;                          // pages, of which tables name nine
+inline constexpr uint32_t pool = 11;  // pages, of which tables name nine
 inline constexpr int32_t nan_token = vocabulary - 1;
 
 /// By step: how many tokens of each sequence.
@@ -20,6 +19,7 @@ using Cuts = std::vector<std::array<uint32_t, 3>>;
 /// By sequence: the logits of its tokens.
 using BySequence = std::array<std::vector<float>, 3>;
 
+/// 150, 70 and 131 tokens: three pages, two, three.
 inline const std::vector<Cuts>& all_cuts() {
   static const std::vector<Cuts> all{
       {{150, 0, 0}, {0, 70, 0}, {0, 0, 131}},
@@ -60,8 +60,8 @@ inline std::vector<uint32_t> shuffled_pages(uint32_t seed) {
 
 /// Runs the sequences from the given positions on. An empty table: pages in order.
 inline BySequence run_paged(op::Executor& executor, const Cuts& cuts,
-                     const std::vector<uint32_t>& pages = {},
-                     std::array<uint32_t, 3> positions = {0, 0, 0}) {
+                            const std::vector<uint32_t>& pages = {},
+                            std::array<uint32_t, 3> positions = {0, 0, 0}) {
   BySequence all;
   for (const auto& counts : cuts) {
     Tokens tokens;

@@ -265,8 +265,8 @@ class WrongPage final : public op::Executor {
 
 TEST(Verify, AWrongPageIsFound) {
   const Report report =
-      verified(settings([](const op::Program& program, op::ExecutorOptions options)
-                            -> Result<std::unique_ptr<op::Executor>> {
+      verified(settings([](const op::Program& program,
+                           op::ExecutorOptions options) -> Result<std::unique_ptr<op::Executor>> {
         options.threads = 1;  // threads would write the same place in one step
         auto inner = cpu()(program, options);
         if (!inner) return inner.error();
