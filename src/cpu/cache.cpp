@@ -31,59 +31,52 @@ uint64_t element_bytes(const op::ExecutorOptions& options) {
 Cache::Cache(const op::CacheShape& shape, const op::ExecutorOptions& options)
     : shape_(shape),
       f16_(options.cache == op::CacheType::f16),
-      positions_(round_up(options.context, key_chunk)),
       value_stride_(round_up(shape.value_dim, 16)) {
-  const uint64_t heads = uint64_t(options.sequences) * shape.kv_heads;
+  const uint64_t positions = uint64_t(op::pages_of(options)) * shape.kv_heads * key_chunk;
   // calloc of large sizes gives untouched zero pages.
-  keys_.reset(static_cast<uint8_t*>(
-      std::calloc(heads * positions_, shape_.key_dim * element_bytes(options))));
-  values_.reset(static_cast<uint8_t*>(
-      std::calloc(heads * positions_, value_stride_ * element_bytes(options))));
+  keys_.reset(
+      static_cast<uint8_t*>(std::calloc(positions, shape_.key_dim * element_bytes(options))));
+  values_.reset(
+      static_cast<uint8_t*>(std::calloc(positions, value_stride_ * element_bytes(options))));
 }
 
 uint64_t Cache::bytes(const op::CacheShape& shape, const op::ExecutorOptions& options) {
   const uint64_t row = shape.key_dim + round_up(shape.value_dim, 16);
-  return uint64_t(options.sequences) * shape.kv_heads * round_up(options.context, key_chunk) * row *
+  return uint64_t(op::pages_of(options)) * shape.kv_heads * key_chunk * row *
          element_bytes(options);
 }
 
-const uint8_t* Cache::keys(uint32_t sequence, uint32_t kv_head) const {
-  return keys_.get() +
-         head_index(sequence, kv_head) * positions_ * shape_.key_dim * (f16_ ? 2 : 4);
+const uint8_t* Cache::keys(uint32_t kv_head) const {
+  return keys_.get() + kv_head * head_keys() * (f16_ ? 2 : 4);
 }
 
-const uint8_t* Cache::values(uint32_t sequence, uint32_t kv_head) const {
-  return values_.get() +
-         head_index(sequence, kv_head) * positions_ * value_stride_ * (f16_ ? 2 : 4);
+const uint8_t* Cache::values(uint32_t kv_head) const {
+  return values_.get() + kv_head * head_values() * (f16_ ? 2 : 4);
 }
 
-void Cache::store(uint32_t sequence, uint32_t position, const float* keys,
-                  const float* values) {
+void Cache::store(Place place, const float* keys, const float* values) {
   const uint32_t key_dim = shape_.key_dim, value_dim = shape_.value_dim;
   for (uint32_t head = 0; head < shape_.kv_heads; ++head) {
-    auto* k = const_cast<uint8_t*>(this->keys(sequence, head));
-    auto* v = const_cast<uint8_t*>(this->values(sequence, head));
-    const uint64_t chunk =
-        uint64_t(position / key_chunk) * key_dim * key_chunk + position % key_chunk;
+    auto* k = const_cast<uint8_t*>(this->keys(head));
+    auto* v = const_cast<uint8_t*>(this->values(head));
+    const uint64_t key = place.page * key_page() + place.slot;
+    const uint64_t value = place.page * value_page() + uint64_t(place.slot) * value_stride_;
     for (uint32_t d = 0; d < key_dim; ++d)
-      put(k, f16_, chunk + uint64_t(d) * key_chunk, keys[head * key_dim + d]);
-    for (uint32_t d = 0; d < value_dim; ++d)
-      put(v, f16_, uint64_t(position) * value_stride_ + d, values[head * value_dim + d]);
+      put(k, f16_, key + uint64_t(d) * key_chunk, keys[head * key_dim + d]);
+    for (uint32_t d = 0; d < value_dim; ++d) put(v, f16_, value + d, values[head * value_dim + d]);
   }
 }
 
-void Cache::read(uint32_t sequence, uint32_t position, float* keys,
-                 float* values) const {
+void Cache::read(Place place, float* keys, float* values) const {
   const uint32_t key_dim = shape_.key_dim, value_dim = shape_.value_dim;
   for (uint32_t head = 0; head < shape_.kv_heads; ++head) {
-    const uint8_t* k = this->keys(sequence, head);
-    const uint8_t* v = this->values(sequence, head);
-    const uint64_t chunk =
-        uint64_t(position / key_chunk) * key_dim * key_chunk + position % key_chunk;
+    const uint8_t* k = this->keys(head);
+    const uint8_t* v = this->values(head);
+    const uint64_t key = place.page * key_page() + place.slot;
+    const uint64_t value = place.page * value_page() + uint64_t(place.slot) * value_stride_;
     for (uint32_t d = 0; d < key_dim; ++d)
-      keys[head * key_dim + d] = get(k, f16_, chunk + uint64_t(d) * key_chunk);
-    for (uint32_t d = 0; d < value_dim; ++d)
-      values[head * value_dim + d] = get(v, f16_, uint64_t(position) * value_stride_ + d);
+      keys[head * key_dim + d] = get(k, f16_, key + uint64_t(d) * key_chunk);
+    for (uint32_t d = 0; d < value_dim; ++d) values[head * value_dim + d] = get(v, f16_, value + d);
   }
 }
 

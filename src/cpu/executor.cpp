@@ -53,6 +53,7 @@ class CpuExecutor final : public op::Executor {
         options_(options),
         kernels_(kernels),
         pool_(options.threads, options.flush_denormals),
+        paging_(options),
         panels_(program.weights.size()),
         buffers_(program.buffers),
         counters_(program.operations.size()) {
@@ -122,6 +123,7 @@ class CpuExecutor final : public op::Executor {
   op::ExecutorOptions options_;
   const Kernels& kernels_;
   Pool pool_;
+  op::Paging paging_;
   std::vector<Cache> caches_;  // by index of the program's
   std::vector<Panels> panels_;  // by weight; empty where no matmul reads it
   std::vector<std::vector<float>> buffers_;
@@ -224,7 +226,8 @@ void CpuExecutor::reserve(const op::Step& step) {
   for (auto& counter : counters_) counter.store(0, std::memory_order_relaxed);
 }
 
-std::span<const float> CpuExecutor::run(const op::Step& step, const op::Sink& sink) {
+std::span<const float> CpuExecutor::run(const op::Step& given, const op::Sink& sink) {
+  const op::Step step = paging_.resolve(given);
   reserve(step);
   pool_.run([&](uint32_t thread) {
     for (size_t i = 0; i < program_.operations.size(); ++i) {
@@ -259,7 +262,7 @@ void CpuExecutor::offer(const op::Operation& operation, const op::Step& step,
   std::vector<float> stored(tokens * (key_width + value_width));
   for (uint64_t t = 0; t < tokens; ++t)
     caches_[operation.as<op::KvStore>()->cache].read(
-        step.sequences[t], step.positions[t], stored.data() + t * key_width,
+        place_of(step.pages, step.sequences[t], step.positions[t]), stored.data() + t * key_width,
         stored.data() + tokens * key_width + t * value_width);
   sink(operation, stored);
 }
@@ -324,8 +327,11 @@ void CpuExecutor::attention(size_t index, const op::Step& step, uint32_t thread)
     const uint32_t sequence = step.sequences[token];
     AttentionHead work{};
     work.query = data(operation.inputs[0], token) + head * a.key_dim;
-    work.keys = cache.keys(sequence, uint32_t(kv_head));
-    work.values = cache.values(sequence, uint32_t(kv_head));
+    work.keys = cache.keys(uint32_t(kv_head));
+    work.values = cache.values(uint32_t(kv_head));
+    work.pages = step.pages.row(sequence).data();
+    work.key_page = cache.key_page();
+    work.value_page = cache.value_page();
     work.key_count = step.positions[token] + 1;
     work.key_dim = a.key_dim;
     work.value_dim = a.value_dim;
@@ -390,7 +396,7 @@ struct CpuExecutor::Work {
   }
   void operator()(const op::KvStore& p) const {
     share(tokens(), [&](uint64_t t) {
-      cpu.caches_[p.cache].store(step.sequences[t], step.positions[t], x(t),
+      cpu.caches_[p.cache].store(place_of(step.pages, step.sequences[t], step.positions[t]), x(t),
                                  cpu.data(operation.inputs[1], t));
     });
   }

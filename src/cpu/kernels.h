@@ -19,12 +19,15 @@ struct QuantisedRow {
   int32_t* half_sums;  // (columns / 16)
 };
 
-/// One attention head of one query over a sequence's keys 0 .. keys-1 of one KV head. Keys are
-/// stored in chunks of 64 as (key_dim, 64), values as (position, value_stride); both f16 or f32.
+/// One attention head of one query over a sequence's keys 0 … key_count − 1 of one KV head. Chunk c
+/// of 64 keys lies in page pages[c]: its keys (key_dim, 64) begin at keys + pages[c]·key_page, its
+/// values (64, value_stride) at values + pages[c]·value_page; both f16 or f32.
 struct AttentionHead {
   const float* query;  // (key_dim)
   const void* keys;
   const void* values;
+  const uint32_t* pages;
+  uint64_t key_page, value_page;  // elements from a page to the next
   uint32_t key_count;
   uint32_t key_dim, value_dim, value_stride;  // value_stride: value_dim up to a multiple of 16
   float scale;

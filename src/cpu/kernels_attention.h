@@ -93,9 +93,9 @@ void attention(const AttentionHead& head) {
   float running_max = 0, running_sum = 0;
   for (uint32_t start = 0; start < head.key_count; start += key_chunk) {
     const uint32_t valid = head.key_count - start < key_chunk ? head.key_count - start : key_chunk;
-    const ChunkSoftmax chunk =
-        chunk_softmax<S, Cache>(head, keys + uint64_t(start) * head.key_dim, valid, p);
-    chunk_output<S, Cache>(head, values + uint64_t(start) * head.value_stride, valid, p,
+    const uint64_t page = head.pages[start / key_chunk];
+    const ChunkSoftmax chunk = chunk_softmax<S, Cache>(head, keys + page * head.key_page, valid, p);
+    chunk_output<S, Cache>(head, values + page * head.value_page, valid, p,
                            start == 0 ? total : part);
     if (start == 0) {
       running_max = chunk.max;

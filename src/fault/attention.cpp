@@ -11,15 +11,15 @@
 namespace assay::fault {
 
 void Cache::store(uint32_t slot, Floats key, Floats value) {
-  truncate(slot);
-  // A wrong slot can leave a hole: unwritten memory.
-  keys.resize(slot, Floats(key.size(), 0.0f)), values.resize(slot, Floats(value.size(), 0.0f));
-  keys.push_back(std::move(key));
-  values.push_back(std::move(value));
-}
-
-void Cache::truncate(uint32_t slots) {
-  if (slots < keys.size()) keys.resize(slots), values.resize(slots);
+  // A wrong slot can leave a hole: memory of old, or zeros.
+  for (; held < slot; ++held) {
+    if (!this->key(held).empty()) continue;
+    pool.keys[row(held)].resize(key.size(), 0.0f);
+    pool.values[row(held)].resize(value.size(), 0.0f);
+  }
+  held = slot + 1;
+  pool.keys[row(slot)] = std::move(key);
+  pool.values[row(slot)] = std::move(value);
 }
 
 namespace {
@@ -37,7 +37,7 @@ uint32_t round_up(uint32_t n, uint32_t multiple) {
 }
 
 Seen seen_by(const Place& place, const Cache& cache, Active fault) {
-  const uint32_t held = uint32_t(cache.keys.size()), value = uint32_t(fault.value);
+  const uint32_t held = cache.held, value = uint32_t(fault.value);
   Seen seen{0, place.position + 1, 0};
   if (fault.is(Bug::mask_missing)) seen.keys = held;
   if (fault.is(Bug::mask_off_by_one)) seen.keys = std::min(place.position + 2, held);
@@ -65,7 +65,7 @@ struct Head {
   /// s = scale·Σ q·k, in order of d.
   float score(uint32_t slot) const {
     if (slot >= seen.keys) return fault.is(Bug::softmax_padding) ? 0.0f : -infinity;
-    const float* key = cache.keys[slot].data() + kv_head * shape.key_dim;
+    const float* key = cache.key(slot).data() + kv_head * shape.key_dim;
     float dot = 0;
     for (uint32_t d = 0; d < shape.key_dim; ++d) dot = k_fma(query[d], key[d], dot);
     if (fault.is(Bug::score_scale_missing)) return dot;
@@ -77,7 +77,7 @@ struct Head {
 
   /// Value i of a slot; what was never written reads as zero, or as whatever lay there.
   float value(uint32_t slot, uint32_t i) const {
-    if (slot < seen.keys) return cache.values[slot][kv_head * shape.value_dim + i];
+    if (slot < seen.keys) return cache.value(slot)[kv_head * shape.value_dim + i];
     return fault.is(Bug::softmax_nan) ? std::numeric_limits<float>::quiet_NaN() : 0.0f;
   }
 };

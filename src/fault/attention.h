@@ -13,12 +13,24 @@ namespace assay::fault {
 
 using Floats = std::vector<float>;
 
-/// Keys and values of one layer and sequence, by slot; a slot's row has all KV heads.
-struct Cache {
+/// Keys and values of one layer, (pages·64) rows of all KV heads; empty where nothing was written.
+struct Pool {
   std::vector<Floats> keys, values;
+};
 
+/// A sequence's part of a pool: its slots are positions, found by its pages.
+struct Cache {
+  Pool& pool;
+  std::span<const uint32_t> pages;
+  uint32_t& held;  ///< slots that the sequence has
+
+  uint32_t row(uint32_t slot) const {
+    return pages[slot / op::page_positions] * op::page_positions + slot % op::page_positions;
+  }
+  const Floats& key(uint32_t slot) const { return pool.keys[row(slot)]; }
+  const Floats& value(uint32_t slot) const { return pool.values[row(slot)]; }
+  /// The sequence then has this slot and those before it.
   void store(uint32_t slot, Floats key, Floats value);
-  void truncate(uint32_t slots);
 };
 
 /// Where a token stands.

@@ -10,6 +10,7 @@
 #include "fault/matrix.h"
 #include "fault/operations.h"
 #include "lang/math.h"
+#include "op/paging.h"
 #include "quant/formats.h"
 
 namespace assay::fault {
@@ -34,9 +35,12 @@ class FaultExecutor final : public op::Executor {
         options_(options),
         fault_(std::move(fault)),
         values_(program.values.size()),
-        caches_(options.sequences, std::vector<Cache>(program.caches.size())),
+        paging_(options),
+        held_(options.sequences, std::vector<uint32_t>(program.caches.size(), 0)),
         graph_keys_(options.sequences, 0) {
     assert(options.contract != op::Contract::exact);
+    const size_t rows = size_t(op::pages_of(options)) * op::page_positions;
+    pools_.assign(program.caches.size(), {std::vector<Floats>(rows), std::vector<Floats>(rows)});
     for (const op::Operation& o : program.operations) {
       active_.push_back(fault_ && fault_->applies(program, o) ? Active{fault_->bug, fault_->value}
                                                               : Active{});
@@ -45,7 +49,8 @@ class FaultExecutor final : public op::Executor {
     }
   }
 
-  std::span<const float> run(const op::Step& step, const op::Sink& sink) override {
+  std::span<const float> run(const op::Step& given, const op::Sink& sink) override {
+    const op::Step step = paging_.resolve(given);
     begin(step);
     for (size_t i = 0; i < program_.operations.size(); ++i) {
       const op::Operation& o = program_.operations[i];
@@ -59,7 +64,7 @@ class FaultExecutor final : public op::Executor {
   }
 
   void truncate(uint32_t sequence, uint32_t position) override {
-    for (Cache& cache : caches_[sequence]) cache.truncate(position);
+    for (uint32_t& held : held_[sequence]) held = std::min(held, position);
   }
   std::string device() const override { return "fault"; }
   std::string isa() const override { return ""; }
@@ -142,7 +147,7 @@ class FaultExecutor final : public op::Executor {
         [&](const op::KvStore& p) { return store(o, p, step, fault); },
         [&](const op::Attend& p) {
           return by_row([&](size_t t) {
-            return attend(x(t), caches_[step.sequences[t]][p.cache], place_of(step, t),
+            return attend(x(t), cache_of(p.cache, step, t), place_of(step, t),
                           program_.attention_of(o), fault);
           });
         },
@@ -161,6 +166,11 @@ class FaultExecutor final : public op::Executor {
             return Floats(chosen.begin(), chosen.end());
           });
         });
+  }
+
+  Cache cache_of(uint32_t cache, const op::Step& step, size_t t) {
+    const uint32_t sequence = step.sequences[t];
+    return {pools_[cache], step.pages.row(sequence), held_[sequence][cache]};
   }
 
   Floats embed(const op::Operation& o, const op::Step& step, size_t t, Active fault) const {
@@ -222,8 +232,8 @@ class FaultExecutor final : public op::Executor {
     };
     for (size_t t = 0; t < step.tokens.size(); ++t) {
       const bool late = fault.is(Bug::kv_slot) && decodes(step, t);
-      caches_[step.sequences[t]][parameters.cache].store(step.positions[t] - (late ? 1 : 0), of(0, t),
-                                                of(1, t));
+      cache_of(parameters.cache, step, t)
+          .store(step.positions[t] - (late ? 1 : 0), of(0, t), of(1, t));
     }
     kept[0].insert(kept[0].end(), kept[1].begin(), kept[1].end());
     return kept[0];
@@ -235,7 +245,9 @@ class FaultExecutor final : public op::Executor {
   std::vector<Active> active_;    // by operation
   std::vector<Matrix> matrices_;  // by operation; empty but for matmuls
   std::vector<Floats> values_;
-  std::vector<std::vector<Cache>> caches_;  // (sequences, program.caches)
+  const op::Paging paging_;
+  std::vector<Pool> pools_;                  // by cache
+  std::vector<std::vector<uint32_t>> held_;  // (sequences, caches): slots in use
   std::vector<int32_t> previous_tokens_;
   uint32_t decode_steps_ = 0;         // in a row, this one included
   std::vector<uint32_t> graph_keys_;  // by sequence: keys of the first decode step

@@ -172,7 +172,8 @@ CacheView Encoder::cache(uint32_t index) const {
   const op::CacheShape& a = program.caches[index];
   return {pointer<uint8_t>(memory.keys[index]),
           pointer<uint8_t>(memory.values[index]),
-          memory.positions,
+          pointer<uint32_t>(memory.table),
+          memory.stride,
           a.kv_heads,
           a.key_dim,
           a.value_dim,
@@ -248,7 +249,7 @@ Status Encoder::split_attention(const AttentionArgs& args) const {
   split.of = args;
   split.outputs = pointer<float>(memory.chunk_outputs);
   split.softmax = pointer<float>(memory.chunk_softmax);
-  split.chunks = memory.positions / key_chunk;
+  split.chunks = memory.stride;
   split.parts = std::clamp(groups_wanted / (args.heads * args.tokens), 1u, 16u);
   const Status done =
       launch(kernels::attention_chunks, args.heads * split.parts, args.tokens, split);

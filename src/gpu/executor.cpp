@@ -15,6 +15,7 @@
 #include "kernel/attention_tile.h"
 #include "kernel/sample.h"
 #include "kernel/top_k.h"
+#include "op/paging.h"
 #include "op/rope.h"
 
 namespace assay::gpu {
@@ -62,6 +63,8 @@ class DeviceExecutor final : public op::Executor {
         program_(program),
         options_(options),
         memory_(std::move(memory)),
+        paging_(options),
+        table_(memory_.table ? uint64_t(options.sequences) * memory_.stride : 0, op::none),
         plain_(make_plan(program, false)),
         fused_(make_plan(program, true)),
         rope_(program.rope_tables.begin(), program.rope_tables.end()) {}
@@ -83,6 +86,7 @@ class DeviceExecutor final : public op::Executor {
  private:
   Encoder begin(const op::Step& step, bool traced, const Ahead* ahead = nullptr);
   void upload(const op::Step& step, const Ahead* ahead, StepShape& shape);
+  void upload_table(const op::Step& step);
   void run_fused(const Encoder& encoder, uint32_t best = 0);
   bool selects_logits() const;
   void run_plain(const Encoder& encoder, const op::Sink& sink);
@@ -93,6 +97,8 @@ class DeviceExecutor final : public op::Executor {
   const op::Program& program_;
   op::ExecutorOptions options_;
   DeviceMemory memory_;
+  op::Paging paging_;
+  std::vector<uint32_t> table_;  // (sequences, stride): the page table as the device has it
   std::vector<Node> plain_, fused_;
   // (tokens, selected, best, split_heads, draws) → handle
   std::map<std::array<uint32_t, 5>, uint32_t> recordings_;
@@ -142,6 +148,28 @@ void DeviceExecutor::upload(const op::Step& step, const Ahead* ahead, StepShape&
     shape.rope_ahead = append_rope(1, ahead->count - 1);
   }
   require(queue_->upload(memory_.step, staged_));
+}
+
+/// Brings the device's page table up to date: of each sequence in the step, what has changed.
+void DeviceExecutor::upload_table(const op::Step& step) {
+  if (table_.empty()) return;
+  const uint32_t stride = memory_.stride, shared = std::min(stride, step.pages.stride);
+  for (size_t t = 0; t < step.sequences.size(); ++t) {
+    const uint32_t sequence = step.sequences[t];
+    if (t > 0 && step.sequences[t - 1] == sequence) continue;
+    const auto want = step.pages.row(sequence).first(shared);
+    const auto have = std::span(table_).subspan(uint64_t(sequence) * stride, shared);
+    const auto [from, unused] = std::ranges::mismatch(want, have);
+    if (from == want.end()) continue;
+    const auto first = uint64_t(from - want.begin());
+    uint64_t last = shared;
+    while (want[last - 1] == have[last - 1]) --last;
+    std::copy(from, want.begin() + ptrdiff_t(last), have.begin() + ptrdiff_t(first));
+    const auto changed = have.subspan(first, last - first);
+    require(
+        queue_->upload(memory_.table + (uint64_t(sequence) * stride + first) * sizeof(uint32_t),
+                       {reinterpret_cast<const uint8_t*>(changed.data()), changed.size_bytes()}));
+  }
 }
 
 /// `best`: so many of each row of logits are found, too, and drawn from where the shape has rules;
@@ -201,9 +229,11 @@ bool of_one_sequence_each(std::span<const uint32_t> sequences) {
 }
 
 /// Uploads a step.
-Encoder DeviceExecutor::begin(const op::Step& step, bool traced, const Ahead* ahead) {
+Encoder DeviceExecutor::begin(const op::Step& given, bool traced, const Ahead* ahead) {
+  const op::Step step = paging_.resolve(given, ahead ? ahead->count - 1 : 0);
   StepShape shape{.tokens = uint32_t(step.tokens.size()),
                   .selected = uint32_t(step.selected.size())};
+  upload_table(step);
   upload(step, ahead, shape);
   const bool recorded = !traced && shape.tokens <= most_recorded_tokens;
   const uint32_t most_keys =

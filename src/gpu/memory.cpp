@@ -11,6 +11,7 @@
 #include "kernel/attention.h"
 #include "kernel/sample.h"
 #include "kernel/top_k.h"
+#include "op/paging.h"
 
 namespace assay::gpu {
 
@@ -25,7 +26,8 @@ struct Sizes {
   std::vector<uint64_t> buffers;      // bytes
   uint64_t widest = 0;                // columns that are quantised
   std::vector<uint64_t> keys, values;  // bytes, by cache
-  uint32_t positions = 0;
+  uint32_t stride = 0;                 // of the page table
+  uint64_t table = 0;                  // bytes
   uint64_t step = 0, scratch = 0, best = 0, drawn = 0;
   uint64_t chunk_outputs = 0, chunk_softmax = 0;
 };
@@ -46,20 +48,22 @@ Sizes sizes_of(const op::Program& program, const op::ExecutorOptions& options) {
   }
   for (uint32_t width : program.buffer_width)
     sizes.buffers.push_back(uint64_t(width) * sizeof(float) * options.batch);
-  sizes.positions = (options.context + key_chunk - 1) / key_chunk * key_chunk;
+  sizes.stride = op::pages_for(options.context);
+  if (!program.caches.empty())
+    sizes.table = uint64_t(options.sequences) * sizes.stride * sizeof(uint32_t);
   const uint64_t element = options.cache == op::CacheType::f16 ? 2 : 4;
   uint64_t widest_value = 0;
   for (const op::CacheShape& a : program.caches) {
-    const uint64_t rows = uint64_t(options.sequences) * a.kv_heads * sizes.positions;
+    const uint64_t rows = uint64_t(op::pages_of(options)) * a.kv_heads * key_chunk;
     sizes.keys.push_back(rows * a.key_dim * element);
     sizes.values.push_back(rows * a.value_dim * element);
     sizes.scratch = std::max(sizes.scratch, uint64_t(options.batch) * a.kv_heads *
                                                 (a.key_dim + a.value_dim) * sizeof(float));
     widest_value = std::max<uint64_t>(widest_value, a.value_dim);
   }
-  if (sizes.positions > most_whole_keys) {
-    const uint64_t chunks = std::min(options.batch, most_split_tokens) * most_heads *
-                            (sizes.positions / key_chunk);
+  if (sizes.stride * key_chunk > most_whole_keys) {
+    const uint64_t chunks =
+        std::min(options.batch, most_split_tokens) * most_heads * sizes.stride;
     sizes.chunk_outputs = chunks * widest_value * sizeof(float);
     sizes.chunk_softmax = chunks * 2 * sizeof(float);
   }
@@ -153,7 +157,7 @@ MemoryPlan plan_memory(const op::Program& program, const op::ExecutorOptions& op
   for (uint64_t bytes : sizes.buffers) plan.work += bytes;
   plan.work += quantised_slots * quantised_bytes(sizes.widest) * options.batch + sizes.step +
                sizes.scratch + sizes.chunk_outputs + sizes.chunk_softmax + 2 * sizes.best +
-               sizes.drawn;
+               sizes.drawn + sizes.table;
   return plan;
 }
 
@@ -178,7 +182,8 @@ Result<DeviceMemory> allocate(device::Queue& queue, const op::Program& program,
     if (!address) status = address.error();
     return address ? *address : 0;
   };
-  memory.positions = sizes.positions;
+  memory.stride = sizes.stride;
+  memory.table = take(sizes.table);
   for (size_t i = 0; i < sizes.keys.size(); ++i) {
     memory.keys.push_back(take(sizes.keys[i]));
     memory.values.push_back(take(sizes.values[i]));

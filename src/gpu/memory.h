@@ -25,7 +25,8 @@ struct DeviceMemory {
   Quantised quantised[2];                // slots, as wide as the widest that is quantised
   // By cache of the program: some devices limit an allocation's size.
   std::vector<device::Address> keys, values;
-  uint32_t positions = 0;                     // the context up to a multiple of 64
+  device::Address table = 0;  // the page table: (sequences, stride); 0: no cache
+  uint32_t stride = 0;        // chunks of 64 positions in a context
   device::Address step = 0;                   // what a step uploads
   uint64_t step_bytes = 0;
   device::Address scratch = 0;  // (batch, keys and values of a cache): for traces

@@ -31,17 +31,19 @@ struct StepInputs {
   K_DEV const float* rope;  // by rotary table (tokens, dimensions): cos, sin of each pair
 };
 
-/// The cache of one layer. Keys: (sequences, kv_heads, positions / 64, key_dim, 64); values:
-/// (sequences, kv_heads, positions, value_dim); f16, or f32 where `f32`.
+/// The cache of one layer. Keys: (pages, kv_heads, key_dim, 64); values: (pages, kv_heads, 64,
+/// value_dim); f16, or f32 where `f32`. Chunk c of sequence s lies in page table[s·stride + c]. The
+/// table is in device memory: it changes while recordings don't.
 struct CacheView {
   K_DEV uint8_t* keys;
   K_DEV uint8_t* values;
-  uint32_t positions, kv_heads, key_dim, value_dim;  // positions: a multiple of 64
+  K_DEV const uint32_t* table;  // (sequences, stride)
+  uint32_t stride, kv_heads, key_dim, value_dim;
   uint32_t f32, unused;
 };
 
 static_assert(sizeof(Quantised) == 24, "the host and every device agree");
 static_assert(sizeof(StepInputs) == 40, "the host and every device agree");
-static_assert(sizeof(CacheView) == 40, "the host and every device agree");
+static_assert(sizeof(CacheView) == 48, "the host and every device agree");
 
 }  // namespace assay

@@ -23,7 +23,7 @@ struct AttentionArgs {
   float scale;
   uint32_t tokens, unused;
 };
-static_assert(sizeof(AttentionArgs) == 136, "the host and every device agree");
+static_assert(sizeof(AttentionArgs) == 144, "the host and every device agree");
 
 /// Attention whose chunks of keys are left in memory, to be combined by another kernel.
 struct AttentionChunksArgs {
@@ -33,7 +33,7 @@ struct AttentionChunksArgs {
   uint32_t chunks;       // that there is room for
   uint32_t parts;        // groups that share a head
 };
-static_assert(sizeof(AttentionChunksArgs) == 160, "the host and every device agree");
+static_assert(sizeof(AttentionChunksArgs) == 168, "the host and every device agree");
 
 K_TABLE uint32_t attention_simds = 8;
 
@@ -114,11 +114,12 @@ struct Chunk {
   uint64_t first_key, first_value;  // elements of the cache
   uint32_t valid;                   // keys
 };
-/// Chunk `index` of a query that sees `keys` of the cache's row `row`.
-K_FN Chunk chunk_of(K_CONST const CacheView& cache, uint64_t row, uint32_t keys, uint32_t index) {
+/// Chunk `index` of a query that sees `keys`, in a page.
+K_FN Chunk chunk_of(K_CONST const CacheView& cache, uint32_t page, uint32_t kv_head, uint32_t keys,
+                    uint32_t index) {
+  const uint64_t rows = rows_before(cache, page, kv_head);
   const uint32_t left = keys - index * key_chunk;
-  const Chunk chunk = {row * cache.key_dim + uint64_t(index) * cache.key_dim * key_chunk,
-                       (row + uint64_t(index) * key_chunk) * cache.value_dim,
+  const Chunk chunk = {rows * cache.key_dim, rows * cache.value_dim,
                        left < key_chunk ? left : key_chunk};
   return chunk;
 }
@@ -203,8 +204,8 @@ K_FN void load_query(K_CONST const AttentionArgs& a, K_GROUP float* to, uint32_t
   K_DEV const float* query = a.queries + (uint64_t(token) * a.heads + head) * a.cache.key_dim;
   for (uint32_t d = t.index; d < a.cache.key_dim; d += t.group_size) to[d] = query[d];
 }
-K_FN uint64_t row_of(K_CONST const AttentionArgs& a, uint32_t token, uint32_t head) {
-  return cache_row(a.cache, a.step.sequences[token], head / (a.heads / a.cache.kv_heads));
+K_FN uint32_t kv_head_of(K_CONST const AttentionArgs& a, uint32_t head) {
+  return head / (a.heads / a.cache.kv_heads);
 }
 
 template <bool f32>
@@ -212,15 +213,18 @@ K_FN void attend(K_CONST const AttentionArgs& a, K_GROUP AttentionShared& s, Thr
   const uint32_t token = t.group_y, head = t.group_x;
   const uint32_t keys = a.step.positions[token] + 1u;
   const uint32_t chunks = (keys + key_chunk - 1u) / key_chunk;
-  const uint64_t row = row_of(a, token, head);
   const uint32_t value_dim = a.cache.value_dim, simds = t.group_size / lanes;
+  K_DEV const uint32_t* pages = pages_of(a.cache, a.step.sequences[token]);
+  uint32_t page = pages[t.simd < chunks ? t.simd : 0u];  // loaded beside the query
   load_query(a, s.query, token, head, t);
   RunningSoftmax running = {0.0f, 0.0f};
   float o[2] = {0.0f, 0.0f};  // of d = index and index + group_size
   for (uint32_t first = 0u; first < chunks; first += simds) {
     barrier_group();  // the query is there, the last round has been read
     if (first + t.simd < chunks) {
-      const Chunk chunk = chunk_of(a.cache, row, keys, first + t.simd);
+      const Chunk chunk = chunk_of(a.cache, page, kv_head_of(a, head), keys, first + t.simd);
+      const uint32_t next = first + simds + t.simd;
+      page = pages[next < chunks ? next : 0u];
       const ChunkSoftmax softmax = chunk_softmax<f32>(a, s.query, chunk, t.lane);
       if (t.lane == 0u) {
         s.max[t.simd] = softmax.max;
@@ -260,11 +264,13 @@ K_FN void attend_chunks(K_CONST const AttentionChunksArgs& a, K_GROUP AttentionQ
   const uint32_t token = t.group_y, head = t.group_x / a.parts, part = t.group_x % a.parts;
   const uint32_t keys = a.of.step.positions[token] + 1u, value_dim = a.of.cache.value_dim;
   const uint32_t chunks = (keys + key_chunk - 1u) / key_chunk, simds = t.group_size / lanes;
-  const uint64_t row = row_of(a.of, token, head);
+  K_DEV const uint32_t* pages = pages_of(a.of.cache, a.of.step.sequences[token]);
+  uint32_t page = pages[part * simds + t.simd < chunks ? part * simds + t.simd : 0u];
   load_query(a.of, s.query, token, head, t);
   barrier_group();
   for (uint32_t i = part * simds + t.simd; i < chunks; i += a.parts * simds) {
-    const Chunk chunk = chunk_of(a.of.cache, row, keys, i);
+    const Chunk chunk = chunk_of(a.of.cache, page, kv_head_of(a.of, head), keys, i);
+    page = pages[i + a.parts * simds < chunks ? i + a.parts * simds : 0u];
     const ChunkSoftmax softmax = chunk_softmax<f32>(a.of, s.query, chunk, t.lane);
     const uint64_t to = first_chunk(a, token, head) + i;
     if (t.lane == 0u) {

@@ -204,8 +204,7 @@ K_FN void attend_tile(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShare
   const uint32_t tiles = (a.tokens + attention_queries - 1u) / attention_queries;
   const uint32_t first_token = (tiles - 1u - t.group_y) * attention_queries, head = t.group_x;
   const uint32_t value_dim = a.cache.value_dim, key_dim = a.cache.key_dim;
-  const uint64_t row =
-      cache_row(a.cache, a.step.sequences[first_token], head / (a.heads / a.cache.kv_heads));
+  K_DEV const uint32_t* pages = pages_of(a.cache, a.step.sequences[first_token]);
   for (uint32_t i = t.lane; i < attention_queries * key_dim; i += lanes) {
     const uint32_t n = i / key_dim, d = i % key_dim;
     s.queries[d * attention_queries + n] =
@@ -227,17 +226,16 @@ K_FN void attend_tile(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShare
   for (uint32_t chunk = 0u;; ++chunk) {
     const TileKeys keys = keys_of_chunk(all, chunk);
     if (keys.most == 0u) break;  // of the whole group
+    const uint64_t rows = rows_before(a.cache, pages[chunk], kv_head_of(a, head));
     Eight low, high;
-    tile_scores<f32>(a, s, row * key_dim + uint64_t(chunk) * key_dim * key_chunk, keys.most, t.lane,
-                     low, high);
+    tile_scores<f32>(a, s, rows * key_dim, keys.most, t.lane, low, high);
     tile_softmax(a, s, keys, own_keys > chunk * key_chunk, low, high, running, chunk == 0u, t.lane);
     barrier_group();
-    const uint64_t values = (row + uint64_t(chunk) * key_chunk) * value_dim;
     K_UNROLL
     for (uint32_t f = 0u; f < pieces; f += 2u) {
       if (f * lanes >= value_dim) break;
       Eight part, part_32;
-      tile_outputs<f32>(a, s, keys, values, f * lanes + t.lane, part, part_32);
+      tile_outputs<f32>(a, s, keys, rows * value_dim, f * lanes + t.lane, part, part_32);
       K_UNROLL
       for (uint32_t n = 0u; n < attention_queries; ++n) {
         if (keys.of[n] == 0u) continue;

@@ -1,5 +1,6 @@
-// The KV cache: keys in chunks of 64 positions, (key_dim, 64), so that neighbouring lanes read
-// neighbouring keys; values (position, value_dim), so that they read neighbouring elements.
+// The KV cache in pages of 64 positions, which a table gives to sequences: keys (key_dim, 64), so that
+// neighbouring lanes read neighbouring keys; values (64, value_dim), so that they read neighbouring
+// elements.
 #pragma once
 
 #include "kernel/elementwise.h"
@@ -12,7 +13,7 @@ struct StoreArgs {
   K_DEV const float* keys;
   K_DEV const float* values;
 };
-static_assert(sizeof(StoreArgs) == 96, "the host and every device agree");
+static_assert(sizeof(StoreArgs) == 104, "the host and every device agree");
 
 /// Rotates queries and keys, and stores keys and values: rope, rope and kv_store in one.
 struct RopeStoreArgs {
@@ -24,7 +25,7 @@ struct RopeStoreArgs {
   K_DEV const float* values;
   uint32_t heads, dimensions, adjacent, unused;
 };
-static_assert(sizeof(RopeStoreArgs) == 128, "the host and every device agree");
+static_assert(sizeof(RopeStoreArgs) == 136, "the host and every device agree");
 
 /// What the cache holds at the step's positions, as f32: for traces.
 struct LoadArgs {
@@ -33,20 +34,26 @@ struct LoadArgs {
   K_DEV float* keys;
   K_DEV float* values;
 };
-static_assert(sizeof(LoadArgs) == 96, "the host and every device agree");
+static_assert(sizeof(LoadArgs) == 104, "the host and every device agree");
 
-/// Start of a KV head's keys, in elements; its values begin at row·value_dim alike.
-K_FN uint64_t cache_row(K_CONST const CacheView& cache, uint32_t sequence, uint32_t kv_head) {
-  return (uint64_t(sequence) * cache.kv_heads + kv_head) * cache.positions;
+/// The pages of a sequence's chunks.
+K_FN K_DEV const uint32_t* pages_of(K_CONST const CacheView& cache, uint32_t sequence) {
+  return cache.table + uint64_t(sequence) * cache.stride;
+}
+/// Rows of the cache before a KV head's 64 in a page: its keys begin at element rows·key_dim, its
+/// values at rows·value_dim.
+K_FN uint64_t rows_before(K_CONST const CacheView& cache, uint32_t page, uint32_t kv_head) {
+  return (uint64_t(page) * cache.kv_heads + kv_head) * key_chunk;
 }
 K_FN uint64_t key_index(K_CONST const CacheView& cache, uint32_t sequence, uint32_t kv_head,
                         uint32_t position, uint32_t d) {
-  return cache_row(cache, sequence, kv_head) * cache.key_dim +
-         (uint64_t(position / key_chunk) * cache.key_dim + d) * key_chunk + position % key_chunk;
+  const uint32_t page = pages_of(cache, sequence)[position / key_chunk];
+  return rows_before(cache, page, kv_head) * cache.key_dim + d * key_chunk + position % key_chunk;
 }
 K_FN uint64_t value_index(K_CONST const CacheView& cache, uint32_t sequence, uint32_t kv_head,
                           uint32_t position, uint32_t d) {
-  return (cache_row(cache, sequence, kv_head) + position) * cache.value_dim + d;
+  const uint32_t page = pages_of(cache, sequence)[position / key_chunk];
+  return (rows_before(cache, page, kv_head) + position % key_chunk) * cache.value_dim + d;
 }
 
 /// The type is known where many elements are loaded together: a branch would part the loads.

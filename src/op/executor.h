@@ -25,7 +25,8 @@ enum class Contract {
 struct ExecutorOptions {
   uint32_t threads = 0;    ///< 0: the machine's cores
   uint32_t context = 0;    ///< positions a sequence can hold
-  uint32_t sequences = 1;  ///< caches
+  uint32_t sequences = 1;  ///< rows of a page table
+  uint32_t pages = 0;      ///< of the cache; 0: enough for every sequence's context
   uint32_t batch = 512;    ///< most tokens in one step
   CacheType cache = CacheType::f16;
   Contract contract = Contract::assay1;

@@ -104,14 +104,33 @@ struct Program {
 /// a difference.
 std::vector<size_t> last_uses(const Program& program);
 
+inline constexpr uint32_t page_positions = 64;  ///< of a page: a chunk of attention's keys
+
+/// Which pages of the cache sequences have, (sequences, stride): positions 64·c … 64·c + 63 of
+/// sequence s lie in page `pages[s·stride + c]`. A page serves all layers. An empty table means
+/// pages in order (op/paging.h).
+struct PageTable {
+  std::span<const uint32_t> pages;
+  uint32_t stride = 0;
+
+  std::span<const uint32_t> row(uint32_t sequence) const {
+    return pages.subspan(size_t(sequence) * stride, stride);
+  }
+  uint32_t page_of(uint32_t sequence, uint32_t position) const {
+    return row(sequence)[position / page_positions];
+  }
+};
+
 /// One step: `tokens` new tokens, each at a position of a sequence. Within a sequence the positions
-/// are consecutive and continue what the cache holds.
+/// are consecutive and continue what the cache holds. Sequences with a common beginning may share
+/// its pages, but a step never writes a position of a page twice.
 struct Step {
   std::span<const int32_t> tokens;
   std::span<const uint32_t> positions;
   std::span<const uint32_t> sequences;
   std::span<const uint32_t>
-      selected;  ///< indices into tokens, ascending: rows whose logits are wanted
+      selected;          ///< indices into tokens, ascending: rows whose logits are wanted
+  PageTable pages = {};  ///< has a row for each sequence of the step
 };
 
 }  // namespace assay::op

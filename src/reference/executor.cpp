@@ -4,6 +4,7 @@
 #include <string>
 
 #include "judge/judge.h"
+#include "op/paging.h"
 
 namespace assay::reference {
 
@@ -20,9 +21,11 @@ class Judge final : public op::Executor {
         contract_(options.contract),
         values_(program.values.size()),
         last_use_(op::last_uses(program)),
-        caches_(options.sequences, judge::Caches(program.caches.size())) {}
+        paging_(options),
+        pages_(program.caches.size(), std::vector<judge::Cache>(op::pages_of(options))) {}
 
-  std::span<const float> run(const op::Step& step, const op::Sink& sink) override {
+  std::span<const float> run(const op::Step& given, const op::Sink& sink) override {
+    const op::Step step = paging_.resolve(given);
     for (size_t i = 0; i < program_.operations.size(); ++i) {
       const op::Operation& operation = program_.operations[i];
       Table result = compute(operation, step);
@@ -35,12 +38,8 @@ class Judge final : public op::Executor {
     return result_;
   }
 
-  void truncate(uint32_t sequence, uint32_t position) override {
-    for (judge::Cache& cache : caches_[sequence]) {
-      cache.keys.resize(std::min<size_t>(cache.keys.size(), position));
-      cache.values.resize(std::min<size_t>(cache.values.size(), position));
-    }
-  }
+  void truncate(uint32_t, uint32_t) override {
+  }  // a position is read only after it is written again
 
   std::string device() const override { return "reference"; }
   std::string isa() const override { return ""; }
@@ -54,7 +53,9 @@ class Judge final : public op::Executor {
  private:
   Table compute(const op::Operation& operation, const op::Step& step) {
     if (const auto* store = operation.as<op::KvStore>()) return keep(operation, *store, step);
-    judge::Inputs inputs{{}, step, caches_};
+    std::vector<judge::Caches> caches;
+    if (const auto* attend = operation.as<op::Attend>()) caches = gather(attend->cache, step);
+    judge::Inputs inputs{{}, step, caches};
     for (const uint32_t value : operation.inputs) inputs.values.push_back(&values_[value]);
     Table coded;
     if (meets_codes(operation)) {
@@ -91,11 +92,30 @@ class Judge final : public op::Executor {
     for (double& value : keys.data) value = cached(value);
     for (double& value : values.data) value = cached(value);
     for (size_t t = 0; t < keys.rows; ++t)
-      caches_[step.sequences[t]][store.cache].store(step.positions[t], keys.row(t), values.row(t));
+      pages_[store.cache][step.pages.page_of(step.sequences[t], step.positions[t])].store(
+          step.positions[t] % op::page_positions, keys.row(t), values.row(t));
     Table both(1, keys.data.size() + values.data.size());
     std::copy(values.data.begin(), values.data.end(),
               std::copy(keys.data.begin(), keys.data.end(), both.data.begin()));
     return both;
+  }
+
+  // For each sequence of the step, its keys and values from the pages that its row names.
+  std::vector<judge::Caches> gather(uint32_t cache, const op::Step& step) const {
+    std::vector<judge::Caches> caches;
+    for (size_t t = 0; t < step.tokens.size(); ++t) {
+      const uint32_t sequence = step.sequences[t];
+      if (caches.size() <= sequence)
+        caches.resize(sequence + 1, judge::Caches(program_.caches.size()));
+      judge::Cache& all = caches[sequence][cache];
+      for (uint32_t position = uint32_t(all.keys.size()); position <= step.positions[t];
+           ++position) {
+        const judge::Cache& page = pages_[cache][step.pages.page_of(sequence, position)];
+        all.keys.push_back(page.keys.at(position % op::page_positions));
+        all.values.push_back(page.values.at(position % op::page_positions));
+      }
+    }
+    return caches;
   }
 
   const op::Program& program_;
@@ -104,7 +124,8 @@ class Judge final : public op::Executor {
   const op::Contract contract_;
   std::vector<Table> values_;  // by index of value; empty outside its life
   const std::vector<size_t> last_use_;
-  std::vector<judge::Caches> caches_;  // by sequence
+  const op::Paging paging_;
+  std::vector<std::vector<judge::Cache>> pages_;  // (program.caches, pages)
   std::vector<float> result_;               // the last operation's output
 };
 

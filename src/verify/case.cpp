@@ -5,13 +5,31 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/mix64.h"
 #include "op/kinds.h"
+#include "op/paging.h"
 #include "quant/formats.h"
 
 namespace assay::verify {
 
+namespace {
+
+/// All pages of an executor for the case, in the order of a Fisher-Yates shuffle.
+std::vector<uint32_t> mixed_pages(const Case& one) {
+  std::vector<uint32_t> pages(op::pages_of(options_for(one)));
+  std::iota(pages.begin(), pages.end(), 0u);
+  uint64_t state = pages.size();
+  for (size_t left = pages.size(); left > 1; --left)
+    std::swap(pages[left - 1], pages[splitmix64(state) % left]);
+  return pages;
+}
+
+}  // namespace
+
 std::vector<Step> steps_of(const Case& one, const Schedule& schedule) {
   std::vector<Step> steps;
+  const std::vector<uint32_t> pages =
+      schedule.mixed_pages ? mixed_pages(one) : std::vector<uint32_t>();
   uint32_t at = 0;
   for (const uint32_t piece : schedule.pieces) {
     Step step;
@@ -23,6 +41,8 @@ std::vector<Step> steps_of(const Case& one, const Schedule& schedule) {
         step.sequences.push_back(copy);
       }
     at += piece;
+    step.pages = pages;
+    step.stride = op::pages_for(options_for(one).context);
     steps.push_back(std::move(step));
   }
   return steps;
@@ -37,7 +57,8 @@ std::string name_of(const Schedule& schedule) {
                         end - i > 1 ? fmt::format("{} x ", end - i) : "", schedule.pieces[i]);
     i = end;
   }
-  return schedule.copies == 1 ? text : fmt::format("{} sequences of {}", schedule.copies, text);
+  if (schedule.copies > 1) text = fmt::format("{} sequences of {}", schedule.copies, text);
+  return schedule.mixed_pages ? text + " in mixed pages" : text;
 }
 
 std::string_view format_of(const op::Program& program, const op::Operation& operation) {

@@ -24,6 +24,7 @@ struct Built {
 struct Schedule {
   std::vector<uint32_t> pieces;
   uint32_t copies = 1;
+  bool mixed_pages = false;  ///< the cache's pages in an order of their own, else one after another
 };
 
 struct Case {
@@ -41,7 +42,9 @@ struct Case {
 struct Step {
   std::vector<int32_t> tokens;
   std::vector<uint32_t> positions, sequences, selected;
-  op::Step view() const { return {tokens, positions, sequences, selected}; }
+  std::vector<uint32_t> pages;  ///< (sequences, stride), or none: pages in order
+  uint32_t stride = 0;
+  op::Step view() const { return {tokens, positions, sequences, selected, {pages, stride}}; }
 };
 std::vector<Step> steps_of(const Case& one, const Schedule& schedule);
 

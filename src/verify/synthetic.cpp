@@ -123,7 +123,8 @@ void add_attention(Level level, std::vector<Case>& cases) {
        {Shape{3, 3, 5, 7}, {8, 1, 64, 48}, {2, 1, 1, 1}, {4, 2, 80, 128}, {9, 3, 64, 64}}) {
     Case one = attention_case(s.heads, s.kv_heads, s.key_dim, s.value_dim, 70);
     one.judged = {{1, 2, 33, 1, 33}};
-    one.schedules = {{Sizes(70, 1)}, {{64, 6}, 2}, {{33, 37}, 9}, {{70}, 33}};
+    one.schedules = {
+        {Sizes(70, 1)}, {{64, 6}, 2}, {{33, 37}, 9}, {{1, 63, 6}, 9, true}, {{70}, 33}};
     cases.push_back(std::move(one));
   }
   // past 256 and 1024 keys one by one, then 33 decode steps
@@ -134,7 +135,7 @@ void add_attention(Level level, std::vector<Case>& cases) {
   const bool full = level == Level::full;
   Case one = full ? attention_case(9, 3, 64, 64, tokens) : attention_case(2, 1, 16, 16, tokens);
   one.judged = {pieces};
-  one.schedules = {{{1, 2, 33, 509, tokens - 545}}};
+  one.schedules = {{{1, 2, 33, 509, tokens - 545}}, {{545, tokens - 546, 1}, 1, true}};
   if (full) one.schedules.push_back({Sizes(tokens, 1)});
   cases.push_back(std::move(one));
 }

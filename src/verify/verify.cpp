@@ -215,7 +215,7 @@ Case model_case(const Settings& settings) {
   one.judged.pieces = {prompt};
   one.judged.pieces.insert(one.judged.pieces.end(), count - prompt, 1);
   one.schedules = {{{count}, 2}};
-  if (count > 1) one.schedules.push_back({{1, count - 1}});
+  if (count > 1) one.schedules.push_back({{1, count - 1}, 2, true});
   if (settings.level == Level::full) {
     one.schedules.push_back({std::vector<uint32_t>(count, 1)});
     one.schedules.push_back({{count}, 9});

@@ -147,27 +147,30 @@ inline contract::Row quantise(const cpu::Kernels& kernels, const std::vector<flo
   return row;
 }
 
-/// One head's keys and values in the cache's layout. What lies beyond the keys is NaN: a kernel
-/// that lets it through is caught.
+/// One head's keys and values in the cache's layout: the second of two KV heads, in pages of
+/// descending order. All else is NaN: a kernel that lets it through is caught.
 template <class Element>
 struct HeadCache {
   uint32_t key_dim, value_dim, stride, count;
-  std::vector<Element> keys, values;            // (chunks, key_dim, 64), (chunks·64, stride)
+  std::vector<Element> keys, values;            // (pages, 2, key_dim, 64), (pages, 2, 64, stride)
+  std::vector<uint32_t> pages;                  // (chunks)
   std::vector<float> plain_keys, plain_values;  // (count, dim): as the cache holds them
 
   HeadCache(uint32_t key_count, uint32_t kd, uint32_t vd, const std::vector<float>& k,
             const std::vector<float>& v)
       : key_dim(kd), value_dim(vd), stride((vd + 15) / 16 * 16), count(key_count) {
     const size_t chunks = (count + 63) / 64;
-    keys.assign(chunks * 64 * kd, element(NAN));
-    values.assign(chunks * 64 * stride, element(NAN));
+    keys.assign(chunks * 2 * 64 * kd, element(NAN));
+    values.assign(chunks * 2 * 64 * stride, element(NAN));
+    for (size_t chunk = 0; chunk < chunks; ++chunk) pages.push_back(uint32_t(chunks - 1 - chunk));
     for (size_t j = 0; j < count; ++j) {
+      const size_t head = 2 * pages[j / 64] + 1;
       for (size_t d = 0; d < kd; ++d) {
-        keys[(j / 64 * kd + d) * 64 + j % 64] = element(k[j * kd + d]);
+        keys[(head * kd + d) * 64 + j % 64] = element(k[j * kd + d]);
         plain_keys.push_back(number(element(k[j * kd + d])));
       }
       for (size_t d = 0; d < vd; ++d) {
-        values[j * stride + d] = element(v[j * vd + d]);
+        values[(head * 64 + j % 64) * stride + d] = element(v[j * vd + d]);
         plain_values.push_back(number(element(v[j * vd + d])));
       }
     }
@@ -176,9 +179,16 @@ struct HeadCache {
   std::vector<float> attend(const cpu::Kernels& kernels, const std::vector<float>& query,
                             float scale) const {
     std::vector<float> scratch(2 * stride), output(value_dim);
-    const cpu::AttentionHead head{query.data(),   keys.data(),  values.data(), count,
-                                  key_dim,        value_dim,    stride,        scale,
-                                  scratch.data(), output.data()};
+    cpu::AttentionHead head{};
+    head.query = query.data();
+    head.keys = keys.data() + 64 * key_dim;
+    head.values = values.data() + 64 * stride;
+    head.pages = pages.data();
+    head.key_page = 2 * 64 * key_dim, head.value_page = 2 * 64 * stride;
+    head.key_count = count;
+    head.key_dim = key_dim, head.value_dim = value_dim, head.value_stride = stride;
+    head.scale = scale;
+    head.scratch = scratch.data(), head.output = output.data();
     (sizeof(Element) == 2 ? kernels.attention_f16 : kernels.attention_f32)(head);
     return output;
   }

@@ -93,6 +93,27 @@ TEST(FaultExecutor, HasTheCpusBitsOnKjvUnderTheContractF32) {
   expect_cpu_bits(kjv().program, options(op::Contract::f32, op::CacheType::f16, 2));
 }
 
+TEST(FaultExecutor, HasTheCpusBitsInAnyPages) {
+  const tests::TinyModel model(tests::Shape{});
+  op::ExecutorOptions paged = options(op::Contract::assay1, op::CacheType::f16, 2);
+  const std::vector<uint32_t> pages{3, 0, 1, 2};
+  const auto executor = make_executor(model.program, paged);
+  paged.threads = 1;
+  auto cpu = cpu::make_executor(model.program, paged);
+  ASSERT_TRUE(cpu) << cpu.error().message;
+  tests::Tokens prompt(tests::token_ids(100, 40, 1));
+  prompt.append(tests::token_ids(70, 40, 2), 0, 1);
+  tests::Tokens next(std::vector<int32_t>{1}, 100);
+  next.append({2}, 70, 1);
+  for (const tests::Tokens* tokens : {&prompt, &next}) {
+    op::Step step = tokens->step();
+    const auto want = (*cpu)->run(step, {});
+    step.pages = {pages, 2};
+    const auto got = executor->run(step, {});
+    EXPECT_TRUE(same_bits({got.begin(), got.end()}, {want.begin(), want.end()}));
+  }
+}
+
 /// Any text that is read runs: nothing is read or written out of bounds (for ASan).
 TEST(FaultExecutor, RunsWithAnyParameter) {
   const tests::TinyModel model(tests::Shape{});

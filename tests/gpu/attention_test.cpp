@@ -15,6 +15,7 @@ struct Shape {
 };
 
 /// Three heads on one KV head, two tokens: the second one sees all keys, the first half of them.
+/// The pages are in descending order.
 class Bench {
  public:
   Bench(device::Queue& queue, const Shape& shape) : queue_(queue), shape_(shape) {
@@ -34,7 +35,8 @@ class Bench {
     };
     args.cache = {reinterpret_cast<uint8_t*>(cached(uint64_t(positions) * shape.key_dim)),
                   reinterpret_cast<uint8_t*>(cached(uint64_t(positions) * shape.value_dim)),
-                  positions,
+                  reinterpret_cast<uint32_t*>(upload(descending(positions / 64))),
+                  positions / 64,
                   1,
                   shape.key_dim,
                   shape.value_dim,
@@ -77,6 +79,11 @@ class Bench {
   uint32_t chunks;
 
  private:
+  static std::vector<uint32_t> descending(uint32_t pages) {
+    std::vector<uint32_t> table;
+    while (pages > 0) table.push_back(--pages);
+    return table;
+  }
   template <class T>
   device::Address upload(const std::vector<T>& values) {
     const auto to = *queue_.allocate(values.size() * sizeof(T));

@@ -40,7 +40,7 @@ class WatchedQueue final : public device::Queue {
   struct Seen {
     std::map<std::string, uint64_t> launches;
     std::map<std::string, uint32_t> threads;  // of the largest group
-    uint64_t count = 0;
+    uint64_t count = 0, uploads = 0;
     uint64_t last = UINT64_MAX;
   };
   WatchedQueue(std::unique_ptr<device::Queue> inner, Seen& seen)
@@ -50,6 +50,7 @@ class WatchedQueue final : public device::Queue {
   Memory memory() const override { return inner_->memory(); }
   Result<device::Address> allocate(uint64_t bytes) override { return inner_->allocate(bytes); }
   Status upload(device::Address to, std::span<const uint8_t> bytes) override {
+    ++seen_.uploads;
     return inner_->upload(to, bytes);
   }
   Status download(device::Address from, std::span<uint8_t> bytes) override {

@@ -21,6 +21,7 @@ using tests::Tokens;
 op::ExecutorOptions options(op::CacheType cache = op::CacheType::f16,
                             op::Contract contract = op::Contract::assay1) {
   op::ExecutorOptions made;
+  made.context = 64;
   made.sequences = 3;
   made.cache = cache;
   made.contract = contract;

@@ -241,6 +241,42 @@ TEST(Verify, AMissingDeviceIsExit3) {
   EXPECT_EQ(report.error().exit, Exit::device);
 }
 
+/// Reads a sequence's first page in the place of the second, where a step has a page table.
+class WrongPage final : public op::Executor {
+ public:
+  explicit WrongPage(std::unique_ptr<op::Executor> inner) : inner_(std::move(inner)) {}
+  std::span<const float> run(const op::Step& step, const op::Sink& sink) override {
+    std::vector<uint32_t> pages(step.pages.pages.begin(), step.pages.pages.end());
+    for (size_t i = 1; i < pages.size(); i += step.pages.stride) pages[i] = pages[i - 1];
+    op::Step altered = step;
+    altered.pages.pages = pages;
+    return inner_->run(altered, sink);
+  }
+  void truncate(uint32_t sequence, uint32_t position) override {
+    inner_->truncate(sequence, position);
+  }
+  std::string device() const override { return "wrong page"; }
+  std::string isa() const override { return ""; }
+  std::string contract() const override { return inner_->contract(); }
+  uint32_t threads() const override { return 1; }
+
+ private:
+  std::unique_ptr<op::Executor> inner_;
+};
+
+TEST(Verify, AWrongPageIsFound) {
+  const Report report =
+      verified(settings([](const op::Program& program,
+                           op::ExecutorOptions options) -> Result<std::unique_ptr<op::Executor>> {
+        options.threads = 1;  // threads would write the same place in one step
+        auto inner = cpu()(program, options);
+        if (!inner) return inner.error();
+        return std::unique_ptr<op::Executor>(std::make_unique<WrongPage>(std::move(*inner)));
+      }));
+  EXPECT_FALSE(report.pass);
+  EXPECT_THAT(report.sentence, StartsWith("FAIL attention f16 "));
+}
+
 // Whatever machine and compiler: the bits that the emulator gave where the table was made.
 TEST(Stored, TheTableIsWholeAndTheCpusBitsAreIts) {
   const auto now = make_stored(settings(cpu()));

@@ -1,0 +1,35 @@
+// Pages of the cache: how many there are, and which ones a step's sequences have.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "op/executor.h"
+#include "op/program.h"
+
+namespace assay::op {
+
+/// Pages that `positions` positions of one sequence take.
+constexpr uint32_t pages_for(uint32_t positions) {
+  return positions / page_positions + (positions % page_positions ? 1 : 0);
+}
+
+/// Pages that an executor with these options has.
+uint32_t pages_of(const ExecutorOptions& options);
+
+/// Gives every step a page table that an executor can trust.
+class Paging {
+ public:
+  explicit Paging(const ExecutorOptions& options);
+
+  /// The step with its own page table, or, where that is empty, with pages in order: of n pages for
+  /// each sequence's context, sequence s has pages s·n … s·n + n − 1. Throws std::logic_error
+  /// unless each position that a token sees has a page, also after `ahead` more tokens.
+  Step resolve(const Step& step, uint32_t ahead = 0) const;
+
+ private:
+  uint32_t pages_, stride_;
+  std::vector<uint32_t> in_order_;  // (sequences, stride)
+};
+
+}  // namespace assay::op
