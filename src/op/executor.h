@@ -26,6 +26,7 @@ struct ExecutorOptions {
   uint32_t threads = 0;    ///< 0: the machine's cores
   uint32_t context = 0;    ///< positions a sequence can hold
   uint32_t sequences = 1;  ///< caches
+  uint32_t pages = 0;  ///< KV pages of 64 positions in the pool; 0: enough for every sequence's context
   uint32_t batch = 512;    ///< most tokens in one step
   CacheType cache = CacheType::f16;
   Contract contract = Contract::assay1;
@@ -52,7 +53,7 @@ struct Drawing {
 using Sink = std::function<void(const Operation&, std::span<const float> output)>;
 
 /// Thrown by run() where a device fails in the middle: nothing can go on, and no caller between can
-/// mend it. Session::step turns it into an Error.
+/// mend it. run::Engine turns it into an Error.
 struct DeviceFailure : std::runtime_error {
   explicit DeviceFailure(const Error& what) : std::runtime_error(what.message), error(what) {}
   Error error;

@@ -107,6 +107,13 @@ struct Program {
   void assign_buffers();
 };
 
+/// Where the sequences' keys and values lie: positions 64·c … 64·c+63 of sequence s are in page
+/// `pages[s·stride + c]`. An empty table means pages in order.
+struct PageTable {
+  std::span<const uint32_t> pages;  ///< (sequences, stride)
+  uint32_t stride = 0;
+};
+
 /// One step: `tokens` new tokens, each at a position of a sequence. Within a sequence the positions
 /// are consecutive and continue what the cache holds.
 struct Step {
@@ -115,6 +122,7 @@ struct Step {
   std::span<const uint32_t> sequences;
   std::span<const uint32_t>
       selected;  ///< indices into tokens, ascending: rows whose logits are wanted
+  PageTable pages = {};
 };
 
 }  // namespace assay::op
