@@ -31,7 +31,7 @@ int main(int count, char** arguments) {
       engine->watch_steps([&](const op::Step& step) { recorder.begin_step(step); });
       const auto start = std::chrono::steady_clock::now();
       const auto logits = engine->feed(*sequence, tokens, run::Wanted::all, {},
-                                        mode == 0 ? op::Sink() : op::Sink(std::ref(recorder)));
+                                       mode == 0 ? op::Sink() : op::Sink(std::ref(recorder)));
       const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
       if (!logits) return fmt::print(stderr, "{}\n", logits.error().message), 2;
       seconds[mode].push_back(took.count());

@@ -113,8 +113,7 @@ Result<double> measure(Engine& engine, std::vector<Sequence>& sequences, Case& o
   for (Sequence& sequence : sequences) {
     sequence.truncate(0);
     if (one.depth == 0) continue;
-    const auto filled =
-        engine.feed(sequence, made_up_tokens(one.depth, vocabulary), Wanted::last);
+    const auto filled = engine.feed(sequence, made_up_tokens(one.depth, vocabulary), Wanted::last);
     if (!filled) return filled.error();
   }
   const auto tokens = made_up_tokens(one.tokens, vocabulary);

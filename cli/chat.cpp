@@ -144,7 +144,8 @@ Status Chat::answer() {
   assay::run::Sampler sampler(options);
   for (const int32_t token : *tokens) sampler.accept(token);
   Output output(&tokenizer_, {}, false);
-  auto generated = generate(engine_, sequence_, &tokenizer_, sampler, *logits, flags_.predict, output);
+  auto generated =
+      generate(engine_, sequence_, &tokenizer_, sampler, *logits, flags_.predict, output);
   if (!generated) return generated.error();
   generated_ = std::move(*generated);
   if (!isatty(STDOUT_FILENO)) fmt::print("\n");  // a terminal has its line end already

@@ -56,9 +56,10 @@ void Output::emit(const std::string& text) {
   writable_ = bool(flush_output());
 }
 
-Result<Generated> generate(assay::run::Engine& engine, assay::run::Sequence& sequence, const assay::text::Tokenizer* tokenizer,
-                           assay::run::Sampler& sampler, std::span<const float> logits,
-                           int64_t most, Output& output, const Hashing& hashing) {
+Result<Generated> generate(assay::run::Engine& engine, assay::run::Sequence& sequence,
+                           const assay::text::Tokenizer* tokenizer, assay::run::Sampler& sampler,
+                           std::span<const float> logits, int64_t most, Output& output,
+                           const Hashing& hashing) {
   Generated out;
   assay::trace::LogitsHash hash;
   assay::run::TokenStream::See see;

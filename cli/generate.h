@@ -57,7 +57,7 @@ struct Hashing {
 /// Draws from `logits` (vocabulary), those of the sequence's last token, until the end of
 /// generation, a stop string, `most` tokens (< 0: no limit), a full context or Ctrl-C. Errors: no
 /// logit to draw from; what the engine refuses.
-assay::Result<Generated> generate(assay::run::Engine& engine,
-                                  assay::run::Sequence& sequence, const assay::text::Tokenizer* tokenizer,
+assay::Result<Generated> generate(assay::run::Engine& engine, assay::run::Sequence& sequence,
+                                  const assay::text::Tokenizer* tokenizer,
                                   assay::run::Sampler& sampler, std::span<const float> logits,
                                   int64_t most, Output& output, const Hashing& hashing = {});

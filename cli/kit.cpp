@@ -93,13 +93,13 @@ Result<KitRun> run_model(Engine& engine, const std::vector<int32_t>& tokens,
   if (!sequence) return sequence.error();
   const auto ran =
       engine.feed(*sequence, tokens, assay::run::Wanted::all, {},
-                   [&](const assay::op::Operation& operation, std::span<const float> y) {
-                     if (!std::ranges::binary_search(wanted, operation.output)) return;
-                     const uint64_t width = program.values[operation.output].width;
-                     assay::reference::Table table(y.size() / width, width);
-                     std::ranges::copy(y, table.data.begin());
-                     run.values[operation.output] = std::move(table);
-                   });
+                  [&](const assay::op::Operation& operation, std::span<const float> y) {
+                    if (!std::ranges::binary_search(wanted, operation.output)) return;
+                    const uint64_t width = program.values[operation.output].width;
+                    assay::reference::Table table(y.size() / width, width);
+                    std::ranges::copy(y, table.data.begin());
+                    run.values[operation.output] = std::move(table);
+                  });
   if (!ran) return ran.error();
   for (const uint32_t value : wanted)
     if (!run.values.contains(value))

@@ -44,8 +44,8 @@ struct Outcome {
 struct Interrupted {};
 
 /// Runs the prompt with a progress bar; the last token's logits.
-Result<std::span<const float>> run_prompt(Engine& engine, Sequence& sequence, const Flags& flags, const Outcome& out,
-                                          LayerStats* stats) {
+Result<std::span<const float>> run_prompt(Engine& engine, Sequence& sequence, const Flags& flags,
+                                          const Outcome& out, LayerStats* stats) {
   Progress bar("prompt");
   uint64_t done = 0;
   assay::op::Sink sink;
@@ -155,8 +155,7 @@ Result<std::optional<LayerStats>> make_stats(const Flags& flags, const Engine& e
 
 void print_summary(const Engine& engine, const Outcome& done) {
   if (done.generated.context_full)
-    fmt::print(stderr, "assay: context full: {} positions (-c sets the limit)\n",
-               engine.context());
+    fmt::print(stderr, "assay: context full: {} positions (-c sets the limit)\n", engine.context());
   const auto tokens = [](size_t n) { return fmt::format("{} token{}", n, n == 1 ? "" : "s"); };
   fmt::print(stderr,
              "load {:.2f} s; prompt {}, {:.1f} t/s, first token after {:.2f} s; generated {}",
@@ -194,8 +193,8 @@ int run(Flags flags) {
              flags.sampling.options.seed);
   catch_interrupt();
   try {
-    const auto done = run_and_generate(*engine, tokenizer ? &*tokenizer : nullptr, flags,
-                                       std::move(*stats), out);
+    const auto done =
+        run_and_generate(*engine, tokenizer ? &*tokenizer : nullptr, flags, std::move(*stats), out);
     if (!done) return report(done.error());
   } catch (const Interrupted&) {
     out.generated.finish_reason = "interrupted";

@@ -60,7 +60,8 @@ Status Engine::check_sequences(std::span<const Part> parts) const {
   std::vector<bool> seen(core_->taken.size());
   for (const Part& part : parts) {
     if (!part.sequence.core_) return Error{"a sequence that has ended cannot run"};
-    if (part.sequence.core_ != core_) return Error{"a sequence of another engine cannot run in this one"};
+    if (part.sequence.core_ != core_)
+      return Error{"a sequence of another engine cannot run in this one"};
     const uint32_t number = part.sequence.number();
     if (seen[number]) return Error{fmt::format("sequence {} stands twice in one step", number)};
     seen[number] = true;
@@ -73,13 +74,15 @@ Status Engine::check_sequences(std::span<const Part> parts) const {
 Status Engine::extend_pages(std::span<const Part> parts, uint32_t drawn) {
   for (const Part& part : parts) {
     Sequence& sequence = part.sequence;
-    const Status extended = core_->pages.extend(
-        sequence.pages_, sequence.position() + part.tokens.size() + drawn);
+    const Status extended =
+        core_->pages.extend(sequence.pages_, sequence.position() + part.tokens.size() + drawn);
     if (!extended) {
-      for (const Part& one : parts) core_->pages.truncate(one.sequence.pages_, one.sequence.position());
+      for (const Part& one : parts)
+        core_->pages.truncate(one.sequence.pages_, one.sequence.position());
       return extended;
     }
-    std::ranges::copy(sequence.pages_, table_.begin() + std::ptrdiff_t(sequence.number()) * stride_);
+    std::ranges::copy(sequence.pages_,
+                      table_.begin() + std::ptrdiff_t(sequence.number()) * stride_);
   }
   return ok();
 }
@@ -116,7 +119,8 @@ Status Engine::run(std::span<const Part> parts, Wanted wanted, uint32_t drawn,
   try {
     run_step(whole);
   } catch (const op::DeviceFailure& failure) {
-    for (const Part& part : parts) core_->pages.truncate(part.sequence.pages_, part.sequence.position());
+    for (const Part& part : parts)
+      core_->pages.truncate(part.sequence.pages_, part.sequence.position());
     return failure.error;
   }
   for (const Part& part : parts)
@@ -127,9 +131,8 @@ Status Engine::run(std::span<const Part> parts, Wanted wanted, uint32_t drawn,
 Result<std::span<const float>> Engine::step(std::span<const Part> parts, Wanted wanted,
                                             const op::Sink& sink) {
   std::span<const float> logits;
-  const Status done = run(parts, wanted, 0, [&](const op::Step& step) {
-    logits = core_->executor->run(step, sink);
-  });
+  const Status done = run(parts, wanted, 0,
+                          [&](const op::Step& step) { logits = core_->executor->run(step, sink); });
   if (!done) return done.error();
   return logits;
 }
@@ -148,9 +151,10 @@ Result<std::vector<int32_t>> Engine::run_ahead(std::span<const Part> parts,
                                                std::span<const op::Drawing> drawings,
                                                uint32_t count) {
   if (drawings.size() != parts.size() || count == 0)
-    return Error{fmt::format("{} tokens ahead of {} sequences with {} drawings: one drawing is "
-                             "needed for each, and at least one token",
-                             count, parts.size(), drawings.size())};
+    return Error{
+        fmt::format("{} tokens ahead of {} sequences with {} drawings: one drawing is "
+                    "needed for each, and at least one token",
+                    count, parts.size(), drawings.size())};
   for (const Part& part : parts)
     if (part.tokens.size() != 1)
       return Error{fmt::format("running ahead begins with one token of each sequence, not {}",

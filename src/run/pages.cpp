@@ -17,9 +17,9 @@ Status PagePool::extend(PageRow& row, uint64_t positions) {
   const uint64_t wanted = pages_for(positions);
   if (wanted > row.size() + free_.size()) {
     const uint64_t more = wanted - row.size();
-    return Error{fmt::format(
-        "the KV cache is full: {} more page{} of {} positions needed, {} of {} free", more,
-        more == 1 ? "" : "s", page_positions, free_.size(), size())};
+    return Error{
+        fmt::format("the KV cache is full: {} more page{} of {} positions needed, {} of {} free",
+                    more, more == 1 ? "" : "s", page_positions, free_.size(), size())};
   }
   while (row.size() < wanted) {
     std::ranges::pop_heap(free_, std::greater());

@@ -103,8 +103,9 @@ Engine open(const Shape& shape, Recall** recall = nullptr) {
   options.executor.sequences = shape.sequences;
   options.executor.batch = shape.batch;
   options.executor.pages = shape.pages;
-  options.make = [recall](const op::Program& program, const op::ExecutorOptions& executor)
-      -> Result<std::unique_ptr<op::Executor>> {
+  options.make = [recall](
+                     const op::Program& program,
+                     const op::ExecutorOptions& executor) -> Result<std::unique_ptr<op::Executor>> {
     auto made = std::make_unique<Recall>(program, executor);
     if (recall) *recall = made.get();
     return std::unique_ptr<op::Executor>(std::move(made));
@@ -218,8 +219,7 @@ TEST(Engine, RefusesToRunAheadWithoutOneTokenAndOneDrawingEach) {
             "3 tokens ahead of 2 sequences with 1 drawings: one drawing is needed for each, and at "
             "least one token");
   EXPECT_NE(said({{a, one}}, 1, 0), "accepted");
-  EXPECT_EQ(said({{a, two}}, 1, 3),
-            "running ahead begins with one token of each sequence, not 2");
+  EXPECT_EQ(said({{a, two}}, 1, 3), "running ahead begins with one token of each sequence, not 2");
   EXPECT_EQ(said({{a, one}}, 1, 9), "9 tokens ahead are more than the device draws: 8");
   EXPECT_EQ(said({{a, one}, {b, one}}, 2, 3), "accepted");
   EXPECT_EQ(Ids(a.ids().begin(), a.ids().end()), (Ids{1, 2, 3}));  // all but the last drawn
@@ -362,7 +362,8 @@ TEST(Sequence, RandomUseGivesEverySequenceItsOwnAnswer) {
         std::vector<Part> parts;
         for (size_t s = 0; s < sequences.size(); ++s) {
           if (random() % 2) continue;
-          for (uint64_t n = 1 + random() % 90; n > 0; --n) more[s].push_back(int32_t(random() % 900));
+          for (uint64_t n = 1 + random() % 90; n > 0; --n)
+            more[s].push_back(int32_t(random() % 900));
           parts.push_back({sequences[s], more[s]});
         }
         if (parts.empty()) continue;
@@ -422,8 +423,7 @@ TEST_P(ForkOnADevice, DISABLED_GivesTheBitsOfAFreshSequence) {
   Sequence late = started(*engine);
   EXPECT_EQ(bits(late, ids), of_a);
 }
-INSTANTIATE_TEST_SUITE_P(Devices, ForkOnADevice,
-                         ::testing::Values("cpu", "emulated", "reference"),
+INSTANTIATE_TEST_SUITE_P(Devices, ForkOnADevice, ::testing::Values("cpu", "emulated", "reference"),
                          [](const auto& device) { return std::string(device.param); });
 
 }  // namespace

@@ -161,7 +161,7 @@ std::string hash_of(run::Engine engine, const std::vector<uint32_t>& pieces = {p
   uint32_t start = 0;
   for (const uint32_t piece : pieces) {
     const auto fed = engine.feed(sequence, std::span(tokens).subspan(start, piece),
-                                  run::Wanted::all, [&](auto part) { hash.update(part); });
+                                 run::Wanted::all, [&](auto part) { hash.update(part); });
     EXPECT_TRUE(fed);
     start += piece;
   }

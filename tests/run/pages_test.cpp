@@ -207,7 +207,8 @@ TEST(Pages, RandomUseKeepsEveryPositionAndLosesNoPage) {
       if (testing::Test::HasFatalFailure()) return;
     }
     model.finish();
-    EXPECT_GT(model.refused, 0u);  // the pool was full, pages were shared, and truncated while shared
+    EXPECT_GT(model.refused,
+              0u);  // the pool was full, pages were shared, and truncated while shared
     EXPECT_GT(model.forked, 0u);
     EXPECT_GT(model.shortened, 0u);
   }

@@ -61,7 +61,8 @@ TEST(TextStream, CharactersAreWholeAndWhatStaysUnfinishedIsReplaced) {
 TEST(TextStream, AStopStringEndsTheText) {
   const auto ids = ids_of("In the beginning God created");
   EXPECT_EQ(streamed(ids, {" God"}), std::pair(std::string(" In the beginning"), true));
-  EXPECT_EQ(streamed(ids, {"Satan"}), std::pair(std::string(" In the beginning God created"), false));
+  EXPECT_EQ(streamed(ids, {"Satan"}),
+            std::pair(std::string(" In the beginning God created"), false));
 }
 
 }  // namespace
