@@ -69,22 +69,27 @@ Status Engine::check_sequences(std::span<const Part> parts) const {
   return ok();
 }
 
-/// Gives every part's sequence the pages that its tokens need, and writes them into the table; or
-/// gives back what was taken for the parts before the one for which there are too few.
+/// Gives every part's sequence the pages that its tokens need, and writes them into the table.
+/// Where there are too few, nobody gets any.
 Status Engine::extend_pages(std::span<const Part> parts, uint32_t drawn) {
   for (const Part& part : parts) {
     Sequence& sequence = part.sequence;
     const Status extended =
         core_->pages.extend(sequence.pages_, sequence.position() + part.tokens.size() + drawn);
     if (!extended) {
-      for (const Part& one : parts)
-        core_->pages.truncate(one.sequence.pages_, one.sequence.position());
+      give_back_pages(parts);
       return extended;
     }
     std::ranges::copy(sequence.pages_,
                       table_.begin() + std::ptrdiff_t(sequence.number()) * stride_);
   }
   return ok();
+}
+
+/// Gives back the pages that hold none of the sequences' ids.
+void Engine::give_back_pages(std::span<const Part> parts) {
+  for (const Part& part : parts)
+    core_->pages.truncate(part.sequence.pages_, part.sequence.position());
 }
 
 /// `drawn`: so many tokens of each part run after its own; the caller adds them to the ids.
@@ -119,12 +124,15 @@ Status Engine::run(std::span<const Part> parts, Wanted wanted, uint32_t drawn,
   try {
     run_step(whole);
   } catch (const op::DeviceFailure& failure) {
-    for (const Part& part : parts)
-      core_->pages.truncate(part.sequence.pages_, part.sequence.position());
+    give_back_pages(parts);
     return failure.error;
   }
-  for (const Part& part : parts)
-    part.sequence.ids_.insert(part.sequence.ids_.end(), part.tokens.begin(), part.tokens.end());
+  auto ran = tokens.begin();  // the copy: a part's tokens may be those of the ids themselves
+  for (const Part& part : parts) {
+    const auto end = ran + std::ptrdiff_t(part.tokens.size());
+    part.sequence.ids_.insert(part.sequence.ids_.end(), ran, end);
+    ran = end;
+  }
   return ok();
 }
 

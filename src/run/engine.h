@@ -85,6 +85,7 @@ class Engine {
   Status run(std::span<const Part> parts, Wanted wanted, uint32_t drawn,
              const std::function<void(const op::Step&)>& run_step);
   Status extend_pages(std::span<const Part> parts, uint32_t drawn);
+  void give_back_pages(std::span<const Part> parts);
 
   std::shared_ptr<Core> core_;
   std::function<void(const op::Step&)> watch_;

@@ -37,6 +37,7 @@ class Sequence {
   /// Makes the sequence one that `ids` continue: keeps the common beginning, forgets the rest, and
   /// returns those of `ids` that have to run. The last one always has to, since its logits are
   /// wanted. One Answer makes this safe: the kept keys and values are the bits of a fresh run.
+  /// `ids` must not be a view of this sequence's own.
   std::span<const int32_t> continue_with(std::span<const int32_t> ids);
 
   /// Another sequence that begins with the first `positions` tokens of this one, rounded down to

@@ -312,6 +312,22 @@ TEST(Sequence, ContinuesWithWhatItDoesNotHoldYet) {
   EXPECT_EQ(sequence.position(), 0u);
 }
 
+TEST(Sequence, RunsAheadIntoPagesOfItsOwn) {
+  Engine engine = open({.context = 128});
+  Sequence sequence = started(engine);
+  Ids ids = numbered(62);
+  fed(engine, sequence, ids);
+  const int32_t token = 700;
+  const Part part{sequence, {&token, 1}};
+  const op::Drawing drawing;
+  ASSERT_TRUE(engine.run_ahead({&part, 1}, {&drawing, 1}, 6));
+  EXPECT_EQ(sequence.pages().size(), 2u);
+  for (int32_t i = 0; i < 6; ++i) ids.push_back(700 + i);
+  EXPECT_TRUE(std::ranges::equal(sequence.ids(), ids));
+  ids.push_back(5);
+  EXPECT_EQ(fed(engine, sequence, {5}), words_of(ids));
+}
+
 TEST(Sequence, AForkSharesFullPagesAndGoesOnAsAFreshOneWould) {
   Engine engine = open({.context = 256, .sequences = 3});
   Sequence a = started(engine);
