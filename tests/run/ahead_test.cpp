@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "../cpu/tiny_program.h"
-#include "../kernel/queues.h"
+#include "../gpu/queues.h"
 #include "base/mix64.h"
 #include "run/sampler.h"
 
