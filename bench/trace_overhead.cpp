@@ -9,28 +9,29 @@
 #include <cstdlib>
 #include <vector>
 
-#include "run/session.h"
+#include "run/engine.h"
 #include "trace/recorder.h"
 
 int main(int count, char** arguments) {
   using namespace assay;
   if (count < 2) return fmt::print(stderr, "usage: assay-trace-overhead MODEL [REPETITIONS]\n"), 2;
-  auto session = run::Session::open(arguments[1], {.device = "cpu", .context = 64, .executor = {}});
-  if (!session) return fmt::print(stderr, "{}\n", session.error().message), 2;
+  auto engine = run::Engine::open(arguments[1], {.device = "cpu", .context = 64, .executor = {}});
+  if (!engine) return fmt::print(stderr, "{}\n", engine.error().message), 2;
   const int repetitions = count > 2 ? std::max(1, std::atoi(arguments[2])) : 25;
   std::vector<int32_t> tokens;
   for (uint32_t i = 0; i < 20; ++i)
-    tokens.push_back(int32_t((i * 631 + 100) % session->program().vocabulary));
+    tokens.push_back(int32_t((i * 631 + 100) % engine->program().vocabulary));
   const std::array<const char*, 3> names = {"no recorder", "statistics", "values"};
   std::array<std::vector<double>, 3> seconds;
   for (int i = 0; i < repetitions; ++i)
     for (size_t mode = 0; mode < names.size(); ++mode) {
-      session->truncate(0, 0);
-      trace::Recorder recorder(session->program(), {.wanted = {}, .statistics = mode == 1});
-      session->watch_steps([&](const op::Step& step) { recorder.begin_step(step); });
+      auto sequence = engine->start();
+      if (!sequence) return fmt::print(stderr, "{}\n", sequence.error().message), 2;
+      trace::Recorder recorder(engine->program(), {.wanted = {}, .statistics = mode == 1});
+      engine->watch_steps([&](const op::Step& step) { recorder.begin_step(step); });
       const auto start = std::chrono::steady_clock::now();
-      const auto logits = session->feed(0, tokens, run::Session::Wanted::all, {},
-                                        mode == 0 ? op::Sink() : op::Sink(std::ref(recorder)));
+      const auto logits = engine->feed(*sequence, tokens, run::Wanted::all, {},
+                                       mode == 0 ? op::Sink() : op::Sink(std::ref(recorder)));
       const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
       if (!logits) return fmt::print(stderr, "{}\n", logits.error().message), 2;
       seconds[mode].push_back(took.count());

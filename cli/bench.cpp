@@ -12,7 +12,9 @@
 
 using assay::Error;
 using assay::Result;
-using assay::run::Session;
+using assay::run::Engine;
+using assay::run::Sequence;
+using assay::run::Wanted;
 using Json = nlohmann::ordered_json;
 
 namespace {
@@ -106,26 +108,25 @@ std::string hash_of(std::span<const float> logits) {
 }
 
 /// One repetition of a case: tokens a second.
-Result<double> measure(Session& session, const Flags& flags, Case& one) {
-  const uint32_t vocabulary = session.program().vocabulary;
-  for (uint32_t s = 0; s < flags.batch; ++s) {
-    session.truncate(s, 0);
+Result<double> measure(Engine& engine, std::vector<Sequence>& sequences, Case& one) {
+  const uint32_t vocabulary = engine.program().vocabulary;
+  for (Sequence& sequence : sequences) {
+    sequence.truncate(0);
     if (one.depth == 0) continue;
-    const auto filled =
-        session.feed(s, made_up_tokens(one.depth, vocabulary), Session::Wanted::last);
+    const auto filled = engine.feed(sequence, made_up_tokens(one.depth, vocabulary), Wanted::last);
     if (!filled) return filled.error();
   }
   const auto tokens = made_up_tokens(one.tokens, vocabulary);
   const double start = seconds();
   Result<std::span<const float>> logits = std::span<const float>{};
   if (one.phase == "prompt") {
-    for (uint32_t s = 0; s < flags.batch && logits; ++s)
-      logits = session.feed(s, tokens, Session::Wanted::last);
+    for (Sequence& sequence : sequences)
+      if (logits) logits = engine.feed(sequence, tokens, Wanted::last);
   } else {
     for (uint32_t i = 0; i < one.tokens && logits; ++i) {
-      std::vector<Session::Part> parts;
-      for (uint32_t s = 0; s < flags.batch; ++s) parts.push_back({s, {&tokens[i], 1}});
-      logits = session.step(parts, Session::Wanted::last);
+      std::vector<assay::run::Part> parts;
+      for (Sequence& sequence : sequences) parts.push_back({sequence, {&tokens[i], 1}});
+      logits = engine.step(parts, Wanted::last);
     }
   }
   if (!logits) return logits.error();
@@ -135,7 +136,7 @@ Result<double> measure(Session& session, const Flags& flags, Case& one) {
     return Error{fmt::format("{} {}: two repetitions gave different logits", one.phase, one.tokens),
                  assay::Exit::negative};
   one.hash = hash;
-  return double(one.tokens) * flags.batch / time;
+  return double(one.tokens) * double(sequences.size()) / time;
 }
 
 /// One run of the peer's llama-bench for the same case; file and thread count are ours, on another
@@ -177,16 +178,16 @@ Work work_of(const assay::op::Program& program) {
   return work;
 }
 
-Json to_json(const Case& one, const Flags& flags, const Session& session, const Machine& machine) {
-  const Work work = work_of(session.program());
+Json to_json(const Case& one, const Flags& flags, const Engine& engine, const Machine& machine) {
+  const Work work = work_of(engine.program());
   const bool prompt = one.phase == "prompt";
   Json json = {
       {"phase", one.phase},
       {"tokens", one.tokens},
       {"depth", one.depth},
       {"batch", flags.batch},
-      {"threads", session.executor().threads()},
-      {"device", session.executor().device()},
+      {"threads", engine.executor().threads()},
+      {"device", engine.executor().device()},
       {"repetitions", one.ours.all.size()},
       {"tokens_per_s",
        {{"median", one.ours.median()}, {"best", one.ours.best()}, {"worst", one.ours.worst()}}},
@@ -207,8 +208,8 @@ Json to_json(const Case& one, const Flags& flags, const Session& session, const 
   return json;
 }
 
-void print_table(const std::vector<Case>& cases, const Session& session, const Machine& machine) {
-  fmt::print("machine  {}, {}", machine.cpu, describe(session.executor()));
+void print_table(const std::vector<Case>& cases, const Engine& engine, const Machine& machine) {
+  fmt::print("machine  {}, {}", machine.cpu, describe(engine.executor()));
   if (machine.read_bytes > 0)
     fmt::print(", read {:.1f} GB/s, int8 {:.0f} Gop/s", machine.read_bytes / 1e9,
                machine.int8_ops / 1e9);
@@ -227,8 +228,14 @@ void print_table(const std::vector<Case>& cases, const Session& session, const M
 }
 
 int bench(const Flags& flags) {
-  auto session = open_session(flags.model, 512, flags.batch);
-  if (!session) return report(session.error());
+  auto engine = open_engine(flags.model, 512, flags.batch);
+  if (!engine) return report(engine.error());
+  std::vector<Sequence> sequences;
+  for (uint32_t s = 0; s < flags.batch; ++s) {
+    auto sequence = engine->start();
+    if (!sequence) return report(sequence.error());
+    sequences.push_back(std::move(*sequence));
+  }
   std::vector<Case> cases;
   for (uint32_t depth : flags.depths) {
     for (uint32_t n : flags.prompts)
@@ -237,17 +244,17 @@ int bench(const Flags& flags) {
       if (n) cases.push_back({"generation", n, depth, {}, {}, {}});
   }
   if (cases.empty()) return report({"nothing to measure: every --prompt and --generation is 0"});
-  const Machine machine = measure_machine(session->executor());
+  const Machine machine = measure_machine(engine->executor());
   Progress bar("bench");
   uint64_t done = 0;
   for (uint32_t r = 0; r < flags.repetitions + 1; ++r)  // the first is a warm-up
     for (Case& one : cases) {
-      const auto rate = measure(*session, flags, one);
+      const auto rate = measure(*engine, sequences, one);
       if (!rate) return bar.erase(), report(rate.error());
       if (r > 0) one.ours.all.push_back(*rate);
       if (r > 0 && !flags.peer.empty()) {
         const auto other =
-            measure_peer(flags, session->file().path(), session->executor().threads(), one);
+            measure_peer(flags, engine->file().path(), engine->executor().threads(), one);
         if (!other) return bar.erase(), report(other.error());
         one.peer.all.push_back(*other);
       }
@@ -255,19 +262,19 @@ int bench(const Flags& flags) {
     }
   bar.erase();
   if (!flags.json) {
-    print_table(cases, *session, machine);
+    print_table(cases, *engine, machine);
     return 0;
   }
   Json json = {
       {"schema", "assay.bench/1"},
       {"machine",
        {{"cpu", machine.cpu},
-        {"isa", session->executor().isa()},
+        {"isa", engine->executor().isa()},
         {"read_bytes_per_s", machine.read_bytes > 0 ? Json(machine.read_bytes) : Json(nullptr)},
         {"int8_ops_per_s", machine.int8_ops > 0 ? Json(machine.int8_ops) : Json(nullptr)}}},
       {"commit", commit()},
       {"results", Json::array()}};
-  for (const Case& one : cases) json["results"].push_back(to_json(one, flags, *session, machine));
+  for (const Case& one : cases) json["results"].push_back(to_json(one, flags, *engine, machine));
   fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
   return 0;
 }

@@ -21,7 +21,8 @@ using assay::Error;
 using assay::Result;
 using assay::Status;
 using assay::run::Conversation;
-using assay::run::Session;
+using assay::run::Engine;
+using assay::run::Sequence;
 
 namespace {
 
@@ -35,13 +36,17 @@ struct Flags {
 
 struct Interrupted {};
 
-/// The conversation, and what of it the session's cache holds.
+/// The conversation, and the sequence that it is run in.
 class Chat {
  public:
-  Chat(Session& session, assay::text::Tokenizer& tokenizer, assay::text::ChatTemplate& format,
-       const Flags& flags)
-      : session_(session), tokenizer_(tokenizer), format_(format), flags_(flags) {
-    conversation.model = session.file().path();
+  Chat(Engine& engine, Sequence sequence, const assay::text::Tokenizer& tokenizer,
+       assay::text::ChatTemplate& format, const Flags& flags)
+      : engine_(engine),
+        sequence_(std::move(sequence)),
+        tokenizer_(tokenizer),
+        format_(format),
+        flags_(flags) {
+    conversation.model = engine.file().path();
   }
 
   Conversation conversation;
@@ -65,8 +70,8 @@ class Chat {
   }
 
   void print_stats() const {
-    fmt::print(stderr, "context: {} of {} positions; {} message{}\n", session_.position(0),
-               session_.context(), conversation.messages.size(),
+    fmt::print(stderr, "context: {} of {} positions; {} message{}\n", sequence_.position(),
+               engine_.context(), conversation.messages.size(),
                conversation.messages.size() == 1 ? "" : "s");
     if (prompt_tokens_ > 0)
       fmt::print(stderr,
@@ -74,7 +79,7 @@ class Chat {
                  "{:.2f} s; generated {}, {:.1f} t/s\n",
                  prompt_tokens_, kept_tokens_, first_token_, generated_.tokens.size(),
                  generated_.rate());
-    fmt::print(stderr, "device: {}; seed {}; peak {:.0f} MB\n", describe(session_.executor()),
+    fmt::print(stderr, "device: {}; seed {}; peak {:.0f} MB\n", describe(engine_.executor()),
                flags_.sampling.options.seed + seeds_used_, double(peak_bytes()) / 1e6);
   }
 
@@ -85,11 +90,11 @@ class Chat {
   Status answer();
   Result<std::span<const float>> read_prompt(const std::vector<int32_t>& tokens);
 
-  Session& session_;
-  assay::text::Tokenizer& tokenizer_;
+  Engine& engine_;
+  Sequence sequence_;
+  const assay::text::Tokenizer& tokenizer_;
   assay::text::ChatTemplate& format_;
   const Flags& flags_;
-  std::vector<int32_t> held_;  // the tokens whose keys and values the cache holds
   uint64_t seeds_used_ = 0;
   bool writable_ = true;
   // Of the last answer:
@@ -98,24 +103,18 @@ class Chat {
   Generated generated_;
 };
 
-/// Runs what the cache does not hold yet; the last token's logits. One Answer makes keeping the
-/// common beginning safe: its keys and values are the bits a fresh run would give.
+/// Runs what the cache does not hold yet; the last token's logits.
 Result<std::span<const float>> Chat::read_prompt(const std::vector<int32_t>& tokens) {
-  const auto same = std::ranges::mismatch(held_, tokens).in1 - held_.begin();
-  // The last token runs again in any case: its logits are wanted.
-  kept_tokens_ = std::min<size_t>(size_t(same), tokens.size() - 1);
+  const auto rest = sequence_.continue_with(tokens);
   prompt_tokens_ = tokens.size();
-  session_.truncate(0, uint32_t(kept_tokens_));
-  held_.assign(tokens.begin(), tokens.begin() + std::ptrdiff_t(kept_tokens_));
+  kept_tokens_ = tokens.size() - rest.size();
   Progress bar("prompt");
   const double start = seconds();
-  const auto logits =
-      session_.feed(0, std::span(tokens).subspan(kept_tokens_), Session::Wanted::last, [&](auto) {
-        const uint32_t done = session_.position(0);
-        held_.assign(tokens.begin(), tokens.begin() + done);
-        bar.show(done - kept_tokens_, tokens.size() - kept_tokens_);
-        if (interrupted && done < tokens.size()) throw Interrupted{};
-      });
+  const auto logits = engine_.feed(sequence_, rest, assay::run::Wanted::last, [&](auto) {
+    const uint32_t done = sequence_.position();
+    bar.show(done - kept_tokens_, rest.size());
+    if (interrupted && done < tokens.size()) throw Interrupted{};
+  });
   first_token_ = seconds() - start;
   return logits;
 }
@@ -124,11 +123,11 @@ Status Chat::answer() {
   const auto tokens = assay::text::encode_chat(tokenizer_, format_, conversation.messages);
   if (!tokens) return tokens.error();
   if (tokens->empty()) return Error{"the chat template makes nothing of this conversation"};
-  if (tokens->size() >= session_.context())
+  if (tokens->size() >= engine_.context())
     return Error{
         fmt::format("context full: the conversation has {} tokens, the limit is {} "
                     "(/clear starts anew, -c sets the limit)",
-                    tokens->size(), session_.context())};
+                    tokens->size(), engine_.context())};
   interrupted = false;
   catch_interrupt();
   std::optional<std::span<const float>> logits;
@@ -145,17 +144,16 @@ Status Chat::answer() {
   assay::run::Sampler sampler(options);
   for (const int32_t token : *tokens) sampler.accept(token);
   Output output(&tokenizer_, {}, false);
-  auto generated = generate(session_, &tokenizer_, sampler, *logits, flags_.predict, output);
+  auto generated =
+      generate(engine_, sequence_, &tokenizer_, sampler, *logits, flags_.predict, output);
   if (!generated) return generated.error();
   generated_ = std::move(*generated);
   if (!isatty(STDOUT_FILENO)) fmt::print("\n");  // a terminal has its line end already
   writable_ = output.writable();
-  held_.insert(held_.end(), generated_.tokens.begin(), generated_.tokens.end());
-  held_.resize(session_.position(0));  // the last one drawn has not run yet
   conversation.add("assistant", generated_.text);
   if (generated_.context_full)
     fmt::print(stderr, "assay: context full: {} positions; the answer is cut here\n",
-               session_.context());
+               engine_.context());
   else if (generated_.finish_reason == "length")
     fmt::print(stderr, "assay: the answer is cut at {} tokens (-n sets it)\n", flags_.predict);
   else if (generated_.finish_reason == "interrupted")
@@ -318,20 +316,22 @@ int converse(Chat& chat, const Flags& flags) {
 
 int chat(Flags flags) {
   flags.sampling.resolve_seed();
-  auto session = open_session(flags.model, flags.batch);
-  if (!session) return report(session.error());
-  auto tokenizer = open_tokenizer(session->file());
+  auto engine = open_engine(flags.model, flags.batch);
+  if (!engine) return report(engine.error());
+  const auto& tokenizer = open_tokenizer(engine->model());
   if (!tokenizer) return report(tokenizer.error());
-  auto format = assay::text::ChatTemplate::open(session->file());
+  auto format = assay::text::ChatTemplate::open(engine->file());
   if (!format) return report(format.error());
-  Chat chat(*session, *tokenizer, *format, flags);
+  auto sequence = engine->start();
+  if (!sequence) return report(sequence.error());
+  Chat chat(*engine, std::move(*sequence), *tokenizer, *format, flags);
   std::error_code ignored;
   if (!flags.session.empty() && std::filesystem::exists(flags.session, ignored)) {
     if (const Status loaded = load_from(chat, flags.session); !loaded)
       return report(loaded.error());
   }
   if (!flags.system.empty()) chat.conversation.set_system(flags.system);
-  fmt::print(stderr, "device: {}; seed {}\n", describe(session->executor()),
+  fmt::print(stderr, "device: {}; seed {}\n", describe(engine->executor()),
              flags.sampling.options.seed);
   return converse(chat, flags);
 }

@@ -113,11 +113,11 @@ std::string chosen_device(const std::string& device) {
   return choice.device;
 }
 
-Result<assay::run::Session> open_session(const ModelFlags& flags, uint32_t batch,
-                                         uint32_t sequences) {
+Result<assay::run::Engine> open_engine(const ModelFlags& flags, uint32_t batch,
+                                       uint32_t sequences) {
   const auto path = resolve_model(flags.model);
   if (!path) return path.error();
-  assay::run::SessionOptions options;
+  assay::run::EngineOptions options;
   options.device = chosen_device(flags.device);
   options.context = flags.context;
   options.executor.threads = flags.threads;
@@ -136,7 +136,7 @@ Result<assay::run::Session> open_session(const ModelFlags& flags, uint32_t batch
   if (const auto good = use_fault(flags, options); !good) return good.error();
   Progress bar("load");
   options.executor.progress = [&](uint64_t done, uint64_t total) { bar.show(done, total); };
-  return assay::run::Session::open(*path, options);
+  return assay::run::Engine::open(*path, options);
 }
 
 std::string describe(const assay::op::Executor& executor) {
@@ -179,13 +179,26 @@ Result<std::vector<int32_t>> parse_ids(const std::string& text) {
   return ids;
 }
 
-Result<assay::text::Tokenizer> open_tokenizer(const assay::gguf::File& file) {
-  auto tokenizer = assay::text::Tokenizer::open(file);
+namespace {
+
+void note_missing_rules(const Result<assay::text::Tokenizer>& tokenizer) {
   if (tokenizer && !tokenizer->names_pre_tokenizer())
     fmt::print(stderr,
                "assay: the file names no pre-tokenizer (tokenizer.ggml.pre): taking 'default', "
                "which may give other tokens than the model was trained with\n");
+}
+
+}  // namespace
+
+Result<assay::text::Tokenizer> open_tokenizer(const assay::gguf::File& file) {
+  auto tokenizer = assay::text::Tokenizer::open(file);
+  note_missing_rules(tokenizer);
   return tokenizer;
+}
+
+const Result<assay::text::Tokenizer>& open_tokenizer(const assay::run::Model& model) {
+  note_missing_rules(model.tokenizer());
+  return model.tokenizer();
 }
 
 Result<std::string> read_text(const std::string& path) {

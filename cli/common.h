@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "run/session.h"
+#include "run/engine.h"
 #include "text/tokenizer.h"
 
 /// A path as it stands, or the file of a known model in the cache; "" is the default model.
@@ -45,14 +45,16 @@ void add_model_flags(CLI::App& command, ModelFlags& flags);
 std::string chosen_device(const std::string& device);
 
 /// Opens the flags' model: resolves the name, reads ASSAY_ISA, shows a progress bar on a terminal.
-assay::Result<assay::run::Session> open_session(const ModelFlags& flags, uint32_t batch,
-                                                uint32_t sequences = 1);
+assay::Result<assay::run::Engine> open_engine(const ModelFlags& flags, uint32_t batch,
+                                              uint32_t sequences = 1);
 
 /// "cpu (avx2, 2 threads), contract assay/1"
 std::string describe(const assay::op::Executor& executor);
 
 /// The file's tokenizer. Where the file doesn't name its pre-tokenizer, a note goes to stderr.
 assay::Result<assay::text::Tokenizer> open_tokenizer(const assay::gguf::File& file);
+/// The same of a model, which keeps it.
+const assay::Result<assay::text::Tokenizer>& open_tokenizer(const assay::run::Model& model);
 
 /// SHA-256 over all shards, in their order, read in pieces that are given back at once: hashing
 /// must not make the whole file resident.

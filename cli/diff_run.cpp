@@ -57,18 +57,18 @@ Result<Trace> run_side(const DiffRunFlags& flags, size_t side, const std::string
   model.contract = of_side(flags.contracts, side);
   model.cache = flags.cache;
   model.threads = flags.threads;
-  auto session = open_session(model, 512);
-  if (!session) return session.error();
-  const auto prompt = read_prompt(flags.prompt, session->file());
+  auto engine = open_engine(model, 512);
+  if (!engine) return engine.error();
+  const auto prompt = read_prompt(flags.prompt, engine->model());
   if (!prompt) return prompt.error();
-  fmt::print(stderr, "{}: {}\n", side == 0 ? "a" : "b", describe(session->executor()));
+  fmt::print(stderr, "{}: {}\n", side == 0 ? "a" : "b", describe(engine->executor()));
   RecordOptions options;
   options.cache = flags.cache;
   options.predict = first ? 0 : flags.predict;
   if (first)
     for (size_t step = (prompt->size() + 511) / 512; step < first->steps().size(); ++step)
       options.given.push_back(first->steps()[step].tokens.at(0));
-  const auto done = record_trace(*session, *prompt, options, path);
+  const auto done = record_trace(*engine, *prompt, options, path);
   if (!done) return done.error();
   return Trace::open(path);
 }

@@ -21,6 +21,6 @@ struct DiffRunFlags {
 };
 void add_diff_run_flags(CLI::App& command, DiffRunFlags& flags);
 
-/// Runs the prompt on both and opens what was recorded. Errors: as open_session and record_trace.
+/// Runs the prompt on both and opens what was recorded. Errors: as open_engine and record_trace.
 assay::Result<std::pair<assay::trace::Trace, assay::trace::Trace>> run_both(
     const DiffRunFlags& flags);

@@ -24,7 +24,6 @@ using assay::Exit;
 using assay::Result;
 using assay::diff::Report;
 using assay::diff::Verdict;
-using assay::run::Session;
 using assay::trace::Trace;
 
 namespace {
@@ -99,22 +98,22 @@ Result<Examined> examine(const Flags& flags, const std::string& device, const st
                          Findings& found) {
   ModelFlags model = flags.model;
   model.device = device;
-  auto session = open_session(model, 512);
-  if (!session) return session.error();
+  auto engine = open_engine(model, 512);
+  if (!engine) return engine.error();
   if (found.tokens.empty()) {
-    const auto tokens = read_prompt(flags.prompt, session->file());
+    const auto tokens = read_prompt(flags.prompt, engine->model());
     if (!tokens) return tokens.error();
     found.tokens = *tokens;
-    found.path = session->file().path();
-    found.sha256 = file_sha256(session->file());
+    found.path = engine->file().path();
+    found.sha256 = file_sha256(engine->file());
   }
   RecordOptions options;
   options.cache = model.cache;
-  const auto done = record_trace(*session, found.tokens, options, path);
+  const auto done = record_trace(*engine, found.tokens, options, path);
   if (!done) return done.error();
   auto trace = Trace::open(path);
   if (!trace) return trace.error();
-  return Examined{device, describe(session->executor()), std::move(*trace), {}, {}};
+  return Examined{device, describe(engine->executor()), std::move(*trace), {}, {}};
 }
 
 assay::Status judge(const assay::op::Program& program, Findings& found) {

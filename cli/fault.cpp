@@ -43,7 +43,7 @@ assay::Result<std::unique_ptr<assay::device::Queue>> make_queue(const ModelFlags
   return assay::emulated::make_queue({.grid = grid});
 }
 
-assay::Status use_device_fault(const ModelFlags& flags, assay::run::SessionOptions& options) {
+assay::Status use_device_fault(const ModelFlags& flags, assay::run::EngineOptions& options) {
   if (flags.device == "auto") return Error{"--fault needs a device by its own name, not 'auto'"};
   auto queue = make_queue(flags);
   if (!queue) return queue.error();
@@ -62,7 +62,7 @@ assay::Status use_device_fault(const ModelFlags& flags, assay::run::SessionOptio
 
 }  // namespace
 
-assay::Status use_fault(const ModelFlags& flags, assay::run::SessionOptions& options) {
+assay::Status use_fault(const ModelFlags& flags, assay::run::EngineOptions& options) {
   if (flags.fault.empty()) {
     if (flags.fault_seed) return Error{"--fault-seed needs --fault"};
     return assay::ok();
@@ -88,7 +88,7 @@ assay::Status use_fault(const ModelFlags& flags, assay::run::SessionOptions& opt
 
 void add_fault_flags(CLI::App&, ModelFlags&) {}
 
-assay::Status use_fault(const ModelFlags&, assay::run::SessionOptions&) {
+assay::Status use_fault(const ModelFlags&, assay::run::EngineOptions&) {
   return assay::ok();
 }
 

@@ -6,5 +6,5 @@
 
 void add_fault_flags(CLI::App& command, ModelFlags& flags);
 
-/// Has the session run with the flags' fault, if any. Errors: as fault::parse_fault.
-assay::Status use_fault(const ModelFlags& flags, assay::run::SessionOptions& options);
+/// Has the engine run with the flags' fault, if any. Errors: as fault::parse_fault.
+assay::Status use_fault(const ModelFlags& flags, assay::run::EngineOptions& options);

@@ -8,7 +8,6 @@
 
 using assay::Error;
 using assay::Result;
-using assay::run::Session;
 
 namespace {
 
@@ -29,25 +28,22 @@ std::string printable(const std::string& text) {
 }  // namespace
 
 Output::Output(const assay::text::Tokenizer* tokenizer, std::vector<std::string> stops, bool quiet)
-    : tokenizer_(tokenizer),
-      stops_(std::move(stops)),
-      quiet_(quiet),
-      terminal_(isatty(STDOUT_FILENO)) {}
+    : quiet_(quiet), terminal_(isatty(STDOUT_FILENO)) {
+  if (tokenizer) stream_.emplace(*tokenizer, std::move(stops));
+}
 
 bool Output::add(int32_t token) {
-  if (!tokenizer_) {
+  if (!stream_) {
     emit(fmt::format("{}{}", text_.empty() ? "" : ",", token));
     return false;
   }
-  if (tokenizer_->is_control(token)) return false;
-  const auto out = stops_.add(detokenizer_.add(tokenizer_->piece(token)));
+  const auto out = stream_->add(token);
   emit(out.text);
   return out.stopped;
 }
 
 std::string Output::finish() {
-  emit(stops_.add(detokenizer_.finish()).text);
-  emit(stops_.finish());
+  if (stream_) emit(stream_->finish());
   // A terminal gets a line end of its own; a pipe gets the generated text and nothing else.
   if (!quiet_ && terminal_) fmt::print("\n");
   return text_;
@@ -60,14 +56,15 @@ void Output::emit(const std::string& text) {
   writable_ = bool(flush_output());
 }
 
-Result<Generated> generate(Session& session, const assay::text::Tokenizer* tokenizer,
-                           assay::run::Sampler& sampler, std::span<const float> logits,
-                           int64_t most, Output& output, const Hashing& hashing) {
+Result<Generated> generate(assay::run::Engine& engine, assay::run::Sequence& sequence,
+                           const assay::text::Tokenizer* tokenizer, assay::run::Sampler& sampler,
+                           std::span<const float> logits, int64_t most, Output& output,
+                           const Hashing& hashing) {
   Generated out;
   assay::trace::LogitsHash hash;
   assay::run::TokenStream::See see;
   if (hashing.wanted) see = [&](std::span<const float> row) { hash.update(row); };
-  assay::run::TokenStream stream(session, sampler, logits, see);
+  assay::run::TokenStream stream(engine, sequence, sampler, logits, see);
   const double start = seconds();
   for (int64_t i = 0; most < 0 || i < most; ++i) {
     const auto drawn = stream.next(most < 0 ? UINT64_MAX : uint64_t(most - i));

@@ -2,14 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "run/engine.h"
 #include "run/sampler.h"
-#include "run/session.h"
-#include "run/stop_strings.h"
+#include "run/text_stream.h"
 #include "text/tokenizer.h"
 #include "trace/statistics.h"
 
@@ -30,9 +31,7 @@ class Output {
  private:
   void emit(const std::string& text);
 
-  const assay::text::Tokenizer* tokenizer_;
-  assay::text::Detokenizer detokenizer_;
-  assay::run::StopStrings stops_;
+  std::optional<assay::run::TextStream> stream_;  // none: token ids
   std::string text_;
   bool quiet_, terminal_, writable_ = true;
 };
@@ -55,10 +54,10 @@ struct Hashing {
   uint64_t chain = 0;  ///< keeps the hash so far after every so many tokens; 0: never
 };
 
-/// Draws from `logits` (vocabulary), the last of what sequence 0 holds, until the end of
+/// Draws from `logits` (vocabulary), those of the sequence's last token, until the end of
 /// generation, a stop string, `most` tokens (< 0: no limit), a full context or Ctrl-C. Errors: no
-/// logit to draw from; what the session refuses.
-assay::Result<Generated> generate(assay::run::Session& session,
+/// logit to draw from; what the engine refuses.
+assay::Result<Generated> generate(assay::run::Engine& engine, assay::run::Sequence& sequence,
                                   const assay::text::Tokenizer* tokenizer,
                                   assay::run::Sampler& sampler, std::span<const float> logits,
                                   int64_t most, Output& output, const Hashing& hashing = {});

@@ -13,7 +13,7 @@
 using assay::Error;
 using assay::Exit;
 using assay::Result;
-using assay::run::Session;
+using assay::run::Engine;
 using assay::verify::Golden;
 using assay::verify::GoldenCase;
 
@@ -29,25 +29,26 @@ struct Flags {
 };
 
 /// Runs the tokens in steps that end where `ends` say.
-Result<GoldenCase> record(Session& session, std::span<const int32_t> tokens,
+Result<GoldenCase> record(Engine& engine, std::span<const int32_t> tokens,
                           const std::vector<size_t>& ends) {
   assay::verify::GoldenRecorder recorder;
-  session.truncate(0, 0);
-  session.watch_steps([&](const assay::op::Step& step) { recorder.begin_step(step); });
+  auto sequence = engine.start();
+  if (!sequence) return sequence.error();
+  engine.watch_steps([&](const assay::op::Step& step) { recorder.begin_step(step); });
   size_t at = 0;
   for (const size_t end : ends) {
-    const Session::Part part{0, tokens.subspan(at, end - at)};
-    const auto logits = session.step({&part, 1}, Session::Wanted::all, std::ref(recorder));
+    const assay::run::Part part{*sequence, tokens.subspan(at, end - at)};
+    const auto logits = engine.step({&part, 1}, assay::run::Wanted::all, std::ref(recorder));
     if (!logits) return logits.error();
     recorder.logits(*logits);
     at = end;
   }
-  session.watch_steps({});
+  engine.watch_steps({});
   return recorder.finish();
 }
 
 Result<std::vector<std::vector<int32_t>>> read_runs(const Flags& flags,
-                                                    const assay::gguf::File& file) {
+                                                    const assay::run::Model& model) {
   std::vector<std::vector<int32_t>> runs;
   for (const std::string& text : flags.tokens) {
     const auto ids = parse_ids(text);
@@ -55,7 +56,7 @@ Result<std::vector<std::vector<int32_t>>> read_runs(const Flags& flags,
     runs.push_back(*ids);
   }
   if (!flags.prompts.empty()) {
-    const auto tokenizer = open_tokenizer(file);
+    const auto& tokenizer = open_tokenizer(model);
     if (!tokenizer) return tokenizer.error();
     for (const std::string& prompt : flags.prompts) {
       runs.push_back(tokenizer->encode(
@@ -73,30 +74,30 @@ Result<std::vector<std::vector<int32_t>>> read_runs(const Flags& flags,
 constexpr uint32_t batch = 4096;
 
 int update(const Flags& flags) {
-  auto session = open_session(flags.model, batch);
-  if (!session) return report(session.error());
-  const auto runs = read_runs(flags, session->file());
+  auto engine = open_engine(flags.model, batch);
+  if (!engine) return report(engine.error());
+  const auto runs = read_runs(flags, engine->model());
   if (!runs) return report(runs.error());
-  const auto& executor = session->executor();
+  const auto& executor = engine->executor();
   const std::string device = describe(executor);
   fmt::print(stderr, "device: {}\n", device);
   Golden golden{executor.contract(),
                 flags.model.model.empty() ? default_model() : flags.model.model,
-                file_sha256(session->file()),
+                file_sha256(engine->file()),
                 fmt::format("assay " ASSAY_VERSION ", commit {}, {}", commit(), device),
-                assay::verify::names_of(session->program()),
+                assay::verify::names_of(engine->program()),
                 {}};
   for (const auto& tokens : *runs) {
     const auto ends = read_cuts(flags.cut, tokens.size());
     if (!ends) return report(ends.error());
-    auto one = record(*session, tokens, *ends);
+    auto one = record(*engine, tokens, *ends);
     if (!one) return report(one.error());
     golden.cases.push_back(std::move(*one));
   }
   std::filesystem::path path = flags.path;
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored))
-    path /= std::filesystem::path(session->file().path()).stem().string() + suffix;
+    path /= std::filesystem::path(engine->file().path()).stem().string() + suffix;
   const std::string text = assay::verify::to_json(golden);
   const auto written = assay::write_atomically(path.string(), {text});
   if (!written) return report(written.error());
@@ -141,23 +142,23 @@ Result<std::string> check_file(const Flags& given, const std::string& path, size
   ModelFlags flags = given.model;
   if (flags.model.empty()) flags.model = golden->model;
   if (const auto taken = take_contract(*golden, path, flags); !taken) return taken.error();
-  auto session = open_session(flags, batch);
-  if (!session) return session.error();
-  if (const std::string hash = file_sha256(session->file()); hash != golden->model_sha256)
+  auto engine = open_engine(flags, batch);
+  if (!engine) return engine.error();
+  if (const std::string hash = file_sha256(engine->file()); hash != golden->model_sha256)
     return Error{fmt::format("{}: made with a model of SHA-256 {}…, '{}' has {}…", path,
-                             golden->model_sha256.substr(0, 16), session->file().path(),
+                             golden->model_sha256.substr(0, 16), engine->file().path(),
                              hash.substr(0, 16))};
-  if (session->executor().contract() != golden->contract)
+  if (engine->executor().contract() != golden->contract)
     return Error{fmt::format("{}: made under the contract {}, the device runs {}", path,
-                             golden->contract, session->executor().contract())};
-  fmt::print(stderr, "device: {}\n", describe(session->executor()));
-  if (assay::verify::names_of(session->program()) != golden->operations)
+                             golden->contract, engine->executor().contract())};
+  fmt::print(stderr, "device: {}\n", describe(engine->executor()));
+  if (assay::verify::names_of(engine->program()) != golden->operations)
     return Error{fmt::format("{}: its operations are not those of this program's graph", path)};
   for (const GoldenCase& stored : golden->cases) {
     std::vector<size_t> ends;
     for (const auto& step : stored.steps)
       ends.push_back((ends.empty() ? 0 : ends.back()) + step.tokens);
-    const auto now = record(*session, stored.tokens, ends);
+    const auto now = record(*engine, stored.tokens, ends);
     if (!now) return now.error();
     ++runs;
     if (const auto first = assay::verify::first_departure(golden->operations, stored, *now))

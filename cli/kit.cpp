@@ -18,7 +18,7 @@ using assay::Error;
 using assay::Result;
 using assay::check::KitOptions;
 using assay::check::KitRun;
-using assay::run::Session;
+using assay::run::Engine;
 using Json = nlohmann::ordered_json;
 
 namespace {
@@ -52,12 +52,12 @@ Result<std::vector<uint32_t>> parse_layers(const std::string& text, uint32_t cou
   return std::vector<uint32_t>(layers.begin(), layers.end());
 }
 
-Result<std::vector<int32_t>> read_tokens(const Flags& flags, const assay::gguf::File& file) {
+Result<std::vector<int32_t>> read_tokens(const Flags& flags, const assay::run::Model& model) {
   Result<std::vector<int32_t>> ids = std::vector<int32_t>();
   if (flags.tokens) {
     ids = parse_ids(*flags.tokens);
   } else {
-    const auto tokenizer = open_tokenizer(file);
+    const auto& tokenizer = open_tokenizer(model);
     if (!tokenizer) return tokenizer.error();
     ids = tokenizer->encode(flags.prompt.value_or(default_prompt));
   }
@@ -80,31 +80,33 @@ assay::Status check_folder(const Flags& flags) {
 }
 
 /// One step through the model in plain f32: what the cases' operations read.
-Result<KitRun> run_model(Session& session, const std::vector<int32_t>& tokens,
+Result<KitRun> run_model(Engine& engine, const std::vector<int32_t>& tokens,
                          const std::vector<uint32_t>& wanted) {
   KitRun run;
-  const auto& program = session.program();
-  session.watch_steps([&](const assay::op::Step& step) {
+  const auto& program = engine.program();
+  engine.watch_steps([&](const assay::op::Step& step) {
     run.step.tokens.assign(step.tokens.begin(), step.tokens.end());
     run.step.positions.assign(step.positions.begin(), step.positions.end());
     run.step.selected.assign(step.selected.begin(), step.selected.end());
   });
+  auto sequence = engine.start();
+  if (!sequence) return sequence.error();
   const auto ran =
-      session.feed(0, tokens, Session::Wanted::all, {},
-                   [&](const assay::op::Operation& operation, std::span<const float> y) {
-                     if (!std::ranges::binary_search(wanted, operation.output)) return;
-                     const uint64_t width = program.values[operation.output].width;
-                     assay::judge::Table table(y.size() / width, width);
-                     std::ranges::copy(y, table.data.begin());
-                     run.values[operation.output] = std::move(table);
-                   });
+      engine.feed(*sequence, tokens, assay::run::Wanted::all, {},
+                  [&](const assay::op::Operation& operation, std::span<const float> y) {
+                    if (!std::ranges::binary_search(wanted, operation.output)) return;
+                    const uint64_t width = program.values[operation.output].width;
+                    assay::judge::Table table(y.size() / width, width);
+                    std::ranges::copy(y, table.data.begin());
+                    run.values[operation.output] = std::move(table);
+                  });
   if (!ran) return ran.error();
   for (const uint32_t value : wanted)
     if (!run.values.contains(value))
       return Error{fmt::format("the run gave no '{}'", program.values[value].name)};
-  const auto architecture = session.file().string_value("general.architecture");
+  const auto architecture = engine.file().string_value("general.architecture");
   if (architecture && *architecture) {
-    const auto base = session.file().real_value(std::string(**architecture) + ".rope.freq_base");
+    const auto base = engine.file().real_value(std::string(**architecture) + ".rope.freq_base");
     run.rope_base = base ? base->value_or(10000.0) : 0;  // GGUF's default
   }
   return run;
@@ -115,7 +117,7 @@ assay::Status write_text(const std::filesystem::path& path, std::string_view tex
 }
 
 /// README, loaders, cases, and last the manifest: a kit without it is not whole.
-assay::Status write_kit(const Flags& flags, const Session& session, const KitRun& run,
+assay::Status write_kit(const Flags& flags, const Engine& engine, const KitRun& run,
                         const KitOptions& options, const std::vector<size_t>& operations) {
   const std::filesystem::path folder = flags.output;
   uint64_t files = 2, bytes = 0;
@@ -123,7 +125,7 @@ assay::Status write_kit(const Flags& flags, const Session& session, const KitRun
   Json cases = Json::array();
   for (const size_t operation : operations) {
     const auto written =
-        assay::check::write_case(session.program(), operation, run, options, flags.output);
+        assay::check::write_case(engine.program(), operation, run, options, flags.output);
     if (!written) return written.error();
     cases.push_back(Json::parse(written->json));
     files += written->files;
@@ -141,8 +143,8 @@ assay::Status write_kit(const Flags& flags, const Session& session, const KitRun
       {"schema", "assay.kit/1"},
       {"version", ASSAY_VERSION},
       {"model",
-       {{"file", std::filesystem::path(session.file().path()).filename().string()},
-        {"sha256", file_sha256(session.file())}}},
+       {{"file", std::filesystem::path(engine.file().path()).filename().string()},
+        {"sha256", file_sha256(engine.file())}}},
       {"tokens", run.step.tokens},
       {"positions", run.step.positions},
       {"layers", options.layers},
@@ -161,24 +163,24 @@ int kit(const Flags& flags) {
   model.model = flags.model;
   model.contract = "f32";
   model.cache = "f32";
-  auto session = open_session(model, 4096);
-  if (!session) return report(session.error());
-  const auto tokens = read_tokens(flags, session->file());
+  auto engine = open_engine(model, 4096);
+  if (!engine) return report(engine.error());
+  const auto tokens = read_tokens(flags, engine->model());
   if (!tokens) return report(tokens.error());
   if (tokens->size() > 4096)
     return report({fmt::format("{} tokens are more than a kit takes: 4096", tokens->size())});
-  const auto layers = parse_layers(flags.layers, session->program().layers);
+  const auto layers = parse_layers(flags.layers, engine->program().layers);
   if (!layers) return report(layers.error());
   const KitOptions options{*layers, flags.rows};
-  const auto plan = assay::check::plan_kit(session->program(), options, tokens->size());
+  const auto plan = assay::check::plan_kit(engine->program(), options, tokens->size());
   fmt::print(
       stderr,
       "kit: {} cases (blocks {} of {}; {} tokens; up to {} rows of each matrix), about {:.1f} MB\n",
-      plan.operations.size(), fmt::join(*layers, ", "), session->program().layers, tokens->size(),
+      plan.operations.size(), fmt::join(*layers, ", "), engine->program().layers, tokens->size(),
       flags.rows, double(plan.bytes) / 1e6);
-  const auto run = run_model(*session, *tokens, plan.values);
+  const auto run = run_model(*engine, *tokens, plan.values);
   if (!run) return report(run.error());
-  const auto written = write_kit(flags, *session, *run, options, plan.operations);
+  const auto written = write_kit(flags, *engine, *run, options, plan.operations);
   return written ? 0 : report(written.error());
 }
 

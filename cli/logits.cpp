@@ -32,30 +32,36 @@ struct Run {
 };
 
 Result<Run> compute(const Flags& flags) {
-  auto session = open_session(flags.model, 64, flags.batch_copies);
-  if (!session) return session.error();
-  const auto tokens = read_prompt(flags.prompt, session->file());
+  auto engine = open_engine(flags.model, 64, flags.batch_copies);
+  if (!engine) return engine.error();
+  const auto tokens = read_prompt(flags.prompt, engine->model());
   if (!tokens) return tokens.error();
   const auto ends = read_cuts(flags.cut, tokens->size());
   if (!ends) return ends.error();
-  const auto& executor = session->executor();
+  const auto& executor = engine->executor();
   Run run{*tokens,
           {},
-          session->program().vocabulary,
-          session->file().path(),
+          engine->program().vocabulary,
+          engine->file().path(),
           executor.device(),
           executor.isa(),
           executor.contract(),
           describe(executor)};
+  std::vector<assay::run::Sequence> sequences;
+  for (uint32_t s = 0; s < flags.batch_copies; ++s) {
+    auto sequence = engine->start();
+    if (!sequence) return sequence.error();
+    sequences.push_back(std::move(*sequence));
+  }
   size_t start = 0;
   for (size_t end : *ends) {
     // Steps of at most the batch; with --sequences several copies of the prompt share each step.
     for (size_t at = start; at < end;) {
       const size_t count = std::min<size_t>(end - at, 64 / flags.batch_copies);
-      std::vector<assay::run::Session::Part> parts;
-      for (uint32_t s = 0; s < flags.batch_copies; ++s)
-        parts.push_back({s, std::span(*tokens).subspan(at, count)});
-      const auto logits = session->step(parts, assay::run::Session::Wanted::all);
+      std::vector<assay::run::Part> parts;
+      for (auto& sequence : sequences)
+        parts.push_back({sequence, std::span(*tokens).subspan(at, count)});
+      const auto logits = engine->step(parts, assay::run::Wanted::all);
       if (!logits) return logits.error();
       const auto own = logits->last(count * run.vocabulary);  // those of the last copy
       run.logits.insert(run.logits.end(), own.begin(), own.end());

@@ -19,13 +19,13 @@ assay::Status check_prompt(const PromptFlags& flags) {
   return assay::ok();
 }
 
-Result<std::vector<int32_t>> read_prompt(const PromptFlags& flags, const assay::gguf::File& file) {
+Result<std::vector<int32_t>> read_prompt(const PromptFlags& flags, const assay::run::Model& model) {
   if (const auto good = check_prompt(flags); !good) return good.error();
   Result<std::vector<int32_t>> tokens = std::vector<int32_t>();
   if (flags.tokens) {
     tokens = parse_ids(*flags.tokens);
   } else {
-    const auto tokenizer = open_tokenizer(file);
+    const auto& tokenizer = open_tokenizer(model);
     if (!tokenizer) return tokenizer.error();
     tokens = tokenizer->encode(
         *flags.text,

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "gguf/file.h"
+#include "run/model.h"
 
 struct PromptFlags {
   std::optional<std::string> text, tokens;
@@ -21,6 +21,6 @@ void add_prompt_flags(CLI::App& command, PromptFlags& flags);
 /// Errors: both or neither given, no tokens, what the tokenizer refuses. With --tokens the
 /// tokenizer is not opened.
 assay::Result<std::vector<int32_t>> read_prompt(const PromptFlags& flags,
-                                                const assay::gguf::File& file);
+                                                const assay::run::Model& model);
 /// Whether exactly one of text and tokens is given: to be asked before a model is loaded.
 assay::Status check_prompt(const PromptFlags& flags);

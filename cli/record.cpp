@@ -7,28 +7,31 @@
 
 using assay::Error;
 using assay::Result;
-using assay::run::Session;
+using assay::run::Engine;
+using assay::run::Wanted;
 
-Result<Recorded> record_trace(Session& session, std::span<const int32_t> tokens,
+Result<Recorded> record_trace(Engine& engine, std::span<const int32_t> tokens,
                               const RecordOptions& options, const std::string& path) {
-  assay::trace::Recorder recorder(session.program(), options.recorder);
-  session.watch_steps([&](const assay::op::Step& step) { recorder.begin_step(step); });
+  assay::trace::Recorder recorder(engine.program(), options.recorder);
+  auto sequence = engine.start();
+  if (!sequence) return sequence.error();
+  engine.watch_steps([&](const assay::op::Step& step) { recorder.begin_step(step); });
   const assay::op::Sink sink = std::ref(recorder);
   const double start = seconds();
-  auto logits = session.feed(0, tokens, Session::Wanted::all, {}, sink);
+  auto logits = engine.feed(*sequence, tokens, Wanted::all, {}, sink);
   for (const int32_t& token : options.given)
-    if (logits) logits = session.feed(0, {&token, 1}, Session::Wanted::all, {}, sink);
+    if (logits) logits = engine.feed(*sequence, {&token, 1}, Wanted::all, {}, sink);
   for (uint32_t i = 0; i < options.predict && logits; ++i) {
     const auto best = assay::trace::top(*logits, 1);
     if (best.empty()) return Error{"the logits are all NaN: there is no best token to go on with"};
     const int32_t token = best[0].id;
-    logits = session.feed(0, {&token, 1}, Session::Wanted::all, {}, sink);
+    logits = engine.feed(*sequence, {&token, 1}, Wanted::all, {}, sink);
   }
-  session.watch_steps({});
+  engine.watch_steps({});
   if (!logits) return logits.error();
   const Recorded done{recorder.tensors(), recorder.bytes(), seconds() - start};
   if (done.tensors == 0) return done;
-  const auto& executor = session.executor();
+  const auto& executor = engine.executor();
   const std::string isa = executor.isa().empty() ? "" : " " + executor.isa();
   const auto written =
       recorder.write(path, {{"engine", "assay " ASSAY_VERSION " " + executor.device() + isa},
@@ -37,8 +40,8 @@ Result<Recorded> record_trace(Session& session, std::span<const int32_t> tokens,
                             {"kv", options.cache},
                             {"device", executor.device()},
                             {"isa", executor.isa()},
-                            {"model", session.file().path()},
-                            {"model_sha256", file_sha256(session.file())}});
+                            {"model", engine.file().path()},
+                            {"model_sha256", file_sha256(engine.file())}});
   if (!written) return written.error();
   return done;
 }

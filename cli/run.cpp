@@ -16,7 +16,8 @@
 
 using assay::Error;
 using assay::Result;
-using assay::run::Session;
+using assay::run::Engine;
+using assay::run::Sequence;
 
 namespace {
 
@@ -43,15 +44,15 @@ struct Outcome {
 struct Interrupted {};
 
 /// Runs the prompt with a progress bar; the last token's logits.
-Result<std::span<const float>> run_prompt(Session& session, const Flags& flags, const Outcome& out,
-                                          LayerStats* stats) {
+Result<std::span<const float>> run_prompt(Engine& engine, Sequence& sequence, const Flags& flags,
+                                          const Outcome& out, LayerStats* stats) {
   Progress bar("prompt");
   uint64_t done = 0;
   assay::op::Sink sink;
   if (stats) sink = [&](const auto& operation, auto output) { stats->see(operation, output); };
-  // Ctrl-C between two steps leaves through the session, which is not used afterwards.
-  return session.feed(
-      0, out.prompt, Session::Wanted::last,
+  // Ctrl-C between two steps leaves through the engine, which is not used afterwards.
+  return engine.feed(
+      sequence, out.prompt, assay::run::Wanted::last,
       [&](auto) {
         bar.show(done = std::min<uint64_t>(done + flags.batch, out.prompt.size()),
                  out.prompt.size());
@@ -60,10 +61,12 @@ Result<std::span<const float>> run_prompt(Session& session, const Flags& flags, 
       sink);
 }
 
-assay::Status run_and_generate(Session& session, const assay::text::Tokenizer* tokenizer,
+assay::Status run_and_generate(Engine& engine, const assay::text::Tokenizer* tokenizer,
                                const Flags& flags, std::optional<LayerStats> stats, Outcome& out) {
+  auto sequence = engine.start();
+  if (!sequence) return sequence.error();
   const double start = seconds();
-  const auto logits = run_prompt(session, flags, out, stats ? &*stats : nullptr);
+  const auto logits = run_prompt(engine, *sequence, flags, out, stats ? &*stats : nullptr);
   if (!logits) return logits.error();
   out.first_token = seconds() - start;
   out.prompt_rate = double(out.prompt.size()) / out.first_token;
@@ -74,21 +77,21 @@ assay::Status run_and_generate(Session& session, const assay::text::Tokenizer* t
   assay::run::Sampler sampler(flags.sampling.options);
   for (int32_t token : out.prompt) sampler.accept(token);
   Output output(tokenizer, flags.stops, flags.json);
-  auto generated = generate(session, tokenizer, sampler, *logits, flags.predict, output,
+  auto generated = generate(engine, *sequence, tokenizer, sampler, *logits, flags.predict, output,
                             {flags.json, flags.chain});
   if (!generated) return generated.error();
   out.generated = std::move(*generated);
   return assay::ok();
 }
 
-void print_json(const Session& session, const Flags& flags, const Outcome& out) {
-  const auto architecture = session.file().string_value("general.architecture");
-  const auto& executor = session.executor();
+void print_json(const Engine& engine, const Flags& flags, const Outcome& out) {
+  const auto architecture = engine.file().string_value("general.architecture");
+  const auto& executor = engine.executor();
   nlohmann::ordered_json json = {
       {"schema", "assay.run/1"},
       {"model",
-       {{"path", session.file().path()},
-        {"sha256", file_sha256(session.file())},
+       {{"path", engine.file().path()},
+        {"sha256", file_sha256(engine.file())},
         {"architecture", architecture && *architecture ? std::string(**architecture) : ""}}},
       {"device", executor.device()},
       {"isa", executor.isa()},
@@ -120,14 +123,14 @@ Result<std::string> read_prompt(const Flags& flags) {
 }
 
 /// The prompt's tokens: the text as it stands, or as a user's message in the file's chat template.
-Result<std::vector<int32_t>> encode_prompt(const Flags& flags, const Session& session,
+Result<std::vector<int32_t>> encode_prompt(const Flags& flags, const Engine& engine,
                                            const assay::text::Tokenizer& tokenizer,
                                            const std::string& text) {
   if (!flags.chat)
     return tokenizer.encode(
         text,
         {.parse_special = !flags.no_parse_special, .add_bos = !flags.no_bos, .add_eos = false});
-  const auto chat = assay::text::ChatTemplate::open(session.file());
+  const auto chat = assay::text::ChatTemplate::open(engine.file());
   if (!chat) return chat.error();
   auto messages = nlohmann::ordered_json::array();
   if (!flags.system.empty()) messages.push_back({{"role", "system"}, {"content", flags.system}});
@@ -136,12 +139,12 @@ Result<std::vector<int32_t>> encode_prompt(const Flags& flags, const Session& se
 }
 
 /// The layers of --stats, checked against the model's.
-Result<std::optional<LayerStats>> make_stats(const Flags& flags, const Session& session) {
+Result<std::optional<LayerStats>> make_stats(const Flags& flags, const Engine& engine) {
   if (!flags.stats) return std::optional<LayerStats>();
   const auto layers = parse_ids(flags.layers);
   if (!layers) return Error{"--layers: " + layers.error().message};
   int32_t count = 0;
-  for (const auto& operation : session.program().operations)
+  for (const auto& operation : engine.program().operations)
     if (operation.role == assay::op::Role::block_output)
       count = std::max(count, int32_t(operation.layer) + 1);
   for (int32_t layer : *layers)
@@ -150,10 +153,9 @@ Result<std::optional<LayerStats>> make_stats(const Flags& flags, const Session& 
   return std::optional<LayerStats>(std::set<int32_t>(layers->begin(), layers->end()));
 }
 
-void print_summary(const Session& session, const Outcome& done) {
+void print_summary(const Engine& engine, const Outcome& done) {
   if (done.generated.context_full)
-    fmt::print(stderr, "assay: context full: {} positions (-c sets the limit)\n",
-               session.context());
+    fmt::print(stderr, "assay: context full: {} positions (-c sets the limit)\n", engine.context());
   const auto tokens = [](size_t n) { return fmt::format("{} token{}", n, n == 1 ? "" : "s"); };
   fmt::print(stderr,
              "load {:.2f} s; prompt {}, {:.1f} t/s, first token after {:.2f} s; generated {}",
@@ -173,33 +175,33 @@ int run(Flags flags) {
   const auto text = read_prompt(flags);
   if (!text) return report(text.error());
   const double start = seconds();
-  auto session = open_session(flags.model, flags.batch);
-  if (!session) return report(session.error());
-  auto stats = make_stats(flags, *session);
+  auto engine = open_engine(flags.model, flags.batch);
+  if (!engine) return report(engine.error());
+  auto stats = make_stats(flags, *engine);
   if (!stats) return report(stats.error());
   Outcome out;
-  auto tokenizer = open_tokenizer(session->file());
+  const auto& tokenizer = open_tokenizer(engine->model());
   if (!tokenizer && !flags.tokens) return report(tokenizer.error());
-  const auto prompt = flags.tokens ? ids : encode_prompt(flags, *session, *tokenizer, *text);
+  const auto prompt = flags.tokens ? ids : encode_prompt(flags, *engine, *tokenizer, *text);
   if (!prompt) return report(prompt.error());
   out.prompt = *prompt;
   if (out.prompt.empty())
     return report({"the prompt is empty: give -p TEXT, -f FILE, --tokens IDS, or text on stdin"});
   if (!tokenizer) fmt::print(stderr, "assay: {}; printing token ids\n", tokenizer.error().message);
   out.load = seconds() - start;
-  fmt::print(stderr, "device: {}; seed {}\n", describe(session->executor()),
+  fmt::print(stderr, "device: {}; seed {}\n", describe(engine->executor()),
              flags.sampling.options.seed);
   catch_interrupt();
   try {
-    const auto done = run_and_generate(*session, tokenizer ? &*tokenizer : nullptr, flags,
-                                       std::move(*stats), out);
+    const auto done =
+        run_and_generate(*engine, tokenizer ? &*tokenizer : nullptr, flags, std::move(*stats), out);
     if (!done) return report(done.error());
   } catch (const Interrupted&) {
     out.generated.finish_reason = "interrupted";
     out.generated.logits_hash = assay::trace::LogitsHash().hex();
   }
-  if (flags.json) print_json(*session, flags, out);
-  print_summary(*session, out);
+  if (flags.json) print_json(*engine, flags, out);
+  print_summary(*engine, out);
   return out.generated.finish_reason == "interrupted" ? int(assay::Exit::interrupted) : 0;
 }
 

@@ -42,13 +42,13 @@ int record(const RecordFlags& flags) {
   if (flags.statistics && flags.values) return report({"give one of --values and --stats"});
   const auto options = options_of(flags);
   if (!options) return report(options.error());
-  auto session = open_session(flags.model, flags.batch);
-  if (!session) return report(session.error());
-  const auto tokens = read_prompt(flags.prompt, session->file());
+  auto engine = open_engine(flags.model, flags.batch);
+  if (!engine) return report(engine.error());
+  const auto tokens = read_prompt(flags.prompt, engine->model());
   if (!tokens) return report(tokens.error());
-  fmt::print(stderr, "device: {}\n", describe(session->executor()));
+  fmt::print(stderr, "device: {}\n", describe(engine->executor()));
   const auto done = record_trace(
-      *session, *tokens,
+      *engine, *tokens,
       {.recorder = *options, .predict = flags.predict, .given = {}, .cache = flags.model.cache},
       flags.output);
   if (!done) return report(done.error());

@@ -53,7 +53,7 @@ struct Drawing {
 using Sink = std::function<void(const Operation&, std::span<const float> output)>;
 
 /// Thrown by run() where a device fails in the middle: nothing can go on, and no caller between can
-/// mend it. Session::step turns it into an Error.
+/// mend it. run::Engine turns it into an Error.
 struct DeviceFailure : std::runtime_error {
   explicit DeviceFailure(const Error& what) : std::runtime_error(what.message), error(what) {}
   Error error;

@@ -15,10 +15,10 @@ using diff::Recording;
 // More than 8 tokens: the tile kernel runs.
 const std::vector<int32_t> eleven = {1, 1044, 261, 1798, 1249, 391, 282, 561, 300, 394, 1991};
 
-/// A session on the emulated grid, its threads in the order of `seed`; no fault where `fault` is
+/// An engine on the emulated grid, its threads in the order of `seed`; no fault where `fault` is
 /// empty.
-run::Session open_faulty(std::string_view fault, uint64_t seed) {
-  run::SessionOptions options;
+run::Engine open_faulty(std::string_view fault, uint64_t seed) {
+  run::EngineOptions options;
   options.make = [=](const op::Program& program,
                      const op::ExecutorOptions& executor) -> Result<std::unique_ptr<op::Executor>> {
     emulated::GridOptions grid;
@@ -33,9 +33,9 @@ run::Session open_faulty(std::string_view fault, uint64_t seed) {
     return gpu::make_executor("emulated", std::move(queue), program, executor);
   };
   options.executor.context = 64;
-  auto session = run::Session::open(diff::data / "kjv" / "kjv.gguf", options);
-  if (!session) throw std::runtime_error(session.error().message);
-  return std::move(*session);
+  auto engine = run::Engine::open(diff::data / "kjv" / "kjv.gguf", options);
+  if (!engine) throw std::runtime_error(engine.error().message);
+  return std::move(*engine);
 }
 
 Recording recording(std::vector<int32_t> tokens, uint32_t decode) {
@@ -46,8 +46,8 @@ Recording recording(std::vector<int32_t> tokens, uint32_t decode) {
   return how;
 }
 
-trace::Trace recorded(const Recording& how, run::Session session) {
-  auto trace = diff::record(how, std::move(session));
+trace::Trace recorded(const Recording& how, run::Engine engine) {
+  auto trace = diff::record(how, std::move(engine));
   if (!trace) throw std::runtime_error(trace.error().message);
   return std::move(*trace);
 }
@@ -116,11 +116,12 @@ TEST(DeviceFaults, WithoutAFaultNothingIsFound) {
 }
 
 /// What the fused plan gives, in recordings: logits of a prompt and of four steps after it.
-std::vector<float> logits_of(run::Session session) {
+std::vector<float> logits_of(run::Engine engine) {
+  run::Sequence sequence = testing::start(engine);
   std::vector<float> all;
   for (size_t at = 0; at < eleven.size(); at = at ? at + 1 : 7) {
     const auto part = std::span(eleven).subspan(at, at ? 1 : 7);
-    const auto logits = session.feed(0, part, run::Session::Wanted::last);
+    const auto logits = engine.feed(sequence, part, run::Wanted::last);
     if (!logits) throw std::runtime_error(logits.error().message);
     all.insert(all.end(), logits->begin(), logits->end());
   }

@@ -10,7 +10,7 @@
 #include <string>
 
 #include "diff/diff.h"
-#include "run/session.h"
+#include "run/engine.h"
 #include "support/default_model.h"
 #include "trace/recorder.h"
 #include "trace/statistics.h"
@@ -32,14 +32,14 @@ struct TemporaryFile {
   }
 };
 
-inline run::Session open_kjv(const std::string& device = "cpu", op::ExecutorOptions executor = {}) {
-  run::SessionOptions options;
+inline run::Engine open_kjv(const std::string& device = "cpu", op::ExecutorOptions executor = {}) {
+  run::EngineOptions options;
   options.device = device;
   options.executor = std::move(executor);
   if (options.executor.threads == 0) options.executor.threads = 1;
-  auto session = run::Session::open(data / "kjv" / "kjv.gguf", options);
-  if (!session) throw std::runtime_error(session.error().message);
-  return std::move(*session);
+  auto engine = run::Engine::open(data / "kjv" / "kjv.gguf", options);
+  if (!engine) throw std::runtime_error(engine.error().message);
+  return std::move(*engine);
 }
 
 inline const std::vector<int32_t> eight = {1, 1044, 261, 1798, 1249, 391, 282, 561};
@@ -54,18 +54,19 @@ struct Recording {
   bool statistics = false;
 };
 
-inline Result<trace::Trace> record(const Recording& how, run::Session session = open_kjv()) {
-  trace::Recorder recorder(session.program(), {how.wanted, how.statistics});
-  session.watch_steps([&](const op::Step& step) { recorder.begin_step(step); });
+inline Result<trace::Trace> record(const Recording& how, run::Engine engine = open_kjv()) {
+  trace::Recorder recorder(engine.program(), {how.wanted, how.statistics});
+  engine.watch_steps([&](const op::Step& step) { recorder.begin_step(step); });
   const op::Sink sink = [&](const op::Operation& operation, std::span<const float> output) {
     std::vector<float> copy(output.begin(), output.end());
     if (how.alter) how.alter(operation, copy);
     recorder(operation, copy);
   };
-  auto logits = session.feed(0, how.tokens, run::Session::Wanted::all, {}, sink);
+  run::Sequence sequence = testing::start(engine);
+  auto logits = engine.feed(sequence, how.tokens, run::Wanted::all, {}, sink);
   for (uint32_t i = 0; i < how.decode && logits; ++i) {
     const int32_t token = trace::top(*logits, 1)[0].id;
-    logits = session.feed(0, {&token, 1}, run::Session::Wanted::all, {}, sink);
+    logits = engine.feed(sequence, {&token, 1}, run::Wanted::all, {}, sink);
   }
   if (!logits) return logits.error();
   static int count = 0;
@@ -76,8 +77,8 @@ inline Result<trace::Trace> record(const Recording& how, run::Session session = 
 }
 
 inline const op::Program& kjv_program() {
-  static const run::Session session = open_kjv();
-  return session.program();
+  static const run::Engine engine = open_kjv();
+  return engine.program();
 }
 
 }  // namespace assay::diff

@@ -162,10 +162,10 @@ TEST(FaultExecutor, SaysWhichContractItRuns) {
 
 TEST(FaultExecutor, HasTheCpusBitsOnTheDefaultModel) {
   ASSAY_NEEDS_MODEL();
-  auto session = testing::open_default();
-  const auto executor = make_executor(session.program(), options());
-  const auto ids = tests::token_ids(20, session.program().vocabulary);
-  const std::vector<float> wanted = testing::all_logits(session, ids);
+  auto engine = testing::open_default();
+  const auto executor = make_executor(engine.program(), options());
+  const auto ids = tests::token_ids(20, engine.program().vocabulary);
+  const std::vector<float> wanted = testing::all_logits(engine, ids);
   const auto got = executor->run(tests::Tokens(ids).step(), {});
   EXPECT_TRUE(same_bits(wanted, {got.begin(), got.end()}));
 }

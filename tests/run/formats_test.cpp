@@ -7,8 +7,8 @@
 
 #include "cpu/tiny_program.h"
 #include "gguf/writer.h"
-#include "run/session.h"
 #include "judge/replay.h"
+#include "run/engine.h"
 #include "trace/statistics.h"
 
 namespace assay::tests {
@@ -124,13 +124,13 @@ class Written {
   ~Written() { std::filesystem::remove(path_); }
   Written(const Written&) = delete;
 
-  run::Session open(const op::ExecutorOptions& executor, const char* device = "cpu") const {
-    run::SessionOptions options;
+  run::Engine open(const op::ExecutorOptions& executor, const char* device = "cpu") const {
+    run::EngineOptions options;
     options.device = device;
     options.executor = executor;
-    auto session = run::Session::open(path_.string(), options);
-    if (!session) throw std::runtime_error(session.error().message);
-    return std::move(*session);
+    auto engine = run::Engine::open(path_.string(), options);
+    if (!engine) throw std::runtime_error(engine.error().message);
+    return std::move(*engine);
   }
 
  private:
@@ -154,13 +154,14 @@ op::ExecutorOptions executor_of(uint32_t threads, const char* isa = "") {
 }
 
 /// The hash of all tokens' logits, run in pieces of these lengths.
-std::string hash_of(run::Session session, const std::vector<uint32_t>& pieces = {prompt_length}) {
+std::string hash_of(run::Engine engine, const std::vector<uint32_t>& pieces = {prompt_length}) {
   const auto tokens = prompt();
   trace::LogitsHash hash;
+  run::Sequence sequence = std::move(*engine.start());
   uint32_t start = 0;
   for (const uint32_t piece : pieces) {
-    const auto fed = session.feed(0, std::span(tokens).subspan(start, piece),
-                                  run::Session::Wanted::all, [&](auto part) { hash.update(part); });
+    const auto fed = engine.feed(sequence, std::span(tokens).subspan(start, piece),
+                                 run::Wanted::all, [&](auto part) { hash.update(part); });
     EXPECT_TRUE(fed);
     start += piece;
   }
@@ -190,15 +191,16 @@ TEST_P(FormatFile, HasOneHashForThreadsCutsAndInstructionSets) {
   }
 }
 
-/// Replays a run of `session` with the program of `judge`: the operations outside their bound.
-std::vector<std::string> outside(run::Session& session, const run::Session& judge,
+/// Replays a run of `engine` with the program of `judge`: the operations outside their bound.
+std::vector<std::string> outside(run::Engine& engine, const run::Engine& judge,
                                  const op::ExecutorOptions& options) {
   judge::Replay replay(judge.program(), options);
   // a replay knows an operation by its place in the program
   const auto watch = [&](const op::Operation& operation, std::span<const float> output) {
-    const auto place = &operation - session.program().operations.data();
+    const auto place = &operation - engine.program().operations.data();
     replay(judge.program().operations[size_t(place)], output);
   };
+  run::Sequence sequence = std::move(*engine.start());
   const auto tokens = prompt();
   for (uint32_t start : {0u, 69u}) {  // a prompt, then a decode step
     const uint32_t count = start == 0 ? 69 : 1;
@@ -206,7 +208,7 @@ std::vector<std::string> outside(run::Session& session, const run::Session& judg
     std::vector<uint32_t> positions(count), sequences(count, 0), selected(count);
     for (uint32_t i = 0; i < count; ++i) positions[i] = start + i, selected[i] = i;
     replay.begin_step({part, positions, sequences, selected});
-    EXPECT_TRUE(session.feed(0, part, run::Session::Wanted::all, {}, watch));
+    EXPECT_TRUE(engine.feed(sequence, part, run::Wanted::all, {}, watch));
   }
   std::vector<std::string> names;
   for (const judge::OperationError& error : replay.results()) {
@@ -222,8 +224,8 @@ TEST_P(FormatFile, EveryOperationIsInsideItsBoundUnderBothContracts) {
   for (const op::Contract contract : {op::Contract::assay1, op::Contract::f32}) {
     op::ExecutorOptions options = executor_of(2);
     options.contract = contract;
-    run::Session session = file_.open(options);
-    EXPECT_EQ(outside(session, session, options), std::vector<std::string>());
+    run::Engine engine = file_.open(options);
+    EXPECT_EQ(outside(engine, engine, options), std::vector<std::string>());
   }
 }
 
@@ -232,8 +234,8 @@ TEST_P(FormatFile, EveryOperationIsInsideItsBoundUnderBothContracts) {
 TEST_P(FormatFile, OneWrongScaleIsSeenInItsOperationAlone) {
   const Written other(file_of(GetParam(), "blk.1.ffn_gate.weight"));
   const op::ExecutorOptions options = executor_of(2);
-  run::Session session = file_.open(options);
-  const auto names = outside(session, other.open(options), options);
+  run::Engine engine = file_.open(options);
+  const auto names = outside(engine, other.open(options), options);
   ASSERT_EQ(names.size(), 1u);
   EXPECT_EQ(names[0].find("blk.1.gate"), 0u) << names[0];
 }
@@ -244,10 +246,11 @@ TEST_P(FormatFile, TheEmbeddingOfTheReferenceIsTheCpusBitForBit) {
   for (const bool reference : {false, true}) {
     op::ExecutorOptions options = executor_of(2);
     options.contract = reference ? op::Contract::exact : op::Contract::assay1;
-    run::Session session = file_.open(options, reference ? "reference" : "cpu");
+    run::Engine engine = file_.open(options, reference ? "reference" : "cpu");
     const auto tokens = prompt();
-    const auto fed = session.feed(
-        0, tokens, run::Session::Wanted::last, {},
+    run::Sequence sequence = std::move(*engine.start());
+    const auto fed = engine.feed(
+        sequence, tokens, run::Wanted::last, {},
         [&](const op::Operation& operation, std::span<const float> output) {
           if (operation.is<op::Embed>())
             embedded[reference].insert(embedded[reference].end(), output.begin(), output.end());

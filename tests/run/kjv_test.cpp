@@ -19,14 +19,14 @@ namespace {
 
 const std::filesystem::path folder = std::filesystem::path(ASSAY_SOURCE_DIR) / "tests/data/kjv";
 
-run::Session open(const std::string& device = "cpu", op::ExecutorOptions executor = {}) {
-  run::SessionOptions options;
+run::Engine open(const std::string& device = "cpu", op::ExecutorOptions executor = {}) {
+  run::EngineOptions options;
   options.device = device;
   options.executor = std::move(executor);
   if (device == "reference") options.executor.contract = op::Contract::exact;
-  auto session = run::Session::open(folder / "kjv.gguf", options);
-  if (!session) throw std::runtime_error(session.error().message);
-  return std::move(*session);
+  auto engine = run::Engine::open(folder / "kjv.gguf", options);
+  if (!engine) throw std::runtime_error(engine.error().message);
+  return std::move(*engine);
 }
 
 nlohmann::json cases() {
@@ -39,9 +39,9 @@ std::vector<int32_t> genesis() {
 }
 
 std::string hash_with(op::ExecutorOptions executor, std::vector<size_t> ends = {}) {
-  auto session = open("cpu", std::move(executor));
+  auto engine = open("cpu", std::move(executor));
   trace::LogitsHash hash;
-  hash.update(testing::all_logits(session, genesis(), std::move(ends)));
+  hash.update(testing::all_logits(engine, genesis(), std::move(ends)));
   return hash.hex();
 }
 
@@ -77,16 +77,17 @@ TEST(Kjv, TokensAreSentencePiecesOwn) {
 }
 
 TEST(Kjv, TextIsSensible) {
-  auto session = open();
-  const auto tokenizer = text::Tokenizer::open(session.file());
+  auto engine = open();
+  const auto& tokenizer = engine.model().tokenizer();
   ASSERT_TRUE(tokenizer);
-  auto logits = session.feed(0, genesis(), run::Session::Wanted::last);
+  run::Sequence sequence = testing::start(engine);
+  auto logits = engine.feed(sequence, genesis(), run::Wanted::last);
   std::string text;
   for (int i = 0; i < 20; ++i) {
     ASSERT_TRUE(logits);
     const int32_t token = trace::top(*logits, 1)[0].id;
     text += tokenizer->piece(token);
-    logits = session.feed(0, {&token, 1}, run::Session::Wanted::last);
+    logits = engine.feed(sequence, {&token, 1}, run::Wanted::last);
   }
   // llama.cpp's continuation, too: " and the heavens were opened, and the earth was opened.\n3 …"
   EXPECT_TRUE(text.starts_with(" and the ")) << text;
@@ -123,13 +124,14 @@ TEST(Kjv, OneAnswer) {
 }
 
 TEST(Kjv, EveryOperationIsInsideItsBound) {
-  auto session = open();
-  judge::Replay replay(session.program(), {});
+  auto engine = open();
+  judge::Replay replay(engine.program(), {});
   const auto tokens = genesis();
   std::vector<uint32_t> positions, sequences(tokens.size(), 0);
   for (uint32_t i = 0; i < tokens.size(); ++i) positions.push_back(i);
   replay.begin_step({tokens, positions, sequences, positions});
-  ASSERT_TRUE(session.feed(0, tokens, run::Session::Wanted::all, {}, std::ref(replay)));
+  run::Sequence sequence = testing::start(engine);
+  ASSERT_TRUE(engine.feed(sequence, tokens, run::Wanted::all, {}, std::ref(replay)));
   // embd, 6 layers of 16 operations, the selection, the last norm and the head
   ASSERT_EQ(replay.results().size(), 1u + 6u * 16u + 3u);
   for (const auto& error : replay.results()) {

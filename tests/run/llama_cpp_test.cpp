@@ -39,20 +39,20 @@ TEST_F(LlamaCpp, TokenIdsAreEqual) {
 // Limits from the plan: what llama.cpp's int8 activations cost against exact arithmetic on this
 // model is about 4.5e-3 in the mean (docs/numbers.md); a wrong operation is far above.
 TEST_F(LlamaCpp, ReferenceDivergenceIsSmall) {
-  auto session = testing::open_default("reference");
-  const auto kl = testing::compare_logits(session, cases_);
+  auto engine = testing::open_default("reference");
+  const auto kl = testing::compare_logits(engine, cases_);
   EXPECT_LE(kl.mean, 6e-3);
   EXPECT_LE(kl.worst, 5e-2);
 }
 
 TEST_F(LlamaCpp, CpuDivergenceIsSmall) {
-  auto session = testing::open_default();
-  EXPECT_LE(testing::compare_logits(session, cases_).mean, 1e-2);
+  auto engine = testing::open_default();
+  EXPECT_LE(testing::compare_logits(engine, cases_).mean, 1e-2);
 }
 
 TEST_F(LlamaCpp, GreedySplitsOnlyAtSmallGaps) {
-  auto session = testing::open_default();
-  testing::expect_splits_at_small_gaps(session, cases_);
+  auto engine = testing::open_default();
+  testing::expect_splits_at_small_gaps(engine, cases_);
 }
 
 }  // namespace

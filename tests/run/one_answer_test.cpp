@@ -29,8 +29,8 @@ std::string hash(std::span<const float> logits) {
 }
 
 std::string hash_with(op::ExecutorOptions executor, std::vector<size_t> ends = {}) {
-  auto session = testing::open_default("cpu", std::move(executor));
-  return hash(testing::all_logits(session, prompt(), std::move(ends)));
+  auto engine = testing::open_default("cpu", std::move(executor));
+  return hash(testing::all_logits(engine, prompt(), std::move(ends)));
 }
 
 /// tests/golden/smollm2_logits.sha256: the hash of contract assay/1, renewed only with a new
@@ -77,10 +77,10 @@ TEST_P(OneAnswerIsa, GivesTheGolden) {
   op::ExecutorOptions options;
   options.isa = GetParam();
   if (!cpu::find_kernels(GetParam())) {
-    run::SessionOptions session;
-    session.context = 512;
-    session.executor = options;
-    const auto opened = run::Session::open(testing::default_model().string(), session);
+    run::EngineOptions engine;
+    engine.context = 512;
+    engine.executor = options;
+    const auto opened = run::Engine::open(testing::default_model().string(), engine);
     ASSERT_FALSE(opened);  // forcing what the machine lacks is an error, never another path
     EXPECT_EQ(opened.error().exit, Exit::device);
     GTEST_SKIP() << "this machine has no " << GetParam();
@@ -104,14 +104,14 @@ TEST_F(OneAnswer, TracedOrNot) {
   std::iota(decode.begin(), decode.end(), 7);
   for (const trace::RecorderOptions& mode : modes)
     for (const std::vector<size_t>& ends : {std::vector<size_t>{}, {3, 40}, decode}) {
-      auto session = testing::open_default();
-      trace::Recorder recorder(session.program(), mode);
-      session.watch_steps([&](const op::Step& step) { recorder.begin_step(step); });
-      const auto logits = testing::all_logits(session, prompt(), ends, std::ref(recorder));
+      auto engine = testing::open_default();
+      trace::Recorder recorder(engine.program(), mode);
+      engine.watch_steps([&](const op::Step& step) { recorder.begin_step(step); });
+      const auto logits = testing::all_logits(engine, prompt(), ends, std::ref(recorder));
       EXPECT_EQ(hash(logits), golden()) << mode.statistics << " " << ends.size();
-      const uint64_t layers = session.program().layers;
+      const uint64_t layers = engine.program().layers;
       // Of every operation one tensor a step, of kv_store two; of the filter's one a layer.
-      const uint64_t tensors = mode.wanted ? layers : session.program().operations.size() + layers;
+      const uint64_t tensors = mode.wanted ? layers : engine.program().operations.size() + layers;
       EXPECT_EQ(recorder.tensors(), tensors * (ends.size() + 1));
     }
 }
@@ -120,20 +120,22 @@ TEST_F(OneAnswer, TracedOrNot) {
 TEST_F(OneAnswer, BatchOfSequences) {
   op::ExecutorOptions options;
   options.sequences = 3;
-  auto session = testing::open_default("cpu", options);
+  auto engine = testing::open_default("cpu", options);
   const auto tokens = prompt();
-  const uint32_t vocabulary = session.program().vocabulary;
+  const uint32_t vocabulary = engine.program().vocabulary;
   const std::span all(tokens);
-  // Sequence 0 is ahead by 3 tokens, 1 runs the whole prompt, 2 another text.
-  ASSERT_TRUE(session.feed(0, all.first(3), run::Session::Wanted::last));
-  const std::vector<run::Session::Part> parts = {
-      {0, all.subspan(3)}, {1, all}, {2, all.subspan(10, 20)}};
-  const auto logits = session.step(parts, run::Session::Wanted::all);
+  // The first is ahead by 3 tokens, the second runs the whole prompt, the third another text.
+  run::Sequence first = testing::start(engine), second = testing::start(engine),
+                third = testing::start(engine);
+  ASSERT_TRUE(engine.feed(first, all.first(3), run::Wanted::last));
+  const std::vector<run::Part> parts = {
+      {first, all.subspan(3)}, {second, all}, {third, all.subspan(10, 20)}};
+  const auto logits = engine.step(parts, run::Wanted::all);
   ASSERT_TRUE(logits);
   const size_t ahead = tokens.size() - 3;
-  const auto second = logits->subspan(ahead * vocabulary, tokens.size() * vocabulary);
-  EXPECT_EQ(hash(second), golden());
-  EXPECT_EQ(hash(logits->first(ahead * vocabulary)), hash(second.subspan(3 * vocabulary)));
+  const auto whole = logits->subspan(ahead * vocabulary, tokens.size() * vocabulary);
+  EXPECT_EQ(hash(whole), golden());
+  EXPECT_EQ(hash(logits->first(ahead * vocabulary)), hash(whole.subspan(3 * vocabulary)));
 }
 
 // The hash sees a change of one bit, so the tests above can fail.

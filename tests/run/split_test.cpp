@@ -6,7 +6,7 @@
 #include <random>
 
 #include "model/small_file.h"
-#include "run/session.h"
+#include "run/engine.h"
 #include "trace/statistics.h"
 
 namespace assay {
@@ -58,13 +58,15 @@ std::string write(const tests::SmallFile& small, const std::filesystem::path& fo
 }
 
 std::string logits_hash(const std::string& path) {
-  auto session = run::Session::open(path, {});
-  EXPECT_TRUE(session) << session.error().message;
-  if (!session) return "";
+  auto engine = run::Engine::open(path, {});
+  EXPECT_TRUE(engine) << engine.error().message;
+  if (!engine) return "";
   trace::LogitsHash hash;
   const std::vector<int32_t> tokens = {1, 5, 39, 0, 17};
   float largest = 0;
-  const auto fed = session->feed(0, tokens, run::Session::Wanted::all, [&](auto logits) {
+  auto sequence = engine->start();
+  EXPECT_TRUE(sequence);
+  const auto fed = engine->feed(*sequence, tokens, run::Wanted::all, [&](auto logits) {
     hash.update(logits);
     for (const float logit : logits) largest = std::max(largest, std::fabs(logit));
   });

@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "run/session.h"
+#include "run/engine.h"
 
 namespace assay::testing {
 
@@ -30,29 +30,38 @@ inline std::filesystem::path shared_data() {
                      : std::filesystem::path(ASSAY_SOURCE_DIR) / ".." / "shared" / "data";
 }
 
-/// A session on the default model; fails the test where it does not open.
-inline run::Session open_default(const std::string& device = "cpu",
-                                 op::ExecutorOptions executor = {}, uint32_t context = 512) {
-  run::SessionOptions options;
+/// An engine with the default model; fails the test where it does not open.
+inline run::Engine open_default(const std::string& device = "cpu",
+                                op::ExecutorOptions executor = {}, uint32_t context = 512) {
+  run::EngineOptions options;
   options.device = device;
   options.context = context;
   options.executor = std::move(executor);
   if (device == "reference") options.executor.contract = op::Contract::exact;
   if (options.executor.threads == 0) options.executor.threads = 2;
-  auto session = run::Session::open(default_model().string(), options);
-  if (!session) throw std::runtime_error(session.error().message);
-  return std::move(*session);
+  auto engine = run::Engine::open(default_model().string(), options);
+  if (!engine) throw std::runtime_error(engine.error().message);
+  return std::move(*engine);
 }
 
-/// Logits of every token, (tokens, vocabulary), run in pieces that end at `ends` (the last: all).
-inline std::vector<float> all_logits(run::Session& session, std::span<const int32_t> tokens,
+/// A new sequence; fails the test where there is none left.
+inline run::Sequence start(run::Engine& engine) {
+  auto sequence = engine.start();
+  if (!sequence) throw std::runtime_error(sequence.error().message);
+  return std::move(*sequence);
+}
+
+/// Logits of every token, (tokens, vocabulary), run in pieces that end at `ends` (the last: all), as
+/// a sequence of its own.
+inline std::vector<float> all_logits(run::Engine& engine, std::span<const int32_t> tokens,
                                      std::vector<size_t> ends = {}, const op::Sink& sink = {}) {
+  run::Sequence sequence = start(engine);
   std::vector<float> logits;
   ends.push_back(tokens.size());
   size_t start = 0;
   for (size_t end : ends) {
-    const auto last = session.feed(
-        0, tokens.subspan(start, end - start), run::Session::Wanted::all,
+    const auto last = engine.feed(
+        sequence, tokens.subspan(start, end - start), run::Wanted::all,
         [&](std::span<const float> part) { logits.insert(logits.end(), part.begin(), part.end()); },
         sink);
     if (!last) throw std::runtime_error(last.error().message);

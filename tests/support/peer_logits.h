@@ -41,13 +41,12 @@ inline double divergence(const nlohmann::json& position, const float* ours) {
 }
 
 /// Runs every case's tokens; also wants the same best token wherever the peer's lead is above 1.
-inline Divergence compare_logits(run::Session& session, const nlohmann::json& cases) {
-  const uint32_t vocabulary = session.program().vocabulary;
+inline Divergence compare_logits(run::Engine& engine, const nlohmann::json& cases) {
+  const uint32_t vocabulary = engine.program().vocabulary;
   Divergence total;
   for (const auto& one : cases) {
     const auto tokens = one["tokens"].get<std::vector<int32_t>>();
-    session.truncate(0, 0);
-    const auto logits = all_logits(session, tokens);
+    const auto logits = all_logits(engine, tokens);
     for (size_t t = 0; t < tokens.size(); ++t) {
       const auto& position = one["positions"][t];
       const float* ours = logits.data() + t * vocabulary;
@@ -63,25 +62,25 @@ inline Divergence compare_logits(run::Session& session, const nlohmann::json& ca
   }
   total.mean /= total.positions;
   std::printf("%s: KL over %d positions: mean %.2e, worst %.2e\n",
-              std::string(session.executor().device()).c_str(), total.positions, total.mean,
+              std::string(engine.executor().device()).c_str(), total.positions, total.mean,
               total.worst);
   return total;
 }
 
 /// Two correct engines part where two logits nearly tie: the split is reported with the peer's gap
 /// there, and must not happen where the gap is above 1.
-inline void expect_splits_at_small_gaps(run::Session& session, const nlohmann::json& cases) {
+inline void expect_splits_at_small_gaps(run::Engine& engine, const nlohmann::json& cases) {
   for (const auto& one : cases) {
     const auto greedy = one["greedy"].get<std::vector<int32_t>>();
     const auto gaps = one["greedy_gaps"].get<std::vector<double>>();
-    session.truncate(0, 0);
+    run::Sequence sequence = start(engine);
     auto logits =
-        session.feed(0, one["tokens"].get<std::vector<int32_t>>(), run::Session::Wanted::last);
+        engine.feed(sequence, one["tokens"].get<std::vector<int32_t>>(), run::Wanted::last);
     size_t same = 0;
     for (; same < greedy.size(); ++same) {
       ASSERT_TRUE(logits);
       if (trace::top(*logits, 1)[0].id != greedy[same]) break;
-      logits = session.feed(0, {&greedy[same], 1}, run::Session::Wanted::last);
+      logits = engine.feed(sequence, {&greedy[same], 1}, run::Wanted::last);
     }
     if (same == greedy.size()) {
       std::printf("%s: all %zu greedy tokens equal\n", one["prompt"].dump().c_str(), same);

@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "run/session.h"
+#include "run/engine.h"
 #include "support/default_model.h"
 #include "judge/replay.h"
 
@@ -31,37 +31,38 @@ struct Run {
 
 /// Both prompts in a step each, as two sequences, then one decode step of both at once.
 Run replay_model(op::CacheType cache, op::Contract contract) {
-  run::SessionOptions options;
+  run::EngineOptions options;
   options.context = 128;
   options.executor.sequences = 2;
   options.executor.cache = cache;
   options.executor.contract = contract;
-  auto session = run::Session::open(testing::default_model().string(), options);
-  if (!session) {
-    ADD_FAILURE() << session.error().message;
+  auto engine = run::Engine::open(testing::default_model().string(), options);
+  if (!engine) {
+    ADD_FAILURE() << engine.error().message;
     return {};
   }
-  Replay replay(session->program(), options.executor);
-  const auto step = [&](const std::vector<run::Session::Part>& parts) {
+  run::Sequence first = testing::start(*engine), second = testing::start(*engine);
+  Replay replay(engine->program(), options.executor);
+  const auto step = [&](const std::vector<run::Part>& parts) {
     std::vector<int32_t> tokens;
     std::vector<uint32_t> positions, sequences, selected;
     for (const auto& part : parts)
       for (uint32_t i = 0; i < part.tokens.size(); ++i) {
         selected.push_back(uint32_t(tokens.size()));
         tokens.push_back(part.tokens[i]);
-        positions.push_back(session->position(part.sequence) + i);
-        sequences.push_back(part.sequence);
+        positions.push_back(part.sequence.position() + i);
+        sequences.push_back(part.sequence.number());
       }
     replay.begin_step({tokens, positions, sequences, selected});
-    const auto logits = session->step(parts, run::Session::Wanted::all, std::ref(replay));
+    const auto logits = engine->step(parts, run::Wanted::all, std::ref(replay));
     ASSERT_TRUE(bool(logits)) << logits.error().message;
   };
   const std::vector<int32_t> next_chat = {504}, next_story = {468};
-  step({{0, chat}});
-  step({{1, story}});
-  step({{0, next_chat}, {1, next_story}});
-  const op::Executor& executor = session->executor();
-  return {replay.results(), session->program().operations.size(),
+  step({{first, chat}});
+  step({{second, story}});
+  step({{first, next_chat}, {second, next_story}});
+  const op::Executor& executor = engine->executor();
+  return {replay.results(), engine->program().operations.size(),
           fmt::format("{} {} {}", executor.device(), executor.isa(), executor.contract())};
 }
 
@@ -95,12 +96,13 @@ TEST(SmolLM2Replay, ContractF32WithAnF32CacheIsInsideItsBoundToo) {
 // The parts that the log behind this project suspected one after another, each by name, with the
 // model's own weights and activations. `parts` are the ends of the operations' names.
 void expect_part_inside(const std::vector<std::string>& parts, size_t expected_operations) {
-  auto session = testing::open_default("cpu", {}, 64);
-  Replay replay(session.program(), {});
+  auto engine = testing::open_default("cpu", {}, 64);
+  Replay replay(engine.program(), {});
   const std::vector<int32_t> tokens = {504, 3575, 282, 4649, 314};  // "The capital of France is"
   const std::vector<uint32_t> positions = {0, 1, 2, 3, 4}, sequences(5, 0), selected = positions;
   replay.begin_step({tokens, positions, sequences, selected});
-  ASSERT_TRUE(session.feed(0, tokens, run::Session::Wanted::all, {}, std::ref(replay)));
+  run::Sequence sequence = testing::start(engine);
+  ASSERT_TRUE(engine.feed(sequence, tokens, run::Wanted::all, {}, std::ref(replay)));
   size_t found = 0;
   for (const OperationError& error : replay.results()) {
     const std::string last = error.name.substr(error.name.rfind('.') + 1);

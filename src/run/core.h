@@ -1,0 +1,22 @@
+// What an engine shares with its sequences. Only engine.cpp and sequence.cpp include it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "op/executor.h"
+#include "run/model.h"
+#include "run/pages.h"
+
+namespace assay::run {
+
+struct Core {
+  std::shared_ptr<const Model> model;  // outlives the executor, which reads its weights
+  std::unique_ptr<op::Executor> executor;
+  PagePool pages;
+  std::vector<bool> taken;  // (sequences): the numbers that a Sequence has
+  uint32_t context = 0;     // positions of a sequence
+};
+
+}  // namespace assay::run

@@ -1,0 +1,97 @@
+// A model on a device: runs steps over parts of several sequences, in pages that it hands out.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "op/executor.h"
+#include "run/model.h"
+#include "run/sequence.h"
+
+namespace assay::run {
+
+struct EngineOptions {
+  std::string device = "cpu";    ///< by its own name (run/device.h)
+  uint32_t context = 0;          ///< 0: the model's trained context
+  op::ExecutorOptions executor;  ///< the engine sets context, pages and release
+  /// Makes the executor in the device's place; empty: the device does. For seeded faults.
+  std::function<Result<std::unique_ptr<op::Executor>>(const op::Program&,
+                                                      const op::ExecutorOptions&)>
+      make;
+};
+
+enum class Wanted { last, all };  ///< logits of each part's last token, or of every token
+
+/// Tokens that continue a sequence.
+struct Part {
+  Sequence& sequence;
+  std::span<const int32_t> tokens;
+};
+
+class Engine {
+ public:
+  /// Errors: what the executor refuses; a device that this build does not have.
+  static Result<Engine> make(std::shared_ptr<const Model> model, const EngineOptions& options);
+  /// The same of a model's file. Errors: also what gguf and model refuse.
+  static Result<Engine> open(const std::string& path, const EngineOptions& options);
+
+  const Model& model() const;
+  const gguf::File& file() const { return model().file(); }
+  const op::Program& program() const { return model().program(); }
+  const op::Executor& executor() const;
+  const PagePool& pages() const;
+  uint32_t context() const;  ///< most positions of a sequence
+
+  /// An empty sequence. Errors: as many as the executor has room for are in use.
+  Result<Sequence> start();
+
+  /// Runs the parts' tokens in one step. Logits in order of the parts' tokens, (wanted, vocabulary),
+  /// valid until the next step. Errors, after which every sequence is as before: a sequence of
+  /// another engine, or twice in the step; context full (needed, limit); a token beyond the
+  /// vocabulary; more tokens than the batch holds, or none; too few free pages; a failing device.
+  Result<std::span<const float>> step(std::span<const Part> parts, Wanted wanted,
+                                      const op::Sink& sink = {});
+
+  /// The same with Wanted::last, for drawing: the `most` (0: all) best logits of each part's last
+  /// token.
+  Result<std::vector<std::vector<op::Candidate>>> step_best(std::span<const Part> parts,
+                                                            uint32_t most);
+
+  /// Runs one token of each part, draws the next one as its `drawings` says, runs that, and so on:
+  /// `count` (up to executor().most_ahead()) are drawn of each, (count, parts). The sequences then
+  /// hold all but the last; truncate() takes back what is not wanted. Errors: also a part without
+  /// exactly one token, or a number of drawings that is not that of the parts.
+  Result<std::vector<int32_t>> run_ahead(std::span<const Part> parts,
+                                         std::span<const op::Drawing> drawings, uint32_t count);
+
+  /// Runs tokens of one sequence in steps of at most the batch; `each` sees every step's logits.
+  /// Returns the last token's logits. Where a step fails, the sequence holds those before it.
+  Result<std::span<const float>> feed(Sequence& sequence, std::span<const int32_t> tokens,
+                                      Wanted wanted,
+                                      const std::function<void(std::span<const float>)>& each = {},
+                                      const op::Sink& sink = {});
+
+  /// Called with every step before it runs: what a recorder or a judge needs beside the sink.
+  void watch_steps(std::function<void(const op::Step&)> watch) { watch_ = std::move(watch); }
+
+ private:
+  Engine() = default;
+  Status check_sequences(std::span<const Part> parts) const;
+  Status run(std::span<const Part> parts, Wanted wanted, uint32_t drawn,
+             const std::function<void(const op::Step&)>& run_step);
+  Status extend_pages(std::span<const Part> parts, uint32_t drawn);
+  void give_back_pages(std::span<const Part> parts);
+
+  std::shared_ptr<Core> core_;
+  std::function<void(const op::Step&)> watch_;
+  uint32_t batch_ = 0;
+  uint32_t stride_ = 0;          // pages of a whole context
+  std::vector<uint32_t> table_;  // (sequences, stride): behind a sequence's pages anything
+};
+
+}  // namespace assay::run

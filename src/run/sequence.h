@@ -1,0 +1,62 @@
+// One text that an engine continues: its token ids, and the pages that hold their keys and values.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "run/pages.h"
+
+namespace assay::run {
+
+struct Core;
+
+/// Made by Engine::start() or fork(). Its ids are the only account of what the cache holds: the keys
+/// and values of ids()[p] stand at position p, and of nothing else. At its end it gives back its
+/// pages. One thread uses an engine and its sequences.
+class Sequence {
+ public:
+  Sequence(Sequence&& other) noexcept;
+  Sequence& operator=(Sequence&& other) noexcept;
+  ~Sequence();
+
+  /// The tokens that have run, in order.
+  std::span<const int32_t> ids() const { return ids_; }
+  uint32_t position() const { return uint32_t(ids_.size()); }  ///< of the next token
+  uint32_t context() const;                                    ///< most positions it can hold
+  uint32_t number() const { return number_; }                  ///< as op::Step numbers sequences
+  const PageRow& pages() const { return pages_; }
+
+  /// Forgets the tokens from `position` on. Returns the positions that remain, which is also the new
+  /// position(): fewer than asked for where a fork shares the page that would be partly filled now.
+  uint32_t truncate(uint32_t position);
+
+  /// Makes the sequence one that `ids` continue: keeps the common beginning, forgets the rest, and
+  /// returns those of `ids` that have to run. The last one always has to, since its logits are
+  /// wanted. One Answer makes this safe: the kept keys and values are the bits of a fresh run.
+  /// `ids` must not be a view of this sequence's own.
+  std::span<const int32_t> continue_with(std::span<const int32_t> ids);
+
+  /// Another sequence that begins with the first `positions` tokens of this one, rounded down to
+  /// whole pages, which both share: executors write pages in place, so a partly filled page is never
+  /// shared. The caller feeds the tokens that follow the fork's position(), which gives the same
+  /// bits. Errors: all sequences of the engine are in use.
+  Result<Sequence> fork(uint32_t positions = std::numeric_limits<uint32_t>::max()) const;
+
+ private:
+  friend class Engine;
+  Sequence(std::shared_ptr<Core> core, uint32_t number);
+  /// An empty sequence under the lowest number that is not taken.
+  static Result<Sequence> start(const std::shared_ptr<Core>& core);
+  void end();
+
+  std::shared_ptr<Core> core_;  // none after a move
+  uint32_t number_ = 0;
+  std::vector<int32_t> ids_;
+  PageRow pages_;
+};
+
+}  // namespace assay::run
