@@ -20,7 +20,7 @@ using ::testing::Not;
 std::string page_of(const Recording& a, const Recording& b) {
   const auto ta = record(a), tb = record(b);
   EXPECT_TRUE(ta && tb);
-  const auto report = judge::compare(kjv_program(), *ta, *tb, {.runs = 2});
+  const auto report = diff::compare(kjv_program(), *ta, *tb, {.runs = 2});
   EXPECT_TRUE(report);
   return to_html(kjv_program(), *ta, *tb, *report);
 }

@@ -24,7 +24,7 @@ const std::vector<int32_t> story = {
     436,  253,   21651, 288,   1205, 26171, 284,  260,   6512,  3330,  282, 8829, 338,   11118};
 
 struct Run {
-  std::vector<OperationError> errors;
+  std::vector<judge::OperationError> errors;
   size_t operations = 0;
   std::string name;
 };
@@ -42,7 +42,7 @@ Run replay_model(op::CacheType cache, op::Contract contract) {
     return {};
   }
   run::Sequence first = testing::start(*engine), second = testing::start(*engine);
-  Replay replay(engine->program(), options.executor);
+  judge::Replay replay(engine->program(), options.executor);
   const auto step = [&](const std::vector<run::Part>& parts) {
     std::vector<int32_t> tokens;
     std::vector<uint32_t> positions, sequences, selected;
@@ -71,11 +71,11 @@ void expect_inside(const Run& run) {
   EXPECT_EQ(run.operations, 1u + 30u * 16u + 3u);
   fmt::print("{}\n{:12} {:>12} {:>9} {:>9} {:>9}  worst at\n", run.name, "operation", "elements",
              "outside", "u", "limit");
-  for (const OperationError& worst : worst_by_kind(run.errors))
+  for (const judge::OperationError& worst : judge::worst_by_kind(run.errors))
     fmt::print("{:12} {:>12} {:>9} {:>9.2f} {:>9.2f}  {} step {} token {} row {}\n",
                worst.kind, worst.elements, worst.failures, worst.max_u, worst.limit_u,
                worst.name, worst.worst_step, worst.worst_token, worst.worst_row);
-  for (const OperationError& error : run.errors) {
+  for (const judge::OperationError& error : run.errors) {
     EXPECT_GT(error.elements, 0u) << error.name;
     EXPECT_EQ(error.failures, 0u) << fmt::format("{}: {} of {} elements outside; worst {} u of {}",
                                                  error.name, error.failures, error.elements,
@@ -97,14 +97,14 @@ TEST(SmolLM2Replay, ContractF32WithAnF32CacheIsInsideItsBoundToo) {
 // model's own weights and activations. `parts` are the ends of the operations' names.
 void expect_part_inside(const std::vector<std::string>& parts, size_t expected_operations) {
   auto engine = testing::open_default("cpu", {}, 64);
-  Replay replay(engine.program(), {});
+  judge::Replay replay(engine.program(), {});
   const std::vector<int32_t> tokens = {504, 3575, 282, 4649, 314};  // "The capital of France is"
   const std::vector<uint32_t> positions = {0, 1, 2, 3, 4}, sequences(5, 0), selected = positions;
   replay.begin_step({tokens, positions, sequences, selected});
   run::Sequence sequence = testing::start(engine);
   ASSERT_TRUE(engine.feed(sequence, tokens, run::Wanted::all, {}, std::ref(replay)));
   size_t found = 0;
-  for (const OperationError& error : replay.results()) {
+  for (const judge::OperationError& error : replay.results()) {
     const std::string last = error.name.substr(error.name.rfind('.') + 1);
     if (std::find(parts.begin(), parts.end(), last) == parts.end()) continue;
     ++found;

@@ -344,7 +344,14 @@ TEST(Certificate, EndsWithTheDigestOfItsLines) {
   const Circumstances around{"0.1", "abc", "today", "a cpu", "an os", 2, "", ""};
   Report report;
   report.sentence = "PASS: nothing";
-  report.rows.push_back({"add", "f32", 1, 2, 0.5, 1, 2, 0, true});
+  report.rows.push_back({.kind = "add",
+                         .format = "f32",
+                         .cases = 1,
+                         .elements = 2,
+                         .max_u = 0.5,
+                         .limit_u = 1,
+                         .compared = 2,
+                         .pass = true});
   const std::string text = certificate(report, {}, around);
   const size_t last = text.rfind('\n', text.size() - 2) + 1;
   const std::string above = text.substr(0, last);

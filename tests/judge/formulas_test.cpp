@@ -10,7 +10,7 @@
 
 #include "quant/formats.h"
 
-namespace assay::reference {
+namespace assay::judge {
 namespace {
 
 using Values = std::vector<double>;
@@ -285,13 +285,23 @@ TEST(Attention, StoringAPositionAgainForgetsWhatFollowed) {
   EXPECT_EQ(cache.values.size(), 2u);
 }
 
-TEST(Swiglu, HandExample) {
+std::vector<double> silu_gate(const Values& g, const Values& u) {
+  return gate(op::Activation::silu, g, u);
+}
+
+TEST(Gate, SiluHandExample) {
   // sigmoid(ln 3) = 3/4; silu(0) = 0; sigmoid(−ln 3) = 1/4
   const double l = std::log(3.0);
-  expect_near(swiglu(Values{l, 0, -l}, Values{4, 9, 8}), {3 * l, 0, -2 * l});
-  EXPECT_EQ(swiglu(Values{-1000}, Values{5})[0], 0.0);
-  EXPECT_EQ(swiglu(Values{1000}, Values{5})[0], 5000.0);
-  EXPECT_TRUE(std::isnan(swiglu(Values{nan}, Values{0})[0]));
+  expect_near(silu_gate(Values{l, 0, -l}, Values{4, 9, 8}), {3 * l, 0, -2 * l});
+  EXPECT_EQ(silu_gate(Values{-1000}, Values{5})[0], 0.0);
+  EXPECT_EQ(silu_gate(Values{1000}, Values{5})[0], 5000.0);
+  EXPECT_TRUE(std::isnan(silu_gate(Values{nan}, Values{0})[0]));
+}
+
+TEST(RmsNorm, APartIsNormalisedByItself) {
+  // Both parts of (3, 4 | 30, 40) have the same direction: mean squares 12.5 and 1250, no eps.
+  const double r = std::sqrt(12.5);
+  expect_near(rms_norm(Values{3, 4, 30, 40}, Values{1, 2}, 0), {3 / r, 8 / r, 3 / r, 8 / r});
 }
 
 TEST(Add, HandExample) {
@@ -306,4 +316,4 @@ TEST(Scale, IsAProductAndABias) {
 }
 
 }  // namespace
-}  // namespace assay::reference
+}  // namespace assay::judge
