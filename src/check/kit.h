@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "base/result.h"
-#include "op/program.h"
 #include "judge/formulas.h"
+#include "op/program.h"
 #include "trace/trace_file.h"
 
 namespace assay::check {

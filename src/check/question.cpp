@@ -12,10 +12,10 @@
 
 namespace assay::check {
 
-using judge::Judged;
 using diff::Scene;
-using judge::Seen;
 using diff::Verdict;
+using judge::Judged;
+using judge::Seen;
 
 namespace {
 

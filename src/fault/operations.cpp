@@ -118,7 +118,8 @@ Floats gated(op::Activation activation, std::span<const float> gate, std::span<c
              Active fault) {
   if (fault.is(Bug::gate_up_swapped)) std::swap(gate, up);
   Floats y(gate.size());
-  for (size_t i = 0; i < y.size(); ++i) y[i] = k_floor_tiny(activate(activation, gate[i], fault) * up[i]);
+  for (size_t i = 0; i < y.size(); ++i)
+    y[i] = k_floor_tiny(activate(activation, gate[i], fault) * up[i]);
   return y;
 }
 

@@ -238,8 +238,7 @@ Status Encoder::attention(const Node& node) const {
   if (shape.split_heads) return split_attention(args);
   // A simd a chunk of keys, as far as there are keys; two elements of the output a thread at most.
   const uint32_t chunks = shape.most_keys ? groups_for(shape.most_keys, key_chunk) : 8;
-  const uint32_t simds =
-      std::max(std::min(chunks, 8u), groups_for(a.value_dim, 2 * lanes));
+  const uint32_t simds = std::max(std::min(chunks, 8u), groups_for(a.value_dim, 2 * lanes));
   return launch(kernels::attention, args.heads, shape.tokens, simds * lanes, args);
 }
 
@@ -304,9 +303,7 @@ struct Encoder::Plain {
   Status by_column(const Kernel& kernel, uint32_t row_count, const Args& args) const {
     return encoder.launch(kernel, groups_for(width(), kernel.threads), row_count, args);
   }
-  const float* x(size_t i = 0) const {
-    return pointer<float>(encoder.buffer(operation.inputs[i]));
-  }
+  const float* x(size_t i = 0) const { return pointer<float>(encoder.buffer(operation.inputs[i])); }
   float* y() const { return pointer<float>(encoder.buffer(operation.output)); }
 
   Status operator()(const op::Embed&) const {
@@ -322,8 +319,9 @@ struct Encoder::Plain {
   }
   Status operator()(const op::Rope& p) const {
     const op::RopeTable& table = encoder.program.rope_tables[p.table];
-    const RopeArgs args{x(),     encoder.rope_table(p.table), y(),           p.heads,
-                        width() / p.heads, table.dimensions,  table.adjacent};
+    const RopeArgs args{x(),           encoder.rope_table(p.table), y(),
+                        p.heads,       width() / p.heads,           table.dimensions,
+                        table.adjacent};
     return by_column(kernels::rope, encoder.shape.tokens, args);
   }
   Status operator()(const op::KvStore& p) const {

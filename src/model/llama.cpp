@@ -171,11 +171,8 @@ struct Builder {
 
   uint32_t plain(op::Parameters of, const std::string& output, std::vector<uint32_t> inputs,
                  uint32_t layer, op::Role role = op::Role::inner) {
-    return program.append({.name = output,
-                           .of = of,
-                           .inputs = std::move(inputs),
-                           .layer = layer,
-                           .role = role});
+    return program.append(
+        {.name = output, .of = of, .inputs = std::move(inputs), .layer = layer, .role = role});
   }
 
   /// One block: x += attention(norm(x)); x += ffn(norm(x)).
@@ -188,14 +185,12 @@ struct Builder {
     const uint32_t k = matmul(blk + "k", normed, blk + "attn_k", key_width, layer);
     const uint32_t v = matmul(blk + "v", normed, blk + "attn_v", value_width, layer);
     if (read.failed()) return x;
-    const uint32_t q_rope =
-        plain(op::Rope{.heads = n.heads}, blk + "q_rope", {q}, layer);
-    const uint32_t k_rope =
-        plain(op::Rope{.heads = n.kv_heads}, blk + "k_rope", {k}, layer);
+    const uint32_t q_rope = plain(op::Rope{.heads = n.heads}, blk + "q_rope", {q}, layer);
+    const uint32_t k_rope = plain(op::Rope{.heads = n.kv_heads}, blk + "k_rope", {k}, layer);
     plain(op::KvStore{.cache = layer}, blk + "kv", {k_rope, v}, layer);
     const uint32_t kqv =
-        plain(op::Attend{.cache = layer, .heads = n.heads, .scale = n.attention_scale},
-              blk + "kqv", {q_rope}, layer);
+        plain(op::Attend{.cache = layer, .heads = n.heads, .scale = n.attention_scale}, blk + "kqv",
+              {q_rope}, layer);
     const uint32_t out = matmul(blk + "attn_out", kqv, blk + "attn_output", n.width, layer);
     if (read.failed()) return x;
     const uint32_t middle = plain(op::Add{}, blk + "attn_residual", {x, out}, layer);

@@ -103,10 +103,10 @@ struct Facts {
 
 uint32_t width_of(const Facts& facts) {
   return visit(
-      facts.operation,                                                           //
-      [&](const Embed&) { return uint32_t(facts.weight().columns); },            //
-      [&](const Matmul&) { return uint32_t(facts.weight().rows); },              //
-      [&](const KvStore&) { return 0u; },                                        //
+      facts.operation,                                                 //
+      [&](const Embed&) { return uint32_t(facts.weight().columns); },  //
+      [&](const Matmul&) { return uint32_t(facts.weight().rows); },    //
+      [&](const KvStore&) { return 0u; },                              //
       [&](const Attend& p) { return p.heads * facts.program.caches[p.cache].value_dim; },
       [&](const auto&) { return facts.width(0); });
 }
@@ -246,7 +246,8 @@ uint32_t output_width(const Program& program, const Operation& operation) {
 std::string problem_of(const Program& program, const Operation& operation) {
   const Facts facts{program, operation};
   if (std::string wrong = problem_with_row(facts, row_of(operation)); !wrong.empty()) return wrong;
-  if (std::string wrong = std::visit([&](const auto& p) { return problem(facts, p); }, operation.of);
+  if (std::string wrong =
+          std::visit([&](const auto& p) { return problem(facts, p); }, operation.of);
       !wrong.empty())
     return wrong;
   const uint32_t width = width_of(facts);

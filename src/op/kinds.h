@@ -32,9 +32,9 @@ struct KindRow {
   std::span<const std::string_view> reads;
   uint32_t inputs;
   WeightShape weight = WeightShape::absent;
-  bool bias = false;   ///< may have one
-  bool cache = false;  ///< reads or writes a KV cache
-  bool moves = false;  ///< gives what it is given: there is nothing to judge
+  bool bias = false;           ///< may have one
+  bool cache = false;          ///< reads or writes a KV cache
+  bool moves = false;          ///< gives what it is given: there is nothing to judge
   bool judged_rowwise = true;  ///< a part of the output's columns can be judged by itself
 };
 

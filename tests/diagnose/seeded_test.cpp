@@ -49,7 +49,7 @@ struct Found {
 };
 
 Found look(const op::Program& program, const trace::Trace& faulty, const trace::Trace& right) {
-  auto report = judge::compare(program, faulty, right, {.runs = 0});
+  auto report = diff::compare(program, faulty, right, {.runs = 0});
   if (!report) throw std::runtime_error(report.error().message);
   if (const auto done = explain(program, faulty, right, *report); !done)
     throw std::runtime_error(done.error().message);
