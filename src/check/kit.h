@@ -50,6 +50,6 @@ struct Loader {
 };
 std::span<const Loader> loaders();
 /// README.md of a kit.
-std::string_view kit_readme();
+std::string kit_readme();
 
 }  // namespace assay::check

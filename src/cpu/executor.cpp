@@ -401,7 +401,11 @@ struct CpuExecutor::Work {
     });
   }
   void operator()(const op::Attend&) const { cpu.attention(index, step, thread); }
-  void operator()(const op::Gate&) const { pairs(cpu.kernels_.swiglu); }
+  void operator()(const op::Gate& p) const {
+    pairs([&](const float* gates, const float* up, uint64_t count, float* y) {
+      cpu.kernels_.gate(uint32_t(p.activation), gates, up, count, y);
+    });
+  }
   void operator()(const op::Add&) const { pairs(cpu.kernels_.add); }
   void operator()(const op::Scale& p) const {
     const float* bias = cpu.bias_of(operation);

@@ -147,6 +147,7 @@ Status Encoder::gate_up(const Node& node) const {
   const Operation& gate = program.operations[node.operations[0]];
   const Operation& up = program.operations[node.operations[1]];
   const Operation& glu = program.operations[node.operations[2]];
+  const auto activation = uint32_t(glu.as<op::Gate>()->activation);
   const uint32_t columns = program.values[gate.inputs[0]].width;
   const uint32_t width = program.values[glu.output].width;
   if (rows(glu.output) == 1) {
@@ -164,7 +165,7 @@ Status Encoder::gate_up(const Node& node) const {
   }
   if (Status done = multiply(node, {node.operations[0], node.operations[1]}, op::none); !done)
     return done;
-  if (Status done = pair(kernels::swiglu, glu); !done) return done;
+  if (Status done = pair(kernels::gate, glu, activation); !done) return done;
   return quantise({.form = Node::Form::quantise, .value = glu.output, .to = node.to});
 }
 
@@ -211,11 +212,11 @@ Status Encoder::rope_store(const Node& node) const {
 }
 
 template <class Kernel>
-Status Encoder::pair(const Kernel& kernel, const Operation& operation) const {
+Status Encoder::pair(const Kernel& kernel, const Operation& operation, uint32_t activation) const {
   const uint32_t count = rows(operation.output) * program.values[operation.output].width;
   const PairArgs args{pointer<float>(buffer(operation.inputs[0])),
                       pointer<float>(buffer(operation.inputs[1])),
-                      pointer<float>(buffer(operation.output)), count, 0};
+                      pointer<float>(buffer(operation.output)), count, activation};
   return launch(kernel, groups_for(count, kernel.threads), 1, args);
 }
 
@@ -336,7 +337,9 @@ struct Encoder::Plain {
                           encoder.shape.tokens, args);
   }
   Status operator()(const op::Attend&) const { return encoder.attention(node); }
-  Status operator()(const op::Gate&) const { return encoder.pair(kernels::swiglu, operation); }
+  Status operator()(const op::Gate& p) const {
+    return encoder.pair(kernels::gate, operation, uint32_t(p.activation));
+  }
   Status operator()(const op::Add&) const { return encoder.pair(kernels::add, operation); }
   Status operator()(const op::Scale& p) const {
     const uint32_t count = encoder.rows(operation.output) * width();

@@ -46,7 +46,7 @@ inline const KindRow& row_of(const Operation& operation) {
   return row_of(operation.of);
 }
 
-/// "matmul", "rms_norm", …; a gate has the name of its activation: "swiglu".
+/// "matmul", "rms_norm", …; a gate has the name of its activation's row.
 std::string_view name_of(const Parameters& of);
 inline std::string_view name_of(const Operation& operation) {
   return name_of(operation.of);

@@ -7,7 +7,7 @@
 #include <functional>
 #include <vector>
 
-#include "lang/math.h"
+#include "lang/activation.h"
 #include "op/executor.h"
 #include "op/program.h"
 #include "op/rope.h"

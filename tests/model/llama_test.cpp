@@ -172,7 +172,9 @@ TEST(LlamaRope, DividesByTheFactorsOfTheFile) {
   const Built plain{SmallFile()};
   const float factors[] = {1, 1, 2, 2, 4, 4, 8, 8};
   for (size_t i = 0; i < 8; ++i)
-    EXPECT_EQ(built.program->rope_tables.at(0).frequency[i], plain.program->rope_tables.at(0).frequency[i] / factors[i]) << i;
+    EXPECT_EQ(built.program->rope_tables.at(0).frequency[i],
+              plain.program->rope_tables.at(0).frequency[i] / factors[i])
+        << i;
   small.tensors["rope_freqs.weight"] = {0, {4}, {1, 1, 1, 1}};
   expect_refused(small, {"rope_freqs.weight", "wanted 8"});
   small.tensors["rope_freqs.weight"] = {0, {8}, {1, 1, 1, 0, 1, 1, 1, 1}};
