@@ -384,7 +384,9 @@ void print_sizes(const Report& report) {
   fmt::print("\nmemory\n  file     {}\n  weights  {} (as stored)\n",
              bytes_text(report.file->size()), bytes_text(report.weight_bytes));
   if (!report.cache) {
-    fmt::print("  KV cache not known: the metadata doesn't tell layers, heads and head length\n");
+    fmt::print(
+        "  KV cache not known: the metadata does not give the numbers of layers and heads and the "
+        "head length\n");
     return;
   }
   const CachePlan& plan = *report.cache;

@@ -130,7 +130,7 @@ int run(Flags flags) {
   if (flags.synthetic && !(flags.model.empty() && flags.tokens.empty()))
     return report({"--synthetic takes no model and no tokens"});
   if (!flags.store.empty() && !flags.synthetic)
-    return report({"--store keeps the bits of --synthetic alone"});
+    return report({"--store can only be used with --synthetic"});
   if (flags.device == "reference")
     return report({"the device 'reference' is the judge: verify has nothing to hold it against"});
   flags.device = chosen_device(flags.device);

@@ -18,7 +18,7 @@ class Fields {
   /// `what` names the object in messages; `problem` must outlive this.
   Fields(const std::string& text, std::string what, std::string& problem)
       : json_(trace::parse_shallow(text)), what_(std::move(what)), problem_(problem) {
-    if (!json_.is_object()) fail("is no JSON object");
+    if (!json_.is_object()) fail("is not a JSON object");
   }
 
   uint64_t integer(const char* key, uint64_t low, uint64_t high) {

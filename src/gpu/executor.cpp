@@ -315,12 +315,12 @@ std::vector<int32_t> DeviceExecutor::run_ahead(const op::Step& step,
 std::string unsupported(const std::string& device, const op::Program& program,
                         const op::ExecutorOptions& options) {
   if (options.contract != op::Contract::assay1)
-    return fmt::format("the device '{}' runs the contract assay/1 alone", device);
+    return fmt::format("the device '{}' runs only the contract assay/1", device);
   if (!options.isa.empty())
     return fmt::format("the device '{}' has no instruction sets to choose from", device);
   const auto widest = std::ranges::max_element(program.buffer_width);
   if (widest != program.buffer_width.end() && uint64_t(*widest) * options.batch > UINT32_MAX)
-    return fmt::format("rows of {} values, {} at once, are more than the device '{}' counts",
+    return fmt::format("rows of {} values, {} at once, are more than the device '{}' can address",
                        *widest, options.batch, device);
   for (const op::Operation& operation : program.operations) {
     if (!operation.is<op::Attend>()) continue;

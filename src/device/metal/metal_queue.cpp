@@ -42,7 +42,7 @@ Status MetalQueue::set_up() {
   queue_ = make_command_queue(*device_);
   fence_ = make_fence(*device_);
   if (!queue_ || !fence_)
-    return Error{fmt::format("{} gives no command queue", facts_.name), Exit::device};
+    return Error{fmt::format("{} did not create a command queue", facts_.name), Exit::device};
   resident_ = make_residency_set(*device_, *queue_);
   return ok();
 }
