@@ -31,11 +31,12 @@ struct Encoder {
   StepShape shape;
 
   Status node(const Node& node) const;
-  /// Keys and values of the step's positions, as f32, to scratch: for traces.
+  /// Copies the keys and values of the step's positions to scratch, as f32, for traces.
   Status load_cache(const op::Operation& store) const;
-  /// The `k` best of each row of logits, as keys of top_k to memory.best[0].
+  /// Finds the `k` best logits of each row and writes them to memory.best[0], as keys of the kernel
+  /// top_k.
   Status best(uint32_t logits, uint32_t k) const;
-  /// Draws each row's token from the `k` best, and makes it the next step's.
+  /// Draws one token per row from the `k` best, and makes it the input of the next step.
   Status sample(uint32_t k) const;
   uint32_t rows(uint32_t value) const;
   device::Address buffer(uint32_t value) const;
@@ -54,7 +55,7 @@ struct Encoder {
   Status norm(const Node& node) const;
   CacheView cache(uint32_t index) const;
   const float* rope_table(uint32_t table) const;
-  /// device::launch_of() of these; nothing where the grid is empty.
+  /// Queues the launch; does nothing if the grid is empty.
   template <class Kernel, class... ThreadsAndArgs>
   Status launch(const Kernel& kernel, uint32_t groups_x, uint32_t groups_y,
                 const ThreadsAndArgs&... rest) const;
