@@ -15,9 +15,9 @@ namespace assay::gpu {
 /// Sizes of a step, and where its inputs lie in device memory.
 struct StepShape {
   uint32_t tokens = 0, selected = 0;
-  uint32_t most_keys = 0;       ///< that a token sees; 0: any number, as in a recording
-  bool sequence_tiles = false;  ///< each eight tokens are of one sequence
-  bool split_heads = false;     ///< few tokens, one of many keys: several groups share a head
+  uint32_t most_keys = 0;       ///< most keys that a token sees; 0: any number, as in a recording
+  bool sequence_tiles = false;  ///< each aligned group of eight tokens belongs to one sequence
+  bool split_heads = false;     ///< few tokens see many keys: several workgroups share a head
   StepInputs inputs{};
   const SampleRule* rules = nullptr;  ///< where tokens are drawn: by row
   const float* rope_ahead = nullptr;  ///< (steps, as StepInputs::rope)

@@ -221,7 +221,8 @@ void DeviceExecutor::offer(const Encoder& encoder, const op::Operation& operatio
   sink(operation, output);
 }
 
-/// Whether every eight tokens, and there are so many, share a sequence.
+/// True if there are at least eight tokens and each aligned group of eight tokens belongs to one
+/// sequence.
 bool of_one_sequence_each(std::span<const uint32_t> sequences) {
   for (size_t i = 0; i < sequences.size(); ++i)
     if (sequences[i] != sequences[i / attention_queries * attention_queries]) return false;
