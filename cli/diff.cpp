@@ -179,7 +179,7 @@ int diff(const Flags& flags) {
   std::vector<std::string> notes;
   for (const Trace* trace : {&*a, &*b})
     if (std::string other = other_file(*file, *trace, hash); !other.empty()) {
-      // Only who names the model means that its weights are the right ones.
+      // A user who names the model means that its weights are the right ones.
       if (flags.model.empty()) {
         const std::string how = difference_of(*a, *b);
         return refuse(

@@ -40,7 +40,7 @@ struct Flags {
   bool json = false;
 };
 
-/// One executor of ours: what it recorded, and its diff against llama.cpp where that was captured.
+/// One of assay's executors: what it recorded, and its diff against llama.cpp if that was captured.
 struct Examined {
   std::string device, description;
   Trace trace;

@@ -90,7 +90,7 @@ Weights measure(const gguf::File& file, const gguf::Tensor& tensor) {
   return found;
 }
 
-/// Heads of keys and values, summed over the layers. The key holds one number, or one a layer.
+/// Heads of keys and values, summed over the layers. The key holds one number, or one per layer.
 std::optional<uint64_t> heads_of_all_layers(const gguf::File& file, const std::string& key,
                                             uint64_t layers) {
   const gguf::Value* value = file.find(key);

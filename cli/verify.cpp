@@ -24,7 +24,8 @@ namespace verify = assay::verify;
 
 namespace {
 
-// 100 tokens and more in most vocabularies: a prompt, then what follows it a token a step.
+// 100 tokens or more in most vocabularies: a prompt, and then the tokens that follow it, one per
+// step.
 constexpr const char* text =
     "The capital of France is Paris, and the river that runs through it is the Seine. In the year "
     "1969 two people walked on the Moon; 600 million others watched them. Water boils at 100 "

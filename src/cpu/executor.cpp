@@ -20,7 +20,7 @@ namespace assay::cpu {
 
 namespace {
 
-/// The quantised form of a value's rows, made once a step and shared by the matmuls that read the
+/// The quantised form of a value's rows, made once per step and shared by the matmuls that read the
 /// value.
 struct QuantisedRows {
   std::vector<int8_t> codes;

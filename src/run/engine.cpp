@@ -92,7 +92,8 @@ void Engine::give_back_pages(std::span<const Part> parts) {
     core_->pages.truncate(part.sequence.pages_, part.sequence.position());
 }
 
-/// `drawn`: so many tokens of each part run after its own; the caller adds them to the ids.
+/// `drawn` is how many drawn tokens run after each part's own tokens; the caller adds them to the
+/// ids.
 Status Engine::run(std::span<const Part> parts, Wanted wanted, uint32_t drawn,
                    const std::function<void(const op::Step&)>& run_step) {
   if (Status good = check_sequences(parts); !good) return good;

@@ -149,7 +149,7 @@ uint64_t little_endian(std::span<const uint8_t> bytes) {
   return value;
 }
 
-/// The type of a descr; a sentence where it is none of ours.
+/// The type of a descr; a sentence if the type is not supported.
 Result<NpyType> type_of(std::string_view descr) {
   const auto known = std::ranges::find(types, descr, &Type::descr);
   if (known != types.end()) return known->type;

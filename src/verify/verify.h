@@ -44,7 +44,7 @@ struct Settings {
 struct Row {
   std::string_view kind;  ///< as op::name_of() has it
   std::string format;
-  uint64_t cases = 0;                 ///< operations judged, once a step
+  uint64_t cases = 0;                 ///< operations judged, counted once per step
   uint64_t elements = 0;              ///< judged
   double max_u = 0, limit_u = 0;      ///< the worst element's error and limit
   uint64_t compared = 0, differ = 0;  ///< elements whose bits were compared

@@ -56,8 +56,8 @@ Status MetalQueue::compile_all() {
   return ok();
 }
 
-/// What runs must have ended before its memory goes, well or not: who destroys the queue no longer
-/// asks.
+/// Running commands must have ended, with or without an error, before their memory is freed:
+/// whoever destroys the queue no longer asks.
 MetalQueue::~MetalQueue() {
   end_encoder();
   for (const Batch& batch : in_flight_) metal::wait(*batch.commands);
