@@ -172,8 +172,8 @@ void DeviceExecutor::upload_table(const op::Step& step) {
   }
 }
 
-/// If best > 0, also finds the `best` highest logits of each row, and drawn from where the shape
-/// has rules; 0: none.
+/// If best > 0, also finds the `best` highest logits of each row, and draws a token from them if the
+/// shape has drawing rules.
 void DeviceExecutor::run_fused(const Encoder& encoder, uint32_t best) {
   const auto encode = [&] {
     for (const Node& node : fused_) require(encoder.node(node));

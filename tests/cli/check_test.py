@@ -220,10 +220,10 @@ class OfAModel(Numpy):
                 (("--op", "fly"), "known: embed, rms_norm"),
                 (("--op", "rms_norm", "--weight", whole), "needs --eps"),
                 (("--op", "swiglu", "--weight", whole), "has no --weight"),
-                (("--op", "rope", "--dim", "4", "--input", self.save("batch", self.normal(1, 3, 8))), "--positions tells"),
+                (("--op", "rope", "--dim", "4", "--input", self.save("batch", self.normal(1, 3, 8))), "Give --positions"),
                 (("--op", "rope", "--dim", "7", "--positions", "1"), "are not pairs"),
                 ((KJV,), "give NAME after it"),
-                (("--op", "matmul", "--weight", whole, "--type", "Q4_K"), "that of a weight's bytes"),
+                (("--op", "matmul", "--weight", whole, "--type", "Q4_K"), "only for a weight of raw bytes"),
                 ((), "give MODEL and NAME")):
             done = assay("check", *arguments)
             self.assertEqual(done.returncode, 2, (arguments, done.stdout))

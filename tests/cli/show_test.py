@@ -89,7 +89,7 @@ class Growth(Folder):
         self.assertRegex(lines[-1], r"^a and b part first at blk\.3\.ffn_norm .* a ratio of 1\.3;")
 
     def test_what_cannot_be_told_is_said(self):
-        self.assertIn("cannot tell whether this is normal: no correct runs were asked for",
+        self.assertIn("cannot tell whether this is normal: no correct runs were requested",
                       self.last("trace", "show", self.values, "--runs", "0"))
         data = self.values.read_bytes().replace(b"kjv.gguf", b"gone.ggu")
         self.path("orphan").write_bytes(data)
