@@ -107,7 +107,7 @@ std::string hash_of(std::span<const float> logits) {
   return fmt::format("{:016x}", hash);
 }
 
-/// One repetition of a case: tokens a second.
+/// One repetition of a case, in tokens per second.
 Result<double> measure(Engine& engine, std::vector<Sequence>& sequences, Case& one) {
   const uint32_t vocabulary = engine.program().vocabulary;
   for (Sequence& sequence : sequences) {

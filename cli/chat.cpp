@@ -122,11 +122,11 @@ Result<std::span<const float>> Chat::read_prompt(const std::vector<int32_t>& tok
 Status Chat::answer() {
   const auto tokens = assay::text::encode_chat(tokenizer_, format_, conversation.messages);
   if (!tokens) return tokens.error();
-  if (tokens->empty()) return Error{"the chat template makes nothing of this conversation"};
+  if (tokens->empty()) return Error{"the chat template gives no text for this conversation"};
   if (tokens->size() >= engine_.context())
     return Error{
         fmt::format("context full: the conversation has {} tokens, the limit is {} "
-                    "(/clear starts anew, -c sets the limit)",
+                    "(/clear starts over, -c sets the limit)",
                     tokens->size(), engine_.context())};
   interrupted = false;
   catch_interrupt();
@@ -152,10 +152,11 @@ Status Chat::answer() {
   writable_ = output.writable();
   conversation.add("assistant", generated_.text);
   if (generated_.context_full)
-    fmt::print(stderr, "assay: context full: {} positions; the answer is cut here\n",
+    fmt::print(stderr, "assay: context full: {} positions; the answer ends here\n",
                engine_.context());
   else if (generated_.finish_reason == "length")
-    fmt::print(stderr, "assay: the answer is cut at {} tokens (-n sets it)\n", flags_.predict);
+    fmt::print(stderr, "assay: the answer was cut at {} tokens (-n sets the limit)\n",
+               flags_.predict);
   else if (generated_.finish_reason == "interrupted")
     fmt::print(stderr, "assay: interrupted; the answer so far is kept\n");
   return assay::ok();
@@ -209,7 +210,8 @@ Status load_from(Chat& chat, const std::string& argument) {
   if (!loaded) return loaded.error();
   fmt::print(stderr, "loaded {} messages\n", loaded->messages.size());
   if (!loaded->model.empty() && loaded->model != chat.conversation.model)
-    fmt::print(stderr, "note: they were said to another model, {}\n", escaped(loaded->model));
+    fmt::print(stderr, "note: this conversation was held with another model, {}\n",
+               escaped(loaded->model));
   chat.conversation.messages = std::move(loaded->messages);
   return assay::ok();
 }
@@ -217,9 +219,9 @@ Status load_from(Chat& chat, const std::string& argument) {
 Status help(Chat&, const std::string&);
 
 constexpr std::array commands = {
-    Command{"system", "TEXT: set the system message; 'off' removes it, nothing shows it",
+    Command{"system", "TEXT: set the system message; 'off' removes it, no argument shows it",
             set_system},
-    Command{"clear", ": forget the conversation but the system message", clear},
+    Command{"clear", ": forget the conversation, but keep the system message", clear},
     Command{"regen", ": another answer to your last message",
             [](Chat& chat, const std::string&) { return chat.regenerate(); }},
     Command{"save", "FILE: write the conversation as JSON", save_to},
@@ -257,7 +259,7 @@ Result<Next> obey(Chat& chat, const std::string& line) {
     if (!done) return done.error();
     return Next::go_on;
   }
-  return Error{fmt::format("no command '/{}'; /help lists them", escaped(name))};
+  return Error{fmt::format("unknown command '/{}'; /help lists all commands", escaped(name))};
 }
 
 /// A message or a command: one line, or what `"""` or `\` join. Empty where the user gave up.

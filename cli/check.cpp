@@ -46,7 +46,7 @@ Result<std::vector<uint32_t>> parse_positions(const std::string& text) {
     at = parsed.ptr;
     if (at < end && (*at++ != ',' || at == end)) return refuse();
     if (last > INT32_MAX || last - first >= most_positions - out.size())
-      return Error{fmt::format("--positions: '{}' goes too far", text)};
+      return Error{fmt::format("--positions: '{}' is too large", text)};
     for (uint32_t position = first; position <= last; ++position) out.push_back(position);
   }
   return out;
@@ -132,7 +132,7 @@ assay::Status fill_positions(const std::vector<uint32_t>& given, Question& quest
     return Error{fmt::format("{} positions for {} rows", positions.size(), rows)};
   const uint32_t last = *std::ranges::max_element(positions);
   if (attends && last >= held)
-    return Error{fmt::format("a query at position {}, but {} keys", last, held)};
+    return Error{fmt::format("a query at position {}, but only {} keys", last, held)};
   question.step.tokens.assign(rows, 0);
   return assay::ok();
 }
@@ -274,7 +274,7 @@ int check(const CheckFlags& flags) {
   if (!arrays) return report(arrays.error());
   if (!flags.kind.empty()) {
     if (!flags.first.empty() || !flags.model.empty())
-      return report({"--op stands without a model"});
+      return report({"--op cannot be combined with a model"});
     const auto made = make_operation(flags, arrays->inputs, positions->size());
     if (!made) return report(made.error());
     return check_operation(flags, made->program, 0, *arrays, *positions);

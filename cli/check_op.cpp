@@ -45,7 +45,7 @@ Result<assay::op::Weight> weight_of(const Npy& array, const std::string& type,
   };
   const auto id = type_named(type);
   if (!id)
-    return Error{fmt::format("--type: no weight format '{}'; there are {}", type,
+    return Error{fmt::format("--type: unknown weight format '{}'; known: {}", type,
                              assay::quant::supported_names())};
   if (array.shape.empty() || array.shape.size() > 2 || array.elements() == 0)
     return refuse(fmt::format("its shape is {}; a weight is (rows, columns)",
@@ -55,15 +55,16 @@ Result<assay::op::Weight> weight_of(const Npy& array, const std::string& type,
   if (array.type == NpyType::u1) {
     const auto info = assay::quant::info(*id);
     if (weight.columns % info.block_bytes)
-      return refuse(fmt::format("rows of {} bytes are not whole blocks of {}, {} bytes each",
-                                weight.columns, info.name, info.block_bytes));
+      return refuse(
+          fmt::format("rows of {} bytes are not a whole number of {} blocks of {} bytes each",
+                      weight.columns, info.name, info.block_bytes));
     weight.columns = weight.columns / info.block_bytes * info.block_size;
   } else if (*id != assay::quant::F32::id) {
-    return refuse("--type is that of a weight's bytes, u1");
+    return refuse("--type is only for a weight of raw bytes (u1)");
   } else if (array.type == NpyType::f2) {
     weight.type = assay::quant::F16::id;
   } else if (array.type != NpyType::f4) {
-    return refuse("a weight is f4, f2, or u1 with --type");
+    return refuse("a weight must be f4, f2, or u1 with --type");
   }
   if (weight.rows > UINT32_MAX || weight.columns > UINT32_MAX) return refuse("it is too wide");
   return weight;
@@ -129,7 +130,7 @@ assay::Status read_weights(const CheckFlags& flags, MadeOperation& made, Parts& 
   if (const auto done = read(flags.weight, flags.weight_type, parts.weight); !done) return done;
   if (const auto done = read(flags.bias, "F32", parts.bias); !done) return done;
   parts.bias.name = "bias";
-  if (parts.bias.rows > 1) return Error{fmt::format("{}: a bias is one row", flags.bias)};
+  if (parts.bias.rows > 1) return Error{fmt::format("{}: a bias must have one row", flags.bias)};
   return assay::ok();
 }
 
@@ -139,7 +140,7 @@ Result<MadeOperation> make_operation(const CheckFlags& flags, const std::vector<
                                      size_t positions) {
   auto of = op::parameters_named(flags.kind);
   if (!of || op::row_of(*of).moves)
-    return Error{fmt::format("--op: no '{}'; there are {}", flags.kind, kind_names())};
+    return Error{fmt::format("--op: unknown operation '{}'; known: {}", flags.kind, kind_names())};
   for (const std::string& wrong : {wrong_flag(flags, *of), fill_numbers(flags, *of)})
     if (!wrong.empty()) return Error{fmt::format("--op {} {}", flags.kind, wrong)};
   const op::KindRow& row = op::row_of(*of);
@@ -162,8 +163,8 @@ Result<MadeOperation> make_operation(const CheckFlags& flags, const std::vector<
     parts.rope = std::move(*rope);
     if (inputs.empty()) parts.width = flags.dim;
     if (!inputs.empty() && positions == 0 && inputs[0].shape.size() > 2 && inputs[0].shape[0] == 1)
-      return Error{fmt::format("{}: is its shape {} one token? --positions tells", flags.inputs[0],
-                               assay::trace::shape_text(inputs[0].shape))};
+      return Error{fmt::format("{}: does its shape {} mean one token? Give --positions",
+                               flags.inputs[0], assay::trace::shape_text(inputs[0].shape))};
     parts.head_dim = flags.heads ? parts.width / flags.heads : flags.dim;
     if (flags.heads == 0) parts.heads = parts.width / flags.dim;
   } else {

@@ -53,7 +53,7 @@ Result<std::string> resolve_model(const std::string& name_or_path) {
     std::error_code ignored;
     if (std::filesystem::exists(path, ignored)) return path.string();
     return Error{fmt::format(
-        "the model '{}' has not been fetched ('{}' is not there); 'make model' fetches it",
+        "the model '{}' has not been fetched ('{}' does not exist); 'make model' fetches it",
         known.name, path.string())};
   }
   std::error_code ignored;
@@ -87,7 +87,7 @@ void add_model_flags(CLI::App& command, ModelFlags& flags) {
       ->check(between(0, 1024));
   command
       .add_option("-c,--ctx-size", flags.context,
-                  "positions to make room for (default: what the model was trained for)")
+                  "most positions of a sequence (default: the context the model was trained for)")
       ->type_name("N")
       ->check(between(0, 1 << 28));
   command.add_option("--kv", flags.cache, "type of the KV cache")
@@ -100,7 +100,7 @@ void add_model_flags(CLI::App& command, ModelFlags& flags) {
       ->check(CLI::IsMember({"assay/1", "f32", "exact"}));
   command
       .add_flag("--ftz", flags.flush_denormals,
-                "run with denormals flushed to zero: no bit may change (a test)")
+                "run with denormals flushed to zero, as a test: no bit may change")
       ->group("");
   add_fault_flags(command, flags);
 }
@@ -184,8 +184,8 @@ namespace {
 void note_missing_rules(const Result<assay::text::Tokenizer>& tokenizer) {
   if (tokenizer && !tokenizer->names_pre_tokenizer())
     fmt::print(stderr,
-               "assay: the file names no pre-tokenizer (tokenizer.ggml.pre): taking 'default', "
-               "which may give other tokens than the model was trained with\n");
+               "assay: the file names no pre-tokenizer (tokenizer.ggml.pre): using 'default', "
+               "which may give different tokens from those the model was trained with\n");
 }
 
 }  // namespace
@@ -309,10 +309,11 @@ Result<std::vector<size_t>> read_cuts(const std::string& text, size_t count) {
   if (!ids) return Error{fmt::format("--cut: {}", ids.error().message)};
   std::vector<size_t> ends;
   if (!ids->empty() && count == 1)
-    return Error{fmt::format("--cut {}: one token cannot be cut", text)};
+    return Error{fmt::format("--cut {}: a single token cannot be cut", text)};
   for (int32_t at : *ids) {
     if (size_t(at) >= count || at == 0 || (!ends.empty() && size_t(at) <= ends.back()))
-      return Error{fmt::format("--cut {}: cuts rise and lie between 1 and {}", text, count - 1)};
+      return Error{fmt::format("--cut {}: the cuts must be ascending and between 1 and {}", text,
+                               count - 1)};
     ends.push_back(size_t(at));
   }
   ends.push_back(count);

@@ -44,7 +44,7 @@ Result<std::pair<Trace, Trace>> open_traces(const Flags& flags) {
   }
   if (!named) return Error{"give two traces, or --run MODEL; see 'assay diff --help'"};
   if (!flags.run.devices.empty() || flags.run.prompt.given())
-    return Error{"--device, -p and --tokens belong to --run"};
+    return Error{"--device, -p and --tokens can only be used with --run"};
   auto a = Trace::open(flags.a);
   if (!a) return a.error();
   auto b = Trace::open(flags.b);
@@ -60,7 +60,7 @@ Result<std::string> model_of(const Flags& flags, const Trace& a, const Trace& b)
       auto found = resolve_model(path);
       if (found) return found;
     }
-  return Error{"UNMEASURED: neither trace names a model file that is there; give it with --model"};
+  return Error{"UNMEASURED: neither trace names a model file that exists; give it with --model"};
 }
 
 /// What to say of a trace that states another model file than this one; empty where it doesn't.
@@ -147,7 +147,7 @@ void print_summary(const Report& report) {
 assay::Status save_case(const Flags& flags, const assay::op::Program& program, const Trace& a,
                         const Trace& b, const Report& report) {
   if (!report.first) {
-    fmt::print(stderr, "assay: no operation fails: there is no case to write to {}\n",
+    fmt::print(stderr, "assay: no operation fails, so there is no case to write to {}\n",
                escaped(flags.case_path, false));
     return assay::ok();
   }
@@ -179,7 +179,7 @@ int diff(const Flags& flags) {
   std::vector<std::string> notes;
   for (const Trace* trace : {&*a, &*b})
     if (std::string other = other_file(*file, *trace, hash); !other.empty()) {
-      // Only who names the model means that its weights are the right ones.
+      // A user who names the model means that its weights are the right ones.
       if (flags.model.empty()) {
         const std::string how = difference_of(*a, *b);
         return refuse(

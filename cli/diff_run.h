@@ -1,4 +1,4 @@
-// `assay diff --run`: both traces made here, by two devices or contracts of ours.
+// `assay diff --run`: makes both traces here, on two devices or under two contracts of assay.
 #pragma once
 
 #include <optional>

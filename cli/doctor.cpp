@@ -40,7 +40,7 @@ struct Flags {
   bool json = false;
 };
 
-/// One executor of ours: what it recorded, and its diff against llama.cpp where that was captured.
+/// One of assay's executors: what it recorded, and its diff against llama.cpp if that was captured.
 struct Examined {
   std::string device, description;
   Trace trace;
@@ -137,7 +137,7 @@ assay::Status judge(const assay::op::Program& program, Findings& found) {
 
 std::string same_tokens(const Findings& found) {
   if (!found.their_tokens || *found.their_tokens == found.tokens) return "";
-  return fmt::format("llama.cpp makes other tokens of this text: {}", ids(*found.their_tokens));
+  return fmt::format("llama.cpp tokenizes this text differently: {}", ids(*found.their_tokens));
 }
 
 /// The worst verdict counts, and its sentence is the doctor's.
@@ -174,7 +174,7 @@ void print(const Findings& found) {
   if (const std::string other = same_tokens(found); !other.empty())
     fmt::print("           {}\n", other);
   else if (found.their_tokens)
-    fmt::print("           llama.cpp makes the same of this text\n");
+    fmt::print("           llama.cpp gives the same tokens for this text\n");
   if (found.llama_cpp)
     fmt::print("llama.cpp  {}\n", escaped(found.llama_cpp->metadata("engine"), false));
   else
@@ -265,7 +265,7 @@ void add_doctor(CLI::App& app, int& exit_code) {
       ->type_name("MODEL");
   command
       ->add_option("--device", flags->devices,
-                   "executor of ours, may be given often (default: cpu)")
+                   "device to run assay on; may be given several times (default: cpu)")
       ->type_name("NAME")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);

@@ -44,7 +44,7 @@ assay::Result<std::unique_ptr<assay::device::Queue>> make_queue(const ModelFlags
 }
 
 assay::Status use_device_fault(const ModelFlags& flags, assay::run::EngineOptions& options) {
-  if (flags.device == "auto") return Error{"--fault needs a device by its own name, not 'auto'"};
+  if (flags.device == "auto") return Error{"--fault needs the name of a device, not 'auto'"};
   auto queue = make_queue(flags);
   if (!queue) return queue.error();
   auto faulty = assay::fault::make_faulty_queue(std::move(*queue), flags.fault);

@@ -71,7 +71,7 @@ Result<Generated> generate(assay::run::Engine& engine, assay::run::Sequence& seq
     if (!drawn) return drawn.error();
     const int32_t token = *drawn;
     if (token < 0)
-      return Error{"every logit is NaN or minus infinity: nothing can be drawn",
+      return Error{"every logit is NaN or minus infinity, so no token can be drawn",
                    assay::Exit::negative};
     if (tokenizer && tokenizer->ends_generation(token)) {
       out.finish_reason = "stop";

@@ -153,7 +153,8 @@ Result<std::string> check_file(const Flags& given, const std::string& path, size
                              golden->contract, engine->executor().contract())};
   fmt::print(stderr, "device: {}\n", describe(engine->executor()));
   if (assay::verify::names_of(engine->program()) != golden->operations)
-    return Error{fmt::format("{}: its operations are not those of this program's graph", path)};
+    return Error{
+        fmt::format("{}: its operations differ from those of this version's program", path)};
   for (const GoldenCase& stored : golden->cases) {
     std::vector<size_t> ends;
     for (const auto& step : stored.steps)
@@ -193,12 +194,13 @@ int check(const Flags& flags) {
 
 void add_golden(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* command =
-      app.add_subcommand("golden", "Keep a model's bits in a file, and check that they stay");
+  CLI::App* command = app.add_subcommand(
+      "golden", "Store the hashes of a model's bits in a file, and check that they stay the same");
   command->require_subcommand(1);
   CLI::App* making = command->add_subcommand("update", "Run prompts and write the hashes");
   CLI::App* checking = command->add_subcommand(
-      "check", "Run them again: the first operation whose bits are others, exit code 1");
+      "check",
+      "Run them again: the first operation whose bits differ; exit code 1 if there is one");
   for (CLI::App* sub : {making, checking}) {
     sub->add_option("golden", flags->path, "file, or a folder of *.golden.json")
         ->type_name("FILE")
@@ -213,9 +215,9 @@ void add_golden(CLI::App& app, int& exit_code) {
       ->add_option("--tokens", flags->tokens,
                    "token ids, comma-separated; given again: another run")
       ->allow_extra_args(false);
-  making->add_option("--cut", flags->cut, "run in pieces that end before these positions");
+  making->add_option("--cut", flags->cut, "run in several steps, cut before these positions");
   making->add_flag("--no-parse-special", flags->no_parse_special,
-                   "take the spelling of special tokens as plain text");
+                   "treat the spelling of special tokens as plain text");
   making->add_flag("--no-bos", flags->no_bos, "no beginning-of-sequence token");
   making->callback([flags, &exit_code] { exit_code = update(*flags); });
   checking->callback([flags, &exit_code] { exit_code = check(*flags); });

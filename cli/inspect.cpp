@@ -90,7 +90,7 @@ Weights measure(const gguf::File& file, const gguf::Tensor& tensor) {
   return found;
 }
 
-/// Heads of keys and values, summed over the layers. The key holds one number, or one a layer.
+/// Heads of keys and values, summed over the layers. The key holds one number, or one per layer.
 std::optional<uint64_t> heads_of_all_layers(const gguf::File& file, const std::string& key,
                                             uint64_t layers) {
   const gguf::Value* value = file.find(key);
@@ -384,7 +384,9 @@ void print_sizes(const Report& report) {
   fmt::print("\nmemory\n  file     {}\n  weights  {} (as stored)\n",
              bytes_text(report.file->size()), bytes_text(report.weight_bytes));
   if (!report.cache) {
-    fmt::print("  KV cache not known: the metadata doesn't tell layers, heads and head length\n");
+    fmt::print(
+        "  KV cache not known: the metadata does not give the numbers of layers and heads and the "
+        "head length\n");
     return;
   }
   const CachePlan& plan = *report.cache;

@@ -45,7 +45,8 @@ Result<std::vector<uint32_t>> parse_layers(const std::string& text, uint32_t cou
       return Error{fmt::format("--layers: '{}' is neither 'all' nor a list such as 0,15", text)};
     for (const int32_t id : *ids) {
       if (uint32_t(id) >= count)
-        return Error{fmt::format("--layers: the model has no block {}, it has {}", id, count)};
+        return Error{
+            fmt::format("--layers: the model has no block {}; it has {} blocks", id, count)};
       layers.insert(uint32_t(id));
     }
   }
@@ -71,12 +72,12 @@ Result<std::vector<int32_t>> read_tokens(const Flags& flags, const assay::run::M
 assay::Status check_folder(const Flags& flags) {
   namespace fs = std::filesystem;
   std::error_code failed;
-  if (flags.output.empty()) return Error{"-o names no folder"};
+  if (flags.output.empty()) return Error{"-o needs the name of a folder"};
   if (!fs::exists(flags.output, failed)) return assay::ok();
   if (!fs::is_directory(flags.output, failed))
     return Error{fmt::format("'{}' is not a folder", flags.output)};
   if (flags.force || fs::is_empty(flags.output, failed)) return assay::ok();
-  return Error{fmt::format("'{}' is not empty; --force writes into it all the same", flags.output)};
+  return Error{fmt::format("'{}' is not empty; --force writes into it anyway", flags.output)};
 }
 
 /// One step through the model in plain f32: what the cases' operations read.
@@ -168,7 +169,8 @@ int kit(const Flags& flags) {
   const auto tokens = read_tokens(flags, engine->model());
   if (!tokens) return report(tokens.error());
   if (tokens->size() > 4096)
-    return report({fmt::format("{} tokens are more than a kit takes: 4096", tokens->size())});
+    return report(
+        {fmt::format("{} tokens are more than the 4096 that a kit can hold", tokens->size())});
   const auto layers = parse_layers(flags.layers, engine->program().layers);
   if (!layers) return report(layers.error());
   const KitOptions options{*layers, flags.rows};

@@ -140,7 +140,7 @@ void add_logits(CLI::App& app, int& exit_code) {
   add_model_flags(*command, flags->model);
   add_prompt_flags(*command, flags->prompt);
   command->add_option("--cut", flags->cut,
-                      "run the prompt in pieces that end before these positions");
+                      "run the prompt in several steps, cut before these positions");
   command
       ->add_option("--sequences", flags->batch_copies,
                    "run this many copies in one batch; prints the last")

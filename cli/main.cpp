@@ -27,7 +27,7 @@
 
 namespace {
 
-/// One line for what the parser refused, and where help is to be had.
+/// One line that says what the parser refused and which command shows help.
 int report_usage(const CLI::App& app, const CLI::ParseError& error) {
   const auto used = app.get_subcommands();
   const std::string command = "assay" + (used.empty() ? "" : " " + used.front()->get_name());

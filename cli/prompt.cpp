@@ -9,7 +9,7 @@ void add_prompt_flags(CLI::App& command, PromptFlags& flags) {
   command.add_option("--tokens", flags.tokens, "token ids, comma-separated");
   command.add_option("-p,--prompt", flags.text, "text");
   command.add_flag("--no-parse-special", flags.no_parse_special,
-                   "take the spelling of special tokens as plain text");
+                   "treat the spelling of special tokens as plain text");
   command.add_flag("--no-bos", flags.no_bos, "no beginning-of-sequence token");
 }
 

@@ -23,7 +23,8 @@ Result<Recorded> record_trace(Engine& engine, std::span<const int32_t> tokens,
     if (logits) logits = engine.feed(*sequence, {&token, 1}, Wanted::all, {}, sink);
   for (uint32_t i = 0; i < options.predict && logits; ++i) {
     const auto best = assay::trace::top(*logits, 1);
-    if (best.empty()) return Error{"the logits are all NaN: there is no best token to go on with"};
+    if (best.empty())
+      return Error{"the logits are all NaN: there is no best token to continue with"};
     const int32_t token = best[0].id;
     logits = engine.feed(*sequence, {&token, 1}, Wanted::all, {}, sink);
   }

@@ -12,7 +12,7 @@
 
 struct RecordOptions {
   assay::trace::RecorderOptions recorder;
-  uint32_t predict = 0;        ///< greedy tokens after the prompt, a step each
+  uint32_t predict = 0;        ///< greedy tokens after the prompt, one step each
   std::vector<int32_t> given;  ///< tokens after the prompt and before the greedy ones, likewise
   std::string cache;           ///< "f16", "f32": as the engine was opened with
 };

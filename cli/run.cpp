@@ -149,7 +149,8 @@ Result<std::optional<LayerStats>> make_stats(const Flags& flags, const Engine& e
       count = std::max(count, int32_t(operation.layer) + 1);
   for (int32_t layer : *layers)
     if (layer >= count)
-      return Error{fmt::format("--layers: no layer {}, the model has 0 to {}", layer, count - 1)};
+      return Error{
+          fmt::format("--layers: no layer {}; the model has layers 0 to {}", layer, count - 1)};
   return std::optional<LayerStats>(std::set<int32_t>(layers->begin(), layers->end()));
 }
 
@@ -227,13 +228,13 @@ void add_run(CLI::App& app, int& exit_code) {
       ->check(between(1, 65535))
       ->capture_default_str();
   add_sampling_flags(*command, flags->sampling);
-  command->add_option("--stop", flags->stops, "end at this text (may be given several times)")
+  command->add_option("--stop", flags->stops, "stop at this text (may be given several times)")
       ->allow_extra_args(false);
   CLI::Option* chat = command->add_flag(
-      "--chat", flags->chat, "the text is a user's message: put it into the chat template");
+      "--chat", flags->chat, "treat the text as a user's message and apply the chat template");
   command->add_option("--system", flags->system, "system message of --chat")->needs(chat);
   command->add_flag("--no-parse-special", flags->no_parse_special,
-                    "take the spelling of special tokens as plain text");
+                    "treat the spelling of special tokens as plain text");
   command->add_flag("--no-bos", flags->no_bos, "no beginning-of-sequence token");
   command->add_flag("--stats", flags->stats,
                     "after the prompt: RMS, max|x|, min, max, mean, NaN of each layer; top logits");

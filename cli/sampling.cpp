@@ -28,9 +28,9 @@ void add_sampling_flags(CLI::App& command, SamplingFlags& flags) {
   add("--min-p", o.min_p, "keep those above p times the best; 0: all", "P", 0, 1);
   add("--repeat-penalty", o.repeat_penalty, "divides the logits of recent tokens; 1: off", "X",
       1e-3, 1e3);
-  add("--frequency-penalty", o.frequency_penalty, "subtracted for each time a token is recent", "X",
-      -1e3, 1e3);
-  add("--presence-penalty", o.presence_penalty, "subtracted once for a recent token", "X", -1e3,
+  add("--frequency-penalty", o.frequency_penalty,
+      "subtracted for each recent occurrence of a token", "X", -1e3, 1e3);
+  add("--presence-penalty", o.presence_penalty, "subtracted once if a token is recent", "X", -1e3,
       1e3);
   add("--repeat-last-n", o.repeat_last_n, "tokens that are recent; -1: all", "N", -1, 1e9);
   const CLI::Validator seed_text(

@@ -80,7 +80,7 @@ Result<ShownModel> open_shown_model(const GrowthFlags& flags, const std::vector<
   for (const Trace& trace : traces)
     if (name.empty() && std::filesystem::is_regular_file(trace.metadata("model"), ignored))
       name = trace.metadata("model");
-  if (name.empty()) return Error{"no trace names a model file that is there; give it with --model"};
+  if (name.empty()) return Error{"no trace names a model file that exists; give it with --model"};
   const auto path = resolve_model(name);
   if (!path) return path.error();
   auto file = assay::gguf::File::open(*path);
@@ -110,7 +110,7 @@ std::vector<std::string> GrowthReport::sentences() const {
 Result<GrowthReport> report_growth(const GrowthFlags& flags, const Result<ShownModel>& model,
                                    const std::vector<Trace>& traces) {
   GrowthReport report;
-  report.unknown = flags.runs == 0 ? "no correct runs were asked for (--runs 0)"
+  report.unknown = flags.runs == 0 ? "no correct runs were requested (--runs 0)"
                    : !model        ? model.error().message
                                    : lacks(*model, traces);
   if (!report.unknown.empty()) return report;
@@ -178,7 +178,7 @@ Result<Heads> weights_of(const GrowthFlags& flags, const Result<ShownModel>& mod
 
 void print_heads(const Heads& heads) {
   if (heads.empty()) return;
-  fmt::print("\nattention over {} key{}; the entropy is {:.2f} bits at most\n\n", heads[0].keys,
+  fmt::print("\nattention over {} key{}; the entropy can be at most {:.2f} bits\n\n", heads[0].keys,
              heads[0].keys == 1 ? "" : "s", std::log2(double(heads[0].keys)));
   fmt::print("{:<8}{:>6}{:>14}{:>16}{:>8}\n", "layer", "head", "entropy/bits", "largest weight",
              "of key");

@@ -1,4 +1,5 @@
-// `run --stats`: the table of a debugging log, one line a layer, and the logits' best tokens.
+// `run --stats`: the table of a debugging log, with one line per layer, and the best tokens of the
+// logits.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -114,7 +114,7 @@ void add_tokenize(CLI::App& app, int& exit_code) {
   command->add_flag("--ids", options->ids_only, "Only the ids, separated by commas")
       ->excludes(json);
   command->add_flag("--no-parse-special", options->no_parse_special,
-                    "Take the spelling of a control token as ordinary text");
+                    "Treat the spelling of a control token as plain text");
   command->add_flag("--no-bos", options->no_bos,
                     "No beginning- or end-of-sequence token, even where the file asks for it");
   command->callback([options, prompt, &exit_code] {

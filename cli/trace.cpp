@@ -53,7 +53,7 @@ int record(const RecordFlags& flags) {
       flags.output);
   if (!done) return report(done.error());
   if (done->tensors == 0)
-    return report({fmt::format("--filter '{}' fits no operation", flags.filter)});
+    return report({fmt::format("--filter '{}' matches no operation", flags.filter)});
   fmt::print(stderr, "recorded {} tensors, {:.1f} MB, in {:.2f} s to {}\n", done->tensors,
              double(done->bytes) / 1e6, done->seconds, flags.output);
   return 0;
@@ -68,7 +68,8 @@ void add_record(CLI::App& parent, int& exit_code) {
   command->add_option("-o,--output", flags->output, "the trace (docs/trace-format.md)")
       ->type_name("FILE")
       ->required();
-  command->add_option("-n,--predict", flags->predict, "greedy tokens after the prompt, a step each")
+  command
+      ->add_option("-n,--predict", flags->predict, "greedy tokens after the prompt, one step each")
       ->type_name("N")
       ->check(between(0, 100000))
       ->capture_default_str();
@@ -76,7 +77,9 @@ void add_record(CLI::App& parent, int& exit_code) {
       ->type_name("N")
       ->check(between(1, 65535))
       ->capture_default_str();
-  command->add_option("--filter", flags->filter, "only operations whose name this expression finds")
+  command
+      ->add_option("--filter", flags->filter,
+                   "only operations whose name matches this regular expression")
       ->type_name("REGEX");
   command->add_flag("--values", flags->values, "every value (default)");
   command->add_flag(

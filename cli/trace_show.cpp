@@ -119,7 +119,7 @@ void print_all(const std::vector<Shown>& shown, const std::vector<Heads>& heads)
   }
   for (const Shown& one : shown)
     if (!one.unknown.empty())
-      fmt::print(stderr, "assay: {} tensors have names that are not known here, '{}' the first\n",
+      fmt::print(stderr, "assay: {} tensors have unknown names; the first is '{}'\n",
                  one.unknown.size(), escaped(one.unknown.front()));
   fmt::print("\n");
   (void)flush_output();  // correct runs take a while; what fails here fails again at the end
@@ -180,7 +180,9 @@ void add_trace_show(CLI::App& parent, int& exit_code) {
   command->add_option("a", flags->a, "trace")->type_name("A")->required();
   command->add_option("b", flags->b, "another")->type_name("B");
   command->add_flag("--all", flags->all, "every operation, not the layers' outputs only");
-  command->add_option("--filter", flags->filter, "operations whose name this expression finds")
+  command
+      ->add_option("--filter", flags->filter,
+                   "operations whose name matches this regular expression")
       ->type_name("REGEX");
   add_growth_flags(*command, flags->growth);
   command->add_option("--html", flags->html, "a page with plots")->type_name("FILE");

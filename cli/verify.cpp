@@ -24,7 +24,8 @@ namespace verify = assay::verify;
 
 namespace {
 
-// 100 tokens and more in most vocabularies: a prompt, then what follows it a token a step.
+// 100 tokens or more in most vocabularies: a prompt, and then the tokens that follow it, one per
+// step.
 constexpr const char* text =
     "The capital of France is Paris, and the river that runs through it is the Seine. In the year "
     "1969 two people walked on the Moon; 600 million others watched them. Water boils at 100 "
@@ -130,7 +131,7 @@ int run(Flags flags) {
   if (flags.synthetic && !(flags.model.empty() && flags.tokens.empty()))
     return report({"--synthetic takes no model and no tokens"});
   if (!flags.store.empty() && !flags.synthetic)
-    return report({"--store keeps the bits of --synthetic alone"});
+    return report({"--store can only be used with --synthetic"});
   if (flags.device == "reference")
     return report({"the device 'reference' is the judge: verify has nothing to hold it against"});
   flags.device = chosen_device(flags.device);

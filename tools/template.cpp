@@ -1,4 +1,4 @@
-// Renders chat templates in bulk: one JSON object a line on stdin, one a line on stdout.
+// Renders chat templates in bulk: one JSON object per line on stdin, one per line on stdout.
 //
 //     {"template": "…", "messages": […], "date": "2024-07-26", …}  →  {"text": "…"} or {"error":
 //     "…"}

@@ -113,7 +113,7 @@ class Trace:
                 position = step["positions"][-1] + 1
             return steps
         except (ValueError, KeyError, IndexError, TypeError) as wrong:
-            raise TraceError("this is no trace: its metadata has neither good tokens nor good steps") from wrong
+            raise TraceError("this is not a trace: its metadata has neither good tokens nor good steps") from wrong
 
     def of_step(self, step=0):
         """{name: array} of one step, in execution order; the names are the keys without their numbers.

@@ -313,14 +313,15 @@ void Reader::read_inputs() {
   for (size_t i = 0; i < op::row_of(operation_).inputs && problem_.empty(); ++i) {
     the_.scene.inputs.push_back(table(fmt::format("input.{}", i)));
     const Table& input = the_.scene.inputs.back();
-    if (input.rows != the_.tokens.size()) fail(fmt::format("input.{} has no row a token", i));
+    if (input.rows != the_.tokens.size())
+      fail(fmt::format("input.{} does not have one row per token", i));
     operation_.inputs.push_back(
         the_.program.add_value(fmt::format("input.{}", i), uint32_t(input.width)));
   }
   the_.scene.output = table("output");
   const uint64_t rows =
       operation_.is<op::SelectRows>() ? the_.scene.tokens.selected.size() : the_.tokens.size();
-  if (the_.scene.output.rows != rows) fail("the output has not a row a token");
+  if (the_.scene.output.rows != rows) fail("the output does not have one row per token");
   if (!operation_.is<op::KvStore>())
     operation_.output = the_.program.add_value(operation_.name, uint32_t(the_.scene.output.width));
 }
@@ -377,7 +378,7 @@ void Reader::read_rows() {
   }
   const uint64_t rows = the_.program.weights[operation_.weight].rows;
   if (tensor->dtype != "I64" || tensor->elements != rows)
-    return fail("'rows' has not one I64 a row of the weight");
+    return fail("'rows' does not have one I64 per row of the weight");
   the_.rows.resize(rows);
   std::memcpy(the_.rows.data(), tensor->bytes.data(), 8 * rows);
   if (!std::ranges::is_sorted(the_.rows, std::less_equal{}) || the_.rows.back() >= the_.whole_rows)
@@ -399,7 +400,7 @@ void Reader::read_rope() {
   rope.magnitude = f.number("magnitude");
   rope.frequency = table("rope.frequency").data;
   if (rope.dimensions % 2 || rope.frequency.size() != rope.dimensions / 2)
-    return fail("there is not one frequency a pair");
+    return fail("there is not one frequency per pair");
   for (const double frequency : rope.frequency)
     if (!(std::fabs(frequency) * the_.scene.tokens.positions.back() <= most_angle))
       return fail("an angle is beyond 2^24");
@@ -433,12 +434,12 @@ void Reader::read_results() {
   the_.allowed = table("allowed");
   for (const Table* one : {&the_.expected, &the_.allowed})
     if (one->rows != output.rows || one->width != output.width)
-      fail("expected and allowed have not the output's shape");
+      fail("expected and allowed do not have the output's shape");
 }
 
 std::string Reader::read() {
   if (text("format") != format)
-    return fmt::format("this is no case: its metadata does not say format {}", format);
+    return fmt::format("this is not a case file: its metadata does not say format {}", format);
   the_.program.layers = 1;
   the_.scene.caches.resize(1);
   for (void (Reader::*part)() :

@@ -1,5 +1,5 @@
-// One operation of a trace with all that it read and gave, small enough to send to somebody: the
-// file that `assay diff --case` writes and `assay trace replay` runs again (assay.case/1, see
+// One operation of a trace with everything that it read and gave, small enough to send to somebody.
+// `assay diff --case` writes this file and `assay trace replay` runs it again (assay.case/1, see
 // docs/trace-format.md).
 #pragma once
 
@@ -15,9 +15,9 @@
 
 namespace assay::cases {
 
-/// Its program has the one operation; its values are the inputs and the output, its layer is 0.
-/// A weight has the rows that are needed: of a matmul those of the outputs kept, of an embedding
-/// those of the tokens.
+/// The program has only this operation, in layer 0; its values are the inputs and the output. The
+/// weight has only the rows that are needed: for a matmul those of the kept outputs, for an
+/// embedding those of the tokens.
 struct Case {
   op::Program program;
   diff::Scene scene;           ///< operation 0; of an embedding, tokens are indices into `rows`
@@ -38,8 +38,8 @@ struct Case {
   std::vector<std::shared_ptr<std::vector<uint8_t>>> bytes;  ///< what the weights point into
 };
 
-/// Cuts the scene of a failing operation out of its trace. Of a matmul's rows it keeps those with
-/// the worst failures, `most_rows` at most, and their neighbours; all else stays whole.
+/// Cuts the scene of a failing operation out of its trace. For a matmul it keeps the rows with the
+/// worst failures (at most `most_rows`) and their neighbours; everything else stays whole.
 Case cut_case(const op::Program& program, const diff::Scene& scene, const std::string& engine,
               uint64_t most_rows = 32);
 

@@ -1,4 +1,5 @@
-// Numbers and words of a hostile JSON object, each checked; the first that is wrong is kept.
+// Reads numbers and words of a JSON object from a hostile file, checks each, and keeps the first
+// error.
 #pragma once
 
 #include <cmath>
@@ -18,7 +19,7 @@ class Fields {
   /// `what` names the object in messages; `problem` must outlive this.
   Fields(const std::string& text, std::string what, std::string& problem)
       : json_(trace::parse_shallow(text)), what_(std::move(what)), problem_(problem) {
-    if (!json_.is_object()) fail("is no JSON object");
+    if (!json_.is_object()) fail("is not a JSON object");
   }
 
   uint64_t integer(const char* key, uint64_t low, uint64_t high) {
@@ -75,7 +76,8 @@ class Fields {
   std::string& problem_;
 };
 
-/// A JSON list of integers from 0 to `limit`; false where it is none, or longer than `most`.
+/// Reads a JSON list of integers from 0 to `limit`; false if it is not such a list, or is longer
+/// than `most`.
 template <class T>
 bool read_list(const std::string& text, std::vector<T>& out, uint64_t limit, uint64_t most) {
   const nlohmann::json json = trace::parse_shallow(text);

@@ -30,8 +30,8 @@ Result<op::Program> program_of(const Parts& parts) {
     program.rope_tables = {parts.rope};
     operation.of = op::Rope{0, parts.heads};
     if (parts.heads == 0 || parts.width != uint64_t(parts.heads) * parts.head_dim)
-      return refuse(fmt::format("{} values a row are not {} heads of {}", parts.width, parts.heads,
-                                parts.head_dim));
+      return refuse(fmt::format("{} values per row are not {} heads of {}", parts.width,
+                                parts.heads, parts.head_dim));
   }
   if (operation.is<op::Attend>()) {
     if (uint64_t(parts.heads) * std::max(parts.head_dim, parts.value_dim) > most_width)

@@ -24,8 +24,8 @@ struct Parts {
 /// Errors: what does not fit together, in one sentence.
 Result<op::Program> program_of(const Parts& parts);
 
-/// Operation `index` of `program` alone, with `weight` in its own's place (a slice of its rows) and
-/// as many rows of its bias.
+/// A program of operation `index` alone, with `weight` (a slice of the operation's weight) in place
+/// of its own, and as many rows of its bias.
 op::Program cut_out(const op::Program& program, size_t index, const op::Weight& weight);
 
 /// The weight's first rows.

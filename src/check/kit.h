@@ -1,5 +1,6 @@
-// A kit of unit tests for kernels: for each operation of a run its inputs, its weight's rows, what
-// it must give and how far off each element may be, as .npy files that any language reads.
+// A kit of unit tests for kernels. For each operation of a run it has the inputs, the weight's
+// rows, the expected output and how far off each element may be, as .npy files that any language
+// can read.
 #pragma once
 
 #include <cstdint>

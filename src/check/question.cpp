@@ -111,7 +111,7 @@ diff::Cause cause_under(const Question& question, const Trial& trial) {
 
 /// The cause, and the trial that it was found under. Where no contract was asked for, those count
 /// in which about as few elements fail as in the best, the stricter first; and "it keeps another
-/// one" is no cause: that one was tried.
+/// one" is not a cause: that one was tried.
 void find_cause(const Question& question, bool asked, Answer& answer) {
   std::vector<Trial> order = answer.trials;
   if (asked) order.resize(1);

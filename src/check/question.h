@@ -1,5 +1,5 @@
-// One operation of a model, or one that stands alone: what it was given, what it gave, and whether
-// that is right.
+// One operation, from a model or on its own: what it was given, what it gave, and whether that is
+// right.
 #pragma once
 
 #include <cstdint>
@@ -48,8 +48,9 @@ struct Answer {
   std::vector<std::string> fits() const;  ///< contracts under which nothing fails
 };
 
-/// Judges the output under `contract`, or, where it is empty, finds the first that fits. A failure
-/// gets its cause: under the contract asked for, else under the first that explains it.
+/// Judges the output under `contract`, or, if that is empty, finds the first contract that fits. A
+/// failure gets its cause, under the requested contract or else under the first one that explains
+/// it.
 Answer answer(const Question& question, const std::string& contract);
 
 /// What the operation must give under a contract (its first coding), and how far off each element
@@ -60,11 +61,13 @@ judge::Judged expected(const Question& question, const std::string& contract);
 std::string to_json(const Question& question, const Answer& answer);
 
 /// The operation that NAME means: "blk.3.q", or the tensor "blk.3.attn_q" (".weight" may follow);
-/// "output" is the head, also where it is tied. Errors: none such (lists what there is).
+/// "output" is the head, even if it is tied to the embedding. Errors: an unknown name (lists the
+/// known ones).
 Result<size_t> find_operation(const op::Program& program, const std::string& name);
 
-/// Rows of `width` values: the last dimensions' product must be the width, what stands before them
-/// counts the rows. Errors: another shape; no row; NaN or infinity, unless `any_value`.
+/// The array as rows of `width` values: the product of its last dimensions must be the width, the
+/// dimensions before them count the rows. Errors: another shape; no rows; NaN or infinity, unless
+/// `any_value`.
 Result<Table> to_table(const trace::Npy& array, uint64_t width, const std::string& path,
                        bool any_value = false);
 

@@ -1,6 +1,6 @@
-// One KV cache of a program, in pages of 64 positions which page tables give to sequences. A page
-// holds keys as (kv_heads, key_dim, 64), so that a register's lanes are keys, and
-// values as (kv_heads, 64, value_stride). The machine's memory is taken when a page is written.
+// One KV cache of a program, in pages of 64 positions, which page tables assign to sequences. A
+// page holds keys as (kv_heads, key_dim, 64), so that a register's lanes are keys, and values as
+// (kv_heads, 64, value_stride). The machine's memory is taken when a page is written.
 #pragma once
 
 #include <cstdint>

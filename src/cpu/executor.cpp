@@ -20,7 +20,7 @@ namespace assay::cpu {
 
 namespace {
 
-/// The quantised form of a value's rows, made once a step and shared by the matmuls that read the
+/// The quantised form of a value's rows, made once per step and shared by the matmuls that read the
 /// value.
 struct QuantisedRows {
   std::vector<int8_t> codes;
@@ -452,6 +452,14 @@ MemoryPlan plan_memory(const op::Program& program, const op::ExecutorOptions& op
   return plan;
 }
 
+/// "portable, avx2": the instruction sets that this machine can run.
+static std::string available_sets() {
+  std::string names;
+  for (const char* name : {"portable", "avx2", "avx512"})
+    if (find_kernels(name)) names += (names.empty() ? "" : ", ") + std::string(name);
+  return names;
+}
+
 Result<std::unique_ptr<op::Executor>> make_executor(const op::Program& program,
                                                     const op::ExecutorOptions& given) {
   op::ExecutorOptions options = given;
@@ -461,7 +469,8 @@ Result<std::unique_ptr<op::Executor>> make_executor(const op::Program& program,
     return Error{
         options.isa.empty()
             ? "this machine's CPU is older than assay's minimum, x86-64-v3 (AVX2, FMA, F16C)"
-            : "the instruction set '" + options.isa + "' is not to be had on this machine",
+            : fmt::format("this machine does not support the instruction set '{}'; available: {}",
+                          options.isa, available_sets()),
         Exit::device};
   const MemoryPlan plan = plan_memory(program, options);
   const uint64_t needed = plan.weights + plan.cache + plan.work, have = physical_memory();

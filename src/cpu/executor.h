@@ -14,7 +14,8 @@ namespace assay::cpu {
 Result<std::unique_ptr<op::Executor>> make_executor(const op::Program& program,
                                                     const op::ExecutorOptions& options);
 
-/// Bytes the executor will allocate: packed weights, KV cache at the whole context, work space.
+/// The bytes that the executor will allocate: packed weights, KV cache for the whole context, work
+/// space.
 struct MemoryPlan {
   uint64_t weights = 0, cache = 0, work = 0;
 };

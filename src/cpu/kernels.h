@@ -1,5 +1,6 @@
-// The kernels of one instruction set, as a table of functions. Sizes are in elements unless they
-// say bytes. Each computes the contract's order of operations (docs/numbers.md) and nothing else.
+// The kernels of one instruction set, as a table of functions. Sizes are in elements unless their
+// name says bytes. Each function follows exactly the contract's order of operations
+// (docs/numbers.md).
 #pragma once
 
 #include <cstdint>

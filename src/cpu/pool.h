@@ -1,5 +1,5 @@
-// Threads that run one function together and meet at barriers. A wait spins for some microseconds
-// and then sleeps, so that a busy neighbour costs little.
+// Threads that run one function together and meet at barriers. A waiting thread spins for some
+// microseconds and then sleeps, so that it takes little time from other processes.
 #pragma once
 
 #include <atomic>

@@ -77,7 +77,7 @@ Status prove_arithmetic(Queue& queue) {
       const uint32_t got = answers[question * cases + i];
       if (got != want)
         return Error{
-            fmt::format("{} does not compute as the contract assay/1 needs: {} is {:#010x} "
+            fmt::format("{} does not compute f32 as the contract assay/1 requires: {} is {:#010x} "
                         "there, not {:#010x}, for a = {}, b = {}, c = {}",
                         queue.name(), questions[question], got, want, n.a, n.b, n.c),
             Exit::device};

@@ -1,4 +1,4 @@
-// The proof, before anything else runs, that a device's compiler has left f32 alone.
+// Proves, before anything else runs, that a device's compiler has not changed f32 arithmetic.
 #pragma once
 
 #include "base/result.h"

@@ -1,5 +1,5 @@
-// A device as an ordered queue of copies and kernel launches: the second of the two virtual seams.
-// What is queued runs in order, each operation seeing all that came before it.
+// A device as an ordered queue of copies and kernel launches: the second of the two virtual
+// interfaces. Entries run in order, and each one sees all effects of those before it.
 #pragma once
 
 #include <cassert>
@@ -16,8 +16,9 @@ namespace assay::device {
 /// An address in the device's memory, as kernels see it: arguments hold it as a pointer. 0: none.
 using Address = uint64_t;
 
-/// A kernel by name, its grid of groups and the bytes of its arguments, which are the caller's. A
-/// group has a multiple of 32 threads, at most 1024. launch_of() makes it of a kernel's handle.
+/// A kernel by name, its grid of workgroups and the bytes of its arguments, which the caller owns.
+/// A workgroup has a multiple of 32 threads, at most 1024. launch_of() makes a launch from a
+/// kernel's handle.
 struct Launch {
   std::string_view kernel;
   uint32_t groups_x = 1, groups_y = 1;
@@ -25,18 +26,18 @@ struct Launch {
   std::span<const uint8_t> args;
 };
 
-/// A launch in groups of as many threads as the kernel takes. `kernel` is a handle: kernels::x of
-/// kernel/….h. Arguments of another kernel do not compile.
+/// A launch in workgroups of as many threads as the kernel takes. `kernel` is a handle: kernels::x
+/// of kernel/….h. Arguments of another kernel do not compile.
 template <class Kernel>
 Launch launch_of(const Kernel& kernel, uint32_t groups_x, uint32_t groups_y,
                  const typename Kernel::Args& args) {
   const std::span bytes(reinterpret_cast<const uint8_t*>(&args), sizeof args);
   return {kernel.name, groups_x, groups_y, Kernel::threads, bytes};
 }
-/// A kernel that leaves the threads of a group to the launch, up to its most.
+/// A kernel whose launch chooses the threads per workgroup, up to the kernel's maximum.
 template <class Kernel>
 concept TakesThreads = !Kernel::exactly;
-/// The same in groups of `threads`, for such a kernel.
+/// The same in workgroups of `threads` threads, for such a kernel.
 template <TakesThreads Kernel>
 Launch launch_of(const Kernel& kernel, uint32_t groups_x, uint32_t groups_y, uint32_t threads,
                  const typename Kernel::Args& args) {
@@ -46,15 +47,16 @@ Launch launch_of(const Kernel& kernel, uint32_t groups_x, uint32_t groups_y, uin
   return launch;
 }
 
-/// Errors carry Exit::device and name the device; after a failed launch or wait the queue is broken
-/// and every later call says so again. A queue is used by one thread at a time.
+/// Errors carry Exit::device and name the device. After a failed launch or wait the queue is
+/// broken, and every later call returns that error again. Only one thread may use a queue at a
+/// time.
 class Queue {
  public:
   virtual ~Queue() = default;
 
   /// "NVIDIA H100 80GB HBM3 (sm_90)", "emulated grid": for people.
   virtual std::string name() const = 0;
-  /// Bytes that allocate() could give now, and in all.
+  /// The bytes that allocate() could give now, and the device's total.
   struct Memory {
     uint64_t free = 0, total = 0;
   };
@@ -71,10 +73,10 @@ class Queue {
   /// Waits for all that was queued. Errors: what a kernel did wrong.
   virtual Status wait() = 0;
 
-  /// From here to end_recording(), launches are kept and not run. One recording at a time; only
-  /// launches may be queued while it lasts.
+  /// From here until end_recording(), launches are kept instead of run. Only one recording at a
+  /// time; only launches may be queued meanwhile.
   virtual Status begin_recording() = 0;
-  /// A handle of what was kept, for replay().
+  /// Returns a handle of the kept launches, for replay().
   virtual Result<uint32_t> end_recording() = 0;
   /// Queues a recording's launches, with the arguments they were recorded with.
   virtual Status replay(uint32_t recording) = 0;

@@ -76,7 +76,7 @@ class Contest {
   double left_ = 0.05;
 };
 
-/// x in so many significant digits.
+/// x rounded to this many significant digits.
 double rounded(double x, int digits);
 /// The usual limits around another result.
 judge::Judged with_limits(const Case& the, judge::Table want);

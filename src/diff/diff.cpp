@@ -183,7 +183,7 @@ void note_exactness(const op::Program& program, Report& report) {
   for (size_t i = 0; i < program.operations.size(); ++i) {
     const Far far{program.operations[i].name, report.a.operations[i].exact_nmse,
                   report.b.operations[i].exact_nmse};
-    // An engine that doesn't quantise its activations is no measure for one that does.
+    // An engine that does not quantise its activations is not a fair measure for one that does.
     if (std::min(far.a, far.b) > 1e-10 && far.ratio() > 4) found.push_back(far);
   }
   if (found.empty()) return;

@@ -1,4 +1,4 @@
-// Two traces of one prompt: which engine is wrong, where, or that neither is.
+// Compares two traces of one prompt: which engine is wrong and where, or that neither is.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +43,8 @@ struct Report {
   Verdict verdict = Verdict::unmeasured;
   std::string sentence;
   Side a, b;
-  /// Of the program's operations: √(Σ(a − b)²/Σ b²) over the rows that both have; negative: no row.
+  /// Per operation of the program: √(Σ(a − b)²/Σ b²) over the rows that both traces have; negative
+  /// if they share no row.
   std::vector<double> differences;
   std::optional<First> first;
   std::optional<Cause> cause;           ///< of the first failure
@@ -64,22 +65,23 @@ struct DiffOptions {
   bool other_weights = false;  ///< traces may state other model hashes: the program judges both
 };
 
-/// Of all steps.
+/// The tokens of all steps, one after the other.
 std::vector<int32_t> all_tokens(const trace::Trace& trace);
 /// An operation's rows over all steps, by the index of their token. Errors: as Trace::values.
 using Rows = std::map<uint64_t, std::vector<double>>;
 Result<Rows> rows_of(const op::Program& program, const trace::Trace& trace,
                      const op::Operation& operation);
 
-/// Errors (exit code 2): other tokens, positions or (unless allowed) model hashes; as judge_trace.
+/// Errors (exit code 2): the tokens, the positions or (unless allowed) the model hashes differ; and
+/// those of judge_trace.
 Result<Report> compare(const op::Program& program, const trace::Trace& a, const trace::Trace& b,
                        const DiffOptions& options = {});
 
-/// First failure, verdict and sentence from what the sides hold.
+/// Fills in the first failure, the verdict and the sentence, from both sides of the report.
 void conclude(const op::Program& program, const trace::Trace& a, const trace::Trace& b,
               Report& report);
 
-/// The same shape where nothing could be compared: UNMEASURED, with why.
+/// The same shape if nothing could be compared: the verdict UNMEASURED and the reason.
 std::string refusal_json(const std::string& sentence, const Cause& cause);
 
 /// The fixed shape assay.diff/1.

@@ -1,6 +1,6 @@
-// What correct runs of a model give: the RMS and the largest element of every operation's rows, so
-// that a trace's growth through the layers can be called normal, or its first layer that no correct
-// run gives be named. Needs no values of the trace: statistics are enough.
+// What correct runs of a model give: the RMS and the largest element of each operation's rows. With
+// it, a trace's growth through the layers can be called normal, or the first layer that no correct
+// run gives can be named. It needs only statistics of the trace, not its values.
 #pragma once
 
 #include <cstdint>
@@ -19,10 +19,10 @@ struct Range {
   bool holds(double x) const { return x >= low && x <= high; }
 };
 
-/// Ranges in which correct runs lie: their mean and `deviations` times their standard deviation on
-/// either side, plus 2^-20 for f32 sums. A row's deviation is relative, and no less than the mean
-/// square of those of the operation's other tokens: eight runs may happen to lie close together in
-/// one of some thousand rows, but not in all.
+/// The ranges of correct runs: their mean plus or minus `deviations` standard deviations, plus
+/// 2^-20 for f32 sums. A row's deviation is relative, and no less than the mean square of those of
+/// the operation's other tokens: eight runs may happen to lie close together in one of some
+/// thousand rows, but not in all.
 struct Ensemble {
   uint64_t runs = 0, tokens = 0;
   std::vector<std::vector<Range>> rms, largest;  ///< (operations, tokens); empty for kv_store
@@ -32,12 +32,13 @@ struct Ensemble {
 /// rows each: the tails are heavier than a normal distribution's).
 inline constexpr double deviations = 10;
 
-/// At least `runs`, as many of each contract but exact (diff/coding.h), from `tokens` at positions
-/// 0, 1, …; more where the tokens are few: 64 rows an operation at least.
+/// Makes at least `runs` runs, equally many under each contract except exact (judge/coding.h), of
+/// `tokens` at positions 0, 1, …. Short prompts get more runs, so that each operation has at least
+/// 64 rows.
 Ensemble correct_ensemble(const op::Program& program, std::span<const int32_t> tokens,
                           uint64_t runs, uint64_t seed);
 
-/// A row that no correct run gives: the worst token of the operation.
+/// A row outside the range of all correct runs: the worst token of the operation.
 struct Outside {
   size_t operation = 0;
   uint64_t token = 0;
@@ -56,7 +57,8 @@ struct Growth {
 Growth judge_growth(const op::Program& program, const trace::TokenLines& lines,
                     const Ensemble& ensemble);
 
-/// Where two traces part more than any two correct runs: the ratio of their RMS (or max|x|).
+/// Where two traces differ more than any two correct runs do, as the ratio of their RMS (or
+/// max|x|).
 struct Parting {
   size_t operation = 0;
   uint64_t token = 0;

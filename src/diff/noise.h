@@ -1,5 +1,5 @@
-// The noise certificate: how far two correct runs of these contracts lie apart, so that a
-// difference can be judged by its place among theirs.
+// The noise certificate: how far apart two correct runs under these contracts are, so that an
+// observed difference can be ranked among theirs.
 #pragma once
 
 #include <cstdint>
@@ -11,14 +11,14 @@
 
 namespace assay::diff {
 
-/// Distances between correct runs: half of the runs under a's contract, half under b's, each with
-/// every output moved by up to one ulp at random; every pair of them is one distance.
+/// Distances between correct runs: half of the runs are under a's contract, half under b's, and in
+/// each run every output is moved by up to one ulp at random. Each pair of runs gives one distance.
 struct Noise {
   uint64_t runs = 0, tokens = 0;
   std::vector<std::vector<double>> relative;  ///< of each operation: √(Σ(a − b)²/Σ b²), ascending
   std::vector<double> divergence;             ///< mean KL of the logits, ascending
 
-  /// The share of correct pairs that lie nearer, in percent; −1 where there are none.
+  /// The percentage of correct pairs that are closer together; −1 if there are no pairs.
   static double percentile(const std::vector<double>& sorted, double distance);
 };
 

@@ -1,5 +1,5 @@
-// Correct runs of a program under a trace's contract, in f64, several in lockstep, whose outputs
-// may be altered on the way: what the noise certificate and the causal swap are made of.
+// Correct runs of a program under a trace's contract, in f64, several in lockstep. Their outputs
+// may be altered on the way. The noise certificate and the causal swap are built on this.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,8 @@ namespace assay::diff {
 /// One step of `tokens`, at positions 0, 1, …, in each run. Rows of values are (runs, tokens).
 class Runs {
  public:
-  /// Sees every output, (runs·tokens, width), or (runs·selected, width) after select_rows, and may
-  /// change it: what follows reads it.
+  /// Called with every output, (runs·tokens, width), or (runs·selected, width) after select_rows.
+  /// It may change the output; later operations read the changed values.
   using Alter = std::function<void(size_t operation, judge::Table& out)>;
 
   /// `program` and `side` (its codings and its arithmetic) must outlive the runs.
@@ -44,8 +44,9 @@ class Runs {
   judge::Table nothing_;
 };
 
-/// `runs` runs that are all correct: every output is moved to f32, and an ulp up or down or not at
-/// all (attention in f16: of f16). Logits of all tokens are wanted.
+/// Makes `runs` runs that are all correct: each output is rounded to f32 and moved by one ulp up,
+/// one ulp down or not at all (by an f16 ulp for attention in f16). The logits of all tokens are
+/// computed.
 Runs correct(const op::Program& program, const Side& side, std::span<const int32_t> tokens,
              uint64_t runs, uint64_t seed);
 

@@ -1,4 +1,5 @@
-// One trace, judged: every operation replayed from the engine's own inputs under its own contract.
+// One side of a diff: a trace whose operations are each judged from the engine's own inputs under
+// its own contract.
 #pragma once
 
 #include <cstdint>
@@ -45,18 +46,19 @@ struct Side {
   uint64_t count(Verdict verdict) const;
 };
 
-/// The contract under which most matmuls of the first two layers pass; the declared one wins ties.
+/// Returns the contract under which most matmuls of the first two layers pass; if several do
+/// equally well, the declared one is preferred.
 std::string find_contract(const op::Program& program, const trace::Trace& trace);
 
-/// Errors: a tensor of a shape that the program doesn't have, a token beyond the vocabulary, a type
+/// Errors: a tensor whose shape differs from the program's, a token beyond the vocabulary, a type
 /// without numbers, a trace that holds statistics only.
 Result<Side> judge_trace(const op::Program& program, const trace::Trace& trace);
 
-/// What was got less what was wanted, (rows, width), of each of the side's failures.
+/// For each failure of the side: the engine's values minus the judge's, (rows, width).
 Result<std::vector<judge::Table>> errors_of(const op::Program& program, const trace::Trace& trace,
                                             const Side& side);
 
-/// One operation of a trace with what it reads, for another look (diagnosis, a minimal case).
+/// One operation of a trace together with what it reads, for diagnosis or a minimal case.
 struct Scene {
   uint32_t step = 0;
   size_t operation = 0;

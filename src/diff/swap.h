@@ -1,6 +1,6 @@
-// The causal swap: which of many differences matters. The wrong engine's run is made again (the
-// judge under its contract, with what its failing operations are off by), then once more for every
-// cut, with one operation's output taken from the other trace.
+// The causal swap finds which of many differences matters. It makes the wrong engine's run again
+// (with the judge under that engine's contract, plus the errors of the failing operations), and
+// then once more per cut, with one operation's output taken from the other trace.
 #pragma once
 
 #include <cstdint>
@@ -34,9 +34,9 @@ struct Swap {
   std::vector<Cut> cuts;  ///< in the program's order
 };
 
-/// Takes the side of the report's first failure, else a. Every layer's output is replaced, and
-/// every operation of the layers in which the first failure lies or the answer changes. Errors: no
-/// logits of a common position, an operation that a trace lacks.
+/// Uses the side of the report's first failure, or a if there is none. It replaces the output of
+/// each layer, and of each operation in the layers where the first failure lies or the answer
+/// changes. Errors: no position whose logits both traces have, or an operation that a trace lacks.
 Result<Swap> swap(const op::Program& program, const trace::Trace& a, const trace::Trace& b,
                   const Report& report,
                   const std::function<void(uint64_t done, uint64_t total)>& progress = {});

@@ -27,7 +27,7 @@ const Entry& entry_of(const Fault& fault) {
 Error unknown(std::string_view name) {
   std::string all;
   for (const Entry& entry : list()) all += fmt::format("{}{}", all.empty() ? "" : ", ", entry.name);
-  return Error{fmt::format("there is no fault '{}'; there are: {}", name, all)};
+  return Error{fmt::format("unknown fault '{}'; known: {}", name, all)};
 }
 
 Result<double> number(std::string_view text) {

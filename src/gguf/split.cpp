@@ -107,7 +107,7 @@ Status check_shard(const File& first, const Split& split, const File& shard, uin
   };
   const auto found = read_split(shard);
   if (!found) return found.error();
-  if (!*found) return wrong("it is no shard (split.count is absent or below 2)");
+  if (!*found) return wrong("it is not a shard (split.count is absent or below 2)");
   const Split& stated = **found;
   if (stated.number != number || stated.count != split.count) {
     return wrong(fmt::format("it says that it is shard {} of {}", stated.number + 1, stated.count));
@@ -121,7 +121,7 @@ Status check_shard(const File& first, const Split& split, const File& shard, uin
     const Value* same = first.find(key);
     if (same == nullptr) return wrong(fmt::format("the first shard has no {}", in_quotes(key)));
     if (!equal(*same, value)) {
-      return wrong(fmt::format("its {} is another than the first shard's", in_quotes(key)));
+      return wrong(fmt::format("its {} differs from the first shard's", in_quotes(key)));
     }
   }
   return ok();

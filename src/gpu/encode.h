@@ -15,9 +15,9 @@ namespace assay::gpu {
 /// Sizes of a step, and where its inputs lie in device memory.
 struct StepShape {
   uint32_t tokens = 0, selected = 0;
-  uint32_t most_keys = 0;       ///< that a token sees; 0: any number, as in a recording
-  bool sequence_tiles = false;  ///< each eight tokens are of one sequence
-  bool split_heads = false;     ///< few tokens, one of many keys: several groups share a head
+  uint32_t most_keys = 0;       ///< most keys that a token sees; 0: any number, as in a recording
+  bool sequence_tiles = false;  ///< each aligned group of eight tokens belongs to one sequence
+  bool split_heads = false;     ///< few tokens see many keys: several workgroups share a head
   StepInputs inputs{};
   const SampleRule* rules = nullptr;  ///< where tokens are drawn: by row
   const float* rope_ahead = nullptr;  ///< (steps, as StepInputs::rope)
@@ -31,11 +31,12 @@ struct Encoder {
   StepShape shape;
 
   Status node(const Node& node) const;
-  /// Keys and values of the step's positions, as f32, to scratch: for traces.
+  /// Copies the keys and values of the step's positions to scratch, as f32, for traces.
   Status load_cache(const op::Operation& store) const;
-  /// The `k` best of each row of logits, as keys of top_k to memory.best[0].
+  /// Finds the `k` best logits of each row and writes them to memory.best[0], as keys of the kernel
+  /// top_k.
   Status best(uint32_t logits, uint32_t k) const;
-  /// Draws each row's token from the `k` best, and makes it the next step's.
+  /// Draws one token per row from the `k` best, and makes it the input of the next step.
   Status sample(uint32_t k) const;
   uint32_t rows(uint32_t value) const;
   device::Address buffer(uint32_t value) const;
@@ -54,7 +55,7 @@ struct Encoder {
   Status norm(const Node& node) const;
   CacheView cache(uint32_t index) const;
   const float* rope_table(uint32_t table) const;
-  /// device::launch_of() of these; nothing where the grid is empty.
+  /// Queues the launch; does nothing if the grid is empty.
   template <class Kernel, class... ThreadsAndArgs>
   Status launch(const Kernel& kernel, uint32_t groups_x, uint32_t groups_y,
                 const ThreadsAndArgs&... rest) const;

@@ -172,8 +172,8 @@ void DeviceExecutor::upload_table(const op::Step& step) {
   }
 }
 
-/// `best`: so many of each row of logits are found, too, and drawn from where the shape has rules;
-/// 0: none.
+/// If best > 0, also finds the `best` highest logits of each row, and draws a token from them if the
+/// shape has drawing rules.
 void DeviceExecutor::run_fused(const Encoder& encoder, uint32_t best) {
   const auto encode = [&] {
     for (const Node& node : fused_) require(encoder.node(node));
@@ -221,7 +221,8 @@ void DeviceExecutor::offer(const Encoder& encoder, const op::Operation& operatio
   sink(operation, output);
 }
 
-/// Whether every eight tokens, and there are so many, share a sequence.
+/// True if there are at least eight tokens and each aligned group of eight tokens belongs to one
+/// sequence.
 bool of_one_sequence_each(std::span<const uint32_t> sequences) {
   for (size_t i = 0; i < sequences.size(); ++i)
     if (sequences[i] != sequences[i / attention_queries * attention_queries]) return false;
@@ -315,12 +316,12 @@ std::vector<int32_t> DeviceExecutor::run_ahead(const op::Step& step,
 std::string unsupported(const std::string& device, const op::Program& program,
                         const op::ExecutorOptions& options) {
   if (options.contract != op::Contract::assay1)
-    return fmt::format("the device '{}' runs the contract assay/1 alone", device);
+    return fmt::format("the device '{}' runs only the contract assay/1", device);
   if (!options.isa.empty())
     return fmt::format("the device '{}' has no instruction sets to choose from", device);
   const auto widest = std::ranges::max_element(program.buffer_width);
   if (widest != program.buffer_width.end() && uint64_t(*widest) * options.batch > UINT32_MAX)
-    return fmt::format("rows of {} values, {} at once, are more than the device '{}' counts",
+    return fmt::format("rows of {} values, {} at once, are more than the device '{}' can address",
                        *widest, options.batch, device);
   for (const op::Operation& operation : program.operations) {
     if (!operation.is<op::Attend>()) continue;

@@ -1,5 +1,5 @@
-// What a program takes of a device's memory, planned before anything is allocated, and its weights
-// there.
+// How much of a device's memory a program takes, planned before anything is allocated, and where
+// its data lies.
 #pragma once
 
 #include <vector>
@@ -35,11 +35,11 @@ struct DeviceMemory {
   device::Address drawn = 0;         // (most_drawn, sequences)
 };
 
-/// Of a token: cos and sin of every rotary table, one table after the other.
+/// Floats per token for the cos and sin of every rotary table, one table after the other.
 uint32_t rope_width(const op::Program& program);
 
-/// Allocates and uploads. Errors: too little memory, with the plan in numbers; what the queue
-/// refuses.
+/// Allocates the memory and uploads the weights. Errors: too little memory (with the plan in
+/// numbers), and what the queue refuses.
 Result<DeviceMemory> allocate(device::Queue& queue, const op::Program& program,
                               const op::ExecutorOptions& options);
 

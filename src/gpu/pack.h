@@ -1,4 +1,4 @@
-// From a weight as the file holds it to the layout that kernels read (kernel/weights.h).
+// Converts a weight from the file's layout to the layout that kernels read (kernel/weights.h).
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@ namespace assay::gpu {
 uint64_t tile_count(const op::Weight& weight);
 uint64_t tile_bytes(const op::Weight& weight);
 
-/// Writes tiles [first, last) to `out`, which has room for just these. Rows beyond the weight's are
-/// zeros.
+/// Writes tiles [first, last) to `out`, which has exactly their size. Rows beyond the weight's last
+/// row are zeros.
 void pack_tiles(const op::Weight& weight, uint64_t first, uint64_t last, std::span<uint8_t> out);
 
 }  // namespace assay::gpu

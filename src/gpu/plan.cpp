@@ -13,9 +13,10 @@ namespace {
 
 using op::Operation;
 
-/// Finds the fused forms by who produces and who reads their values, wherever the operations stand;
-/// gpu/order.h says which may be brought together. One launch computes a form, or a few, so a form
-/// also asks that no group of the launch writes a buffer that another one still reads.
+/// Finds the fused forms by which operations produce and read their values, wherever these
+/// operations are in the program; gpu/order.h says which may be brought together. One launch
+/// computes a form, or a few, so a form also asks that no group of the launch writes a buffer that
+/// another one still reads.
 class Planner {
  public:
   /// `apart`: the gates that gate_up may not take.

@@ -1,6 +1,6 @@
-// What a device runs for a program: nodes, each one kernel or a few, in order. The fused plan gives
-// the bits of the plain one: a fused kernel makes the same sums in the same order and keeps what
-// nobody else reads in registers.
+// What a device runs for a program: a list of nodes, each of one or a few kernels. The fused plan
+// gives the same bits as the plain one: a fused kernel makes the same sums in the same order, and
+// keeps in registers what no other node reads.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@
 
 namespace assay::gpu {
 
-/// One quantised row of activations is kept for the matmuls that read it; gate_up reads one and
-/// writes another.
+/// The quantised activations are kept in a slot for the matmuls that read them. Two slots are
+/// needed, since gate_up reads one and writes another.
 inline constexpr uint32_t quantised_slots = 2;
 
 struct Node {
@@ -34,11 +34,12 @@ struct Node {
 /// True where a matmul reads int8 activations.
 bool reads_quantised(const op::Program& program, const op::Operation& operation);
 
-/// `fused` false: a node an operation, every value written, as a trace needs it.
+/// If `fused` is false, the plan has one node per operation and every value is written, as a trace
+/// needs it.
 std::vector<Node> make_plan(const op::Program& program, bool fused);
 
-/// The plan for people: a line a node with its form, its operations and what it writes, as f32 or
-/// int8 (quantised). Neighbouring layers of equal lines are shown once.
+/// The plan as text: one line per node with its form, its operations and what it writes, as f32 or
+/// int8 (quantised). Neighbouring layers with equal lines are shown once.
 std::string text_of_plan(const op::Program& program, const std::vector<Node>& nodes);
 
 }  // namespace assay::gpu

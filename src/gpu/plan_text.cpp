@@ -44,7 +44,7 @@ class PlanText {
 
  private:
   const op::Operation& at(uint32_t i) const { return program_.operations[i]; }
-  /// The layer of a node; what only quantises belongs to who reads it.
+  /// The layer of a node; a node that only quantises belongs to the layer of its reader.
   uint32_t layer_of(size_t k) const {
     while (nodes_[k].operations.empty()) ++k;
     return at(nodes_[k].operations[0]).layer;

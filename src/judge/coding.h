@@ -36,7 +36,8 @@ struct Coding {
   double zero_below = 0;           ///< a block whose largest |x| is smaller counts as zeros
 };
 
-/// A code that an error of the engine's own f32 arithmetic could have turned into its neighbour.
+/// A code so close to a rounding boundary that an error in the engine's own f32 arithmetic could
+/// have produced its neighbour.
 struct Tie {
   uint32_t column;
   int32_t step;  ///< +1 or −1: the other code
@@ -52,12 +53,12 @@ struct CodedRow {
   bool tied = false;                       ///< any of the three
 };
 
-/// Codes x, whose values are f32. `group`: columns that share a weight's minimum. A row with NaN or
-/// infinity gets NaN scales.
+/// Codes x, whose values are f32. `group` is the number of columns that share one minimum of a
+/// weight. A row with NaN or infinity gets NaN scales.
 CodedRow code_row(std::span<const double> x, const Coding& coding, uint32_t group);
 
-/// A contract is a name and, for each weight type, the codings to try: the first that fits is it.
-/// Names: assay/1, f32, exact, ggml-cpu, ggml-cuda.
+/// A contract is a name and, per weight type, the codings that its engines may use; the first one
+/// that fits is taken. Names: assay/1, f32, exact, ggml-cpu, ggml-cuda.
 std::vector<Coding> codings(std::string_view contract, uint32_t weight_type);
 std::span<const std::string_view> contracts();
 

@@ -116,8 +116,8 @@ double rope_limit(uint32_t position);
 /// get 8 + 4√(2·K/32).
 double quantised_matmul_limit(uint64_t columns, uint32_t steps = 2);
 
-/// The fma that the contract's chain makes for 32 columns: one a group, one more where it has a
-/// minimum.
+/// The number of fma that the contract's chain makes for 32 columns: one per group, one more if it
+/// has a minimum.
 uint32_t chain_steps(uint32_t weight_type);
 
 /// Of (|W||x|)_row: 8 + 4√K, and never more than γ_K = K·u/(1 − K·u), which no order of K fma can

@@ -1,6 +1,7 @@
-// The judge: what one operation must give from the very inputs that an engine gave it, in f64, and
-// how far off each element may be under a contract. One file per kind holds its formula, its bound
-// and what counts as a tie (rms_norm.cpp, attention.cpp, …); everything that judges asks here.
+// The judge: computes in f64 what one operation must give from the inputs that an engine gave it,
+// and how far off each element may be under a contract. One file per kind (rms_norm.cpp,
+// attention.cpp, …) holds its formula, its bound and what counts as a tie. All code that judges an
+// operation calls this.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +31,7 @@ struct Judged {
   }
 };
 
-/// The arithmetic beside the matmuls.
+/// The arithmetic of everything except the matmuls.
 struct Arithmetic {
   bool own = true;              ///< assay/1's tables of cos and sin, its exp: the tighter limits
   bool f16_attention = false;   ///< queries as f16, sums of values in f16
@@ -51,7 +52,7 @@ struct Inputs {
 /// The operation's formula in f64; for kv_store, keys and values side by side, not rounded.
 Table formula(const op::Program& program, const op::Operation& operation, const Inputs& inputs);
 
-/// What the operation must give, and how far off it may be. `coding` counts for matmul only.
+/// What the operation must give, and how far off it may be. `coding` is used for matmul only.
 Judged expect(const op::Program& program, const op::Operation& operation, const Inputs& inputs,
               const Coding& coding, const Arithmetic& arithmetic);
 

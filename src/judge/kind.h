@@ -1,4 +1,4 @@
-// What the file of a kind defines, and what these files share. Included by src/judge/ only.
+// What each kind's file must define, and what these files share. Included by src/judge/ only.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +9,7 @@
 
 namespace assay::judge {
 
-/// An operation with what it reads.
+/// An operation together with what it reads.
 struct Subject {
   const op::Program& program;
   const op::Operation& operation;
@@ -24,14 +24,14 @@ struct Subject {
   }
 };
 
-/// Each kind's file specialises both; a kind without them does not link.
+/// Each kind's file specialises both templates; the program does not link if a kind lacks them.
 template <class Parameters>
 Table formula_of(const Subject& subject, const Parameters& parameters);
 template <class Parameters>
 Judged expect_of(const Subject& subject, const Parameters& parameters, const Coding& coding,
                  const Arithmetic& arithmetic);
 
-/// Another engine's exp and division, its rsqrt: a few ulp more than ours.
+/// What another engine's exp, division and rsqrt may add: a few ulp more than ours.
 inline constexpr double foreign_ulps = 8.0;
 inline double foreign(const Arithmetic& arithmetic) {
   return arithmetic.own ? 0.0 : foreign_ulps;

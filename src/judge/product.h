@@ -1,5 +1,6 @@
-// y = x·Wᵀ + b in f64, with the activations coded as an engine's contract says, and what each
-// element may be off by. Exact integers, many tokens at once, all threads: the judge's fast half.
+// y = x·Wᵀ + b in f64, with the activations coded as an engine's contract says, and how far off
+// each element may be. This is the fast part of the judge: exact integers, many tokens at once, all
+// threads.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,7 @@ struct Product {
 Product multiply(const op::Weight& weight, const op::Weight* bias, const Table& x,
                  const Coding& coding);
 
-/// The product alone, without what it may be off by.
+/// The product alone, without the bounds.
 Table multiply_only(const op::Weight& weight, const op::Weight* bias, const Table& x,
                     const Coding& coding);
 
@@ -35,12 +36,13 @@ struct WeightRow {
 /// Row r as the format and the coding have it.
 void read_weight_row(const op::Weight& weight, uint64_t r, const Coding& coding, WeightRow& row);
 using RowSource = std::function<void(uint64_t r, WeightRow& row)>;
-/// As `multiply` with integers, with the rows that `source` gives: for what-if.
+/// As `multiply` with integers, but with the weight rows that `source` gives, to try what an
+/// altered weight would give.
 Product multiply_rows(const op::Weight& weight, const RowSource& source, const op::Weight* bias,
                       const Table& x, const Coding& coding);
 
-/// Calls function(first, last) on pieces of [0, count), on all of the machine's threads. Within
-/// another call it runs in that call's thread.
+/// Calls function(first, last) on pieces of [0, count), on all of the machine's threads. A nested
+/// call runs in the calling thread.
 void in_parallel(uint64_t count, const std::function<void(uint64_t, uint64_t)>& function,
                  uint64_t piece = 16);
 

@@ -1,6 +1,6 @@
-// Local replay: the judge computes each operation again from the very inputs that an executor gave
-// it, and every element must be inside its derived bound (formulas.h). Errors do not pile up
-// from one operation to the next, so a fault shows in the operation that has it and in no other.
+// Local replay: the judge computes each operation again from the inputs that the executor gave it,
+// and every element must be inside its derived bound (formulas.h). Errors do not accumulate from
+// one operation to the next, so a fault shows in the operation that has it and in no other.
 #pragma once
 
 #include <cstdint>
@@ -64,8 +64,8 @@ class Replay {
   uint64_t steps_ = 0;
 };
 
-/// The worst of each kind, for a table: as OperationError, with the worst operation's name and all
-/// elements counted.
+/// The worst operation of each kind, for a table: its name and errors, with the elements of all
+/// operations of the kind counted.
 std::vector<OperationError> worst_by_kind(std::span<const OperationError> errors);
 
 }  // namespace assay::judge

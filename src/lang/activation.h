@@ -30,7 +30,7 @@ K_FN typename L::F32 silu(typename L::F32 x) {
   return L::div(x, L::add(L::set(1.0f), L::exp(L::negate(x))));
 }
 
-/// The activation of this number; NaN for a number that is none.
+/// The activation with this number; NaN if there is none.
 template <class L>
 K_FN typename L::F32 activate(uint32_t activation, typename L::F32 x) {
   if (activation == activation_silu) return silu<L>(x);

@@ -1,6 +1,5 @@
 // The activations: y = f(x), and the gated form y = f(gate)·up. The f32 formula of each, in the
-// contract's order, stands in lang/activation.h; the f64 formula and the bound in
-// judge/activation.h.
+// contract's order, is in lang/activation.h; the f64 formula and the bound are in judge/gate.cpp.
 #pragma once
 
 #include <array>

@@ -1,4 +1,4 @@
-// The best of a row of logits: all that drawing a token needs of it.
+// The best logits of a row: all that is needed to draw a token.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,8 @@ struct Candidate {
   float logit;
 };
 
-/// Best first, equal logits the lower id first; at most `most` of them (0: all), fewer where no
-/// more may be drawn.
+/// The best candidates, best first; of equal logits, the lower id first. At most `most` of them (0:
+/// all); fewer if fewer tokens may be drawn.
 std::vector<Candidate> best_of(std::span<const float> logits, uint32_t most);
 
 }  // namespace assay::op

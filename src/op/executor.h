@@ -1,4 +1,4 @@
-// What runs a program. One of the two virtual seams (the other is the device queue).
+// What runs a program. One of the two virtual interfaces (the other is the device queue).
 #pragma once
 
 #include <cstdint>
@@ -52,8 +52,8 @@ struct Drawing {
 /// each (tokens, kv_heads·dim).
 using Sink = std::function<void(const Operation&, std::span<const float> output)>;
 
-/// Thrown by run() where a device fails in the middle: nothing can go on, and no caller between can
-/// mend it. run::Engine turns it into an Error.
+/// Thrown by run() when a device fails during a step. No caller in between can recover from it;
+/// run::Engine turns it into an Error.
 struct DeviceFailure : std::runtime_error {
   explicit DeviceFailure(const Error& what) : std::runtime_error(what.message), error(what) {}
   Error error;
@@ -65,15 +65,15 @@ class Executor {
   /// Runs one step and returns the logits, (selected, vocabulary) f32; valid until the next step.
   /// Throws DeviceFailure.
   virtual std::span<const float> run(const Step& step, const Sink& sink) = 0;
-  /// Runs one step and gives the `most` (0: all) best logits of each selected token, which a device
-  /// of its own finds there. Throws DeviceFailure.
+  /// Runs one step and returns the `most` (0: all) best logits of each selected token. A GPU finds
+  /// them itself, so that not all logits are copied to the host. Throws DeviceFailure.
   virtual std::vector<std::vector<Candidate>> run_best(const Step& step, uint32_t most);
-  /// So many tokens in a row can run_ahead() draw from each sequence; 0: it can't.
+  /// The largest `count` that run_ahead() accepts; 0 if this executor cannot draw tokens itself.
   virtual uint32_t most_ahead(const Drawing&) const { return 0; }
-  /// Runs a step of one token a sequence, all selected; draws each sequence's next token as its
-  /// `drawings` says, runs that, and so on, `count` times. Returns what was drawn, (count,
-  /// sequences); −1 where no logit may be drawn from. The caches hold all but the last. Throws
-  /// DeviceFailure.
+  /// Runs a step of one token per sequence, all selected, draws the next token of each sequence as
+  /// its entry of `drawings` says, runs that token, and so on, until `count` tokens per sequence
+  /// are drawn. Returns them as (count, sequences); −1 where no token can be drawn. The last drawn
+  /// tokens have not run, so the caches do not hold them. Throws DeviceFailure.
   virtual std::vector<int32_t> run_ahead(const Step& step, std::span<const Drawing> drawings,
                                          uint32_t count);
   /// Forgets what a sequence's cache holds from `position` on.

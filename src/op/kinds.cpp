@@ -141,7 +141,7 @@ std::string problem(const Facts& facts, const Matmul&) {
 std::string problem(const Facts& facts, const Rope& p) {
   if (!facts.has_table(p.table)) return fmt::format("there is no rotary table {}", p.table);
   if (p.heads == 0 || facts.width(0) % p.heads)
-    return fmt::format("{} values a row are not {} heads", facts.width(0), p.heads);
+    return fmt::format("{} values per row are not {} heads", facts.width(0), p.heads);
   const uint32_t head_dim = facts.width(0) / p.heads;
   const uint32_t lanes = facts.program.rope_tables[p.table].dimensions;
   if (lanes > head_dim) return fmt::format("{} lanes turn, a head has {}", lanes, head_dim);

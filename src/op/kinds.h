@@ -1,4 +1,4 @@
-// One row per kind of operation: all facts that are not the formula's own. What only needs to know
+// One row per kind of operation: its name, inputs, weight and other facts. Code that only needs
 // such facts (the program's checks, case files, kits, command lines, reports) reads the row.
 #pragma once
 
@@ -27,8 +27,8 @@ struct KindRow {
   Kind kind;
   std::string_view name;
   std::string_view formula;  ///< plain text, for people
-  /// What a kernel of this kind is given, by name. The program's values come first, `inputs` of
-  /// them; keys and values that lie in the cache follow.
+  /// The names of what a kernel of this kind reads. The first `inputs` of them are values of the
+  /// program; the others are keys and values in the cache.
   std::span<const std::string_view> reads;
   uint32_t inputs;
   WeightShape weight = WeightShape::absent;
@@ -58,12 +58,12 @@ std::vector<std::string_view> kind_names();
 /// The formula of an operation, in plain text.
 std::string_view formula_of(const Parameters& of);
 
-/// How wide the operation's output is, from its inputs, weight and parameters; 0 for kv_store.
-/// Asks for nothing that problem_of() would refuse but the output itself.
+/// The width of the operation's output, from its inputs, weight and parameters; 0 for kv_store. The
+/// operation must be one that problem_of() accepts, except that its output need not exist yet.
 uint32_t output_width(const Program& program, const Operation& operation);
 
-/// What does not fit together of inputs, weight, parameters and output, in one sentence without a
-/// full stop; empty where all fits.
+/// Says in one sentence, without a full stop, which of the inputs, weight, parameters and output do
+/// not fit together; empty if all fit.
 std::string problem_of(const Program& program, const Operation& operation);
 
 /// Calls visit(name, number, low, high) for each parameter that is a plain number and belongs to

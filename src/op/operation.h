@@ -1,5 +1,5 @@
-// One operation of a program: what it reads, what it gives, and the parameters of its kind. What is
-// true of all operations of a kind stands in kinds.h.
+// One operation of a program: what it reads, what it writes, and the parameters of its kind. What
+// is true of all operations of a kind is in kinds.h.
 #pragma once
 
 #include <cstdint>
@@ -59,11 +59,11 @@ struct Scale {
   float factor = 1;
 };
 
-/// y = the rows whose logits are wanted
+/// y = the rows of the tokens whose logits are wanted
 struct SelectRows {};
 
-/// The closed list of operations. Executors and judges visit it, so that a kind that one of them
-/// does not know does not compile.
+/// The closed list of operations. Executors and the judge visit it, so code that forgets a kind
+/// does not compile.
 using Parameters =
     std::variant<Embed, RmsNorm, Matmul, Rope, KvStore, Attend, Gate, Add, Scale, SelectRows>;
 
@@ -82,7 +82,7 @@ enum class Kind {
 };
 inline constexpr size_t kind_count = std::variant_size_v<Parameters>;
 
-/// What an operation is to the model, where reports and statistics ask for it.
+/// What an operation is to the model; reports and statistics ask for it.
 enum class Role {
   inner,
   embedding,     ///< the first value of the residual stream

@@ -1,4 +1,4 @@
-// Pages of the cache: how many there are, and which ones a step's sequences have.
+// Pages of the cache: how many there are, and which of them the sequences of a step use.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace assay::op {
 
-/// Pages that `positions` positions of one sequence take.
+/// How many pages hold `positions` positions of one sequence.
 constexpr uint32_t pages_for(uint32_t positions) {
   return positions / page_positions + (positions % page_positions ? 1 : 0);
 }
@@ -17,14 +17,14 @@ constexpr uint32_t pages_for(uint32_t positions) {
 /// Pages that an executor with these options has.
 uint32_t pages_of(const ExecutorOptions& options);
 
-/// Gives every step a page table that an executor can trust.
+/// Gives each step a page table that the executor need not check again.
 class Paging {
  public:
   explicit Paging(const ExecutorOptions& options);
 
-  /// The step with its own page table, or, where that is empty, with pages in order: of n pages for
-  /// each sequence's context, sequence s has pages s·n … s·n + n − 1. Throws std::logic_error
-  /// unless each position that a token sees has a page, also after `ahead` more tokens.
+  /// Returns the step with its own page table or, if that is empty, with pages in order: if a
+  /// context has n pages, sequence s has pages s·n … s·n + n − 1. Throws std::logic_error unless
+  /// every position that a token sees has a page, also after `ahead` more tokens.
   Step resolve(const Step& step, uint32_t ahead = 0) const;
 
  private:

@@ -1,4 +1,5 @@
-// A model's program: named operations (operation.h) over named values for one step. Shapes are (tokens, width) row-major f32 for values, (rows, columns) for weights.
+// A model's program: named operations (operation.h) over named values for one step. Values are
+// (tokens, width) row-major f32; weights are (rows, columns).
 #pragma once
 
 #include <cstdint>
@@ -80,34 +81,34 @@ struct Program {
   /// Of an operation that reads or writes a cache; `heads` is 0 for kv_store.
   AttentionShape attention_of(const Operation& operation) const;
 
-  /// The parameters of another program's operation, for this one: the rotary table or the cache's
-  /// shape that they refer to is added here.
+  /// Translates the parameters of another program's operation to this program: the rotary table or
+  /// cache shape that they refer to is added here.
   Parameters adopt(const Program& from, Parameters of);
 
   uint32_t add_value(std::string name, uint32_t width, bool selected = false);
   uint32_t add_weight(Weight weight);
-  /// Appends an operation and gives the index of its output (none for kv_store). Where `output` is
-  /// none, a value of the operation's name and of the width that its kind makes is added for it; it
-  /// is of selected rows after select_rows. Throws std::logic_error where problem_of() has a
-  /// sentence: a program that does not fit is our error, a file that does not fit is refused before
+  /// Appends an operation and returns the index of its output (none for kv_store). If `output` is
+  /// none, a value with the operation's name and the width that its kind produces is added for it;
+  /// after select_rows it has the selected rows only. Throws std::logic_error if problem_of() finds
+  /// a problem: that is our own mistake, since a file that does not fit is refused earlier
   /// (model/).
   uint32_t append(Operation operation);
-  /// Lanes of a head in the operation's output: as the rope that reads it has them, else as the
-  /// first cache's keys; 0 where there is neither.
+  /// The length of a head in the operation's output: that of the rope that reads it, else that of
+  /// the first cache's keys; 0 if there is neither.
   uint32_t head_dim_of(const Operation& operation) const;
   /// Gives values of disjoint lifetime the same buffer. Call once, after the last operation.
   void assign_buffers();
 };
 
-/// For each value, the index of the last operation that reads or writes it. Taken from the
-/// operations alone, not from the program's buffers, so that a wrong assignment of buffers shows as
-/// a difference.
+/// For each value, the index of the last operation that reads or writes it. This comes from the
+/// operations alone, not from the program's buffers, so that a wrong assignment of buffers can be
+/// detected.
 std::vector<size_t> last_uses(const Program& program);
 
 inline constexpr uint32_t page_positions = 64;  ///< of a page: a chunk of attention's keys
 
-/// Which pages of the cache sequences have, (sequences, stride): positions 64·c … 64·c + 63 of
-/// sequence s lie in page `pages[s·stride + c]`. A page serves all layers. An empty table means
+/// Which pages of the cache each sequence uses, (sequences, stride): positions 64·c … 64·c + 63 of
+/// sequence s are in page `pages[s·stride + c]`. A page serves all layers. An empty table means
 /// pages in order (op/paging.h).
 struct PageTable {
   std::span<const uint32_t> pages;

@@ -1,4 +1,5 @@
-// What an engine shares with its sequences. Only engine.cpp and sequence.cpp include it.
+// The state that an engine shares with its sequences. Only engine.cpp and sequence.cpp include
+// this.
 #pragma once
 
 #include <cstdint>

@@ -37,7 +37,9 @@ Result<std::unique_ptr<op::Executor>> make_executor(const std::string& device,
                                                     const op::ExecutorOptions& options) {
   const bool exact = options.contract == op::Contract::exact;
   if (device == "cpu" && exact)
-    return Error{"the contract 'exact' is the reference's; the cpu has assay/1 and f32"};
+    return Error{
+        "the cpu does not run the contract 'exact' (only the reference does); it runs assay/1 and "
+        "f32"};
   if (device == "cpu") return cpu::make_executor(program, options);
   if (device == "reference")
     return reference::make_executor(program, options,
@@ -62,8 +64,7 @@ Result<std::unique_ptr<device::Queue>> make_queue(const std::string& device) {
   if (device == "emulated") return emulated::make_queue({});
   if (const auto index = cuda_index(device)) return device::make_cuda_queue(*index);
   if (device == "metal") return metal::make_metal_queue();
-  return Error{fmt::format("there is no device '{}'; there are: {}", device, device_names()),
-               Exit::device};
+  return Error{fmt::format("unknown device '{}'; known: {}", device, device_names()), Exit::device};
 }
 
 std::string device_names() {

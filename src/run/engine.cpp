@@ -59,11 +59,11 @@ Result<Sequence> Engine::start() {
 Status Engine::check_sequences(std::span<const Part> parts) const {
   std::vector<bool> seen(core_->taken.size());
   for (const Part& part : parts) {
-    if (!part.sequence.core_) return Error{"a sequence that has ended cannot run"};
+    if (!part.sequence.core_) return Error{"a sequence that was moved from cannot run"};
     if (part.sequence.core_ != core_)
       return Error{"a sequence of another engine cannot run in this one"};
     const uint32_t number = part.sequence.number();
-    if (seen[number]) return Error{fmt::format("sequence {} stands twice in one step", number)};
+    if (seen[number]) return Error{fmt::format("sequence {} occurs twice in one step", number)};
     seen[number] = true;
   }
   return ok();
@@ -92,7 +92,8 @@ void Engine::give_back_pages(std::span<const Part> parts) {
     core_->pages.truncate(part.sequence.pages_, part.sequence.position());
 }
 
-/// `drawn`: so many tokens of each part run after its own; the caller adds them to the ids.
+/// `drawn` is how many drawn tokens run after each part's own tokens; the caller adds them to the
+/// ids.
 Status Engine::run(std::span<const Part> parts, Wanted wanted, uint32_t drawn,
                    const std::function<void(const op::Step&)>& run_step) {
   if (Status good = check_sequences(parts); !good) return good;
@@ -117,7 +118,8 @@ Status Engine::run(std::span<const Part> parts, Wanted wanted, uint32_t drawn,
   }
   if (tokens.empty()) return Error{"a step needs at least one token"};
   if (tokens.size() > batch_)
-    return Error{fmt::format("{} tokens in one step, the batch holds {}", tokens.size(), batch_)};
+    return Error{
+        fmt::format("{} tokens in one step are more than the batch of {}", tokens.size(), batch_)};
   if (Status good = extend_pages(parts, drawn); !good) return good;
   const op::Step whole{tokens, positions, sequences, selected, {table_, stride_}};
   if (watch_) watch_(whole);
@@ -165,11 +167,12 @@ Result<std::vector<int32_t>> Engine::run_ahead(std::span<const Part> parts,
                     count, parts.size(), drawings.size())};
   for (const Part& part : parts)
     if (part.tokens.size() != 1)
-      return Error{fmt::format("running ahead begins with one token of each sequence, not {}",
+      return Error{fmt::format("running ahead starts with exactly one token per sequence, not {}",
                                part.tokens.size())};
   for (const op::Drawing& drawing : drawings)
     if (const uint32_t most = executor().most_ahead(drawing); count > most)
-      return Error{fmt::format("{} tokens ahead are more than the device draws: {}", count, most)};
+      return Error{
+          fmt::format("{} tokens ahead are more than this device draws at once ({})", count, most)};
   std::vector<int32_t> tokens;
   const Status done = run(parts, Wanted::last, count - 1, [&](const op::Step& step) {
     tokens = core_->executor->run_ahead(step, drawings, count);

@@ -1,4 +1,4 @@
-// A model on a device: runs steps over parts of several sequences, in pages that it hands out.
+// A model on a device: runs steps over parts of several sequences, and gives them their pages.
 #pragma once
 
 #include <cstdint>
@@ -47,36 +47,40 @@ class Engine {
   const PagePool& pages() const;
   uint32_t context() const;  ///< most positions of a sequence
 
-  /// An empty sequence. Errors: as many as the executor has room for are in use.
+  /// Starts an empty sequence. Errors: all sequences that the executor has room for are in use.
   Result<Sequence> start();
 
-  /// Runs the parts' tokens in one step. Logits in order of the parts' tokens, (wanted, vocabulary),
-  /// valid until the next step. Errors, after which every sequence is as before: a sequence of
-  /// another engine, or twice in the step; context full (needed, limit); a token beyond the
-  /// vocabulary; more tokens than the batch holds, or none; too few free pages; a failing device.
+  /// Runs the tokens of all parts in one step. Returns the logits in the order of these tokens,
+  /// (wanted, vocabulary), valid until the next step. Errors, after which every sequence is as
+  /// before: a sequence of another engine, or the same sequence twice; context full (needed,
+  /// limit); a token beyond the vocabulary; no tokens, or more than the batch; too few free pages;
+  /// a failing device.
   Result<std::span<const float>> step(std::span<const Part> parts, Wanted wanted,
                                       const op::Sink& sink = {});
 
-  /// The same with Wanted::last, for drawing: the `most` (0: all) best logits of each part's last
-  /// token.
+  /// The same with Wanted::last, for drawing: returns the `most` (0: all) best logits of each
+  /// part's last token.
   Result<std::vector<std::vector<op::Candidate>>> step_best(std::span<const Part> parts,
                                                             uint32_t most);
 
-  /// Runs one token of each part, draws the next one as its `drawings` says, runs that, and so on:
-  /// `count` (up to executor().most_ahead()) are drawn of each, (count, parts). The sequences then
-  /// hold all but the last; truncate() takes back what is not wanted. Errors: also a part without
-  /// exactly one token, or a number of drawings that is not that of the parts.
+  /// Runs the one token of each part, draws the next token as the part's entry of `drawings` says,
+  /// runs that, and so on, until `count` tokens per part are drawn (at most
+  /// executor().most_ahead()). Returns them as (count, parts). The sequences then hold all but the
+  /// last; truncate() removes what is not wanted. Further errors: a part that does not have exactly
+  /// one token, or not one drawing per part.
   Result<std::vector<int32_t>> run_ahead(std::span<const Part> parts,
                                          std::span<const op::Drawing> drawings, uint32_t count);
 
-  /// Runs tokens of one sequence in steps of at most the batch; `each` sees every step's logits.
-  /// Returns the last token's logits. Where a step fails, the sequence holds those before it.
+  /// Runs the tokens of one sequence in steps no larger than the batch; `each` is called with every
+  /// step's logits. Returns the last token's logits. If a step fails, the sequence holds the tokens
+  /// of the steps before it.
   Result<std::span<const float>> feed(Sequence& sequence, std::span<const int32_t> tokens,
                                       Wanted wanted,
                                       const std::function<void(std::span<const float>)>& each = {},
                                       const op::Sink& sink = {});
 
-  /// Called with every step before it runs: what a recorder or a judge needs beside the sink.
+  /// Sets a function that is called with every step before it runs, which a recorder or a judge
+  /// needs in addition to the sink.
   void watch_steps(std::function<void(const op::Step&)> watch) { watch_ = std::move(watch); }
 
  private:

@@ -13,7 +13,7 @@
 
 namespace assay::run {
 
-/// Shared by the engines that run it; nothing in it changes.
+/// Shared by the engines that run it; it never changes.
 class Model {
  public:
   /// Errors: what gguf and model refuse.

@@ -1,4 +1,4 @@
-// The pool of KV pages: which pages are free, and how many sequences read each of the others.
+// The pool of KV pages: which pages are free, and how many sequences use each of the others.
 #pragma once
 
 #include <cstdint>
@@ -19,11 +19,11 @@ constexpr uint64_t pages_for(uint64_t positions) {
   return (positions + page_positions - 1) / page_positions;
 }
 
-/// Gives pages to rows and counts the rows that hold each page. Executors write pages in place, so a
-/// page that is still being filled belongs to one row only. Two rows share a page only where both
-/// hold all of its 64 positions, and where all pages before it are shared, too. Whatever would go on
-/// inside a shared page loses that page and computes its positions again: fork() and truncate() say
-/// how many positions remain.
+/// Gives pages to rows and counts the rows that hold each page. Executors write pages in place, so
+/// a page that is still being filled belongs to one row only. Two rows share a page only if both
+/// hold all of its 64 positions and share all pages before it. A row that would continue inside a
+/// shared page gives that page up, and its positions have to be computed again: fork() and
+/// truncate() return how many positions remain.
 class PagePool {
  public:
   explicit PagePool(uint32_t pages);
@@ -36,13 +36,13 @@ class PagePool {
   /// few pages are free; the row stays as it was.
   Status extend(PageRow& row, uint64_t positions);
 
-  /// Keeps the pages of the first `positions`, of which the row must hold that many, and gives back
-  /// the rest. Returns the positions that remain: `positions`, or those before the last kept page
-  /// where that page is partly filled now and shared.
+  /// Keeps the pages of the first `positions` positions, which the row must hold, and gives back
+  /// the rest. Returns how many positions remain: `positions`, or, if the last kept page is now
+  /// partly filled and is shared, only those before that page.
   uint32_t truncate(PageRow& row, uint32_t positions);
 
-  /// A row that shares the full pages among the first `positions`, which must be filled. It holds
-  /// 64 positions a page; what follows them has to be computed again.
+  /// A row that shares the full pages of the first `positions` positions, which must be filled. It
+  /// holds 64 positions per page; the positions after them have to be computed again.
   PageRow fork(const PageRow& row, uint32_t positions);
 
  private:

@@ -14,9 +14,9 @@ namespace assay::run {
 
 struct Core;
 
-/// Made by Engine::start() or fork(). Its ids are the only account of what the cache holds: the keys
-/// and values of ids()[p] stand at position p, and of nothing else. At its end it gives back its
-/// pages. One thread uses an engine and its sequences.
+/// Made by Engine::start() or fork(). Its ids are the only record of what the cache holds: position
+/// p has the keys and values of ids()[p]. The destructor gives back its pages. Only one thread may
+/// use an engine and its sequences.
 class Sequence {
  public:
   Sequence(Sequence&& other) noexcept;
@@ -30,14 +30,15 @@ class Sequence {
   uint32_t number() const { return number_; }                  ///< as op::Step numbers sequences
   const PageRow& pages() const { return pages_; }
 
-  /// Forgets the tokens from `position` on. Returns the positions that remain, which is also the new
-  /// position(): fewer than asked for where a fork shares the page that would be partly filled now.
+  /// Forgets the tokens from `position` on. Returns how many positions remain, which is the new
+  /// position(). This is less than `position` if a fork shares the page that would now be partly
+  /// filled.
   uint32_t truncate(uint32_t position);
 
-  /// Makes the sequence one that `ids` continue: keeps the common beginning, forgets the rest, and
-  /// returns those of `ids` that have to run. The last one always has to, since its logits are
-  /// wanted. One Answer makes this safe: the kept keys and values are the bits of a fresh run.
-  /// `ids` must not be a view of this sequence's own.
+  /// Prepares the sequence to become `ids`: keeps the common beginning, forgets the rest, and
+  /// returns those of `ids` that still have to run. The last one always has to run, since its
+  /// logits are wanted. The contract makes this safe: the kept keys and values have the bits of a
+  /// fresh run. `ids` must not be a view of this sequence's own.
   std::span<const int32_t> continue_with(std::span<const int32_t> ids);
 
   /// Another sequence that begins with the first `positions` tokens of this one, rounded down to

@@ -1,4 +1,4 @@
-// Cuts generated text at a stop string, wherever the pieces that it arrives in are cut.
+// Cuts generated text at a stop string, even if the string arrives in several pieces.
 #pragma once
 
 #include <string>
@@ -7,10 +7,10 @@
 
 namespace assay::run {
 
-/// Text goes in piece by piece; what can no longer belong to a stop string comes out at once, the
-/// rest is held back. The first stop string to be complete ends the text (of two complete at the
-/// same byte, the longer); it is not given out. The result does not depend on how the text is cut
-/// into pieces. Empty stop strings are ignored.
+/// Takes text piece by piece. Text that can no longer be part of a stop string is returned at once;
+/// the rest is held back. The first complete stop string ends the text (if two are complete at the
+/// same byte, the longer one); it is not returned. The result does not depend on how the text is
+/// cut into pieces. Empty stop strings are ignored.
 class StopStrings {
  public:
   explicit StopStrings(std::vector<std::string> stops);

@@ -1,4 +1,4 @@
-// The text of generated tokens, given out as soon as it is certain.
+// The text of generated tokens, returned as soon as it is certain.
 #pragma once
 
 #include <cstdint>

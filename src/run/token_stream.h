@@ -12,26 +12,26 @@
 
 namespace assay::run {
 
-/// Continues a sequence. A device that draws by itself runs some tokens ahead, so while a stream
-/// lives the sequence may hold more than was given; what ran after the last token that was given is
-/// taken back in the end. Until then nobody else steps, truncates or forks the sequence.
+/// Continues a sequence. A device that draws tokens itself runs some tokens ahead, so while the
+/// stream exists, the sequence may hold more tokens than next() has returned. The destructor
+/// removes the surplus. Until then nobody else may step, truncate or fork the sequence.
 class TokenStream {
  public:
   using See = std::function<void(std::span<const float>)>;
 
-  /// `logits`: of the sequence's last token; they must live until the first next(). `see` gets all
-  /// the logits that each token is drawn from. As many tokens run ahead as take `patience` seconds:
-  /// the text comes evenly, and little is thrown away.
+  /// `logits` are those of the sequence's last token and must live until the first next(). `see` is
+  /// called with all logits that each token is drawn from. Only as many tokens run ahead as take
+  /// `patience` seconds, so that the text appears evenly and little work is thrown away.
   TokenStream(Engine& engine, Sequence& sequence, const Sampler& sampler,
               std::span<const float> logits, See see = {}, double patience = 0.02);
   ~TokenStream();
   TokenStream(const TokenStream&) = delete;
   TokenStream& operator=(const TokenStream&) = delete;
 
-  /// The next token; −1 where no logit may be drawn from. `most`: so many are wanted, this one
-  /// among them. Errors: what the engine refuses.
+  /// The next token; −1 if no token can be drawn. `most` is how many more tokens the caller wants,
+  /// including this one. Errors: those of the engine.
   Result<int32_t> next(uint64_t most);
-  /// Whether the context has no room for the token that was given last, so that none can follow.
+  /// True if the context has no room for the last returned token, so that no token can follow it.
   bool full() const;
 
  private:

@@ -50,7 +50,7 @@ class Header {
     if (!take('{')) return "it does not begin with '{'";
     while (!take('}')) {
       const auto key = quoted();
-      if (!key || !take(':')) return "a key and ':' are wanted";
+      if (!key || !take(':')) return "a key and ':' are expected";
       if (const std::string why = read_value(*key); !why.empty()) return why;
       if (!take(',') && !ahead('}')) return "',' or '}' is wanted";
     }
@@ -72,7 +72,7 @@ class Header {
       return fortran_order ? "" : "fortran_order is not True or False";
     }
     if (key == "shape" && !shape) return read_shape();
-    return fmt::format("the key '{}' is unknown or stands there twice", key.substr(0, most_shown));
+    return fmt::format("the key '{}' is unknown or occurs twice", key.substr(0, most_shown));
   }
 
   std::string read_shape() {
@@ -82,7 +82,7 @@ class Header {
       skip_spaces();
       uint64_t dimension = 0;
       const auto parsed = std::from_chars(rest_.data(), rest_.data() + rest_.size(), dimension);
-      if (parsed.ec != std::errc()) return "shape holds something else than whole numbers";
+      if (parsed.ec != std::errc()) return "shape contains something other than whole numbers";
       rest_.remove_prefix(size_t(parsed.ptr - rest_.data()));
       if (shape->size() == most_dimensions)
         return fmt::format("shape has more than {} numbers", most_dimensions);
@@ -149,7 +149,7 @@ uint64_t little_endian(std::span<const uint8_t> bytes) {
   return value;
 }
 
-/// The type of a descr; a sentence where it is none of ours.
+/// The type of a descr; a sentence if the type is not supported.
 Result<NpyType> type_of(std::string_view descr) {
   const auto known = std::ranges::find(types, descr, &Type::descr);
   if (known != types.end()) return known->type;

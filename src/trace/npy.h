@@ -23,8 +23,8 @@ struct Npy {
 };
 
 /// Errors, one sentence each, beginning with `path`: not .npy (shows the first bytes); truncated; a
-/// header that is no dictionary of descr, fortran_order and shape; big-endian or another type; a
-/// shape whose size wraps or that the bytes don't fit.
+/// header that is not a dictionary of descr, fortran_order and shape; a big-endian or unsupported
+/// type; a shape whose size overflows 64 bits or does not match the bytes.
 Result<Npy> parse_npy(std::span<const uint8_t> file, const std::string& path);
 /// Errors: cannot be read; as parse_npy.
 Result<Npy> read_npy(const std::string& path);

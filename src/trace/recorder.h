@@ -19,7 +19,7 @@ struct RecorderOptions {
   bool statistics = false;                            ///< a line of numbers a token, no values
 };
 
-/// A sink that keeps what it sees:
+/// A sink that keeps the outputs that it is given:
 ///   recorder.begin_step(step); executor.run(step, std::ref(recorder)); … recorder.write(path, …)
 class Recorder {
  public:

@@ -69,12 +69,12 @@ class Header : public nlohmann::json_sax<nlohmann::json> {
   }
   bool key(string_t& name) override {
     if (depth_ == 1) {
-      if (!names_.insert(name).second) return fail(fmt::format("'{}' stands there twice", name));
+      if (!names_.insert(name).second) return fail(fmt::format("'{}' occurs twice", name));
       name_ = name;
       keys_.clear();
     } else {
       if (!keys_.insert(name).second)
-        return fail(fmt::format("'{}' of '{}' stands there twice", name, name_));
+        return fail(fmt::format("'{}' of '{}' occurs twice", name, name_));
       if (!in_metadata_ && name != "dtype" && name != "shape" && name != "data_offsets")
         return fail(fmt::format("'{}' has an unknown '{}'", name_, name));
       key_ = name;
@@ -114,7 +114,7 @@ class Header : public nlohmann::json_sax<nlohmann::json> {
     return false;
   }
   bool unexpected(std::string_view what) {
-    return fail(name_.empty() ? fmt::format("{} where an object is wanted", what)
+    return fail(name_.empty() ? fmt::format("{} where an object is expected", what)
                               : fmt::format("{} in '{}' where none belongs", what, name_));
   }
 
@@ -134,7 +134,7 @@ std::string check(Entry& entry, std::span<const uint8_t> data) {
   if (!entry.has_offsets || entry.offsets.size() != 2) return "data_offsets are not two numbers";
   uint64_t bytes = size;
   for (const uint64_t dimension : tensor.shape)
-    if (__builtin_mul_overflow(bytes, dimension, &bytes)) return "its size wraps around";
+    if (__builtin_mul_overflow(bytes, dimension, &bytes)) return "its size overflows 64 bits";
   const uint64_t begin = entry.offsets[0], end = entry.offsets[1];
   if (begin > end || end > data.size())
     return fmt::format("bytes {} to {} are not in the {} bytes of data", begin, end, data.size());
@@ -167,7 +167,7 @@ Result<SafeTensors> parse_safetensors(std::span<const uint8_t> bytes, const std:
   uint64_t length = 0;
   for (int i = 0; i < 8; ++i) length |= uint64_t(bytes[size_t(i)]) << (8 * i);
   if (length > most_header_bytes)
-    return refuse(fmt::format("not a safetensors file: a header of {} bytes is announced", length));
+    return refuse(fmt::format("not a safetensors file: it claims a header of {} bytes", length));
   if (length > bytes.size() - 8)
     return refuse(fmt::format("truncated: the header has {} bytes, the file {} after its first 8",
                               length, bytes.size() - 8));

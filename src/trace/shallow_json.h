@@ -1,5 +1,5 @@
-// JSON inside a file's metadata, which is hostile: a list nested a million deep would take eighty
-// bytes in memory for one in the file.
+// JSON inside a file's metadata, which is hostile input: a deeply nested list would take eighty
+// bytes of memory per byte of the file.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -7,8 +7,8 @@
 
 namespace assay::trace {
 
-/// As nlohmann's parser, but what stands deeper than a list of objects of lists of numbers is
-/// thrown away at once. Discarded where the text is no JSON.
+/// Like nlohmann's parser, but drops everything nested deeper than a list of objects of lists of
+/// numbers while it reads. The result is discarded() if the text is not JSON.
 inline nlohmann::json parse_shallow(const std::string& text) {
   const auto shallow = [](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
     return depth <= 3;

@@ -1,4 +1,4 @@
-// Statistics of a tensor, and the table of a debugging log: one line a layer.
+// Statistics of a tensor, and the table of a debugging log, with one line per layer.
 #pragma once
 
 #include <cstdint>

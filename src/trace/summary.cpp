@@ -60,8 +60,9 @@ Status visit_lines(const Trace& trace, Visit visit) {
         continue;
       }
       if (line.size() != statistics_width || !is_line(line))
-        return Error{fmt::format("{}: '{}' holds no statistics: they have eight numbers a token",
-                                 trace.path(), tensor.key)};
+        return Error{
+            fmt::format("{}: '{}' holds no statistics: statistics have eight numbers per token",
+                        trace.path(), tensor.key)};
       visit(tensor, row, std::vector<double>(line.begin(), line.end()));
     }
   }

@@ -1,4 +1,4 @@
-// A trace as a table: one line an operation.
+// A trace as a table, with one line per operation.
 #pragma once
 
 #include <cstdint>

@@ -117,7 +117,7 @@ std::string Trace::metadata(const std::string& key) const {
 
 Status Trace::read_steps() {
   const auto refuse = [&](std::string_view what) {
-    return Error{fmt::format("{}: this is no trace: {}", path_, what)};
+    return Error{fmt::format("{}: this is not a trace: {}", path_, what)};
   };
   const std::string tokens = metadata("tokens"), steps = metadata("steps");
   if (tokens.empty() && steps.empty())
@@ -152,7 +152,8 @@ Status Trace::read_tensors() {
   if (const std::string order = metadata("order"); !order.empty()) {
     const auto counts = integers<uint64_t>(parse_shallow(order), most_id);
     if (!counts || counts->size() != steps_.size())
-      return Error{fmt::format("{}: this is no trace: order is not a count for each step", path_)};
+      return Error{
+          fmt::format("{}: this is not a trace: order is not a count for each step", path_)};
     for (const uint64_t count : *counts) ends.push_back(count + (ends.empty() ? 0 : ends.back()));
   }
   by_name_.resize(steps_.size());
@@ -189,7 +190,7 @@ Status Trace::read_tensors() {
     entry.width = tensor.elements / entry.rows;
     auto [where, fresh] = by_name_[step].try_emplace(entry.name, tensors_.size());
     if (!fresh && key.canonical)
-      return Error{fmt::format("{}: '{}' stands twice in step {}", path_, entry.name, step)};
+      return Error{fmt::format("{}: '{}' occurs twice in step {}", path_, entry.name, step)};
     // llama.cpp's sum with the bias replaces the product.
     if (fresh)
       tensors_.push_back(std::move(entry));

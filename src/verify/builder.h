@@ -1,4 +1,5 @@
-// Small programs in memory: random weights of any format, activations that kernels find hard.
+// Builds small programs in memory, with random weights of any format and activations that are hard
+// for kernels.
 #pragma once
 
 #include <memory>
@@ -30,7 +31,7 @@ std::vector<uint8_t> random_weights(uint32_t type, uint64_t rows, uint64_t colum
 /// differ by up to 2^8 with zeros among them; one element that is not 0; all ±1e4.
 std::vector<float> activations(uint64_t token, uint64_t width, Random& random);
 
-/// Appends to a program whose values come from tables of f32, a row a token.
+/// Appends operations to a program whose inputs come from tables of f32 with one row per token.
 class Builder {
  public:
   explicit Builder(uint32_t tokens);

@@ -20,7 +20,7 @@ struct Built {
   std::deque<std::vector<uint8_t>> bytes;  ///< a deque: the weights' views stay valid
 };
 
-/// How the tokens are run: steps of so many tokens, `copies` sequences side by side.
+/// How the tokens are run: the number of tokens per step, and `copies` sequences side by side.
 struct Schedule {
   std::vector<uint32_t> pieces;
   uint32_t copies = 1;
@@ -64,8 +64,8 @@ using Each = std::function<void(size_t step, const Step&, const StepOutputs&)>;
 op::ExecutorOptions options_for(const Case& one);
 /// Forgets what the executor's caches hold, and runs.
 void run(op::Executor& executor, const Case& one, const Schedule& schedule, const Each& each);
-/// The same without a sink, as users run: kernels may be fused. Only the last operation's output is
-/// there, the others are empty.
+/// The same without a sink, as users run it, so that kernels may be fused. Only the last
+/// operation's output is given; the others are empty.
 void run_untraced(op::Executor& executor, const Case& one, const Schedule& schedule,
                   const Each& each);
 

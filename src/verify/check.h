@@ -1,4 +1,5 @@
-// The two proofs of a step: every element inside the judge's bound, every bit that of another run.
+// The two proofs of a step: every element is inside the judge's bound, and every bit equals that of
+// another run.
 #pragma once
 
 #include <optional>
@@ -10,7 +11,7 @@
 
 namespace assay::verify {
 
-/// Replays of one run which share the operations, a thread each.
+/// Several replays of one run, one per thread, which share the operations among them.
 class Judge {
  public:
   Judge(const Case& one, const op::ExecutorOptions& options, uint32_t threads);
@@ -30,8 +31,9 @@ struct Difference {
   float got = 0, want = 0;
 };
 
-/// The outputs of a run in one step, and whether others have their bits. Any NaN equals any NaN, as
-/// payloads differ between instruction sets (the judge fails NaN).
+/// The outputs of a run that took all tokens in one step, to compare the bits of other runs with.
+/// Any NaN equals any other NaN, since payloads differ between instruction sets (the judge fails
+/// NaN).
 class Bits {
  public:
   Bits(const Case& one, op::Executor& executor);

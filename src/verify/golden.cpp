@@ -24,11 +24,12 @@ std::string defect(const GoldenCase& one, size_t operations) {
   for (const GoldenStep& step : one.steps) {
     tokens += step.tokens;
     if (step.tokens == 0) return "a step without tokens";
-    if (step.hashes.size() != operations) return "a step whose hashes are not one an operation";
+    if (step.hashes.size() != operations) return "a step that does not have one hash per operation";
     for (const std::string& hash : step.hashes)
       if (!is_hash(hash, digits)) return "a hash that is not 16 hex digits";
   }
-  if (tokens != one.tokens.size() || tokens == 0) return "steps that don't add up to the tokens";
+  if (tokens != one.tokens.size() || tokens == 0)
+    return "steps whose token counts do not add up to the tokens";
   if (!is_hash(one.logits_sha256, 64)) return "a logits_sha256 that is not 64 hex digits";
   return {};
 }
@@ -54,7 +55,7 @@ std::string to_json(const Golden& golden) {
 
 Result<Golden> parse_golden(std::string_view text, const std::string& path) {
   const auto wrong = [&](std::string_view what) {
-    return Error{fmt::format("{}: not a golden of assay: {}", path, what)};
+    return Error{fmt::format("{}: not a golden file of assay: {}", path, what)};
   };
   try {
     const Json json = Json::parse(text);

@@ -1,5 +1,5 @@
-// Goldens: the bits of a model's operations and logits in a file, for a later run to be held
-// against. docs/verify.md has the shape, assay.golden/1.
+// Goldens: files with hashes of the bits of a model's operations and logits, to compare later runs
+// with. docs/verify.md describes the format, assay.golden/1.
 #pragma once
 
 #include <cstdint>
@@ -61,7 +61,7 @@ struct Departure {
   size_t step = 0;
   std::string operation;
 };
-/// The first step and operation whose bits are not the stored ones; nothing where all are.
+/// The first step and operation whose bits differ from the stored ones; nothing if all are equal.
 std::optional<Departure> first_departure(const std::vector<std::string>& operations,
                                          const GoldenCase& stored, const GoldenCase& now);
 

@@ -46,7 +46,7 @@ class Bench {
         [&](size_t, const Step&, const StepOutputs& outputs) { all = outputs; });
     return all;
   }
-  /// What the last operation gave, or the one so many before it.
+  /// The output of the last operation, or of the one that many operations before it.
   Result<std::vector<float>> last(Builder& builder, size_t before = 0) const {
     auto outputs = all(builder.finish("probe"));
     if (!outputs) return outputs.error();

@@ -1,4 +1,4 @@
-// What `assay verify` says: table, assay.verify/1, certificate.
+// The output of `assay verify`: table, JSON (assay.verify/1), certificate.
 #pragma once
 
 #include <optional>
@@ -15,7 +15,7 @@ struct Circumstances {
   std::string model_path, model_sha256;  ///< "": no model
 };
 
-/// A line for each kind and format, how many have the stored bits, then the probes.
+/// One line per kind and format, then how many of them have the stored bits, then the probes.
 std::string table(const Report& report, const Stored& stored);
 /// The fixed shape assay.verify/1.
 std::string to_json(const Report& report, const Settings& settings, const Circumstances& around);

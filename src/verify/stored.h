@@ -1,5 +1,5 @@
-// Hashes that one device made once and that travel inside the program: a certificate made on
-// another machine, by another compiler, is held against them. docs/verify.md.
+// Hashes that one device made once and that are compiled into the program, so that a certificate
+// made on another machine by another compiler is compared with them. See docs/verify.md.
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
-// Proves a device: every operation, element by element, inside the bounds of the f64 judge, and bit
-// for bit what the plainest executor of the contract gives. docs/verify.md.
+// Proves a device: every element of every operation is inside the bounds of the f64 judge, and has
+// the bits that the contract's plainest executor gives. See docs/verify.md.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ namespace assay::verify {
 using Factory = std::function<Result<std::unique_ptr<op::Executor>>(const op::Program&,
                                                                     const op::ExecutorOptions&)>;
 
-/// One choice of path on a device; "" and 0 are the device's own choice.
+/// One way to run a device; "" and 0 leave the choice to the device.
 struct Path {
   std::string isa;
   uint32_t threads = 0;
@@ -44,7 +44,7 @@ struct Settings {
 struct Row {
   std::string_view kind;  ///< as op::name_of() has it
   std::string format;
-  uint64_t cases = 0;                 ///< operations judged, once a step
+  uint64_t cases = 0;                 ///< operations judged, counted once per step
   uint64_t elements = 0;              ///< judged
   double max_u = 0, limit_u = 0;      ///< the worst element's error and limit
   uint64_t compared = 0, differ = 0;  ///< elements whose bits were compared
@@ -75,7 +75,7 @@ struct Report {
 /// Errors: what the factories refuse; a device that runs another contract than the plain one.
 Result<Report> verify(const Settings& settings);
 
-/// The hashes of the device's judged runs of the synthetic cases, nothing proven.
+/// The hashes of the device's judged runs of the synthetic cases. This proves nothing by itself.
 Result<Stored> make_stored(const Settings& settings);
 
 /// The probes alone (src/verify/probes.cpp).

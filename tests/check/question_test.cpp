@@ -127,7 +127,7 @@ TEST(Check, PartsThatDoNotFitAreRefused) {
   EXPECT_THAT(refusal([&](Parts& p) { p.of = op::RmsNorm{}, p.weight = row; }),
               HasSubstr("eps must be above 0"));
   EXPECT_THAT(refusal([](Parts& p) { p.of = op::Rope{}, p.heads = 2, p.head_dim = 2; }),
-              HasSubstr("3 values a row are not 2 heads of 2"));
+              HasSubstr("3 values per row are not 2 heads of 2"));
   EXPECT_THAT(refusal([](Parts& p) { p.of = op::Attend{}, p.heads = 3, p.kv_heads = 2; }),
               HasSubstr("not a multiple"));
   EXPECT_THAT(refusal([](Parts& p) {  // 2^16·2^16 would wrap to no values at all

@@ -122,10 +122,10 @@ class OnATerminal(unittest.TestCase):
             t.type("\x02\x02\x02\x04c")  # three to the left, delete the s, type a c
             t.type("\x01The \x05 Answer.")  # to the start, to the end
             t.say("")
-            t.wait_for(r"-n sets it\)\n> ")
+            t.wait_for(r"-n sets the limit\)\n> ")
             t.type("\x1b[A")  # arrow up: the line again
             t.say(" Now.")
-            t.wait_for(r"-n sets it\)\n> ")
+            t.wait_for(r"-n sets the limit\)\n> ")
             t.type("this goes away\x15")  # kill the line
             t.say("/save talk.json")
             t.wait_for(r"saved 5 messages to talk.json\n> ")
@@ -146,13 +146,13 @@ class OnATerminal(unittest.TestCase):
             t.say("third")
             t.wait_for(r"\n\. ")
             t.say('"""')
-            t.wait_for(r"-n sets it\)\n> ")
+            t.wait_for(r"-n sets the limit\)\n> ")
             t.say("one \\")
             t.wait_for(r"\n\. ")
             t.say("two é 😀")
-            t.wait_for(r"-n sets it\)\n> ")
+            t.wait_for(r"-n sets the limit\)\n> ")
             t.say("//slash")
-            t.wait_for(r"-n sets it\)\n> ")
+            t.wait_for(r"-n sets the limit\)\n> ")
             t.say("/save talk.json")
             t.wait_for(r"saved 7 messages to talk.json\n> ")
             self.assertEqual(t.close(), 0)
@@ -168,7 +168,7 @@ class OnATerminal(unittest.TestCase):
             for name in ("system", "clear", "regen", "save", "load", "stats", "quit"):
                 self.assertIn(f"/{name} ", listed)
             t.say("/fly")
-            t.wait_for(r"no command '/fly'; /help lists them\n> ")
+            t.wait_for(r"unknown command '/fly'; /help lists all commands\n> ")
             t.say("/regen")
             t.wait_for(r"there is no message to answer again\n> ")
             t.say("/system off")
@@ -200,9 +200,9 @@ class OnATerminal(unittest.TestCase):
     def test_a_full_context_is_said(self):
         t = self.start("-c", "64")
         t.say("Tell me a long story.")
-        t.wait_for(r"context full: 64 positions; the answer is cut here\n> ")
+        t.wait_for(r"context full: 64 positions; the answer ends here\n> ")
         t.say("More.")
-        t.wait_for(r"context full: the conversation has \d+ tokens, the limit is 64 \(/clear starts anew, -c sets the limit\)\n> ")
+        t.wait_for(r"context full: the conversation has \d+ tokens, the limit is 64 \(/clear starts over, -c sets the limit\)\n> ")
         t.say("/stats")
         t.wait_for(r"; 3 messages")  # the message that found no room was taken back
         self.assertEqual(t.close(), 0)

@@ -217,13 +217,13 @@ class OfAModel(Numpy):
                 ((KJV, "blk.0.kv", "--input", whole), "only moves values"),
                 ((KJV, "blk.0.q_rope", "--input", whole, "--positions", "1,2"), "2 positions for 8 rows"),
                 ((KJV, "blk.0.q_rope", "--input", whole, "--positions", "6-0"), "is not a list"),
-                (("--op", "fly"), "there are embed, rms_norm"),
+                (("--op", "fly"), "known: embed, rms_norm"),
                 (("--op", "rms_norm", "--weight", whole), "needs --eps"),
                 (("--op", "swiglu", "--weight", whole), "has no --weight"),
-                (("--op", "rope", "--dim", "4", "--input", self.save("batch", self.normal(1, 3, 8))), "--positions tells"),
+                (("--op", "rope", "--dim", "4", "--input", self.save("batch", self.normal(1, 3, 8))), "Give --positions"),
                 (("--op", "rope", "--dim", "7", "--positions", "1"), "are not pairs"),
                 ((KJV,), "give NAME after it"),
-                (("--op", "matmul", "--weight", whole, "--type", "Q4_K"), "that of a weight's bytes"),
+                (("--op", "matmul", "--weight", whole, "--type", "Q4_K"), "only for a weight of raw bytes"),
                 ((), "give MODEL and NAME")):
             done = assay("check", *arguments)
             self.assertEqual(done.returncode, 2, (arguments, done.stdout))
@@ -372,10 +372,10 @@ class Kit(Numpy):
         full.mkdir(exist_ok=True)
         (full / "mine").write_text("x")
         for arguments, message in (
-                (("-o", ""), "names no folder"),
+                (("-o", ""), "needs the name of a folder"),
                 (("-o", full), "is not empty; --force"),
                 (("-o", full / "mine"), "is not a folder"),
-                (("-o", self.folder / "new", "--layers", "6"), "the model has no block 6, it has 6"),
+                (("-o", self.folder / "new", "--layers", "6"), "the model has no block 6; it has 6"),
                 (("-o", self.folder / "new", "--layers", "x"), "neither 'all' nor a list"),
                 (("-o", self.folder / "new", "--tokens", "99999"), "beyond the vocabulary"),
                 (("-o", self.folder / "new", "--tokens", "1", "-p", "a"), "give one of")):

@@ -150,7 +150,7 @@ class DefaultModel(unittest.TestCase):
         self.refused("logits", "--tokens", "1,x", contains="not a list of token ids")
         self.refused("logits", "--tokens", "1,2,3", "--cut", "2,1", contains="--cut")
         self.refused("logits", contains="--tokens or -p")
-        self.refused("run", "-p", "x", "--device", "warp", code=3, contains="there is no device 'warp'")
+        self.refused("run", "-p", "x", "--device", "warp", code=3, contains="unknown device 'warp'")
         self.refused("run", "-p", "x", code=3, contains="'nonsense'", env={"ASSAY_ISA": "nonsense"})
         self.refused("run", "no-such-model", "-p", "x", contains="no file 'no-such-model'")
         self.refused("run", "-p", "x", contains="'make model' fetches it", env={"ASSAY_CACHE": "/nonexistent"})
@@ -173,7 +173,7 @@ class DefaultModel(unittest.TestCase):
         judged = json.loads(assay(*tokens, "--device", "reference", "--contract", "assay/1").stdout)
         self.assertEqual((judged["device"], judged["contract"]), ("reference", "assay/1 f64"))
         self.assertEqual(json.loads(assay(*tokens, "--contract", "f32").stdout)["contract"], "f32")
-        self.refused(*tokens, "--contract", "exact", contains="the contract 'exact' is the reference's")
+        self.refused(*tokens, "--contract", "exact", contains="does not run the contract 'exact'")
 
     def test_logits_file_is_safetensors(self):
         with tempfile.TemporaryDirectory() as folder:

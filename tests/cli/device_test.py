@@ -64,16 +64,16 @@ class Devices(unittest.TestCase):
             self.assertGreater(one["tokens_per_s"]["median"], 0)
 
     def test_a_device_that_is_not_there_is_an_error(self):
-        for device, sentence in (("warp", "there is no device 'warp'; there are: auto"),
-                                 ("cuda:x", "there is no device 'cuda:x'"),
-                                 ("cuda:99", "CUDA|cuda:99 is not there")):
+        for device, sentence in (("warp", "unknown device 'warp'; known: auto"),
+                                 ("cuda:x", "unknown device 'cuda:x'"),
+                                 ("cuda:99", "CUDA|cuda:99 does not exist")):
             with self.subTest(device):
                 done = assay("run", KJV, "-p", "x", "--device", device)
                 self.assertEqual((done.returncode, done.stdout), (3, ""))
                 self.assertRegex(done.stderr, f"^assay: .*({sentence}).*\n$")
 
     def test_the_device_is_refused_what_it_cannot_do(self):
-        for arguments, code, sentence in ((("--contract", "f32"), 2, "runs the contract assay/1 alone"),
+        for arguments, code, sentence in ((("--contract", "f32"), 2, "runs only the contract assay/1"),
                                           (("-c", "200000000"), 3, "not enough memory on emulated grid: weights")):
             with self.subTest(arguments):
                 done = assay("run", KJV, "-p", "x", "--device", "emulated", *arguments)

@@ -38,7 +38,7 @@ class Run(unittest.TestCase):
     def test_what_it_refuses(self):
         for arguments, sentence in (
                 (["--device", "cpu"], "give --device twice"),
-                (["--device", "cpu", "--device", "warp"], "there is no device 'warp'"),
+                (["--device", "cpu", "--device", "warp"], "unknown device 'warp'"),
                 (["--device", "cpu", "--device", "cpu", "-p", "x"], "give either --tokens or -p"),
                 (["a", "b", "--device", "cpu", "--device", "cpu"], "not both")):
             with self.subTest(arguments):
@@ -48,7 +48,7 @@ class Run(unittest.TestCase):
                 self.assertEqual(done.stdout, "")
         done = assay("diff", KJV, KJV, "--device", "cpu")
         self.assertEqual(done.returncode, 2)
-        self.assertIn("belong to --run", done.stderr)
+        self.assertIn("can only be used with --run", done.stderr)
 
 
 class Page(unittest.TestCase):
@@ -149,7 +149,7 @@ class DeviceFault(unittest.TestCase):
 
     def test_what_it_refuses(self):
         for device, fault, sentence in (("emulated", "rope-base", "a device cannot have the fault 'rope-base'"),
-                                        ("auto", "race", "not 'auto'"), ("cpu", "race", "there is no fault 'race'")):
+                                        ("auto", "race", "not 'auto'"), ("cpu", "race", "unknown fault 'race'")):
             done = assay("logits", KJV, "--tokens", "1", "--device", device, "--fault", fault)
             self.assertEqual(done.returncode, 2, done.stderr)
             self.assertIn(sentence, done.stderr)

@@ -82,11 +82,11 @@ class DefaultModelEdges(unittest.TestCase):
         self.assertEqual(assay("run", "-p", FRANCE, "-n", 0).stdout, "")
 
     def test_layers_that_are_not_there_are_named(self):
-        self.refused("run", "-p", "x", "--stats", "--layers", "0,30", contains="no layer 30, the model has 0 to 29")
+        self.refused("run", "-p", "x", "--stats", "--layers", "0,30", contains="no layer 30; the model has layers 0 to 29")
         self.refused("run", "-p", "x", "--layers", "0", contains="--stats")
 
     def test_cuts_of_one_token(self):
-        self.refused("logits", "--tokens", "1", "--cut", "1", contains="one token cannot be cut")
+        self.refused("logits", "--tokens", "1", "--cut", "1", contains="a single token cannot be cut")
 
     def test_output_never_replaces_what_is_no_file(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -89,11 +89,11 @@ class Growth(Folder):
         self.assertRegex(lines[-1], r"^a and b part first at blk\.3\.ffn_norm .* a ratio of 1\.3;")
 
     def test_what_cannot_be_told_is_said(self):
-        self.assertIn("cannot tell whether this is normal: no correct runs were asked for",
+        self.assertIn("cannot tell whether this is normal: no correct runs were requested",
                       self.last("trace", "show", self.values, "--runs", "0"))
         data = self.values.read_bytes().replace(b"kjv.gguf", b"gone.ggu")
         self.path("orphan").write_bytes(data)
-        self.assertIn("no trace names a model file that is there", self.last("trace", "show", self.path("orphan")))
+        self.assertIn("no trace names a model file that exists", self.last("trace", "show", self.path("orphan")))
         other = self.path("other")
         assay("trace", "record", KJV, "--tokens", TOKENS.replace("948", "949"), "-o", other)
         self.assertIn("the tokens differ from index 5 on", self.last("trace", "show", self.values, other))
@@ -176,13 +176,13 @@ class Cases(Folder):
         case = self.path("none")
         done = assay("diff", THEIRS, self.values, "-m", KJV, "--runs", "0", "--case", case)
         self.assertEqual(done.returncode, 0)
-        self.assertIn("no operation fails: there is no case to write", done.stderr)
+        self.assertIn("no operation fails, so there is no case to write", done.stderr)
         self.assertFalse(case.exists())
 
     def test_bad_cases(self):
         case = self.case_of("blk.1.q", self.one)
         bad = self.path("bad")
-        for change, message in ((lambda b: b[:-9], "bytes"), (lambda b: b.replace(b"assay.case/1", b"assay.case/2"), "no case"),
+        for change, message in ((lambda b: b[:-9], "bytes"), (lambda b: b.replace(b"assay.case/1", b"assay.case/2"), "not a case file"),
                                 (lambda b: b.replace(b"matmul", b"matmol"), "unknown 'kind'")):
             bad.write_bytes(change(case.read_bytes()))
             done = assay("trace", "replay", bad)

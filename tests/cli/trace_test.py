@@ -135,7 +135,7 @@ class TraceAndDiff(unittest.TestCase):
         for arguments, message in (
                 (("record", KJV, "-o", "x"), "give either --tokens or -p"),
                 (("record", KJV, "--tokens", "1", "-o", "x", "--filter", "("), "is not a regular expression"),
-                (("record", KJV, "--tokens", "1", "-o", self.path("x"), "--filter", "nothing"), "fits no operation"),
+                (("record", KJV, "--tokens", "1", "-o", self.path("x"), "--filter", "nothing"), "matches no operation"),
                 (("show", "nowhere"), "no such file"),
                 (("show", KJV), "not a safetensors file")):
             done = assay("trace", *arguments)

@@ -72,8 +72,8 @@ class Verify(unittest.TestCase):
 
     def test_refusals(self):
         for arguments, code, reason in (
-                (["--store", "bits.cpp", KJV], 2, "--store keeps the bits of --synthetic alone"),
-                (["--device", "warp", "--synthetic"], 3, "there is no device 'warp'"),
+                (["--store", "bits.cpp", KJV], 2, "--store can only be used with --synthetic"),
+                (["--device", "warp", "--synthetic"], 3, "unknown device 'warp'"),
                 (["--device", "reference", "--synthetic"], 2, "is the judge"),
                 (["--synthetic", "-m", KJV], 2, "--synthetic takes no model"),
                 ([KJV, "--tokens", "1,99999"], 2, "token 99999 is beyond the vocabulary"),

@@ -58,7 +58,7 @@ std::string said_of(uint32_t question, ChangedQueue::Answer answer) {
 
 bool names(const std::string& sentence, const std::string& question) {
   const std::string begin =
-      "Changed M1 does not compute as the contract assay/1 needs: " + question + " is 0x";
+      "Changed M1 does not compute f32 as the contract assay/1 requires: " + question + " is 0x";
   return sentence.starts_with(begin);
 }
 

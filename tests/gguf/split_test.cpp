@@ -170,9 +170,10 @@ TEST_F(GgufSplit, AShardOfAnotherSplitIsRefused) {
 TEST_F(GgufSplit, AWholeFileInAShardsPlaceIsRefused) {
   shards_[1].metadata.clear();
   write();
-  EXPECT_EQ(refusal(),
-            "m-00002-of-00003.gguf: not shard 2 of 3 of this model: it is no shard (split.count is "
-            "absent or below 2)");
+  EXPECT_EQ(
+      refusal(),
+      "m-00002-of-00003.gguf: not shard 2 of 3 of this model: it is not a shard (split.count is "
+      "absent or below 2)");
 }
 
 TEST_F(GgufSplit, AShardOfAnotherModelIsRefused) {
@@ -180,7 +181,7 @@ TEST_F(GgufSplit, AShardOfAnotherModelIsRefused) {
   write();
   EXPECT_EQ(refusal(),
             "m-00002-of-00003.gguf: not shard 2 of 3 of this model: its \"general.architecture\" "
-            "is another than the first shard's");
+            "differs from the first shard's");
 }
 
 TEST_F(GgufSplit, AShardWithKeysThatTheFirstLacksIsRefused) {

@@ -378,7 +378,7 @@ def split_kinds():
     kind("shard of another split", "shard 2 of 4", lambda f: f[1].metadata.update({"split.count": (U16, 4)}))
     kind("shard of another model", "general.architecture",
          lambda f: f[2].metadata.update({"general.architecture": (STRING, "gemma")}))
-    kind("whole model as second shard", "it is no shard", lambda f: f.__setitem__(1, small_model()))
+    kind("whole model as second shard", "it is not a shard", lambda f: f.__setitem__(1, small_model()))
     kind("shard of another number of tensors", "split.tensors.count is 9",
          lambda f: f[1].metadata.update({"split.tensors.count": (I32, 9)}))
     kind("tensor in two shards", "more than one shard", lambda f: setattr(f[1].tensors[0], "name", "token_embd.weight"))

@@ -84,7 +84,7 @@ TEST(TokenStream, WhereItStopsTheSequenceHoldsWhatWasGiven) {
   std::vector<int32_t> ran = prompt;
   ran.insert(ran.end(), got.begin(), got.end() - 1);  // the last one given has not run
   EXPECT_TRUE(std::ranges::equal(ahead.sequence.ids(), ran));
-  // It goes on from there.
+  // It continues from there.
   const auto next = tokens_of(ahead, logits_of(ahead, {{got.back()}}), 9, for_ever);
   got.insert(got.end(), next.begin(), next.end());
   EXPECT_EQ(got, want);

@@ -76,8 +76,8 @@ TEST(SafetensorsFile, HeadersOfAnotherShapeAreRefused) {
   EXPECT_THAT(refusal_of(""), HasSubstr("not JSON"));
   EXPECT_THAT(refusal_of("{"), HasSubstr("not JSON"));
   EXPECT_THAT(refusal_of("{}{}"), HasSubstr("not JSON"));
-  EXPECT_THAT(refusal_of("[]"), HasSubstr("a list where an object is wanted"));
-  EXPECT_THAT(refusal_of("7"), HasSubstr("a number where an object is wanted"));
+  EXPECT_THAT(refusal_of("[]"), HasSubstr("a list where an object is expected"));
+  EXPECT_THAT(refusal_of("7"), HasSubstr("a number where an object is expected"));
   EXPECT_THAT(refusal_of(R"({"t":{"x":{}}})"), HasSubstr("unknown 'x'"));
   EXPECT_THAT(refusal_of(R"({"t":{"shape":[[1]]}})"), HasSubstr("a list in 't'"));
   EXPECT_THAT(refusal_of(R"({"t":{"shape":[-1]}})"), HasSubstr("a negative number in 't'"));
@@ -85,13 +85,13 @@ TEST(SafetensorsFile, HeadersOfAnotherShapeAreRefused) {
   EXPECT_THAT(refusal_of(R"({"__metadata__":{"k":1}})"), HasSubstr("a number in '__metadata__'"));
   EXPECT_THAT(refusal_of(R"({"t":{"shape":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]}})"),
               HasSubstr("more than 16"));
-  EXPECT_THAT(refusal_of(std::string(100'000, '[')), HasSubstr("where an object is wanted"));
+  EXPECT_THAT(refusal_of(std::string(100'000, '[')), HasSubstr("where an object is expected"));
 }
 
 TEST(SafetensorsFile, NamesAndKeysStandOnce) {
   const std::string one = R"("t":{"dtype":"U8","shape":[0],"data_offsets":[0,0]})";
   EXPECT_EQ(refusal_of("{" + one + "}"), "accepted");
-  EXPECT_THAT(refusal_of("{" + one + "," + one + "}"), HasSubstr("'t' stands there twice"));
+  EXPECT_THAT(refusal_of("{" + one + "," + one + "}"), HasSubstr("'t' occurs twice"));
   EXPECT_THAT(refusal_of(R"({"t":{"shape":[0],"shape":[0]}})"), HasSubstr("'shape' of 't' stands"));
 }
 
@@ -108,7 +108,7 @@ TEST(SafetensorsFile, TensorsAreCheckedAgainstTheData) {
   EXPECT_THAT(tensor(R"("dtype":"F32","shape":[1],"data_offsets":[4,0])"), HasSubstr("bytes 4 to"));
   EXPECT_THAT(tensor(R"("dtype":"F32","shape":[2],"data_offsets":[0,8])"), HasSubstr("not in the"));
   EXPECT_THAT(tensor(R"("dtype":"F32","shape":[4611686018427387905],"data_offsets":[0,4])"),
-              HasSubstr("wraps around"));
+              HasSubstr("overflows 64 bits"));
   EXPECT_THAT(tensor(R"("dtype":"F32","shape":[1],"data_offsets":[0,4])", 5),
               HasSubstr("1 bytes follow the last tensor"));
 }

@@ -114,7 +114,7 @@ TEST(TraceFile, TensorsBelongToStepsByOrderOrByEmbeddings) {
     ASSERT_TRUE(trace) << trace.error().message;
     EXPECT_EQ(trace->values(*trace->find(1, "out_norm"))->data[0], 4.0) << order;
   }
-  EXPECT_THAT(refusal(R"({"tokens":"[1]"})", tensors), HasSubstr("'embd' stands twice in step 0"));
+  EXPECT_THAT(refusal(R"({"tokens":"[1]"})", tensors), HasSubstr("'embd' occurs twice in step 0"));
 }
 
 TEST(TraceFile, LlamaNamesHaveLayers) {

@@ -37,9 +37,9 @@ TEST(Golden, DamageIsRefused) {
   refused(with("assay.golden/1", "assay.golden/9"), "its schema is not assay.golden/1");
   refused(with(std::string(16, 'a'), "A"), "not 16 hex digits");
   refused(with(std::string(64, '0'), "0"), "not 64 hex digits");
-  refused(with("\"tokens\": 2", "\"tokens\": 5"), "don't add up");
+  refused(with("\"tokens\": 2", "\"tokens\": 5"), "do not add up");
   refused(with("\"tokens\": 2", "\"tokens\": 0"), "without tokens");
-  refused(with("\"embd\",", ""), "not one an operation");
+  refused(with("\"embd\",", ""), "not have one hash per operation");
   refused(with("\"contract\": \"assay/1\"", "\"contract\": 1"), "of another type");
 }
 

@@ -158,8 +158,8 @@ Result<Address> CudaQueue::allocate(uint64_t bytes) {
   if (code == cudaErrorMemoryAllocation) {
     cudaGetLastError();  // it is told here, and not a second time by another call
     const Memory now = memory();
-    return Error{fmt::format("{}: {} were wanted, {} of {} are free", name_, size_text(bytes),
-                             size_text(now.free), size_text(now.total)),
+    return Error{fmt::format("{}: {} were requested, but only {} of {} are free", name_,
+                             size_text(bytes), size_text(now.free), size_text(now.total)),
                  Exit::device};
   }
   if (code != cudaSuccess)
@@ -319,7 +319,7 @@ Result<std::unique_ptr<Queue>> make_cuda_queue(uint32_t index) {
   const auto devices = cuda_devices();
   if (!devices) return devices.error();
   if (index >= devices->size())
-    return Error{fmt::format("cuda:{} is not there, this machine has {} (cuda:0 is the first)",
+    return Error{fmt::format("cuda:{} does not exist; this machine has {} (cuda:0 is the first)",
                              index, devices->size()),
                  Exit::device};
   const CudaDevice& chosen = (*devices)[index];

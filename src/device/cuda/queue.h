@@ -1,5 +1,5 @@
-// NVIDIA GPUs as devices, by the CUDA runtime. A build without CUDA has the same functions, and
-// each says that it has none (absent.cpp).
+// NVIDIA GPUs as devices, through the CUDA runtime. A build without CUDA has the same functions,
+// which return an error that says so (absent.cpp).
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ struct CudaDevice {
 /// The lowest capability that the kernels run on: int8 tiles of 32 columns.
 inline constexpr uint32_t lowest_cuda_capability = 80;
 
-/// The GPUs, "cuda:0" first, those that are too old for us too; never empty. Errors: a build
-/// without CUDA, no driver, a driver that is too old, no GPU.
+/// The GPUs, "cuda:0" first, including those that are too old for assay; never empty. Errors: a
+/// build without CUDA, no driver, a driver that is too old, no GPU.
 Result<std::vector<CudaDevice>> cuda_devices();
 
 /// A queue on "cuda:index": a stream of its own; before it returns all kernels are loaded and the

@@ -11,8 +11,8 @@
 namespace assay::cuda {
 
 /// A ring of segments for uploads and one segment for downloads, on one stream. Small uploads fill
-/// a segment one after another; only who comes round to a segment waits for what left it then, so
-/// a decode loop, with some kilobytes a step, never waits.
+/// a segment one after another. A copy waits only when the ring comes back to a segment whose
+/// earlier copies have not ended, so a decode loop, with some kilobytes per step, never waits.
 class Staging {
  public:
   ~Staging();

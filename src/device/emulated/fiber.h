@@ -43,8 +43,8 @@ void switch_to(Context& from, Context& to, bool last = false);
 /// The first words of a fiber's entry.
 void arrived(Context& from);
 
-/// What the calling fiber did so far is seen by who acquires `place` later: for TSan, which sees no
-/// order in switches themselves.
+/// Makes what the calling fiber did so far visible to whoever acquires `place` later, for TSan,
+/// which sees no order in switches themselves.
 void release(void* place);
 void acquire(void* place);
 

@@ -1,5 +1,6 @@
-// The emulated grid: a fiber for each thread of a group, run one at a time, meeting at barriers and
-// exchanges. What it does is what a kernel means; what it refuses is a fault in a kernel.
+// The emulated grid: one fiber per thread of a workgroup, run one at a time, which meet at barriers
+// and exchanges. What it computes defines what a kernel means; what it refuses is a fault in a
+// kernel.
 //   - a barrier or exchange that not all come to: who waits where, who has ended
 //   - an address that is not aligned as load4 and store4 need
 //   - shared and device memory begin as NaN (all bits set)
@@ -16,7 +17,7 @@
 
 namespace assay::emulated {
 
-/// In which order groups, and the threads of a group, get their turns. A right kernel gives the
+/// The order in which workgroups, and the threads of a workgroup, run. A correct kernel gives the
 /// same bits under each.
 struct Schedule {
   enum class Order { forward, backward, shuffled } order = Order::forward;

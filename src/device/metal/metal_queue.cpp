@@ -42,7 +42,7 @@ Status MetalQueue::set_up() {
   queue_ = make_command_queue(*device_);
   fence_ = make_fence(*device_);
   if (!queue_ || !fence_)
-    return Error{fmt::format("{} gives no command queue", facts_.name), Exit::device};
+    return Error{fmt::format("{} did not create a command queue", facts_.name), Exit::device};
   resident_ = make_residency_set(*device_, *queue_);
   return ok();
 }
@@ -56,8 +56,8 @@ Status MetalQueue::compile_all() {
   return ok();
 }
 
-/// What runs must have ended before its memory goes, well or not: who destroys the queue no longer
-/// asks.
+/// Running commands must have ended, with or without an error, before their memory is freed:
+/// whoever destroys the queue no longer asks.
 MetalQueue::~MetalQueue() {
   end_encoder();
   for (const Batch& batch : in_flight_) metal::wait(*batch.commands);

@@ -102,7 +102,7 @@ class MetalQueue final : public device::Queue {
   Owned<CommandQueue> queue_;
   Owned<Fence> fence_;
   Owned<ResidencySet> resident_;
-  std::vector<Owned<Library>> libraries_;  // one a file of options_.files
+  std::vector<Owned<Library>> libraries_;  // one per file of options_.files
   std::map<std::string, Kernel, std::less<>> kernels_;
   std::map<device::Address, Block> blocks_;
   std::vector<Buffer*> buffers_;    // of all blocks, in the order of allocation

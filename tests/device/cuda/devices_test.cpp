@@ -27,7 +27,7 @@ TEST(CudaDevices, AnIndexThatIsNotThereIsNamedWithTheirNumber) {
   const auto queue = device::make_cuda_queue(97);
   ASSERT_FALSE(queue);
   EXPECT_EQ(queue.error().exit, Exit::device);
-  EXPECT_THAT(queue.error().message, StartsWith("cuda:97 is not there, this machine has " +
+  EXPECT_THAT(queue.error().message, StartsWith("cuda:97 does not exist; this machine has " +
                                                 std::to_string(devices->size())));
 }
 

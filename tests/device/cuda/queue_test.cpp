@@ -139,8 +139,9 @@ TEST_F(CudaQueue, RefusesMoreMemoryThanThereIsInNumbersAndGoesOn) {
   const auto refused = queue->allocate(queue->memory().total * 2);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().exit, Exit::device);
-  EXPECT_THAT(refused.error().message,
-              testing::ContainsRegex("GiB were wanted, [0-9.]+ GiB of [0-9.]+ GiB are free"));
+  EXPECT_THAT(
+      refused.error().message,
+      testing::ContainsRegex("GiB were requested, but only [0-9.]+ GiB of [0-9.]+ GiB are free"));
   EXPECT_TRUE(queue->allocate(1024));
   EXPECT_TRUE(queue->wait());
 }

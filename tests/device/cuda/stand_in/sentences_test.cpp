@@ -36,7 +36,7 @@ TEST(CudaSentences, AnythingElseInTheRuntimesWords) {
             "the GPUs");
 }
 TEST(CudaSentences, AnIndexThatIsNotThere) {
-  EXPECT_EQ(sentence({}, 3), "cuda:3 is not there, this machine has 1 (cuda:0 is the first)");
+  EXPECT_EQ(sentence({}, 3), "cuda:3 does not exist; this machine has 1 (cuda:0 is the first)");
   EXPECT_EQ(sentence({.gpus = 4}, 3), "a queue");
 }
 TEST(CudaSentences, AGpuThatIsTooOld) {
