@@ -46,7 +46,7 @@ Json operation_json(const Case& the) {
   Json json = {{"kind", op::name_of(o)},
                {"name", o.name},
                {"layer", the.layer == op::none ? Json(nullptr) : Json(the.layer)}};
-  op::each_field(o.of, [&](const char* name, auto value, double, double) { json[name] = value; });
+  op::each_number(o.of, [&](const op::Number& is, auto value) { json[is.name] = value; });
   return json;
 }
 
@@ -271,13 +271,13 @@ void Reader::read_operation() {
   operation_.of = *of;
   operation_.name = f.text("name");
   the_.layer = f.is_null("layer") ? op::none : uint32_t(f.integer("layer", 0, 1 << 20));
-  op::each_field(operation_.of, [&](const char* name, auto& value, double low, double high) {
-    using Number = std::decay_t<decltype(value)>;
-    if (!f.has(name) && double(value) >= low) return;  // as it is unless said otherwise
-    if constexpr (std::is_integral_v<Number>)
-      value = Number(f.integer(name, uint64_t(low), uint64_t(high)));
+  op::each_number(operation_.of, [&](const op::Number& is, auto& value) {
+    using Value = std::decay_t<decltype(value)>;
+    if (!f.has(is.name) && double(value) >= is.low) return;  // as it is unless said otherwise
+    if constexpr (std::is_integral_v<Value>)
+      value = Value(f.integer(is.name, uint64_t(is.low), uint64_t(is.high)));
     else
-      value = Number(f.number(name));
+      value = Value(f.number(is.name));
   });
   operation_.layer = 0;
   Fields first = object("first");
