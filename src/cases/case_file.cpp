@@ -6,11 +6,10 @@
 #include <array>
 #include <cmath>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "base/read_file.h"
 #include "cases/fields.h"
 #include "op/kinds.h"
 #include "quant/formats.h"
@@ -465,15 +464,9 @@ std::string Reader::read() {
 }  // namespace
 
 Result<Case> open_case(const std::string& path) {
-  std::error_code failed;
-  if (!std::filesystem::is_regular_file(path, failed))
-    return Error{fmt::format("cannot read the case '{}': no such file", path)};
-  std::ifstream file(path, std::ios::binary);
-  std::vector<uint8_t> bytes(std::filesystem::file_size(path, failed));
-  if (!file || failed ||
-      !file.read(reinterpret_cast<char*>(bytes.data()), std::streamsize(bytes.size())))
-    return Error{fmt::format("cannot read the case '{}'", path)};
-  return parse_case(std::move(bytes), path);
+  auto bytes = read_file(path, "case");
+  if (!bytes) return bytes.error();
+  return parse_case(std::move(*bytes), path);
 }
 
 Result<Case> parse_case(std::vector<uint8_t> bytes, const std::string& path) {
