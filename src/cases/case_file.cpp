@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "base/json.h"
 #include "base/read_file.h"
 #include "cases/fields.h"
 #include "op/kinds.h"
@@ -34,11 +35,6 @@ constexpr std::array<std::string_view, 4> roundings = {"even_of_product", "away_
                                                        "away_of_quotient", "signed_maximum"};
 constexpr std::array<std::string_view, 3> sums = {"codes", "codes_f16", "values_f16"};
 // ------------------------------------------------------------------------------------- writing
-
-/// JSON has no infinity: null.
-Json number(double x) {
-  return std::isfinite(x) ? Json(x) : Json(nullptr);
-}
 
 Json operation_json(const Case& the) {
   const op::Operation& o = the.operation();
@@ -84,9 +80,12 @@ Json arithmetic_json(const judge::Arithmetic& a) {
 }
 
 Json seen_json(const judge::Seen& seen) {
-  return {{"token", seen.token},           {"row", seen.row},
-          {"error_u", number(seen.max_u)}, {"limit_u", number(seen.limit_u)},
-          {"count", seen.failures},        {"of", seen.elements}};
+  return {{"token", seen.token},
+          {"row", seen.row},
+          {"error_u", json_number(seen.max_u)},
+          {"limit_u", json_number(seen.limit_u)},
+          {"count", seen.failures},
+          {"of", seen.elements}};
 }
 
 /// Tensors with the bytes that they view.
