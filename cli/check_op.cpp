@@ -92,15 +92,25 @@ std::string wrong_flag(const CheckFlags& flags, const op::Parameters& of) {
 /// The flags that stand for an operation's own numbers, by the number's name.
 std::string fill_numbers(const CheckFlags& flags, op::Parameters& of) {
   std::string missing;
-  op::each_field(of, [&](std::string_view name, auto& value, double low, double) {
-    using Number = std::decay_t<decltype(value)>;
-    if (name == "eps") value = Number(flags.eps);
-    if (name == "factor") value = Number(flags.factor);
-    if (name == "parts" && flags.heads) value = Number(flags.heads);
-    if (missing.empty() && name != "heads" && !(double(value) >= low))
+  op::each_number(of, [&](const op::Number& is, auto& value) {
+    using Value = std::decay_t<decltype(value)>;
+    const std::string_view name = is.name;
+    if (name == "eps") value = Value(flags.eps);
+    if (name == "factor") value = Value(flags.factor);
+    if (name == "parts" && flags.heads) value = Value(flags.heads);
+    if (missing.empty() && name != "heads" && !(double(value) >= is.low))
       missing = fmt::format("needs --{}", name);
   });
   return missing;
+}
+
+/// In how many parts, each of its weight's width, a kind cuts a row.
+uint32_t parts_of_row(const op::Parameters& of) {
+  uint32_t parts = 1;
+  op::each_number(of, [&](const op::Number& is, auto value) {
+    if (std::string_view(is.name) == "parts") parts = uint32_t(value);
+  });
+  return parts;
 }
 
 Result<assay::op::RopeTable> rope_of(const CheckFlags& flags) {
@@ -153,8 +163,8 @@ Result<MadeOperation> make_operation(const CheckFlags& flags, const std::vector<
   if (const auto done = read_weights(flags, made, parts); !done) return done.error();
   if (row.weight == op::WeightShape::matrix)
     parts.width = uint32_t(parts.weight.columns);
-  else if (const auto* norm = std::get_if<op::RmsNorm>(&*of))
-    parts.width = uint32_t(parts.weight.columns) * norm->parts;
+  else if (row.weight == op::WeightShape::vector)
+    parts.width = uint32_t(parts.weight.columns) * parts_of_row(*of);
   else if (!inputs.empty())
     parts.width = uint32_t(std::min<uint64_t>(width_of(inputs[0], positions), UINT32_MAX));
   if (std::holds_alternative<op::Rope>(*of)) {

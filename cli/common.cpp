@@ -105,6 +105,13 @@ void add_model_flags(CLI::App& command, ModelFlags& flags) {
   add_fault_flags(command, flags);
 }
 
+void add_batch_flag(CLI::App& command, uint32_t& batch) {
+  command.add_option("-b,--batch", batch, "most prompt tokens in one step")
+      ->type_name("N")
+      ->check(between(1, 65535))
+      ->capture_default_str();
+}
+
 std::string chosen_device(const std::string& device) {
   if (device != "auto") return device;
   auto choice = assay::run::choose_device();

@@ -39,6 +39,8 @@ struct ModelFlags {
   std::optional<uint64_t> fault_seed;
 };
 void add_model_flags(CLI::App& command, ModelFlags& flags);
+/// -b, --batch: most prompt tokens in one step.
+void add_batch_flag(CLI::App& command, uint32_t& batch);
 
 /// The device as it is, and what "auto" stands for here, with a note on stderr where that is no
 /// GPU.

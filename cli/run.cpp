@@ -223,10 +223,7 @@ void add_run(CLI::App& app, int& exit_code) {
       ->type_name("N")
       ->check(between(-1, 1e12))
       ->capture_default_str();
-  command->add_option("-b,--batch", flags->batch, "most prompt tokens in one step")
-      ->type_name("N")
-      ->check(between(1, 65535))
-      ->capture_default_str();
+  add_batch_flag(*command, flags->batch);
   add_sampling_flags(*command, flags->sampling);
   command->add_option("--stop", flags->stops, "stop at this text (may be given several times)")
       ->allow_extra_args(false);

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "base/json.h"
 #include "common.h"
 #include "model/model.h"
 
@@ -20,12 +21,8 @@ namespace {
 
 constexpr uint64_t most_tokens = 32;  // the prompt's beginning that correct runs take
 
-Json number(double x) {
-  return std::isfinite(x) ? Json(x) : Json(nullptr);
-}
-
 Json range(const assay::diff::Range& range) {
-  return {number(range.low), number(range.high)};
+  return {assay::json_number(range.low), assay::json_number(range.high)};
 }
 
 /// The tokens at positions 0, 1, …; empty where a trace begins elsewhere or leaps.
@@ -147,12 +144,12 @@ Json growth_json(const GrowthReport& report, const Result<ShownModel>& model) {
                 {"rows", growth.rows},
                 {"first", nullptr},
                 {"growth", Json::array()}};
-    for (const double x : growth.layers) one["growth"].push_back(number(x));
+    for (const double x : growth.layers) one["growth"].push_back(assay::json_number(x));
     if (growth.first)
       one["first"] = {{"operation", operations[growth.first->operation].name},
                       {"token", growth.first->token},
                       {"what", growth.first->what},
-                      {"value", number(growth.first->got)},
+                      {"value", assay::json_number(growth.first->got)},
                       {"normal", range(growth.first->range)}};
     json["traces"].push_back(one);
   }
@@ -162,8 +159,8 @@ Json growth_json(const GrowthReport& report, const Result<ShownModel>& model) {
     json["parting"] = {{"operation", operations[first->operation].name},
                        {"token", first->token},
                        {"what", first->what},
-                       {"a", number(first->a)},
-                       {"b", number(first->b)},
+                       {"a", assay::json_number(first->a)},
+                       {"b", assay::json_number(first->b)},
                        {"normal", range(first->range)}};
   return json;
 }
@@ -198,8 +195,8 @@ Json heads_json(const Heads& heads) {
     json.push_back({{"layer", head.layer},
                     {"head", head.head},
                     {"keys", head.keys},
-                    {"entropy_bits", number(head.entropy)},
-                    {"largest", number(head.largest)},
+                    {"entropy_bits", assay::json_number(head.entropy)},
+                    {"largest", assay::json_number(head.largest)},
                     {"largest_key", head.largest_key},
                     {"state", name_of(head.state)}});
   return json;

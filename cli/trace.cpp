@@ -73,10 +73,7 @@ void add_record(CLI::App& parent, int& exit_code) {
       ->type_name("N")
       ->check(between(0, 100000))
       ->capture_default_str();
-  command->add_option("-b,--batch", flags->batch, "most prompt tokens in one step")
-      ->type_name("N")
-      ->check(between(1, 65535))
-      ->capture_default_str();
+  add_batch_flag(*command, flags->batch);
   command
       ->add_option("--filter", flags->filter,
                    "only operations whose name matches this regular expression")

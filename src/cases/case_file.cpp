@@ -6,11 +6,11 @@
 #include <array>
 #include <cmath>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "base/json.h"
+#include "base/read_file.h"
 #include "cases/fields.h"
 #include "op/kinds.h"
 #include "quant/formats.h"
@@ -36,17 +36,12 @@ constexpr std::array<std::string_view, 4> roundings = {"even_of_product", "away_
 constexpr std::array<std::string_view, 3> sums = {"codes", "codes_f16", "values_f16"};
 // ------------------------------------------------------------------------------------- writing
 
-/// JSON has no infinity: null.
-Json number(double x) {
-  return std::isfinite(x) ? Json(x) : Json(nullptr);
-}
-
 Json operation_json(const Case& the) {
   const op::Operation& o = the.operation();
   Json json = {{"kind", op::name_of(o)},
                {"name", o.name},
                {"layer", the.layer == op::none ? Json(nullptr) : Json(the.layer)}};
-  op::each_field(o.of, [&](const char* name, auto value, double, double) { json[name] = value; });
+  op::each_number(o.of, [&](const op::Number& is, auto value) { json[is.name] = value; });
   return json;
 }
 
@@ -85,9 +80,12 @@ Json arithmetic_json(const judge::Arithmetic& a) {
 }
 
 Json seen_json(const judge::Seen& seen) {
-  return {{"token", seen.token},           {"row", seen.row},
-          {"error_u", number(seen.max_u)}, {"limit_u", number(seen.limit_u)},
-          {"count", seen.failures},        {"of", seen.elements}};
+  return {{"token", seen.token},
+          {"row", seen.row},
+          {"error_u", json_number(seen.max_u)},
+          {"limit_u", json_number(seen.limit_u)},
+          {"count", seen.failures},
+          {"of", seen.elements}};
 }
 
 /// Tensors with the bytes that they view.
@@ -271,13 +269,13 @@ void Reader::read_operation() {
   operation_.of = *of;
   operation_.name = f.text("name");
   the_.layer = f.is_null("layer") ? op::none : uint32_t(f.integer("layer", 0, 1 << 20));
-  op::each_field(operation_.of, [&](const char* name, auto& value, double low, double high) {
-    using Number = std::decay_t<decltype(value)>;
-    if (!f.has(name) && double(value) >= low) return;  // as it is unless said otherwise
-    if constexpr (std::is_integral_v<Number>)
-      value = Number(f.integer(name, uint64_t(low), uint64_t(high)));
+  op::each_number(operation_.of, [&](const op::Number& is, auto& value) {
+    using Value = std::decay_t<decltype(value)>;
+    if (!f.has(is.name) && double(value) >= is.low) return;  // as it is unless said otherwise
+    if constexpr (std::is_integral_v<Value>)
+      value = Value(f.integer(is.name, uint64_t(is.low), uint64_t(is.high)));
     else
-      value = Number(f.number(name));
+      value = Value(f.number(is.name));
   });
   operation_.layer = 0;
   Fields first = object("first");
@@ -466,15 +464,9 @@ std::string Reader::read() {
 }  // namespace
 
 Result<Case> open_case(const std::string& path) {
-  std::error_code failed;
-  if (!std::filesystem::is_regular_file(path, failed))
-    return Error{fmt::format("cannot read the case '{}': no such file", path)};
-  std::ifstream file(path, std::ios::binary);
-  std::vector<uint8_t> bytes(std::filesystem::file_size(path, failed));
-  if (!file || failed ||
-      !file.read(reinterpret_cast<char*>(bytes.data()), std::streamsize(bytes.size())))
-    return Error{fmt::format("cannot read the case '{}'", path)};
-  return parse_case(std::move(bytes), path);
+  auto bytes = read_file(path, "case");
+  if (!bytes) return bytes.error();
+  return parse_case(std::move(*bytes), path);
 }
 
 Result<Case> parse_case(std::vector<uint8_t> bytes, const std::string& path) {

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "op/kinds.h"
 #include "quant/formats.h"
 
@@ -188,11 +189,13 @@ Result<Replayed> replay(const Case& the, const MakeExecutor& make) {
 
 std::string to_json(const Case& the, const Replayed& r) {
   using Json = nlohmann::ordered_json;
-  const auto number = [](double x) { return std::isfinite(x) ? Json(x) : Json(nullptr); };
   const auto seen = [&](const Seen& s) {
-    return Json{{"token", s.token},           {"row", the.whole_row(s.row)},
-                {"error_u", number(s.max_u)}, {"limit_u", number(s.limit_u)},
-                {"failures", s.failures},     {"of", s.elements}};
+    return Json{{"token", s.token},
+                {"row", the.whole_row(s.row)},
+                {"error_u", json_number(s.max_u)},
+                {"limit_u", json_number(s.limit_u)},
+                {"failures", s.failures},
+                {"of", s.elements}};
   };
   Json stored = seen(r.stored), device = seen(r.device);
   stored["fails"] = r.stored.failures > 0;

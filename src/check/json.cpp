@@ -1,7 +1,7 @@
 // The schema assay.check/1.
-#include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "check/question.h"
 #include "op/kinds.h"
 
@@ -10,11 +10,6 @@ namespace assay::check {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-/// JSON has no infinity and no NaN: null.
-Json number(double value) {
-  return std::isfinite(value) ? Json(value) : Json(nullptr);
-}
 
 }  // namespace
 
@@ -25,8 +20,8 @@ std::string to_json(const Question& question, const Answer& answer) {
   for (const Trial& trial : answer.trials)
     trials.push_back({{"contract", trial.contract},
                       {"failures", trial.seen.failures},
-                      {"error_u", number(trial.seen.max_u)},
-                      {"limit_u", number(trial.seen.limit_u)},
+                      {"error_u", json_number(trial.seen.max_u)},
+                      {"limit_u", json_number(trial.seen.limit_u)},
                       {"ties", trial.seen.ties}});
   const Json cause = answer.cause ? Json{{"id", answer.cause->id},
                                          {"name", answer.cause->name},
@@ -46,10 +41,10 @@ std::string to_json(const Question& question, const Answer& answer) {
                      {"worst",
                       {{"token", seen.token},
                        {"row", seen.row},
-                       {"got", number(answer.got)},
-                       {"want", number(answer.want)},
-                       {"error_u", number(seen.max_u)},
-                       {"limit_u", number(seen.limit_u)}}},
+                       {"got", json_number(answer.got)},
+                       {"want", json_number(answer.want)},
+                       {"error_u", json_number(seen.max_u)},
+                       {"limit_u", json_number(seen.limit_u)}}},
                      {"cause", cause},
                      {"trials", trials}};
   return json.dump(2, ' ', false, Json::error_handler_t::replace);

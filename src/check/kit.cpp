@@ -179,8 +179,7 @@ Json put_parameters(Folder& folder, const op::Program& program, const op::Operat
             {"cos_sin", "cos_sin.npy"}};
   }
   Json json = Json::object();
-  op::each_field(operation.of,
-                 [&](const char* name, auto value, double, double) { json[name] = value; });
+  op::each_number(operation.of, [&](const op::Number& is, auto value) { json[is.name] = value; });
   return json;
 }
 

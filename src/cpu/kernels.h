@@ -36,10 +36,22 @@ struct AttentionHead {
   float* output;   // (value_dim)
 };
 
-struct Kernels {
-  const char* isa;
+/// Those of cpu/kernels_elementwise.h.
+struct RowKernels {
   /// x (columns), a multiple of 32 → codes and scales.
   void (*quantise)(const float* x, uint64_t columns, const QuantisedRow& out);
+  void (*rms_norm)(const float* x, const float* weight, uint64_t n, float eps, float* y);
+  /// Rotates one head in place of a copy: table (dimensions/2) of cos, sin.
+  void (*rope)(const float* x, const float* table, uint32_t head_dim, uint32_t dimensions,
+               bool adjacent, float* y);
+  /// y = f(gate)·up, f an op::Activation by its number.
+  void (*gate)(uint32_t activation, const float* gate, const float* up, uint64_t n, float* y);
+  void (*add)(const float* a, const float* b, uint64_t n, float* y);
+  void (*to_f16)(const float* x, uint64_t n, uint16_t* y);
+};
+
+struct Kernels : RowKernels {
+  const char* isa;
   /// Panels [first, last) of a weight of `format` times `columns_count` rows of activations, plus
   /// bias where not null: y[c·y_stride + row].
   void (*matmul)(uint32_t format, const uint8_t* panels, uint64_t panel_bytes, uint64_t rows,
@@ -49,16 +61,8 @@ struct Kernels {
   void (*matmul_f32)(uint32_t format, const uint8_t* panels, uint64_t panel_bytes, uint64_t rows,
                      uint64_t columns, uint64_t first, uint64_t last, const float* const* x,
                      uint32_t count, const float* bias, float* y, uint64_t y_stride);
-  void (*rms_norm)(const float* x, const float* weight, uint64_t n, float eps, float* y);
-  /// Rotates one head in place of a copy: table (dimensions/2) of cos, sin.
-  void (*rope)(const float* x, const float* table, uint32_t head_dim, uint32_t dimensions,
-               bool adjacent, float* y);
-  /// y = f(gate)·up, f an op::Activation by its number.
-  void (*gate)(uint32_t activation, const float* gate, const float* up, uint64_t n, float* y);
-  void (*add)(const float* a, const float* b, uint64_t n, float* y);
   void (*attention_f16)(const AttentionHead& head);
   void (*attention_f32)(const AttentionHead& head);
-  void (*to_f16)(const float* x, uint64_t n, uint16_t* y);
   /// The instruction set's int8 multiply-and-add alone, from registers: for measuring a machine's
   /// peak. Returns the multiplications and additions done.
   uint64_t (*int8_peak)(uint64_t rounds);

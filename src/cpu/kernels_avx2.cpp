@@ -4,6 +4,6 @@
 namespace assay::cpu {
 
 extern const Kernels kernels_avx2;
-const Kernels kernels_avx2 = make_kernels<Avx2>();
+constinit const Kernels kernels_avx2 = make_kernels<Avx2>();
 
 }  // namespace assay::cpu

@@ -4,6 +4,6 @@
 namespace assay::cpu {
 
 extern const Kernels kernels_avx512;
-const Kernels kernels_avx512 = make_kernels<Avx512>();
+constinit const Kernels kernels_avx512 = make_kernels<Avx512>();
 
 }  // namespace assay::cpu

@@ -144,5 +144,15 @@ void to_f16(const float* x, uint64_t n, uint16_t* y) {
   for (; i < n; ++i) y[i] = k_f32_to_f16(x[i]);
 }
 
+template <class S>
+constexpr RowKernels row_kernels() {
+  return {.quantise = quantise<S>,
+          .rms_norm = rms_norm<S>,
+          .rope = rope<S>,
+          .gate = gate<S>,
+          .add = add<S>,
+          .to_f16 = to_f16<S>};
+}
+
 }  // namespace
 }  // namespace assay::cpu

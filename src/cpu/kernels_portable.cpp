@@ -4,6 +4,6 @@
 namespace assay::cpu {
 
 extern const Kernels kernels_portable;
-const Kernels kernels_portable = make_kernels<Portable>();
+constinit const Kernels kernels_portable = make_kernels<Portable>();
 
 }  // namespace assay::cpu

@@ -10,18 +10,15 @@ namespace {
 
 template <class S>
 constexpr Kernels make_kernels() {
-  return {.isa = S::name,
-          .quantise = quantise<S>,
-          .matmul = matmul<S>,
-          .matmul_f32 = matmul_f32<S>,
-          .rms_norm = rms_norm<S>,
-          .rope = rope<S>,
-          .gate = gate<S>,
-          .add = add<S>,
-          .attention_f16 = attention<S, uint16_t>,
-          .attention_f32 = attention<S, float>,
-          .to_f16 = to_f16<S>,
-          .int8_peak = S::int8_peak};
+  Kernels kernels{};
+  static_cast<RowKernels&>(kernels) = row_kernels<S>();
+  kernels.isa = S::name;
+  kernels.matmul = matmul<S>;
+  kernels.matmul_f32 = matmul_f32<S>;
+  kernels.attention_f16 = attention<S, uint16_t>;
+  kernels.attention_f32 = attention<S, float>;
+  kernels.int8_peak = S::int8_peak;
+  return kernels;
 }
 
 }  // namespace

@@ -7,6 +7,17 @@ namespace assay::cpu {
 
 namespace {
 
+/// The f16 scales of all rows, then their minima; zeros where there is no block.
+template <class F>
+void pack_halves(const uint8_t* block, uint32_t row, uint8_t* out) {
+  const uint16_t scale = block ? F::scale_bits(block) : uint16_t(0);
+  std::memcpy(out + 2 * row, &scale, 2);
+  if constexpr (F::has_minimum) {
+    const uint16_t minimum = block ? F::minimum_bits(block) : uint16_t(0);
+    std::memcpy(out + 2 * (panel_rows + row), &minimum, 2);
+  }
+}
+
 /// Writes group `group` of the block at `block` (null: a row beyond the matrix) as row `row` of a
 /// panel's group.
 template <class F>
@@ -27,12 +38,7 @@ void pack_group(const uint8_t* block, uint32_t group, uint32_t row, uint8_t* out
     if constexpr (F::has_minimum)
       scales[panel_rows + row] = block ? uint8_t(F::minimum_code(block, group)) : 0;
   } else {
-    const uint16_t scale = block ? F::scale_bits(block) : uint16_t(0);
-    std::memcpy(scales + 2 * row, &scale, 2);
-    if constexpr (F::has_minimum) {
-      const uint16_t minimum = block ? F::minimum_bits(block) : uint16_t(0);
-      std::memcpy(scales + 2 * (panel_rows + row), &minimum, 2);
-    }
+    pack_halves<F>(block, row, scales);
   }
 }
 
@@ -54,12 +60,7 @@ void pack_panel(const op::Weight& weight, uint64_t panel, uint8_t* out) {
       } else {
         using Layout = PanelLayout<F>;
         if constexpr (Layout::super_blocks) {
-          const uint16_t scale = block ? F::scale_bits(block) : uint16_t(0);
-          std::memcpy(target + 2 * row, &scale, 2);
-          if constexpr (F::has_minimum) {
-            const uint16_t minimum = block ? F::minimum_bits(block) : uint16_t(0);
-            std::memcpy(target + 2 * (panel_rows + row), &minimum, 2);
-          }
+          pack_halves<F>(block, row, target);
           target += Layout::block_bytes;
         }
         for (uint32_t group = 0; group < Layout::groups_per_block;

@@ -55,10 +55,6 @@ double fitted_eps(const Case& the) {
   return eps;
 }
 
-double silu(double x) {
-  return x / (1 + std::exp(-x));
-}
-
 /// The factor that least squares finds between two tables.
 double factor_between(const Table& got, const Table& want) {
   double along = 0, size = 0;
@@ -70,8 +66,8 @@ double factor_between(const Table& got, const Table& want) {
   return double(float(along / size));
 }
 
-/// Whether e^-gate, as the results tell it, is off by a small k·|gate|: what a compiler that may
-/// reorder sums, or a short constant, makes of its range reduction.
+/// Of silu: whether e^-gate, as the results tell it, is off by a small k·|gate|: what a compiler
+/// that may reorder sums, or a short constant, makes of its range reduction.
 void note_exponential(const Case& the, Contest& contest) {
   const Table &gate = the.input(0), &up = the.input(1);
   double along = 0, size = 0, square = 0, right_to = INFINITY;
@@ -134,8 +130,9 @@ void try_activation(const Case& the, Contest& contest) {
     judged.scale = mapped(gate, up, [](double g, double u) { return std::fabs(g * u); });
     contest.offer({id, name, ""}, judged);
   };
+  const op::Activation own = the.operation.as<op::Gate>()->activation;
   contest.offer({"gate-up-swapped", "gate and up are exchanged", ""},
-                mapped(up, gate, [](double u, double g) { return silu(u) * g; }));
+                mapped(up, gate, [&](double u, double g) { return judge::activate(own, u) * g; }));
   with("activation-gelu-tanh", "the activation is GELU (tanh)", [](double x) {
     const double inner = std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x);
     return 0.5 * x * (1 + std::tanh(inner));
@@ -145,7 +142,7 @@ void try_activation(const Case& the, Contest& contest) {
   with("activation-relu", "the activation is ReLU", [](double x) { return std::max(x, 0.0); });
   with("activation-sigmoid", "the activation is the sigmoid",
        [](double x) { return 1 / (1 + std::exp(-x)); });
-  note_exponential(the, contest);
+  if (own == op::Activation::silu) note_exponential(the, contest);
 }
 
 void try_add(const Case& the, Contest& contest) {

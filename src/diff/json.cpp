@@ -1,7 +1,7 @@
 // The fixed shape assay.diff/1.
-#include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "diff/diff.h"
 
 namespace assay::diff {
@@ -10,19 +10,14 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// JSON has no infinity and no NaN: null.
-Json number(double value) {
-  return std::isfinite(value) ? Json(value) : Json(nullptr);
-}
-
 Json engine(const Side& side) {
   return {{"engine", side.engine}, {"contract", side.contract}, {"found", side.found}};
 }
 
 Json judged(const JudgedOperation& operation) {
   Json json = {{"verdict", name_of(operation.verdict)},
-               {"max_u", number(operation.seen.max_u)},
-               {"limit_u", number(operation.seen.limit_u)},
+               {"max_u", json_number(operation.seen.max_u)},
+               {"limit_u", json_number(operation.seen.limit_u)},
                {"ties", operation.seen.ties}};
   if (!operation.why.empty()) json["why"] = operation.why;
   return json;
@@ -38,8 +33,8 @@ Json first_of(const std::optional<First>& first) {
           {"side", first->a && first->b ? "both"
                    : first->a           ? "a"
                                         : "b"},
-          {"error_u", number(first->seen.max_u)},
-          {"limit_u", number(first->seen.limit_u)},
+          {"error_u", json_number(first->seen.max_u)},
+          {"limit_u", json_number(first->seen.limit_u)},
           {"count", first->seen.failures},
           {"of", first->seen.elements}};
 }
@@ -49,12 +44,16 @@ Json swap_of(const Swap& swap) {
   for (const Swap::Cut& cut : swap.cuts) {
     if (cut.restores) restores.push_back(cut.operation);
     cuts.push_back(
-        {{"operation", cut.operation}, {"token", cut.token}, {"kl", number(cut.divergence)}});
+        {{"operation", cut.operation}, {"token", cut.token}, {"kl", json_number(cut.divergence)}});
   }
-  return {{"side", swap.of_a ? "a" : "b"}, {"position", swap.position},
-          {"token", swap.token},           {"wanted", swap.wanted},
-          {"kl", number(swap.divergence)}, {"reproduced", swap.reproduced},
-          {"restores", restores},          {"cuts", cuts}};
+  return {{"side", swap.of_a ? "a" : "b"},
+          {"position", swap.position},
+          {"token", swap.token},
+          {"wanted", swap.wanted},
+          {"kl", json_number(swap.divergence)},
+          {"reproduced", swap.reproduced},
+          {"restores", restores},
+          {"cuts", cuts}};
 }
 
 Json cause_of(const std::optional<Cause>& cause) {
@@ -71,7 +70,7 @@ std::string to_json(const op::Program& program, const Report& report) {
         {{"name", program.operations[i].name},
          {"a", judged(report.a.operations[i])},
          {"b", judged(report.b.operations[i])},
-         {"difference", number(report.differences[i])},
+         {"difference", json_number(report.differences[i])},
          {"percentile", report.percentile[i] < 0 ? Json(nullptr) : Json(report.percentile[i])}});
   const LogitsComparison& logits = report.logits;
   Json json = {{"schema", "assay.diff/1"},
@@ -86,8 +85,8 @@ std::string to_json(const op::Program& program, const Report& report) {
                {"operations", operations},
                {"logits",
                 {{"positions", logits.positions},
-                 {"kl_mean", number(logits.kl_mean)},
-                 {"kl_max", number(logits.kl_max)},
+                 {"kl_mean", json_number(logits.kl_mean)},
+                 {"kl_max", json_number(logits.kl_max)},
                  {"top1_equal", logits.top1_equal},
                  {"certified", logits.certified},
                  {"percentile",

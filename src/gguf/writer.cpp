@@ -80,6 +80,12 @@ void Writer::add_key(std::string_view key, uint32_t value_type) {
   ++metadata_count_;
 }
 
+template <class T>
+void Writer::add_number(std::string_view key, uint32_t value_type, T value) {
+  add_key(key, value_type);
+  append_number(metadata_, value);
+}
+
 void Writer::add_array(std::string_view key, uint32_t element_type, uint64_t count) {
   add_key(key, id(ValueType::array));
   append_number(metadata_, element_type);
@@ -87,28 +93,23 @@ void Writer::add_array(std::string_view key, uint32_t element_type, uint64_t cou
 }
 
 void Writer::add_u32(std::string_view key, uint32_t value) {
-  add_key(key, id(ValueType::u32));
-  append_number(metadata_, value);
+  add_number(key, id(ValueType::u32), value);
 }
 
 void Writer::add_i32(std::string_view key, int32_t value) {
-  add_key(key, id(ValueType::i32));
-  append_number(metadata_, value);
+  add_number(key, id(ValueType::i32), value);
 }
 
 void Writer::add_u64(std::string_view key, uint64_t value) {
-  add_key(key, id(ValueType::u64));
-  append_number(metadata_, value);
+  add_number(key, id(ValueType::u64), value);
 }
 
 void Writer::add_f32(std::string_view key, float value) {
-  add_key(key, id(ValueType::f32));
-  append_number(metadata_, value);
+  add_number(key, id(ValueType::f32), value);
 }
 
 void Writer::add_bool(std::string_view key, bool value) {
-  add_key(key, id(ValueType::boolean));
-  append_number<uint8_t>(metadata_, value ? 1 : 0);
+  add_number(key, id(ValueType::boolean), uint8_t(value ? 1 : 0));
 }
 
 void Writer::add_string(std::string_view key, std::string_view value) {

@@ -50,6 +50,8 @@ class Writer {
       std::function<bool(std::span<const uint8_t>)>;  // false where the bytes couldn't be stored
 
   void add_key(std::string_view key, uint32_t value_type);
+  template <class T>
+  void add_number(std::string_view key, uint32_t value_type, T value);
   void add_array(std::string_view key, uint32_t element_type, uint64_t count);
   /// Header, metadata, tensor table.
   Result<std::vector<uint8_t>> head() const;

@@ -160,6 +160,7 @@ Status Encoder::gate_up(const Node& node) const {
     args.up_format = program.weights[up.weight].type;
     args.rows = width;
     args.columns = columns;
+    args.activation = activation;
     const uint32_t simds = matvec_simds(columns, kernels::gate_up.threads / lanes / 2);
     return launch(kernels::gate_up, width / tile_rows, 1, 2 * simds * lanes, args);
   }

@@ -11,6 +11,7 @@
 #include "kernel/attention.h"
 #include "kernel/sample.h"
 #include "kernel/top_k.h"
+#include "op/kinds.h"
 #include "op/paging.h"
 
 namespace assay::gpu {
@@ -38,9 +39,9 @@ Sizes sizes_of(const op::Program& program, const op::ExecutorOptions& options) {
   sizes.vectors.assign(program.weights.size(), false);
   uint64_t most_heads = 0;
   for (const op::Operation& operation : program.operations) {
-    if (operation.is<op::Matmul>() || operation.is<op::Embed>())
-      sizes.packed[operation.weight] = true;
-    if (operation.is<op::RmsNorm>()) sizes.vectors[operation.weight] = true;
+    const bool is_row = op::row_of(operation).weight == op::WeightShape::vector;
+    if (operation.weight != op::none)
+      (is_row ? sizes.vectors : sizes.packed)[operation.weight] = true;
     if (operation.bias != op::none) sizes.vectors[operation.bias] = true;
     if (reads_quantised(program, operation))
       sizes.widest = std::max<uint64_t>(sizes.widest, program.values[operation.inputs[0]].width);

@@ -32,9 +32,10 @@ struct KindRow {
   std::span<const std::string_view> reads;
   uint32_t inputs;
   WeightShape weight = WeightShape::absent;
-  bool bias = false;           ///< may have one
-  bool cache = false;          ///< reads or writes a KV cache
-  bool moves = false;          ///< gives what it is given: there is nothing to judge
+  bool bias = false;     ///< may have one
+  bool cache = false;    ///< reads or writes a KV cache
+  bool moves = false;    ///< gives what it is given: there is nothing to judge
+  bool of_rows = false;  ///< a row is made of the inputs' rows, as wide, of weight and bias alone
   bool judged_rowwise = true;  ///< a part of the output's columns can be judged by itself
 };
 
@@ -65,24 +66,5 @@ uint32_t output_width(const Program& program, const Operation& operation);
 /// Says in one sentence, without a full stop, which of the inputs, weight, parameters and output do
 /// not fit together; empty if all fit.
 std::string problem_of(const Program& program, const Operation& operation);
-
-/// Calls visit(name, number, low, high) for each parameter that is a plain number and belongs to
-/// the operation alone (a rotary table or a cache is the program's, and is not among them).
-template <class Of, class Visit>
-void each_field(Of& of, const Visit& visit) {
-  std::visit(
-      [&](auto& p) {
-        using P = std::decay_t<decltype(p)>;
-        if constexpr (std::is_same_v<P, RmsNorm>) {
-          visit("eps", p.eps, 1e-30, 1.0);
-          visit("parts", p.parts, 1.0, 65536.0);
-        } else if constexpr (std::is_same_v<P, Rope>) {
-          visit("heads", p.heads, 1.0, 65536.0);
-        } else if constexpr (std::is_same_v<P, Scale>) {
-          visit("factor", p.factor, -3.4e38, 3.4e38);
-        }
-      },
-      of);
-}
 
 }  // namespace assay::op

@@ -14,6 +14,13 @@ namespace assay::op {
 
 inline constexpr uint32_t none = std::numeric_limits<uint32_t>::max();
 
+/// A parameter that is a plain number of the operation alone: its name, what it may be, and what a
+/// test gives it.
+struct Number {
+  const char* name;
+  double low, high, usual;
+};
+
 /// y[t] = W[token[t]]                                                   W: (vocabulary, width)
 struct Embed {};
 
@@ -22,6 +29,12 @@ struct Embed {};
 struct RmsNorm {
   float eps = 0;
   uint32_t parts = 1;
+
+  template <class Self, class Visit>
+  static void each_number(Self& p, const Visit& visit) {
+    visit(Number{"eps", 1e-30, 1, 1e-5}, p.eps);
+    visit(Number{"parts", 1, 65536, 1}, p.parts);
+  }
 };
 
 /// y[r] = Σ_c W[r, c]·x[c] (+ b[r])                                     W: (rows, columns)
@@ -31,6 +44,11 @@ struct Matmul {};
 struct Rope {
   uint32_t table = 0;  ///< index into Program::rope_tables
   uint32_t heads = 0;  ///< heads in a row
+
+  template <class Self, class Visit>
+  static void each_number(Self& p, const Visit& visit) {
+    visit(Number{"heads", 1, 65536, 1}, p.heads);
+  }
 };
 
 /// Writes the step's keys and values, inputs 0 and 1, into a cache. It has no output.
@@ -57,6 +75,11 @@ struct Add {};
 /// y[i] = x[i]·factor (+ b[i])
 struct Scale {
   float factor = 1;
+
+  template <class Self, class Visit>
+  static void each_number(Self& p, const Visit& visit) {
+    visit(Number{"factor", -3.4e38, 3.4e38, 0.3}, p.factor);
+  }
 };
 
 /// y = the rows of the tokens whose logits are wanted
@@ -126,6 +149,18 @@ Overloaded(Overloads...) -> Overloaded<Overloads...>;
 template <class... Overloads>
 decltype(auto) visit(const Operation& operation, Overloads&&... overloads) {
   return std::visit(Overloaded{std::forward<Overloads>(overloads)...}, operation.of);
+}
+
+/// Calls visit(Number, the parameter) for each parameter that is a Number; a rotary table or a cache
+/// is the program's, and is not among them.
+template <class Of, class Visit>
+void each_number(Of& of, const Visit& visit) {
+  std::visit(
+      [&](auto& p) {
+        using P = std::decay_t<decltype(p)>;
+        if constexpr (requires { P::each_number(p, visit); }) P::each_number(p, visit);
+      },
+      of);
 }
 
 }  // namespace assay::op

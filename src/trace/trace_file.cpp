@@ -3,11 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/read_file.h"
 #include "trace/llama_names.h"
 #include "trace/shallow_json.h"
 
@@ -87,15 +86,9 @@ Key read_key(std::string_view key) {
 }  // namespace
 
 Result<Trace> Trace::open(const std::string& path) {
-  std::error_code failed;
-  if (!std::filesystem::is_regular_file(path, failed))
-    return Error{fmt::format("cannot read the trace '{}': no such file", path)};
-  std::ifstream file(path, std::ios::binary);
-  std::vector<uint8_t> bytes(std::filesystem::file_size(path, failed));
-  if (!file || failed ||
-      !file.read(reinterpret_cast<char*>(bytes.data()), std::streamsize(bytes.size())))
-    return Error{fmt::format("cannot read the trace '{}'", path)};
-  return parse(std::move(bytes), path);
+  auto bytes = read_file(path, "trace");
+  if (!bytes) return bytes.error();
+  return parse(std::move(*bytes), path);
 }
 
 Result<Trace> Trace::parse(std::vector<uint8_t> bytes, const std::string& path) {

@@ -4,9 +4,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "base/sha256.h"
 
 namespace assay::verify {
@@ -14,11 +14,6 @@ namespace assay::verify {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-/// JSON has no infinity and no NaN: null.
-Json number(double value) {
-  return std::isfinite(value) ? Json(value) : Json(nullptr);
-}
 
 std::string_view verdict(bool pass) {
   return pass ? "PASS" : "FAIL";
@@ -105,8 +100,8 @@ std::string to_json(const Report& report, const Settings& settings, const Circum
                                   {"format", row.format},
                                   {"cases", row.cases},
                                   {"elements", row.elements},
-                                  {"max_u", number(row.max_u)},
-                                  {"limit_u", number(row.limit_u)},
+                                  {"max_u", json_number(row.max_u)},
+                                  {"limit_u", json_number(row.limit_u)},
                                   {"bits", bits_of(row)},
                                   {"sha256", row.sha256},
                                   {"stored", stored_of(row)},

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "op/kinds.h"
 #include "op/rope.h"
 #include "quant/formats.h"
 #include "verify/builder.h"
@@ -63,21 +64,33 @@ Case embed_case(const quant::Info& info) {
   return in_batches(builder.finish(fmt::format("embed {}", info.name)));
 }
 
-/// rms_norm, add, every gate, scale with and without a bias, select_rows: each at every width.
+/// The kind of this name, its numbers as a test takes them.
+op::Parameters usual(std::string_view name) {
+  op::Parameters of = *op::parameters_named(name);
+  op::each_number(of, [](const op::Number& is, auto& value) {
+    value = std::decay_t<decltype(value)>(is.usual);
+  });
+  return of;
+}
+
+/// Every kind that is `of_rows`, every activation among them, with and without a bias, and
+/// select_rows: each at every width.
 Case row_case(Level level) {
   Builder builder(batch_tokens);
   for (const uint32_t width : edges(level)) {
     const auto row = [&] { return builder.weight(activations(0, width, builder.random())); };
     const uint32_t a = builder.input(width), b = builder.input(width);
-    const op::RmsNorm norm{.eps = 1e-5f};
-    const uint32_t w = row();
-    builder.add(norm, {a}, w);
-    builder.add(op::Add{}, {a, b});
-    for (const op::ActivationRow& activation : op::activations)
-      builder.add(op::Gate{activation.activation}, {a, b});
-    builder.add(op::Scale{0.3f}, {a});
-    builder.add(op::Scale{0.3f}, {a}, op::none, row());
-    builder.add(norm, {builder.add(op::SelectRows{}, {b})}, w);
+    const uint32_t weight = row(), bias = row();
+    for (const std::string_view name : op::kind_names()) {
+      const op::Parameters of = usual(name);
+      const op::KindRow& kind = op::row_of(of);
+      if (!kind.of_rows) continue;
+      const uint32_t own = kind.weight == op::WeightShape::vector ? weight : op::none;
+      const std::vector<uint32_t> inputs = kind.inputs == 2 ? std::vector{a, b} : std::vector{a};
+      builder.add(of, inputs, own);
+      if (kind.bias) builder.add(of, inputs, own, bias);
+    }
+    builder.add(usual("rms_norm"), {builder.add(op::SelectRows{}, {b})}, weight);
   }
   Case one = builder.finish("rows");
   one.some_rows = true;

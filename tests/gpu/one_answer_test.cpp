@@ -2,6 +2,8 @@
 // format, fused or not, in every cut and batch.
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "../cpu/tiny_program.h"
 #include "device/arithmetic.h"
 #include "device/emulated/kernels.h"
@@ -68,6 +70,18 @@ TEST(EmulatedExecutor, LongRowsTakeTheLargestGroups) {
       EXPECT_EQ(seen.threads[shape.width == 3072 ? "gate_up" : "matvec"], 768u);
     }
   }
+}
+
+// A number that is no activation gives NaN: every launch that has a gate in it is told the program's.
+TEST(EmulatedExecutor, EveryFormOfAGateHasItsActivation) {
+  TinyProgram tiny(quant::Q4_0::id);
+  for (op::Operation& operation : tiny.program.operations)
+    if (auto* gate = operation.as<op::Gate>())
+      gate->activation = op::Activation(op::activations.size());
+  tests::WatchedQueue::Seen seen;
+  const auto executor = tests::emulated_executor(tiny.program, tests::options_with(1), {}, &seen);
+  for (const float logit : run_cut(*executor, {1, 2})) ASSERT_TRUE(std::isnan(logit));
+  for (const char* form : {"gate_up", "gate"}) EXPECT_GT(seen.launches[form], 0u) << form;
 }
 
 // Past 64 keys, where attention's chunks begin to be combined, and past 512, where groups share a

@@ -1,4 +1,5 @@
 import pathlib
+import re
 import sys
 import tempfile
 import unittest
@@ -8,6 +9,25 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import mutate  # noqa: E402
 
 BLOCK = "file: src/a/b.h\nold: x < y\nnew: x <= y\ntests: a Suite.Name:Other*\n"
+
+
+def tests_of(program):
+    """"Suite.Name", or "Prefix/Suite.Name" of a TEST_P, for each test that stands in the program's folder."""
+    folder = next(path for path in (ROOT / "tests").rglob("*") if path.is_dir()
+                  and "test_" + "_".join(path.relative_to(ROOT / "tests").parts) == program)
+    text = "".join(path.read_text() for path in sorted(folder.glob("*.[ch]*")))
+    prefixes = re.findall(r"\bINSTANTIATE_TEST_SUITE_P\(\s*(\w+),\s*(\w+)", text)
+    names = []
+    for macro, suite, name in re.findall(r"^(TEST|TEST_F|TEST_P)\(\s*(\w+),\s*(\w+)\)", text, re.MULTILINE):
+        made = [f"{prefix}/{suite}" for prefix, of in prefixes if of == suite] if macro == "TEST_P" else [suite]
+        names += [f"{each}.{name}" for each in made]
+    return names
+
+
+def names_some(piece, names):
+    """Whether a piece of a filter can name one of the tests; what follows its first * is not looked at."""
+    begin, star, _ = piece.partition("*")
+    return any((name.startswith(begin) if star else name == begin) or begin.startswith(name + "/") for name in names)
 
 
 class Mutate(unittest.TestCase):
@@ -65,6 +85,25 @@ class Mutate(unittest.TestCase):
         for mutation in mutate.parse(mutate.LIST.read_text()):
             with self.subTest(line=mutation.line):
                 mutate.mutated((ROOT / mutation.file).read_text(), mutation)
+
+    def test_every_folder_of_the_sources_has_its_mutations(self):
+        self.assertEqual(mutate.coverage_errors(mutate.parse(mutate.LIST.read_text()), ROOT / "src"), [])
+
+    def test_every_filter_of_the_list_names_tests(self):
+        names = {}
+        for mutation in mutate.parse(mutate.LIST.read_text()):
+            if mutation.program not in names:
+                names[mutation.program] = tests_of(mutation.program)
+            for piece in mutation.filter.split(":"):
+                with self.subTest(line=mutation.line, piece=piece):
+                    self.assertTrue(names_some(piece, names[mutation.program]))
+
+    def test_a_filter_names_a_test_by_its_beginning(self):
+        names = ["Suite.Name", "All/Suite.Each"]
+        for piece in ("Suite.Name", "Suite.*", "S*", "All/Suite.Each/f16", "All/Su*f16"):
+            self.assertTrue(names_some(piece, names), piece)
+        for piece in ("Suite.Na", "Suite.Other*", "All/Suite.Ea", "Each.*"):
+            self.assertFalse(names_some(piece, names), piece)
 
 
 if __name__ == "__main__":
