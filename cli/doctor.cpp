@@ -113,7 +113,7 @@ Result<Examined> examine(const Flags& flags, const std::string& device, const st
   if (!done) return done.error();
   auto trace = Trace::open(path);
   if (!trace) return trace.error();
-  return Examined{device, describe(engine->executor()), std::move(*trace), {}, {}};
+  return Examined{device, describe(*engine), std::move(*trace), {}, {}};
 }
 
 assay::Status judge(const assay::op::Program& program, Findings& found) {
