@@ -53,7 +53,7 @@ trace::Trace recorded(const Recording& how, run::Engine engine) {
 }
 
 diff::Report explained(const trace::Trace& a, const trace::Trace& b) {
-  auto report = judge::compare(diff::kjv_program(), a, b, {.runs = 0});
+  auto report = diff::compare(diff::kjv_program(), a, b, {.runs = 0});
   if (!report) throw std::runtime_error(report.error().message);
   if (const auto done = explain(diff::kjv_program(), a, b, *report); !done)
     throw std::runtime_error(done.error().message);

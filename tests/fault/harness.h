@@ -13,9 +13,9 @@
 
 #include "fault/executor.h"
 #include "gguf/file.h"
+#include "judge/replay.h"
 #include "model/model.h"
 #include "reference/tiny_model.h"
-#include "judge/replay.h"
 
 namespace assay::fault {
 
@@ -56,7 +56,9 @@ using Outputs = std::vector<std::vector<std::vector<float>>>;
 
 inline Outputs run(const op::Program& program, const op::ExecutorOptions& options,
                    const std::vector<tests::Tokens>& steps, std::optional<Fault> fault = {}) {
-  const auto executor = make_executor(program, options, std::move(fault));
+  op::ExecutorOptions given = options;
+  if (given.context == 0) given.context = 64;
+  const auto executor = make_executor(program, given, std::move(fault));
   Outputs outputs;
   for (const tests::Tokens& step : steps) {
     outputs.emplace_back();

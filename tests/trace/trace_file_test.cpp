@@ -148,7 +148,7 @@ TEST(TraceFile, FusedProductsAreSplit) {
   ASSERT_TRUE(trace) << trace.error().message;
   const auto values = [&](const char* name) {
     const TraceTensor* tensor = trace->find(0, name);
-    return tensor ? trace->values(*tensor)->data : std::vector<float>();
+    return tensor ? trace->values(*tensor)->data : std::vector<double>();
   };
   EXPECT_THAT(values("blk.0.q"), ElementsAre(1, 2, 5, 6));
   EXPECT_THAT(values("blk.0.k"), ElementsAre(3, 7));
