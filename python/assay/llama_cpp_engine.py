@@ -209,6 +209,11 @@ class Recorder:
         self.steps[-1].append((f"{name}.{operation}", self.library.values(tensor)))
 
 
+def limit(length):
+    """The context limit of llama.cpp's context for `length` positions: it rounds up to a multiple of 256."""
+    return -(-length // 256) * 256
+
+
 def backend_of(buffers):
     """("CUDA", "ggml-cuda"), given the buffers of the products' results; None where they are mixed or unknown."""
     names = {"CPU" if name.endswith("_Host") else name.rstrip("0123456789") for name in buffers}
@@ -244,4 +249,5 @@ def capture(path, settings, tokens=None, text=None, special=True):
     backend, contract = backend_of(recorder.backends)
     if settings.gpu_layers and backend == "CPU":
         raise CaptureError("this build of llama.cpp computes no layer on a GPU")
-    return Captured(steps, recorder.steps, [], effect, contract, backend), recorder.flash
+    length = len(steps[0]) + len(steps) - 1
+    return Captured(steps, recorder.steps, [], effect, contract, backend, limit(length)), recorder.flash

@@ -19,6 +19,10 @@ namespace assay::model {
 /// tensor missing, unused or of wrong shape (name, wanted, found), format not supported.
 Result<op::Program> build(const gguf::File& file, uint32_t context = 0);
 
+/// Sentences for people on how a file is read: what a context limit chooses, and where assay
+/// departs from llama.cpp. Empty for a file that does not run.
+std::vector<std::string> remarks(const gguf::File& file);
+
 /// The architectures in list.cpp.
 std::vector<std::string> architectures();
 
