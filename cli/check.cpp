@@ -79,7 +79,10 @@ std::string inputs_of(const assay::op::KindRow& row) {
   std::string text = counts[row.reads.size()];
   if (row.reads.size() < 2) return text;
   for (size_t i = 0; i < row.reads.size(); ++i)
-    text += fmt::format("{}{}", i == 0 ? ": " : i + 1 < row.reads.size() ? ", " : " and ",
+    text += fmt::format("{}{}",
+                        i == 0                     ? ": "
+                        : i + 1 < row.reads.size() ? ", "
+                                                   : " and ",
                         row.reads[i]);
   return row.cache ? text + " (queries after RoPE, keys and values of all cached positions)" : text;
 }
@@ -90,8 +93,8 @@ assay::Status fill_inputs(const CheckFlags& flags, const Arrays& arrays, Questio
   const assay::op::Operation& operation = program.operations[question.operation];
   const assay::op::KindRow& row = assay::op::row_of(operation);
   if (arrays.inputs.size() != row.reads.size())
-    return Error{fmt::format("{} reads {}; {} given", operation.name, inputs_of(row),
-                             arrays.inputs.size())};
+    return Error{
+        fmt::format("{} reads {}; {} given", operation.name, inputs_of(row), arrays.inputs.size())};
   const auto table = [&](size_t i, uint32_t width, assay::check::Table& out) -> assay::Status {
     auto read = assay::check::to_table(arrays.inputs[i], width, flags.inputs[i]);
     if (!read) return read.error();
@@ -121,8 +124,7 @@ assay::Status fill_positions(const std::vector<uint32_t>& given, Question& quest
   auto& positions = question.step.positions;
   positions = given;
   if (given.empty()) {
-    if (attends && held < rows)
-      return Error{fmt::format("{} queries, but {} keys", rows, held)};
+    if (attends && held < rows) return Error{fmt::format("{} queries, but {} keys", rows, held)};
     const uint64_t first = attends ? held - rows : 0;
     for (uint64_t t = 0; t < rows; ++t) positions.push_back(uint32_t(first + t));
   }

@@ -199,7 +199,8 @@ void add_operation_flags(CLI::App& command, CheckFlags& flags) {
   number("--eps", flags.eps, 1e-30, 1, "rms_norm");
   number("--base", flags.base, 1, 1e12, "rope (default 10000)");
   number("--dim", flags.dim, 1, 65536, "rope: lanes that turn; attention: lanes of a head");
-  number("--heads", flags.heads, 1, 65536, "rope (default: heads of --dim lanes), attention, rms_norm per head");
+  number("--heads", flags.heads, 1, 65536,
+         "rope (default: heads of --dim lanes), attention, rms_norm per head");
   number("--kv-heads", flags.kv_heads, 1, 65536, "attention (default: as heads)");
   number("--value-dim", flags.value_dim, 1, 65536, "attention (default: as --dim)");
   number("--scale", flags.scale, 1e-6, 1e6, "attention (default 1/√dim)");

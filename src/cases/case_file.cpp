@@ -171,10 +171,11 @@ Status write_case(const Case& the, const std::string& path) {
   }
   if (operation.is<op::Rope>()) {
     const op::RopeTable& rope = program.rope_of(operation);
-    metadata["rope"] = Json{{"dimensions", rope.dimensions},
-                            {"adjacent", rope.adjacent},
-                            {"magnitude", rope.magnitude}}
-                           .dump();
+    metadata["rope"] = Json{
+        {"dimensions", rope.dimensions},
+        {"adjacent", rope.adjacent},
+        {"magnitude",
+         rope.magnitude}}.dump();
     Table frequency(1, rope.frequency.size());
     frequency.data = rope.frequency;
     tensors.add_f64("rope.frequency", frequency);

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "base/result.h"
-#include "judge/judge.h"
 #include "diff/side.h"
+#include "judge/judge.h"
 #include "op/program.h"
 
 namespace assay::cases {
@@ -26,7 +26,7 @@ struct Case {
   std::vector<int32_t> tokens;
   std::string engine, version;
   uint32_t layer = op::none;  ///< in the model
-  judge::Seen seen;  ///< as the diff found it: token and row of the whole output, all failures
+  judge::Seen seen;       ///< as the diff found it: token and row of the whole output, all failures
   judge::Table expected;  ///< as the judge had it when the case was written
   judge::Table allowed;   ///< |output − expected| up to this passes
 

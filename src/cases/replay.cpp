@@ -86,8 +86,7 @@ class OneOperation {
     std::vector<int32_t> ids;
     std::vector<uint32_t> positions, sequences(count, 0), selected;
     for (uint64_t t = 0; t < count; ++t) {
-      ids.push_back(whole_.is<op::Embed>() ? case_.scene.tokens.tokens[t]
-                                                   : int32_t(first + t));
+      ids.push_back(whole_.is<op::Embed>() ? case_.scene.tokens.tokens[t] : int32_t(first + t));
       positions.push_back(turns ? case_.scene.tokens.positions[t] : uint32_t(first + t));
       selected.push_back(uint32_t(t));
     }

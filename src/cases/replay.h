@@ -16,9 +16,9 @@ using MakeExecutor =
     std::function<Result<std::unique_ptr<op::Executor>>(const op::Program&, op::ExecutorOptions)>;
 
 struct Replayed {
-  judge::Seen stored;         ///< the engine's output under its own contract
+  judge::Seen stored;        ///< the engine's output under its own contract
   bool as_recorded = false;  ///< it fails at the same element, by as much, as when it was written
-  judge::Seen device;         ///< this device's under this device's
+  judge::Seen device;        ///< this device's under this device's
   std::string name, isa, contract;
   std::string sentence;
 };

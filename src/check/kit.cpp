@@ -10,10 +10,10 @@
 
 #include "check/alone.h"
 #include "check/question.h"
+#include "judge/formulas.h"
 #include "op/kinds.h"
 #include "op/rope.h"
 #include "quant/formats.h"
-#include "judge/formulas.h"
 
 namespace assay::check {
 
@@ -165,8 +165,7 @@ Json put_parameters(Folder& folder, const op::Program& program, const op::Operat
     const uint64_t pairs = rope.frequency.size(), tokens = run.step.positions.size();
     std::vector<float> turns(tokens * pairs * 2);
     for (uint64_t t = 0; t < tokens; ++t)
-      op::rope_row(rope, run.step.positions[t],
-                   std::span(turns).subspan(t * pairs * 2, pairs * 2));
+      op::rope_row(rope, run.step.positions[t], std::span(turns).subspan(t * pairs * 2, pairs * 2));
     folder.put("frequency.npy", NpyType::f8, {pairs}, rope.frequency);
     folder.put("cos_sin.npy", NpyType::f4, {tokens, pairs, 2}, turns);
     return {{"heads", p->heads},

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "base/result.h"
-#include "op/program.h"
 #include "judge/formulas.h"
+#include "op/program.h"
 #include "trace/trace_file.h"
 
 namespace assay::check {
@@ -50,6 +50,6 @@ struct Loader {
 };
 std::span<const Loader> loaders();
 /// README.md of a kit.
-std::string_view kit_readme();
+std::string kit_readme();
 
 }  // namespace assay::check

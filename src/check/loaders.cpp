@@ -1,7 +1,10 @@
 // What a kit carries beside its arrays: loaders in four languages, and its README.
+#include <fmt/format.h>
+
 #include <array>
 
 #include "check/kit.h"
+#include "op/kinds.h"
 
 namespace assay::check {
 
@@ -164,7 +167,7 @@ if __name__ == "__main__":
     sys.exit(1 if found else 0)
 )file";
 
-constexpr std::string_view readme = R"file(# Unit tests for the kernels of a language model
+constexpr std::string_view readme_begin = R"file(# Unit tests for the kernels of a language model
 
 Every folder is one operation of a real run: what it read, what it must give, and how far off each element may be. A kernel
 is right where `|y - expected| <= tolerance` for every element. `manifest.json` (schema assay.kit/1) lists the cases with
@@ -179,15 +182,9 @@ their parameters; arrays are .npy, little-endian, C order.
 
 | kind | y |
 |---|---|
-| embed | y[t] = weight[input0[t]] |
-| rms_norm | y[i] = x[i] / sqrt(mean(x^2) + eps) * weight[i] |
-| matmul | y[t, r] = sum_c weight[r, c] * x[t, c] (+ bias[r]) |
-| rope | each head's first `dimensions` lanes turn in pairs by position * frequency: (a, b) -> (a cos - b sin, a sin + b cos) * magnitude; pairs are lanes (2i, 2i + 1) where `pairing` is adjacent, else (i, i + dimensions / 2). cos_sin.npy is (tokens, pairs, 2), times the magnitude |
-| attention | head h of the query at position p: softmax_j(scale * q.K[j]) V[j] over j <= p, with KV head h / (heads / kv_heads); inputs: queries, keys, values, row j of keys and values is position j |
-| swiglu | y[i] = gate[i] / (1 + exp(-gate[i])) * up[i] |
-| add | y[i] = residual[i] + branch[i] |
-| scale | y[i] = x[i] * factor (+ bias[i]) |
+)file";
 
+constexpr std::string_view readme_end = R"file(
 Run your kernel on the inputs, write y as float32 .npy, and compare:
 
     python load.py blk.0.q y.npy
@@ -208,8 +205,13 @@ std::span<const Loader> loaders() {
   return list;
 }
 
-std::string_view kit_readme() {
-  return readme;
+std::string kit_readme() {
+  std::string text(readme_begin);
+  for (const std::string_view name : op::kind_names()) {
+    const op::Parameters of = *op::parameters_named(name);
+    if (!op::row_of(of).moves) text += fmt::format("| {} | {} |\n", name, op::formula_of(of));
+  }
+  return text += readme_end;
 }
 
 }  // namespace assay::check

@@ -10,8 +10,8 @@
 #include "base/result.h"
 #include "diff/diff.h"
 #include "diff/side.h"
-#include "op/program.h"
 #include "judge/formulas.h"
+#include "op/program.h"
 #include "trace/npy.h"
 #include "trace/trace_file.h"
 

@@ -124,7 +124,7 @@ class CpuExecutor final : public op::Executor {
   const Kernels& kernels_;
   Pool pool_;
   op::Paging paging_;
-  std::vector<Cache> caches_;  // by index of the program's
+  std::vector<Cache> caches_;   // by index of the program's
   std::vector<Panels> panels_;  // by weight; empty where no matmul reads it
   std::vector<std::vector<float>> buffers_;
   std::vector<std::atomic<uint64_t>> counters_;  // next unclaimed item of each operation
@@ -401,7 +401,11 @@ struct CpuExecutor::Work {
     });
   }
   void operator()(const op::Attend&) const { cpu.attention(index, step, thread); }
-  void operator()(const op::Gate&) const { pairs(cpu.kernels_.swiglu); }
+  void operator()(const op::Gate& p) const {
+    pairs([&](const float* gates, const float* up, uint64_t count, float* y) {
+      cpu.kernels_.gate(uint32_t(p.activation), gates, up, count, y);
+    });
+  }
   void operator()(const op::Add&) const { pairs(cpu.kernels_.add); }
   void operator()(const op::Scale& p) const {
     const float* bias = cpu.bias_of(operation);
@@ -413,9 +417,8 @@ struct CpuExecutor::Work {
     });
   }
   void operator()(const op::SelectRows&) const {
-    share(step.selected.size(), [&](uint64_t i) {
-      std::memcpy(y(i), x(step.selected[i]), width() * sizeof(float));
-    });
+    share(step.selected.size(),
+          [&](uint64_t i) { std::memcpy(y(i), x(step.selected[i]), width() * sizeof(float)); });
   }
 };
 

@@ -52,7 +52,8 @@ struct Kernels {
   /// Rotates one head in place of a copy: table (dimensions/2) of cos, sin.
   void (*rope)(const float* x, const float* table, uint32_t head_dim, uint32_t dimensions,
                bool adjacent, float* y);
-  void (*swiglu)(const float* gate, const float* up, uint64_t n, float* y);
+  /// y = f(gate)·up, f an op::Activation by its number.
+  void (*gate)(uint32_t activation, const float* gate, const float* up, uint64_t n, float* y);
   void (*add)(const float* a, const float* b, uint64_t n, float* y);
   void (*attention_f16)(const AttentionHead& head);
   void (*attention_f32)(const AttentionHead& head);

@@ -1,11 +1,11 @@
-// Norm, RoPE, SwiGLU, add, activation quantisation over sixteen lanes S. Included once for each
+// Norm, RoPE, gates, add, activation quantisation over sixteen lanes S. Included once for each
 // instruction set.
 #pragma once
 
 #include <cstdint>
 
 #include "cpu/kernels.h"
-#include "lang/math.h"
+#include "lang/activation.h"
 
 namespace assay::cpu {
 namespace {
@@ -53,12 +53,17 @@ void add(const float* a, const float* b, uint64_t n, float* y) {
   map<S>(a, b, n, y, [](auto u, auto v) { return S::add(u, v); });
 }
 
-/// y = silu(gate)·up, silu(g) = g / (1 + e^-g)
+/// The lanes of S with the contract's functions: what lang/activation.h is written over.
 template <class S>
-void swiglu(const float* gate, const float* up, uint64_t n, float* y) {
-  map<S>(gate, up, n, y, [](auto g, auto u) {
-    const auto silu = S::div(g, S::add(S::set(1.0f), exp_lanes<S>(S::negate(g))));
-    return S::floor_tiny(S::mul(silu, u), k_floor_limit);
+struct Lanes : S {
+  static typename S::F32 exp(typename S::F32 x) { return exp_lanes<S>(x); }
+};
+
+/// y = f(gate)·up
+template <class S>
+void gate(uint32_t activation, const float* gates, const float* up, uint64_t n, float* y) {
+  map<S>(gates, up, n, y, [&](auto g, auto u) {
+    return S::floor_tiny(S::mul(activate<Lanes<S>>(activation, g), u), k_floor_limit);
   });
 }
 

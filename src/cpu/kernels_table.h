@@ -10,9 +10,18 @@ namespace {
 
 template <class S>
 constexpr Kernels make_kernels() {
-  return {S::name,   quantise<S>, matmul<S>, matmul_f32<S>,          rms_norm<S>,
-          rope<S>,   swiglu<S>,   add<S>,    attention<S, uint16_t>, attention<S, float>,
-          to_f16<S>, S::int8_peak};
+  return {.isa = S::name,
+          .quantise = quantise<S>,
+          .matmul = matmul<S>,
+          .matmul_f32 = matmul_f32<S>,
+          .rms_norm = rms_norm<S>,
+          .rope = rope<S>,
+          .gate = gate<S>,
+          .add = add<S>,
+          .attention_f16 = attention<S, uint16_t>,
+          .attention_f32 = attention<S, float>,
+          .to_f16 = to_f16<S>,
+          .int8_peak = S::int8_peak};
 }
 
 }  // namespace

@@ -98,7 +98,8 @@ void try_overwritten(const Case& the, Contest& contest) {
 
 void try_keys(const Case& the, Contest& contest) {
   const auto& positions = the.positions();
-  const uint32_t held = uint32_t(the.scene.caches[the.operation.as<op::Attend>()->cache].keys.size());
+  const uint32_t held =
+      uint32_t(the.scene.caches[the.operation.as<op::Attend>()->cache].keys.size());
   const auto seeing = [&](const char* id, const char* name, std::string evidence, auto last) {
     Altered altered = usual(the);
     altered.last = last;
@@ -203,7 +204,8 @@ void try_scores(const Case& the, Contest& contest) {
     return std::pair(cause, with_limits(the, attended(the, altered)));
   });
   if (contest.decided()) return;
-  const uint32_t held = uint32_t(the.scene.caches[the.operation.as<op::Attend>()->cache].keys.size());
+  const uint32_t held =
+      uint32_t(the.scene.caches[the.operation.as<op::Attend>()->cache].keys.size());
   for (uint32_t multiple = 8; multiple <= 1024 && !contest.decided(); multiple *= 2) {
     Altered altered = usual(the);
     altered.zeros = (held + multiple - 1) / multiple * multiple - held;

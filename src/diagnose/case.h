@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "diff/diff.h"
-#include "judge/judge.h"
 #include "diff/side.h"
+#include "judge/judge.h"
 #include "op/program.h"
 #include "trace/trace_file.h"
 

@@ -17,8 +17,8 @@ namespace assay::diagnose {
 
 using judge::Judged;
 using judge::Product;
-using judge::WeightRow;
 using judge::Table;
+using judge::WeightRow;
 
 namespace {
 
@@ -38,7 +38,7 @@ Judged judged(Product product) {
 
 void offer_weight(const Case& the, Contest& contest, Cause cause, const op::Weight& weight) {
   contest.offer_nearly(std::move(cause), judged(judge::multiply(weight, bias_of(the), the.input(0),
-                                                               the.scene.coding)));
+                                                                the.scene.coding)));
 }
 
 /// The same tensor from other bytes.
@@ -176,7 +176,7 @@ void offer_change(const Case& the, Contest& contest, Cause cause, const Change& 
   };
   contest.offer(std::move(cause), the.scene.coding.kind == judge::Coding::Kind::integers
                                       ? judged(judge::multiply_rows(weight, source, bias_of(the),
-                                                                   the.input(0), the.scene.coding))
+                                                                    the.input(0), the.scene.coding))
                                       : decoded(the, source));
 }
 

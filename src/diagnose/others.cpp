@@ -195,9 +195,8 @@ void try_embed(const Case& the, Contest& contest) {
   if (before.size() < the.tokens()) return;
   Table want(the.got().rows, the.got().width);
   for (uint64_t t = 0; t < want.rows; ++t)
-    std::ranges::copy(
-        judge::decode_row(weight, uint64_t(before[before.size() - the.tokens() + t])),
-        want.row(t).begin());
+    std::ranges::copy(judge::decode_row(weight, uint64_t(before[before.size() - the.tokens() + t])),
+                      want.row(t).begin());
   contest.offer({"stale-input", "the tokens are those of the step before", ""}, std::move(want));
 }
 
@@ -208,8 +207,7 @@ void try_general(const Case& the, Contest& contest) {
   for (size_t i = 0; i < got.data.size(); ++i) {
     if (std::isfinite(got.data[i])) most = std::max(most, std::fabs(got.data[i]));
     above = above || std::fabs(want.data[i]) > 65504;
-    halves =
-        halves && (std::isnan(got.data[i]) || judge::round_to_f16(got.data[i]) == got.data[i]);
+    halves = halves && (std::isnan(got.data[i]) || judge::round_to_f16(got.data[i]) == got.data[i]);
   }
   const uint64_t at_most =
       uint64_t(std::ranges::count_if(got.data, [&](double y) { return std::fabs(y) == most; }));

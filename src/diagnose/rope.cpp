@@ -30,7 +30,8 @@ Table turned(const Case& the, const op::RopeTable& rope, const PositionOf& posit
 double angle_of(const Case& the, uint64_t t, size_t pair) {
   const op::RopeTable& rope = the.program.rope_of(the.operation);
   const auto x = the.input(0).row(t), y = the.got().row(t);
-  const size_t head_dim = x.size() / the.operation.as<op::Rope>()->heads, half = rope.dimensions / 2;
+  const size_t head_dim = x.size() / the.operation.as<op::Rope>()->heads,
+               half = rope.dimensions / 2;
   double cross = 0, dot = 0;
   for (size_t head = 0; head < the.operation.as<op::Rope>()->heads; ++head) {
     const size_t a = head * head_dim + (rope.adjacent ? 2 * pair : pair);
@@ -149,8 +150,7 @@ void try_frequencies(const Case& the, Contest& contest, const PositionOf& own) {
 bool twin_is_shifted(const Case& the, uint32_t shift) {
   for (size_t i = 0; i < the.program.operations.size(); ++i) {
     const op::Operation& other = the.program.operations[i];
-    if (!other.is<op::Rope>() || other.layer != the.operation.layer ||
-        &other == &the.operation)
+    if (!other.is<op::Rope>() || other.layer != the.operation.layer || &other == &the.operation)
       continue;
     auto scene = the.scene_at(the.scene.step, i);
     if (!scene) return false;

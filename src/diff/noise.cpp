@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "judge/product.h"
 #include "diff/runs.h"
+#include "judge/product.h"
 
 namespace assay::diff {
-
 
 namespace {
 

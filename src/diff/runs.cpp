@@ -8,7 +8,6 @@
 
 namespace assay::diff {
 
-
 Runs::Runs(const op::Program& program, const Side& side, std::span<const int32_t> tokens,
            std::vector<uint32_t> selected, uint64_t runs, Alter alter)
     : program_(program),
@@ -31,7 +30,7 @@ const Table& Runs::run(size_t index) {
   Table& out = values_[operation.output];
   out = operation.is<op::Matmul>()
             ? judge::multiply_only(program_.weights[operation.weight], program_.bias_of(operation),
-                            values_[operation.inputs[0]], side_.operations[index].coding)
+                                   values_[operation.inputs[0]], side_.operations[index].coding)
             : by_run(operation);
   alter_(index, out);
   return out;
@@ -83,7 +82,7 @@ void Runs::store(const op::Operation& operation, uint64_t run) {
   const Table both = expect(program_, operation, inputs, {}, side_.arithmetic).want;
   for (uint32_t t = 0; t < step_.tokens.size(); ++t)
     caches_[run][operation.as<op::KvStore>()->cache].store(t, both.row(t).first(keys.width),
-                                        both.row(t).subspan(keys.width));
+                                                           both.row(t).subspan(keys.width));
 }
 
 /// A number that depends on nothing but x.

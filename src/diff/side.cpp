@@ -167,8 +167,7 @@ class Walk {
         return;
       }
       const auto row = both.row(t);
-      caches_[cache].store(step.positions[t], row.first(key_width),
-                                     row.subspan(key_width));
+      caches_[cache].store(step.positions[t], row.first(key_width), row.subspan(key_width));
     }
   }
 
@@ -227,7 +226,9 @@ double nmse(const Table& got, const Table& exact) {
 static void settle_copies(const op::Program& program, Side& side) {
   for (size_t i = 0; i < side.operations.size(); ++i) {
     JudgedOperation& judged = side.operations[i];
-    if (!op::row_of(program.operations[i]).moves || judged.verdict != Verdict::unmeasured || judged.seen.elements > 0) continue;
+    if (!op::row_of(program.operations[i]).moves || judged.verdict != Verdict::unmeasured ||
+        judged.seen.elements > 0)
+      continue;
     judged.verdict = Verdict::pass;
     judged.why = "judged with what reads it";
   }
@@ -242,7 +243,8 @@ static std::string declared_name(const Trace& trace) {
 std::string find_contract(const op::Program& program, const Trace& trace) {
   const std::string declared = declared_name(trace);
   std::vector<std::string> names;
-  if (std::ranges::find(judge::contracts(), declared) != judge::contracts().end()) names.push_back(declared);
+  if (std::ranges::find(judge::contracts(), declared) != judge::contracts().end())
+    names.push_back(declared);
   for (const std::string_view name : judge::contracts())
     if (name != declared && name != "exact") names.emplace_back(name);
   std::map<std::string, uint64_t> passes;
@@ -312,9 +314,10 @@ Result<Side> judge_trace(const op::Program& program, const Trace& trace) {
       judged.verdict = Verdict::pass;
     }
     if (item.operation.is<op::Matmul>() && item.operation.layer == 0 && item.step == 0) {
-      judged.exact_nmse = nmse(
-          *item.got, judge::multiply_only(program.weights[item.operation.weight],
-                                   program.bias_of(item.operation), *item.inputs.values[0], {}));
+      judged.exact_nmse =
+          nmse(*item.got,
+               judge::multiply_only(program.weights[item.operation.weight],
+                                    program.bias_of(item.operation), *item.inputs.values[0], {}));
     }
     return true;
   });
@@ -371,7 +374,7 @@ Judged expect(const op::Program& program, const Scene& scene) {
   Inputs inputs{{}, scene.tokens.view(), {&scene.caches, 1}};
   for (const Table& value : scene.inputs) inputs.values.push_back(&value);
   return expect(program, program.operations[scene.operation], inputs, scene.coding,
-               scene.arithmetic);
+                scene.arithmetic);
 }
 
 }  // namespace assay::diff

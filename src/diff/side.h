@@ -53,8 +53,8 @@ std::string find_contract(const op::Program& program, const trace::Trace& trace)
 Result<Side> judge_trace(const op::Program& program, const trace::Trace& trace);
 
 /// What was got less what was wanted, (rows, width), of each of the side's failures.
-Result<std::vector<judge::Table>> errors_of(const op::Program& program,
-                                                const trace::Trace& trace, const Side& side);
+Result<std::vector<judge::Table>> errors_of(const op::Program& program, const trace::Trace& trace,
+                                            const Side& side);
 
 /// One operation of a trace with what it reads, for another look (diagnosis, a minimal case).
 struct Scene {
@@ -63,7 +63,7 @@ struct Scene {
   trace::TraceStep tokens;
   std::vector<judge::Table> inputs;
   judge::Table output;  ///< empty where the trace doesn't have it
-  Caches caches;            ///< as the operation saw them
+  Caches caches;        ///< as the operation saw them
   Coding coding;
   Arithmetic arithmetic;
   std::string contract;

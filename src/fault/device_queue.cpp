@@ -19,7 +19,7 @@ using device::Launch;
 // 10: the tile kernel, which takes more than 8 tokens, loses the last 32 columns
 // 25: the norm's simds share their sum without a barrier
 // 26: a step of the last one's size runs with that one's inputs; the same in replays alone
-// 27: the exp of swiglu as a compiler with fast maths makes it
+// 27: the exp of a gate as a compiler with fast maths makes it
 constexpr DeviceFault matmul_path{"matmul-path", 10}, race{"race", 25},
     stale_input{"stale-input", 26}, stale_graph{"stale-graph", 26}, fast_math{"fast-math", 27};
 
@@ -61,8 +61,8 @@ class FaultyQueue final : public device::Queue {
       altered.kernel = kernels::rms_norm_racing.name;
       altered.group_size = kernels::rms_norm_racing.threads;
     }
-    if (fault_ == fast_math.name && launch.kernel == kernels::swiglu.name)
-      altered.kernel = kernels::swiglu_fast_math.name;
+    if (fault_ == fast_math.name && launch.kernel == kernels::gate.name)
+      altered.kernel = kernels::gate_fast_math.name;
     return inner_->launch(altered);
   }
   Status wait() override {

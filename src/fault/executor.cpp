@@ -44,8 +44,7 @@ class FaultExecutor final : public op::Executor {
     for (const op::Operation& o : program.operations) {
       active_.push_back(fault_ && fault_->applies(program, o) ? Active{fault_->bug, fault_->value}
                                                               : Active{});
-      matrices_.push_back(o.is<op::Matmul>() ? unpack(program, o, active_.back())
-                                                     : Matrix{});
+      matrices_.push_back(o.is<op::Matmul>() ? unpack(program, o, active_.back()) : Matrix{});
     }
   }
 
@@ -158,7 +157,8 @@ class FaultExecutor final : public op::Executor {
           return by_row([&](size_t t) { return gated(p.activation, x(t), second(t), fault); });
         },
         [&](const op::Add&) {
-          return by_row([&](size_t t) { return add(row(residual(o, fault), t), second(t), fault); });
+          return by_row(
+              [&](size_t t) { return add(row(residual(o, fault), t), second(t), fault); });
         },
         [&](const op::Scale& p) {
           return by_row([&](size_t t) { return scaled(o, p.factor, t); });

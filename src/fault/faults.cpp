@@ -91,7 +91,8 @@ std::vector<double> choices(const Entry& entry, const op::Program& program,
   if (entry.bug == Bug::norm_eps && operation.layer == 0 && operation.name == "blk.0.attn_norm")
     values.push_back(1e-6);
   if (entry.bug == Bug::norm_eps)
-    std::erase_if(values, [&](double eps) { return float(eps) == operation.as<op::RmsNorm>()->eps; });
+    std::erase_if(values,
+                  [&](double eps) { return float(eps) == operation.as<op::RmsNorm>()->eps; });
   return values;
 }
 

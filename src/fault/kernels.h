@@ -51,8 +51,8 @@ K_KERNEL(rms_norm_racing, assay::RmsNormArgs, assay::RacingShared, assay::AtMost
   }
 }
 
-/// swiglu with exp_short. Grid: as swiglu's.
-K_KERNEL(swiglu_fast_math, assay::PairArgs, assay::NoShared, assay::AtMost<256>) {
+/// gate of silu with exp_short. Grid: as gate's.
+K_KERNEL(gate_fast_math, assay::PairArgs, assay::NoShared, assay::AtMost<256>) {
   const uint32_t i = t.group_x * t.group_size + t.index;
   if (i >= a.count) return;
   const float gate = a.a[i];

@@ -117,8 +117,7 @@ bool second_residual(const Program& program, const Operation& o) {
 }
 /// Results that large activations make larger still.
 bool can_overflow(const Program&, const Operation& o) {
-  return o.layer != op::none &&
-         (o.is<op::Matmul>() || o.is<op::Gate>() || o.is<op::Add>());
+  return o.layer != op::none && (o.is<op::Matmul>() || o.is<op::Gate>() || o.is<op::Add>());
 }
 
 constexpr Needs prompt{2}, decode{2, 1}, decode_twice{2, 2};
@@ -251,7 +250,7 @@ std::vector<Entry> other_faults() {
       Entry{Bug::clipped, "clipped", 31, addition}.with("limit", 10, {0.125, 0.25, 0.5}),
       // 32: a factor that the model does not have (Gemma's √width, Granite's multipliers)
       Entry{Bug::embedding_scale, "embedding-scale", 32, is<op::Embed>}.with("factor", 12,
-                                                                               {0.5, 12, 16}),
+                                                                             {0.5, 12, 16}),
       Entry{Bug::residual_scale, "residual-scale", 32, addition}.with("factor", 0.22,
                                                                       {0.22, 0.5, 2}),
       // not in the catalogue: the mean is subtracted before the norm; a token reads its

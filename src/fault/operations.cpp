@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "lang/math.h"
+#include "lang/activation.h"
 #include "op/rope.h"
 
 namespace assay::fault {
@@ -103,13 +103,8 @@ float activate(op::Activation activation, float x, Active fault) {
     case Bug::activation_relu:
       return std::max(x, 0.0f);
     default:
-      break;
+      return assay::activate<OneLane>(uint32_t(activation), x);
   }
-  switch (activation) {
-    case op::Activation::silu:
-      return k_silu(x);
-  }
-  return x;
 }
 
 }  // namespace
@@ -118,7 +113,8 @@ Floats gated(op::Activation activation, std::span<const float> gate, std::span<c
              Active fault) {
   if (fault.is(Bug::gate_up_swapped)) std::swap(gate, up);
   Floats y(gate.size());
-  for (size_t i = 0; i < y.size(); ++i) y[i] = k_floor_tiny(activate(activation, gate[i], fault) * up[i]);
+  for (size_t i = 0; i < y.size(); ++i)
+    y[i] = k_floor_tiny(activate(activation, gate[i], fault) * up[i]);
   return y;
 }
 

@@ -1,4 +1,4 @@
-// Norm, RoPE, SwiGLU, addition of one row in plain loops, in the order of docs/numbers.md, with the
+// Norm, RoPE, gates, addition of one row in plain loops, in the order of docs/numbers.md, with the
 // faults of rows 11, 12, 20 to 23, 31 and 32.
 #pragma once
 

@@ -147,6 +147,7 @@ Status Encoder::gate_up(const Node& node) const {
   const Operation& gate = program.operations[node.operations[0]];
   const Operation& up = program.operations[node.operations[1]];
   const Operation& glu = program.operations[node.operations[2]];
+  const auto activation = uint32_t(glu.as<op::Gate>()->activation);
   const uint32_t columns = program.values[gate.inputs[0]].width;
   const uint32_t width = program.values[glu.output].width;
   if (rows(glu.output) == 1) {
@@ -164,7 +165,7 @@ Status Encoder::gate_up(const Node& node) const {
   }
   if (Status done = multiply(node, {node.operations[0], node.operations[1]}, op::none); !done)
     return done;
-  if (Status done = pair(kernels::swiglu, glu); !done) return done;
+  if (Status done = pair(kernels::gate, glu, activation); !done) return done;
   return quantise({.form = Node::Form::quantise, .value = glu.output, .to = node.to});
 }
 
@@ -211,11 +212,11 @@ Status Encoder::rope_store(const Node& node) const {
 }
 
 template <class Kernel>
-Status Encoder::pair(const Kernel& kernel, const Operation& operation) const {
+Status Encoder::pair(const Kernel& kernel, const Operation& operation, uint32_t activation) const {
   const uint32_t count = rows(operation.output) * program.values[operation.output].width;
   const PairArgs args{pointer<float>(buffer(operation.inputs[0])),
                       pointer<float>(buffer(operation.inputs[1])),
-                      pointer<float>(buffer(operation.output)), count, 0};
+                      pointer<float>(buffer(operation.output)), count, activation};
   return launch(kernel, groups_for(count, kernel.threads), 1, args);
 }
 
@@ -238,8 +239,7 @@ Status Encoder::attention(const Node& node) const {
   if (shape.split_heads) return split_attention(args);
   // A simd a chunk of keys, as far as there are keys; two elements of the output a thread at most.
   const uint32_t chunks = shape.most_keys ? groups_for(shape.most_keys, key_chunk) : 8;
-  const uint32_t simds =
-      std::max(std::min(chunks, 8u), groups_for(a.value_dim, 2 * lanes));
+  const uint32_t simds = std::max(std::min(chunks, 8u), groups_for(a.value_dim, 2 * lanes));
   return launch(kernels::attention, args.heads, shape.tokens, simds * lanes, args);
 }
 
@@ -304,9 +304,7 @@ struct Encoder::Plain {
   Status by_column(const Kernel& kernel, uint32_t row_count, const Args& args) const {
     return encoder.launch(kernel, groups_for(width(), kernel.threads), row_count, args);
   }
-  const float* x(size_t i = 0) const {
-    return pointer<float>(encoder.buffer(operation.inputs[i]));
-  }
+  const float* x(size_t i = 0) const { return pointer<float>(encoder.buffer(operation.inputs[i])); }
   float* y() const { return pointer<float>(encoder.buffer(operation.output)); }
 
   Status operator()(const op::Embed&) const {
@@ -322,8 +320,9 @@ struct Encoder::Plain {
   }
   Status operator()(const op::Rope& p) const {
     const op::RopeTable& table = encoder.program.rope_tables[p.table];
-    const RopeArgs args{x(),     encoder.rope_table(p.table), y(),           p.heads,
-                        width() / p.heads, table.dimensions,  table.adjacent};
+    const RopeArgs args{x(),           encoder.rope_table(p.table), y(),
+                        p.heads,       width() / p.heads,           table.dimensions,
+                        table.adjacent};
     return by_column(kernels::rope, encoder.shape.tokens, args);
   }
   Status operator()(const op::KvStore& p) const {
@@ -338,7 +337,9 @@ struct Encoder::Plain {
                           encoder.shape.tokens, args);
   }
   Status operator()(const op::Attend&) const { return encoder.attention(node); }
-  Status operator()(const op::Gate&) const { return encoder.pair(kernels::swiglu, operation); }
+  Status operator()(const op::Gate& p) const {
+    return encoder.pair(kernels::gate, operation, uint32_t(p.activation));
+  }
   Status operator()(const op::Add&) const { return encoder.pair(kernels::add, operation); }
   Status operator()(const op::Scale& p) const {
     const uint32_t count = encoder.rows(operation.output) * width();

@@ -48,7 +48,7 @@ struct Encoder {
   Status gate_up(const Node& node) const;
   Status rope_store(const Node& node) const;
   template <class Kernel>
-  Status pair(const Kernel& kernel, const op::Operation& operation) const;
+  Status pair(const Kernel& kernel, const op::Operation& operation, uint32_t activation = 0) const;
   Status attention(const Node& node) const;
   Status split_attention(const AttentionArgs& args) const;
   Status norm(const Node& node) const;

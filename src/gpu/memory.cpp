@@ -22,9 +22,9 @@ using device::Address;
 constexpr uint64_t piece_bytes = 64 << 20;  // packed on the host at a time
 
 struct Sizes {
-  std::vector<bool> packed, vectors;  // by weight
-  std::vector<uint64_t> buffers;      // bytes
-  uint64_t widest = 0;                // columns that are quantised
+  std::vector<bool> packed, vectors;   // by weight
+  std::vector<uint64_t> buffers;       // bytes
+  uint64_t widest = 0;                 // columns that are quantised
   std::vector<uint64_t> keys, values;  // bytes, by cache
   uint32_t stride = 0;                 // of the page table
   uint64_t table = 0;                  // bytes
@@ -44,7 +44,8 @@ Sizes sizes_of(const op::Program& program, const op::ExecutorOptions& options) {
     if (operation.bias != op::none) sizes.vectors[operation.bias] = true;
     if (reads_quantised(program, operation))
       sizes.widest = std::max<uint64_t>(sizes.widest, program.values[operation.inputs[0]].width);
-    if (const auto* p = operation.as<op::Attend>()) most_heads = std::max<uint64_t>(most_heads, p->heads);
+    if (const auto* p = operation.as<op::Attend>())
+      most_heads = std::max<uint64_t>(most_heads, p->heads);
   }
   for (uint32_t width : program.buffer_width)
     sizes.buffers.push_back(uint64_t(width) * sizeof(float) * options.batch);
@@ -62,8 +63,7 @@ Sizes sizes_of(const op::Program& program, const op::ExecutorOptions& options) {
     widest_value = std::max<uint64_t>(widest_value, a.value_dim);
   }
   if (sizes.stride * key_chunk > most_whole_keys) {
-    const uint64_t chunks =
-        std::min(options.batch, most_split_tokens) * most_heads * sizes.stride;
+    const uint64_t chunks = std::min(options.batch, most_split_tokens) * most_heads * sizes.stride;
     sizes.chunk_outputs = chunks * widest_value * sizeof(float);
     sizes.chunk_softmax = chunks * 2 * sizeof(float);
   }
@@ -74,8 +74,8 @@ Sizes sizes_of(const op::Program& program, const op::ExecutorOptions& options) {
     sizes.best = options.sequences * groups * most_best * sizeof(uint64_t);
     sizes.drawn = uint64_t(options.sequences) * most_drawn * sizeof(int32_t);
     // rules, cos and sin of what is drawn
-    sizes.step += options.sequences * (sizeof(SampleRule) +
-                                       (most_drawn - 1) * uint64_t(4) * rope_width(program)) +
+    sizes.step += options.sequences *
+                      (sizeof(SampleRule) + (most_drawn - 1) * uint64_t(4) * rope_width(program)) +
                   2 * 16;
   }
   return sizes;

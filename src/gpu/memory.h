@@ -27,7 +27,7 @@ struct DeviceMemory {
   std::vector<device::Address> keys, values;
   device::Address table = 0;  // the page table: (sequences, stride); 0: no cache
   uint32_t stride = 0;        // chunks of 64 positions in a context
-  device::Address step = 0;                   // what a step uploads
+  device::Address step = 0;   // what a step uploads
   uint64_t step_bytes = 0;
   device::Address scratch = 0;  // (batch, keys and values of a cache): for traces
   device::Address chunk_outputs = 0, chunk_softmax = 0;  // of attention_chunks

@@ -207,8 +207,9 @@ class Planner {
     const Operation& last = at(node.operations.back());
     if (node.form == Node::Form::gate_up) return last.output;
     const auto* norm = last.as<op::RmsNorm>();
-    const bool can = (norm && norm->parts == 1) ||
-                     (last.is<op::Attend>() && program_.attention_of(last).value_dim % quantum == 0);
+    const bool can =
+        (norm && norm->parts == 1) ||
+        (last.is<op::Attend>() && program_.attention_of(last).value_dim % quantum == 0);
     return fused_ && can && wanted_quantised(last.output) ? last.output : op::none;
   }
   /// All that read the quantised output of node k do so before another value takes its place.

@@ -20,7 +20,7 @@ struct Node {
     plain,       ///< the operation's own kernel
     quantise,    ///< value → slot
     multiply,    ///< up to three matmuls of one input; `add`: the residual's add in the last
-    gate_up,     ///< matmul, matmul, swiglu and quantise → slot
+    gate_up,     ///< matmul, matmul, gate and quantise → slot
     rope_store,  ///< rope, rope, kv_store
   } form = Form::plain;
   std::vector<uint32_t> operations{};  ///< what it computes, in the program's order

@@ -14,9 +14,8 @@ static constexpr double add_limit = 1.0;
 
 template <>
 Table formula_of(const Subject& subject, const op::Add&) {
-  return by_row(subject.x().rows, subject.x().width, [&](uint64_t t) {
-    return add(subject.x(0).row(t), subject.x(1).row(t));
-  });
+  return by_row(subject.x().rows, subject.x().width,
+                [&](uint64_t t) { return add(subject.x(0).row(t), subject.x(1).row(t)); });
 }
 
 template <>

@@ -56,8 +56,8 @@ std::vector<double> attention(std::span<const double> query, const Cache& cache,
   return y;
 }
 
-std::vector<Limit> attention_limits(const Attended& head, const Cache& cache,
-                                    uint32_t kv_head, const op::AttentionShape& attention) {
+std::vector<Limit> attention_limits(const Attended& head, const Cache& cache, uint32_t kv_head,
+                                    const op::AttentionShape& attention) {
   constexpr size_t chunk = 64;  // keys whose softmax the contract keeps apart
   const size_t keys = head.score.size(), chunks = (keys + chunk - 1) / chunk;
   const double dot = float_matmul_limit(attention.key_dim, false);
@@ -101,9 +101,9 @@ std::vector<Limit> attention_limits(const Attended& head, const Cache& cache,
 /// What f16 arithmetic adds, in u of Σ p·|V|. Queries rounded to f16 move score j by up to 2^-11 of
 /// Σ|q·K|, and a sum of scores in f16 by √key_dim/2 of that; sums of values in f16 round once a key
 /// (√keys of them at random), and the output once.
-static double f16_attention_u(const Attended& head, const Cache& cache,
-                       uint32_t kv_head, const op::AttentionShape& attention, uint32_t i, double scale,
-                       bool f16_scores) {
+static double f16_attention_u(const Attended& head, const Cache& cache, uint32_t kv_head,
+                              const op::AttentionShape& attention, uint32_t i, double scale,
+                              bool f16_scores) {
   if (scale == 0) return 0;
   double by_scores = 0;
   for (size_t j = 0; j < head.score.size(); ++j) {

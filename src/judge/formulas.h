@@ -144,7 +144,7 @@ struct Limit {
 /// `sums`: V in order inside a chunk (float_matmul_limit of 64 keys at most), four roundings a
 /// chunk where chunks combine (two for O, two for L), and 8 for the lanes and the tree of L and the
 /// last division.
-std::vector<Limit> attention_limits(const Attended& head, const Cache& cache,
-                                    uint32_t kv_head, const op::AttentionShape& attention);
+std::vector<Limit> attention_limits(const Attended& head, const Cache& cache, uint32_t kv_head,
+                                    const op::AttentionShape& attention);
 
 }  // namespace assay::judge

@@ -26,8 +26,7 @@ Judged expect(const op::Program& program, const op::Operation& operation, const 
 }
 
 void Seen::add(const Seen& other) {
-  if (elements == 0 ||
-      badness(other.max_u, other.limit_u) > badness(max_u, limit_u)) {
+  if (elements == 0 || badness(other.max_u, other.limit_u) > badness(max_u, limit_u)) {
     max_u = other.max_u;
     limit_u = other.limit_u;
     token = other.token;

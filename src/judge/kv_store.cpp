@@ -1,5 +1,5 @@
-#include "judge/kind.h"
 #include <cassert>
+#include "judge/kind.h"
 
 namespace assay::judge {
 

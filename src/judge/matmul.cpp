@@ -145,8 +145,8 @@ Table formula_of(const Subject& subject, const op::Matmul&) {
 template <>
 Judged expect_of(const Subject& subject, const op::Matmul&, const Coding& coding,
                  const Arithmetic&) {
-  Product product = multiply(subject.weight(), subject.program.bias_of(subject.operation),
-                             subject.x(), coding);
+  Product product =
+      multiply(subject.weight(), subject.program.bias_of(subject.operation), subject.x(), coding);
   return {std::move(product.want), std::move(product.magnitude), constant(product.limit_u),
           std::move(product.slack)};
 }

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "base/wide.h"
+#include "judge/formulas.h"
 #include "lang/lang.h"
 #include "quant/formats.h"
-#include "judge/formulas.h"
 
 namespace assay::judge {
 
@@ -141,8 +141,7 @@ Cell meet(const WeightRow& w, std::span<const int16_t> w_size, const CodedRow& x
   for (uint64_t g = 0; g < groups; ++g) {
     const double d = x.scale[g * group / coding.block];
     double product = w.scale[g] * d, least = w.minimum[g] * x.sum[g];
-    if (coding.products_are_f16)
-      product = round_to_f16(product), least = round_to_f16(least);
+    if (coding.products_are_f16) product = round_to_f16(product), least = round_to_f16(least);
     cell.want += product * dot[g] + least;
     if (!only) cell.magnitude += std::fabs(product) * absolute[g] + std::fabs(least);
   }

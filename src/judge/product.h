@@ -6,8 +6,8 @@
 #include <functional>
 
 #include "judge/coding.h"
-#include "op/program.h"
 #include "judge/table.h"
+#include "op/program.h"
 
 namespace assay::judge {
 
@@ -24,8 +24,8 @@ Product multiply(const op::Weight& weight, const op::Weight* bias, const Table& 
                  const Coding& coding);
 
 /// The product alone, without what it may be off by.
-Table multiply_only(const op::Weight& weight, const op::Weight* bias,
-                               const Table& x, const Coding& coding);
+Table multiply_only(const op::Weight& weight, const op::Weight* bias, const Table& x,
+                    const Coding& coding);
 
 /// A row of a block format, taken apart.
 struct WeightRow {

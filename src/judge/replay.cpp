@@ -77,7 +77,8 @@ void Replay::judge(const op::Operation& operation, Table got, OperationError& er
   Judged judged = expect(program_, operation, inputs, coding, arithmetic_);
   judged.slack = {};  // an executor of the contract makes the very codes: it has no ties
   const Seen seen = compare(got, judged);
-  if (error.elements == 0 || badness(seen.max_u, seen.limit_u) > badness(error.max_u, error.limit_u)) {
+  if (error.elements == 0 ||
+      badness(seen.max_u, seen.limit_u) > badness(error.max_u, error.limit_u)) {
     error.max_u = seen.max_u;
     error.limit_u = seen.limit_u;
     error.worst_step = steps_ - 1;

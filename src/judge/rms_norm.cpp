@@ -17,9 +17,8 @@ std::vector<double> rms_norm(std::span<const double> x, std::span<const double> 
 template <>
 Table formula_of(const Subject& subject, const op::RmsNorm& p) {
   const std::vector<double> w = decode_row(subject.weight(), 0);
-  return by_row(subject.x().rows, subject.x().width, [&](uint64_t t) {
-    return rms_norm(subject.x().row(t), w, double(p.eps));
-  });
+  return by_row(subject.x().rows, subject.x().width,
+                [&](uint64_t t) { return rms_norm(subject.x().row(t), w, double(p.eps)); });
 }
 
 double rms_norm_limit(uint64_t n) {

@@ -20,9 +20,8 @@ static std::vector<double> bias_of(const Subject& subject) {
 template <>
 Table formula_of(const Subject& subject, const op::Scale& p) {
   const std::vector<double> b = bias_of(subject);
-  return by_row(subject.x().rows, subject.x().width, [&](uint64_t t) {
-    return scale(subject.x().row(t), double(p.factor), b);
-  });
+  return by_row(subject.x().rows, subject.x().width,
+                [&](uint64_t t) { return scale(subject.x().row(t), double(p.factor), b); });
 }
 
 template <>

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernel/words.h"
+#include "lang/activation.h"
 
 namespace assay {
 
@@ -10,7 +11,8 @@ struct PairArgs {
   K_DEV const float* a;
   K_DEV const float* b;
   K_DEV float* y;
-  uint32_t count, unused;
+  uint32_t count;
+  uint32_t activation;  // of gate
 };
 static_assert(sizeof(PairArgs) == 32, "the host and every device agree");
 
@@ -39,10 +41,6 @@ struct RopeArgs {
   uint32_t heads, head_dim, dimensions, adjacent;
 };
 static_assert(sizeof(RopeArgs) == 40, "the host and every device agree");
-
-K_FN float swiglu_of(float gate, float up) {
-  return k_floor_tiny(k_silu(gate) * up);
-}
 
 /// y0 = x0·cos − x1·sin, y1 = x0·sin + x1·cos, each a fma over a rounded product.
 K_FN float rope_first(float x0, float x1, float c, float s) {
@@ -73,10 +71,10 @@ K_KERNEL(add, assay::PairArgs, assay::NoShared, assay::AtMost<256>) {
   if (i < a.count) a.y[i] = a.a[i] + a.b[i];
 }
 
-/// y = silu(a)·b. Grid: (count / group size, 1).
-K_KERNEL(swiglu, assay::PairArgs, assay::NoShared, assay::AtMost<256>) {
+/// y = f(a)·b, f the activation. Grid: (count / group size, 1).
+K_KERNEL(gate, assay::PairArgs, assay::NoShared, assay::AtMost<256>) {
   const uint32_t i = t.group_x * t.group_size + t.index;
-  if (i < a.count) a.y[i] = assay::swiglu_of(a.a[i], a.b[i]);
+  if (i < a.count) a.y[i] = assay::gated(a.activation, a.a[i], a.b[i]);
 }
 
 /// y = x·factor (+ bias). Grid: (count / group size, 1).

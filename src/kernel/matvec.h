@@ -35,8 +35,9 @@ struct GateUpArgs {
   K_DEV const uint8_t* gate;
   K_DEV const uint8_t* up;
   uint32_t gate_format, up_format, rows, columns;
+  uint32_t activation, unused;
 };
-static_assert(sizeof(GateUpArgs) == 80, "the host and every device agree");
+static_assert(sizeof(GateUpArgs) == 88, "the host and every device agree");
 
 K_TABLE uint32_t most_simds = 32;
 
@@ -248,7 +249,7 @@ K_KERNEL(matvec_float, assay::MatmulArgs, assay::MatvecShared, assay::AtMost<768
   assay::for_float_format(a.parts[part].format, op);
 }
 
-/// y = quantised(silu(gate·x)·(up·x)): two matmuls, swiglu and quantise in one; a group's 32 rows
+/// y = quantised(f(gate·x)·(up·x)): two matmuls, gate and quantise in one; a group's 32 rows
 /// are one block of the next matmul's activations. The first half of the simds takes the gate's
 /// chunks, the other the up's. Grid: (rows / 32, tokens).
 K_KERNEL(gate_up, assay::GateUpArgs, assay::MatvecShared, assay::EarlyAtMost<768>) {
@@ -281,7 +282,7 @@ K_KERNEL(gate_up, assay::GateUpArgs, assay::MatvecShared, assay::EarlyAtMost<768
     assay::barrier_group();
   }
   // Every simd comes to the exchanges; the first one holds the products.
-  const float y = assay::swiglu_of(gate, up);
+  const float y = assay::gated(a.activation, gate, up);
   assay::quantise_lanes(y, a.y, t.group_y * (a.rows / assay::quantum) + t.group_x, t.lane,
                         t.simd == 0u);
 }

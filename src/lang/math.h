@@ -60,11 +60,4 @@ K_FN float k_exp(float x) {
   return x == x ? both : k_float(0x7fc00000u);
 }
 
-/// x·sigmoid(x) = x / (1 + e^-x). Relative error under 2^-22.2 for x >= -88.72; below that −0 (e^-x
-/// overflows; the true value is under 2.7e-37). −infinity gives NaN: an infinite activation is
-/// never hidden.
-K_FN float k_silu(float x) {
-  return k_div(x, 1.0f + k_exp(-x));
-}
-
 }  // namespace assay

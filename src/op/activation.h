@@ -9,9 +9,11 @@
 #include <optional>
 #include <string_view>
 
+#include "lang/activation.h"
+
 namespace assay::op {
 
-enum class Activation : uint32_t { silu };
+enum class Activation : uint32_t { silu = activation_silu };
 
 struct ActivationRow {
   Activation activation;

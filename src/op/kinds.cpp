@@ -21,26 +21,31 @@ constexpr std::span<const std::string_view> first(const Names& names, size_t cou
 constexpr std::array<KindRow, kind_count> rows = {{
     {.kind = Kind::embed,
      .name = "embed",
-     .formula = "y = the token's row of the weight",
+     .formula = "y[t] = weight[input0[t]]",
      .reads = {},
      .inputs = 0,
      .weight = WeightShape::table},
     {.kind = Kind::rms_norm,
      .name = "rms_norm",
-     .formula = "y[i] = x[i] / sqrt(mean(x^2) + eps) * weight[i]",
+     .formula =
+         "y[i] = x[i] / sqrt(mean(x^2) + eps) * weight[i], in each of `parts` equal parts of a row",
      .reads = first(x, 1),
      .inputs = 1,
      .weight = WeightShape::vector},
     {.kind = Kind::matmul,
      .name = "matmul",
-     .formula = "y[r] = sum_c weight[r,c] * x[c] (+ bias[r])",
+     .formula = "y[t, r] = sum_c weight[r, c] * x[t, c] (+ bias[r])",
      .reads = first(x, 1),
      .inputs = 1,
      .weight = WeightShape::matrix,
      .bias = true},
     {.kind = Kind::rope,
      .name = "rope",
-     .formula = "each pair of lanes turns by position * frequency",
+     .formula =
+         "each head's first `dimensions` lanes turn in pairs by position * frequency: (a, b) -> (a "
+         "cos - b sin, a sin + b cos) * magnitude; pairs are lanes (2i, 2i + 1) where `pairing` "
+         "is adjacent, else (i, i + dimensions / 2). cos_sin.npy is (tokens, pairs, 2), times "
+         "the magnitude",
      .reads = first(x, 1),
      .inputs = 1},
     {.kind = Kind::kv_store,
@@ -52,7 +57,9 @@ constexpr std::array<KindRow, kind_count> rows = {{
      .moves = true},
     {.kind = Kind::attention,
      .name = "attention",
-     .formula = "y[h] = sum_j softmax_j(q[h] . K[j] * scale) V[j], j <= position",
+     .formula =
+         "head h of the query at position p: softmax_j(scale * q.K[j]) V[j] over j <= p, with KV "
+         "head h / (heads / kv_heads); row j of keys and values is position j",
      .reads = first(attended, 3),
      .inputs = 1,
      .cache = true},
@@ -103,10 +110,10 @@ struct Facts {
 
 uint32_t width_of(const Facts& facts) {
   return visit(
-      facts.operation,                                                           //
-      [&](const Embed&) { return uint32_t(facts.weight().columns); },            //
-      [&](const Matmul&) { return uint32_t(facts.weight().rows); },              //
-      [&](const KvStore&) { return 0u; },                                        //
+      facts.operation,                                                 //
+      [&](const Embed&) { return uint32_t(facts.weight().columns); },  //
+      [&](const Matmul&) { return uint32_t(facts.weight().rows); },    //
+      [&](const KvStore&) { return 0u; },                              //
       [&](const Attend& p) { return p.heads * facts.program.caches[p.cache].value_dim; },
       [&](const auto&) { return facts.width(0); });
 }
@@ -246,7 +253,8 @@ uint32_t output_width(const Program& program, const Operation& operation) {
 std::string problem_of(const Program& program, const Operation& operation) {
   const Facts facts{program, operation};
   if (std::string wrong = problem_with_row(facts, row_of(operation)); !wrong.empty()) return wrong;
-  if (std::string wrong = std::visit([&](const auto& p) { return problem(facts, p); }, operation.of);
+  if (std::string wrong =
+          std::visit([&](const auto& p) { return problem(facts, p); }, operation.of);
       !wrong.empty())
     return wrong;
   const uint32_t width = width_of(facts);

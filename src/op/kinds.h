@@ -32,9 +32,9 @@ struct KindRow {
   std::span<const std::string_view> reads;
   uint32_t inputs;
   WeightShape weight = WeightShape::absent;
-  bool bias = false;   ///< may have one
-  bool cache = false;  ///< reads or writes a KV cache
-  bool moves = false;  ///< gives what it is given: there is nothing to judge
+  bool bias = false;           ///< may have one
+  bool cache = false;          ///< reads or writes a KV cache
+  bool moves = false;          ///< gives what it is given: there is nothing to judge
   bool judged_rowwise = true;  ///< a part of the output's columns can be judged by itself
 };
 
@@ -46,7 +46,7 @@ inline const KindRow& row_of(const Operation& operation) {
   return row_of(operation.of);
 }
 
-/// "matmul", "rms_norm", …; a gate has the name of its activation: "swiglu".
+/// "matmul", "rms_norm", …; a gate has the name of its activation's row.
 std::string_view name_of(const Parameters& of);
 inline std::string_view name_of(const Operation& operation) {
   return name_of(operation.of);

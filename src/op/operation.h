@@ -64,8 +64,8 @@ struct SelectRows {};
 
 /// The closed list of operations. Executors and judges visit it, so that a kind that one of them
 /// does not know does not compile.
-using Parameters = std::variant<Embed, RmsNorm, Matmul, Rope, KvStore, Attend, Gate, Add, Scale,
-                                SelectRows>;
+using Parameters =
+    std::variant<Embed, RmsNorm, Matmul, Rope, KvStore, Attend, Gate, Add, Scale, SelectRows>;
 
 /// The same list as numbers, for tables with a row per kind.
 enum class Kind {

@@ -83,7 +83,7 @@ class Judge final : public op::Executor {
   double cached(double x) const {
     if (mode_ == Mode::exact) return x;
     return cache_type_ == op::CacheType::f16 ? judge::round_to_f16(double(float(x)))
-                                              : double(float(x));
+                                             : double(float(x));
   }
 
   // Returns the new keys, then the new values, as stored.
@@ -126,7 +126,7 @@ class Judge final : public op::Executor {
   const std::vector<size_t> last_use_;
   const op::Paging paging_;
   std::vector<std::vector<judge::Cache>> pages_;  // (program.caches, pages)
-  std::vector<float> result_;               // the last operation's output
+  std::vector<float> result_;                     // the last operation's output
 };
 
 }  // namespace

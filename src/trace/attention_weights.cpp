@@ -51,7 +51,7 @@ Result<Table> read(const Trace& trace, uint32_t step, const std::string& name, u
 /// The layer's keys, the last of them the place's; the values, which the weights don't need, are
 /// zero.
 Result<judge::Cache> read_keys(const op::Program& program, const Trace& trace,
-                                   const op::Operation& store, const Place& place) {
+                               const op::Operation& store, const Place& place) {
   const op::CacheShape& a = program.caches[store.as<op::KvStore>()->cache];
   const std::vector<double> zeros(size_t(a.kv_heads) * a.value_dim, 0.0);
   judge::Cache cache;
@@ -120,9 +120,8 @@ Result<std::vector<HeadWeights>> attention_weights(const op::Program& program, c
     if (!cache) return cache.error();
     for (uint32_t head = 0; head < a.heads; ++head) {
       const auto query = queries->row(place->row).subspan(size_t(head) * a.key_dim, a.key_dim);
-      out.push_back(
-          weigh(judge::attend(query, *cache, position, head / (a.heads / a.kv_heads), a)
-                    .probability));
+      out.push_back(weigh(
+          judge::attend(query, *cache, position, head / (a.heads / a.kv_heads), a).probability));
       out.back().layer = operation.layer;
       out.back().head = head;
     }

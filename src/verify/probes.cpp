@@ -315,8 +315,7 @@ Result<Probe> special(const Bench& bench, float value) {
   std::vector<Seen> wanted;
   const auto add = [&](op::Parameters of, std::vector<uint32_t> inputs, uint64_t element,
                        uint32_t weight = op::none) {
-    wanted.push_back(
-        {std::string(op::name_of(of)), builder.program().operations.size(), element});
+    wanted.push_back({std::string(op::name_of(of)), builder.program().operations.size(), element});
     builder.add(of, std::move(inputs), weight);
   };
   for (const uint32_t type : {quant::F32::id, quant::F16::id, quant::Q8_0::id, quant::Q4_1::id}) {

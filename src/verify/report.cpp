@@ -56,9 +56,9 @@ std::string table(const Report& report, const Stored& stored) {
       fmt::format("{:<12} {:<7} {:>6} {:>11} {:>10} {:>8}  {:<10} {:<6} {}\n", "operation",
                   "format", "cases", "elements", "worst u", "limit u", "bits", "stored", "verdict");
   for (const Row& row : report.rows)
-    text += fmt::format("{:<12} {:<7} {:>6} {:>11} {:>10.3g} {:>8.3g}  {:<10} {:<6} {}\n",
-                        row.kind, row.format, row.cases, row.elements, row.max_u,
-                        row.limit_u, bits_of(row), stored_of(row), verdict(row.pass));
+    text += fmt::format("{:<12} {:<7} {:>6} {:>11} {:>10.3g} {:>8.3g}  {:<10} {:<6} {}\n", row.kind,
+                        row.format, row.cases, row.elements, row.max_u, row.limit_u, bits_of(row),
+                        stored_of(row), verdict(row.pass));
   text += fmt::format("stored bits: {}\n", stored_line(report, stored));
   for (const Probe& probe : report.probes)
     text +=

@@ -6,8 +6,8 @@
 #include <optional>
 
 #include "judge/formulas.h"
-#include "trace/statistics.h"
 #include "op/kinds.h"
+#include "trace/statistics.h"
 #include "verify/check.h"
 
 namespace assay::verify {

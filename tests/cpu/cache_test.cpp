@@ -42,8 +42,7 @@ TEST(Cache, EverySlotOfEveryPageReadsBack) {
         cache.read(place, got.data(), got.data() + key_width);
         if (type == op::CacheType::f16)
           for (float& value : x) value = k_f16_to_f32(k_f32_to_f16(value));
-        ASSERT_EQ(difference(got, x), "")
-            << "page " << place.page << " slot " << place.slot;
+        ASSERT_EQ(difference(got, x), "") << "page " << place.page << " slot " << place.slot;
       });
     }
 }

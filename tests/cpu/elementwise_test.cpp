@@ -111,7 +111,7 @@ TEST(SwiGlu, HasTheContractsBitsAtEveryLengthAndGate) {
     std::vector<float> want(n), y(n);
     for (uint64_t i = 0; i < n; ++i) want[i] = contract::swiglu(gate[i], up[i]);
     for (const cpu::Kernels* kernels : all_kernels()) {
-      kernels->swiglu(gate.data(), up.data(), n, y.data());
+      kernels->gate(activation_silu, gate.data(), up.data(), n, y.data());
       ASSERT_EQ(difference(y, want), "") << kernels->isa << " n " << n << " seed " << n + 200;
     }
   }
@@ -122,7 +122,7 @@ TEST(SwiGlu, GivesKnownValues) {
   const std::vector<float> gate = {0, 60, -200, 1}, up = {3, 2, 3, 2};
   std::vector<float> y(4);
   for (const cpu::Kernels* kernels : all_kernels()) {
-    kernels->swiglu(gate.data(), up.data(), 4, y.data());
+    kernels->gate(activation_silu, gate.data(), up.data(), 4, y.data());
     EXPECT_EQ(y[0], 0.0f);
     EXPECT_EQ(y[1], 120.0f) << "e^-60 is below half an ulp of 1";
     EXPECT_EQ(k_bits(y[2]), 0u) << "+0";

@@ -66,9 +66,9 @@ TEST(NotFinite, StaysInTheNormAndInSwiGlu) {
       EXPECT_TRUE(std::isnan(y[where])) << kernels->isa;
       for (float bad : {NAN, -INFINITY}) {
         x[where] = bad;
-        kernels->swiglu(x.data(), w.data(), 41, y.data());
+        kernels->gate(activation_silu, x.data(), w.data(), 41, y.data());
         EXPECT_TRUE(std::isnan(y[where])) << kernels->isa << bad;
-        kernels->swiglu(w.data(), x.data(), 41, y.data());
+        kernels->gate(activation_silu, w.data(), x.data(), 41, y.data());
         EXPECT_FALSE(std::isfinite(y[where])) << kernels->isa << bad;
       }
     }
@@ -171,7 +171,7 @@ std::vector<float> run_all(const cpu::Kernels& kernels, float size) {
   std::vector<float> y(544);
   kernels.add(a.data(), b.data(), 544, y.data());
   keep(y);
-  kernels.swiglu(a.data(), b.data(), 544, y.data());
+  kernels.gate(activation_silu, a.data(), b.data(), 544, y.data());
   keep(y);
   kernels.rms_norm(a.data(), random.floats(544).data(), 544, 1e-6f, y.data());
   keep(y);

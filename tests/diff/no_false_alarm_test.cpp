@@ -18,11 +18,11 @@ Result<trace::Trace> perturbed_judge(const std::string& contract, const std::str
   const op::Program& program = kjv_program();
   Side side;
   side.contract = contract;
-  side.arithmetic = arithmetic_of(contract, "another engine", kv);
+  side.arithmetic = judge::arithmetic_of(contract, "another engine", kv);
   side.operations.resize(program.operations.size());
   for (size_t i = 0; i < program.operations.size(); ++i)
     if (const auto& operation = program.operations[i]; operation.is<op::Matmul>()) {
-      const auto list = codings(contract, program.weights[operation.weight].type);
+      const auto list = judge::codings(contract, program.weights[operation.weight].type);
       side.operations[i].coding = list[random() % list.size()];
     }
   trace::Recorder recorder(program, {});

@@ -7,7 +7,7 @@
 #include <functional>
 #include <vector>
 
-#include "lang/math.h"
+#include "lang/activation.h"
 #include "op/executor.h"
 #include "op/program.h"
 #include "op/rope.h"
@@ -174,7 +174,10 @@ class FloatExecutor {
     const float* second = o.inputs.size() < 2 ? nullptr : &in(o, 1)[t * width];
     Floats y(width);
     return op::visit(
-        o, [&](const op::Embed&) { return decoded(program_.weights[o.weight], uint64_t(step.tokens[t])); },
+        o,
+        [&](const op::Embed&) {
+          return decoded(program_.weights[o.weight], uint64_t(step.tokens[t]));
+        },
         [&](const op::RmsNorm& p) {
           return float_rms_norm(x, decoded(program_.weights[o.weight], 0), p.eps);
         },

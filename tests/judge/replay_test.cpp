@@ -7,8 +7,9 @@
 #include <cmath>
 #include <limits>
 
-#include "reference/tiny_model.h"
 #include "judge/float_executor.h"
+#include "op/kinds.h"
+#include "reference/tiny_model.h"
 
 namespace assay::judge {
 namespace {
@@ -188,7 +189,8 @@ TEST(Replay, WrongContractIsFound) {
     return kinds;
   };
   const auto f16 = op::CacheType::f16, f32 = op::CacheType::f32;
-  EXPECT_EQ(failing(options(f16, op::Contract::f32), options(f16)), std::vector<std::string_view>{"matmul"});
+  EXPECT_EQ(failing(options(f16, op::Contract::f32), options(f16)),
+            std::vector<std::string_view>{"matmul"});
   EXPECT_EQ(failing(options(f32), options(f16)), std::vector<std::string_view>{"kv_store"});
 }
 

@@ -81,7 +81,8 @@ TEST(Kinds, HaveTheirTraceNames) {
   EXPECT_THAT(kind_names(),
               ::testing::ElementsAre("embed", "rms_norm", "matmul", "rope", "kv_store", "attention",
                                      "swiglu", "add", "scale", "select_rows"));
-  for (const std::string_view name : kind_names()) EXPECT_EQ(name_of(*parameters_named(name)), name);
+  for (const std::string_view name : kind_names())
+    EXPECT_EQ(name_of(*parameters_named(name)), name);
   EXPECT_FALSE(parameters_named("gate"));  // a gate has the name of its activation
   EXPECT_FALSE(parameters_named(""));
 }
@@ -166,8 +167,8 @@ TEST(Program, OperationsThatDoNotFitAreRefused) {
       operation(Matmul{}, {0}, 2, 0, 1),  // a bias of 8 for 12 rows
       operation(Rope{0, 4}, {0}, 2),
       operation(Rope{0, 3}, {0}, 1),
-      operation(Rope{1, 4}, {0}, 1),  // 4 lanes turn, a head has 2
-      operation(Rope{2, 4}, {0}, 1),  // no such table
+      operation(Rope{1, 4}, {0}, 1),     // 4 lanes turn, a head has 2
+      operation(Rope{2, 4}, {0}, 1),     // no such table
       operation(Rope{0, 4}, {0}, 1, 1),  // rope has no weight
       operation(KvStore{}, {3}),
       operation(KvStore{}, {0, 3}),

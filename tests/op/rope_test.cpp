@@ -37,7 +37,7 @@ constexpr Real frequency_limit = 4e-15L;
 
 /// Table entries are rounded once to f32 (u·|value|); before, the f64 frequency is off by 4e-15 and
 /// so the angle by 4e-15·angle, and sin_cos adds 1e-15 + 3e-17·angle.
-void expect_table(const Rope& rope, uint32_t position, const std::vector<Real>& frequency,
+void expect_table(const RopeTable& rope, uint32_t position, const std::vector<Real>& frequency,
                   Real magnitude) {
   std::vector<float> row(frequency.size() * 2);
   rope_row(rope, position, row);
@@ -55,7 +55,7 @@ void expect_table(const Rope& rope, uint32_t position, const std::vector<Real>& 
 TEST(Rope, FrequenciesCosAndSinFollowTheFormulaAtKnownPositions) {
   for (double base : bases) {
     for (uint32_t dimensions : {64u, 128u}) {
-      const Rope rope = make_rope(parameters(dimensions, base), true);
+      const RopeTable rope = make_rope(parameters(dimensions, base), true);
       ASSERT_EQ(rope.frequency.size(), dimensions / 2);
       EXPECT_EQ(rope.magnitude, 1.0);
       std::vector<Real> frequency;
@@ -70,7 +70,7 @@ TEST(Rope, FrequenciesCosAndSinFollowTheFormulaAtKnownPositions) {
 
 TEST(Rope, KnownValuesOfBase10000) {
   // d = 64: θ₀ = 1, θ₁₆ = 10000^(−1/2) = 0.01, θ₈ = 0.1, θ₂₄ = 0.001
-  const Rope rope = make_rope(parameters(64, 10000.0), true);
+  const RopeTable rope = make_rope(parameters(64, 10000.0), true);
   EXPECT_EQ(rope.frequency[0], 1.0);
   EXPECT_NEAR(rope.frequency[8], 0.1, 1e-15);
   EXPECT_NEAR(rope.frequency[16], 0.01, 1e-16);
@@ -90,7 +90,7 @@ TEST(Rope, LinearScalingDividesEveryFrequency) {
   RopeParameters p = parameters(64, 10000.0);
   p.scaling = RopeScaling::linear;
   p.factor = 4.0;
-  const Rope rope = make_rope(p, true);
+  const RopeTable rope = make_rope(p, true);
   std::vector<Real> frequency;
   for (uint32_t i = 0; i < 32; ++i) {
     frequency.push_back(theta(10000.0L, i, 64) / 4);
@@ -125,7 +125,7 @@ TEST(Rope, FactorsOfLlama3DivideTheFrequencies) {
   }
   RopeParameters p = parameters(dimensions, 500000.0);
   p.factors = factors;
-  const Rope rope = make_rope(p, true);
+  const RopeTable rope = make_rope(p, true);
   std::vector<Real> frequency;
   for (uint32_t i = 0; i < dimensions / 2; ++i) {
     frequency.push_back(theta(500000.0L, i, dimensions) / factors[i]);
@@ -162,7 +162,7 @@ TEST(Rope, YarnBlendsFrequenciesAndScalesTheMagnitude) {
       p.scaling = RopeScaling::yarn;
       p.factor = factor;
       p.original_context = 4096;
-      const Rope rope = make_rope(p, true);
+      const RopeTable rope = make_rope(p, true);
       const Real magnitude = 1 + 0.1L * std::log(Real(factor));  // the paper's √(1/t)
       expect_relative(rope.magnitude, magnitude, 1e-14L, "magnitude");
       std::vector<Real> frequency;
@@ -190,7 +190,7 @@ TEST(Rope, YarnTakesTheFilesAttentionFactorAndBetas) {
   p.attention_factor = 0.5;
   p.beta_fast = 16.0;
   p.beta_slow = 2.0;
-  const Rope rope = make_rope(p, false);
+  const RopeTable rope = make_rope(p, false);
   expect_relative(rope.magnitude, 0.5L * (1 + 0.1L * std::log(8.0L)), 1e-14L, "magnitude");
   for (uint32_t i = 0; i < 32; ++i)
     expect_relative(rope.frequency[i], yarn_frequency(p, i), 2 * frequency_limit, "yarn");
@@ -201,7 +201,7 @@ TEST(Rope, YarnOfFactorOneChangesNothing) {
   RopeParameters p = parameters(64, 10000.0);
   p.scaling = RopeScaling::yarn;
   p.original_context = 2048;
-  const Rope rope = make_rope(p, true);
+  const RopeTable rope = make_rope(p, true);
   EXPECT_EQ(rope.magnitude, 1.0);
   EXPECT_EQ(rope.frequency, make_rope(parameters(64, 10000.0), true).frequency);
 }

@@ -6,7 +6,7 @@
 #include <limits>
 #include <random>
 
-#include "lang/math.h"
+#include "lang/activation.h"
 
 namespace assay {
 namespace {

@@ -97,16 +97,13 @@ class TinyModel {
     const uint32_t q = matmul(blk + "q", normed, heads * dim, layer);
     const uint32_t k = matmul(blk + "k", normed, kv_heads * dim, layer);
     const uint32_t v = matmul(blk + "v", normed, kv_heads * dim, layer);
-    const uint32_t q_rope =
-        operation(op::Rope{0, heads}, blk + "q_rope", {q}, layer);
-    const uint32_t k_rope =
-        operation(op::Rope{0, kv_heads}, blk + "k_rope", {k}, layer);
+    const uint32_t q_rope = operation(op::Rope{0, heads}, blk + "q_rope", {q}, layer);
+    const uint32_t k_rope = operation(op::Rope{0, kv_heads}, blk + "k_rope", {k}, layer);
     operation(op::KvStore{layer}, blk + "kv", {k_rope, v}, layer);
-    const uint32_t kqv =
-        operation(op::Attend{layer, heads, 1.0f / std::sqrt(float(dim))}, blk + "kqv", {q_rope}, layer);
+    const uint32_t kqv = operation(op::Attend{layer, heads, 1.0f / std::sqrt(float(dim))},
+                                   blk + "kqv", {q_rope}, layer);
     const uint32_t out = matmul(blk + "attn_out", kqv, shape_.width, layer);
-    const uint32_t middle =
-        operation(op::Add{}, blk + "attn_residual", {x, out}, layer);
+    const uint32_t middle = operation(op::Add{}, blk + "attn_residual", {x, out}, layer);
     const uint32_t ffn_in = norm(blk + "ffn_norm", middle, layer);
     const uint32_t gate = matmul(blk + "gate", ffn_in, shape_.ffn_width, layer);
     const uint32_t up = matmul(blk + "up", ffn_in, shape_.ffn_width, layer);

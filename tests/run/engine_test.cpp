@@ -403,7 +403,7 @@ TEST(Sequence, RandomUseGivesEverySequenceItsOwnAnswer) {
 class ForkOnADevice : public ::testing::TestWithParam<const char*> {};
 
 // For executors that read op::Step::pages.
-TEST_P(ForkOnADevice, DISABLED_GivesTheBitsOfAFreshSequence) {
+TEST_P(ForkOnADevice, GivesTheBitsOfAFreshSequence) {
   EngineOptions options;
   options.device = GetParam();
   options.context = 192;

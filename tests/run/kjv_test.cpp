@@ -7,11 +7,11 @@
 #include <set>
 
 #include "cpu/kernels.h"
+#include "judge/replay.h"
 #include "quant/formats.h"
 #include "support/default_model.h"
 #include "support/peer_logits.h"
 #include "text/tokenizer.h"
-#include "judge/replay.h"
 #include "trace/statistics.h"
 
 namespace assay {

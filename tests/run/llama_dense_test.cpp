@@ -9,9 +9,9 @@
 #include <nlohmann/json.hpp>
 
 #include "cpu/executor.h"
+#include "judge/replay.h"
 #include "model/model.h"
 #include "op/rope.h"
-#include "judge/replay.h"
 
 namespace assay::tests {
 namespace {

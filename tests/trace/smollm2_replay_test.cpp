@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "judge/replay.h"
 #include "run/engine.h"
 #include "support/default_model.h"
-#include "judge/replay.h"
 
 namespace assay::trace {
 namespace {
@@ -72,9 +72,9 @@ void expect_inside(const Run& run) {
   fmt::print("{}\n{:12} {:>12} {:>9} {:>9} {:>9}  worst at\n", run.name, "operation", "elements",
              "outside", "u", "limit");
   for (const judge::OperationError& worst : judge::worst_by_kind(run.errors))
-    fmt::print("{:12} {:>12} {:>9} {:>9.2f} {:>9.2f}  {} step {} token {} row {}\n",
-               worst.kind, worst.elements, worst.failures, worst.max_u, worst.limit_u,
-               worst.name, worst.worst_step, worst.worst_token, worst.worst_row);
+    fmt::print("{:12} {:>12} {:>9} {:>9.2f} {:>9.2f}  {} step {} token {} row {}\n", worst.kind,
+               worst.elements, worst.failures, worst.max_u, worst.limit_u, worst.name,
+               worst.worst_step, worst.worst_token, worst.worst_row);
   for (const judge::OperationError& error : run.errors) {
     EXPECT_GT(error.elements, 0u) << error.name;
     EXPECT_EQ(error.failures, 0u) << fmt::format("{}: {} of {} elements outside; worst {} u of {}",

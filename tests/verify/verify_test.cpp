@@ -351,7 +351,9 @@ TEST(Certificate, EndsWithTheDigestOfItsLines) {
                          .max_u = 0.5,
                          .limit_u = 1,
                          .compared = 2,
-                         .pass = true});
+                         .pass = true,
+                         .sha256 = "",
+                         .stored = ""});
   const std::string text = certificate(report, {}, around);
   const size_t last = text.rfind('\n', text.size() - 2) + 1;
   const std::string above = text.substr(0, last);

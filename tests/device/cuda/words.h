@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernel/words.h"
+#include "lang/activation.h"
 #include "lang/lang_entries.h"
 
 namespace assay {
