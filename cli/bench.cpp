@@ -209,7 +209,7 @@ Json to_json(const Case& one, const Flags& flags, const Engine& engine, const Ma
 }
 
 void print_table(const std::vector<Case>& cases, const Engine& engine, const Machine& machine) {
-  fmt::print("machine  {}, {}", machine.cpu, describe(engine.executor()));
+  fmt::print("machine  {}, {}", machine.cpu, describe(engine));
   if (machine.read_bytes > 0)
     fmt::print(", read {:.1f} GB/s, int8 {:.0f} Gop/s", machine.read_bytes / 1e9,
                machine.int8_ops / 1e9);

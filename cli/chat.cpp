@@ -79,7 +79,7 @@ class Chat {
                  "{:.2f} s; generated {}, {:.1f} t/s\n",
                  prompt_tokens_, kept_tokens_, first_token_, generated_.tokens.size(),
                  generated_.rate());
-    fmt::print(stderr, "device: {}; seed {}; peak {:.0f} MB\n", describe(engine_.executor()),
+    fmt::print(stderr, "device: {}; seed {}; peak {:.0f} MB\n", describe(engine_),
                flags_.sampling.options.seed + seeds_used_, double(peak_bytes()) / 1e6);
   }
 
@@ -333,8 +333,7 @@ int chat(Flags flags) {
       return report(loaded.error());
   }
   if (!flags.system.empty()) chat.conversation.set_system(flags.system);
-  fmt::print(stderr, "device: {}; seed {}\n", describe(engine->executor()),
-             flags.sampling.options.seed);
+  fmt::print(stderr, "device: {}; seed {}\n", describe(*engine), flags.sampling.options.seed);
   return converse(chat, flags);
 }
 

@@ -146,10 +146,13 @@ Result<assay::run::Engine> open_engine(const ModelFlags& flags, uint32_t batch,
   return assay::run::Engine::open(*path, options);
 }
 
-std::string describe(const assay::op::Executor& executor) {
-  return fmt::format("{}, contract {}",
+std::string describe(const assay::run::Engine& engine) {
+  const assay::op::Executor& executor = engine.executor();
+  const std::string& factors = engine.program().rope_factors;
+  return fmt::format("{}, contract {}{}",
                      assay::op::text_of(executor.device(), executor.isa(), executor.threads()),
-                     executor.contract());
+                     executor.contract(),
+                     factors.empty() ? "" : fmt::format(", {} RoPE factors", factors));
 }
 
 std::string file_sha256(const assay::gguf::File& file) {

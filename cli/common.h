@@ -50,8 +50,8 @@ std::string chosen_device(const std::string& device);
 assay::Result<assay::run::Engine> open_engine(const ModelFlags& flags, uint32_t batch,
                                               uint32_t sequences = 1);
 
-/// "cpu (avx2, 2 threads), contract assay/1"
-std::string describe(const assay::op::Executor& executor);
+/// "cpu (avx2, 2 threads), contract assay/1"; ", long RoPE factors" where the context chose them
+std::string describe(const assay::run::Engine& engine);
 
 /// The file's tokenizer. Where the file doesn't name its pre-tokenizer, a note goes to stderr.
 assay::Result<assay::text::Tokenizer> open_tokenizer(const assay::gguf::File& file);

@@ -15,9 +15,9 @@
 #include "diff_run.h"
 #include "gguf/file.h"
 #include "model/difference.h"
-#include "model/model.h"
 #include "report/report.h"
 #include "trace/trace_file.h"
+#include "traced_program.h"
 
 using assay::Error;
 using assay::Exit;
@@ -173,7 +173,7 @@ int diff(const Flags& flags) {
   if (!path) return report(path.error());
   const auto file = assay::gguf::File::open(*path);
   if (!file) return report(file.error());
-  const auto program = assay::model::build(*file);
+  const auto program = traced_program(*file, {a, b});
   if (!program) return report(program.error());
   std::string hash;
   std::vector<std::string> notes;

@@ -61,7 +61,7 @@ Result<Trace> run_side(const DiffRunFlags& flags, size_t side, const std::string
   if (!engine) return engine.error();
   const auto prompt = read_prompt(flags.prompt, engine->model());
   if (!prompt) return prompt.error();
-  fmt::print(stderr, "{}: {}\n", side == 0 ? "a" : "b", describe(engine->executor()));
+  fmt::print(stderr, "{}: {}\n", side == 0 ? "a" : "b", describe(*engine));
   RecordOptions options;
   options.cache = flags.cache;
   options.predict = first ? 0 : flags.predict;

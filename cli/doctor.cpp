@@ -12,12 +12,12 @@
 #include "diff/diff.h"
 #include "fault.h"
 #include "gguf/file.h"
-#include "model/model.h"
 #include "prompt.h"
 #include "python.h"
 #include "record.h"
 #include "temporary.h"
 #include "trace/trace_file.h"
+#include "traced_program.h"
 
 using assay::Error;
 using assay::Exit;
@@ -113,7 +113,7 @@ Result<Examined> examine(const Flags& flags, const std::string& device, const st
   if (!done) return done.error();
   auto trace = Trace::open(path);
   if (!trace) return trace.error();
-  return Examined{device, describe(engine->executor()), std::move(*trace), {}, {}};
+  return Examined{device, describe(*engine), std::move(*trace), {}, {}};
 }
 
 assay::Status judge(const assay::op::Program& program, Findings& found) {
@@ -240,7 +240,8 @@ int doctor(Flags flags) {
   capture(flags, file_of("llama_cpp"), found);
   const auto file = assay::gguf::File::open(found.path);
   if (!file) return report(file.error());
-  const auto program = assay::model::build(*file);
+  const auto program = traced_program(
+      *file, {&found.examined[0].trace, found.llama_cpp ? &*found.llama_cpp : nullptr});
   if (!program) return report(program.error());
   if (const auto name = file->string_value("general.architecture"); name && *name)
     found.architecture = **name;

@@ -79,7 +79,7 @@ int update(const Flags& flags) {
   const auto runs = read_runs(flags, engine->model());
   if (!runs) return report(runs.error());
   const auto& executor = engine->executor();
-  const std::string device = describe(executor);
+  const std::string device = describe(*engine);
   fmt::print(stderr, "device: {}\n", device);
   Golden golden{executor.contract(),
                 flags.model.model.empty() ? default_model() : flags.model.model,
@@ -151,7 +151,7 @@ Result<std::string> check_file(const Flags& given, const std::string& path, size
   if (engine->executor().contract() != golden->contract)
     return Error{fmt::format("{}: made under the contract {}, the device runs {}", path,
                              golden->contract, engine->executor().contract())};
-  fmt::print(stderr, "device: {}\n", describe(engine->executor()));
+  fmt::print(stderr, "device: {}\n", describe(*engine));
   if (assay::verify::names_of(engine->program()) != golden->operations)
     return Error{
         fmt::format("{}: its operations differ from those of this version's program", path)};

@@ -267,6 +267,7 @@ Json report_json(const Report& report) {
   memory["kv_bytes_at_context"] =
       cache && cache->context ? cache_json(*cache, *cache->context) : Json();
   json["memory"] = std::move(memory);
+  json["remarks"] = model::remarks(file);
   return json;
 }
 
@@ -425,6 +426,9 @@ int inspect(const std::string& model, bool json, bool weights) {
     print_metadata(*file);
     print_tensors(found);
     print_sizes(found);
+    const auto remarks = model::remarks(*file);
+    if (!remarks.empty()) fmt::print("\nremarks\n");
+    for (const std::string& remark : remarks) fmt::print("  {}\n", shown(remark));
   }
   const auto opaque =
       std::ranges::count_if(found.weights, [](const Weights& w) { return !w.decodable; });

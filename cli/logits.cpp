@@ -46,7 +46,7 @@ Result<Run> compute(const Flags& flags) {
           executor.device(),
           executor.isa(),
           executor.contract(),
-          describe(executor)};
+          describe(*engine)};
   std::vector<assay::run::Sequence> sequences;
   for (uint32_t s = 0; s < flags.batch_copies; ++s) {
     auto sequence = engine->start();

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <map>
+
 #include "common.h"
 #include "trace/statistics.h"
 
@@ -34,15 +36,19 @@ Result<Recorded> record_trace(Engine& engine, std::span<const int32_t> tokens,
   if (done.tensors == 0) return done;
   const auto& executor = engine.executor();
   const std::string isa = executor.isa().empty() ? "" : " " + executor.isa();
-  const auto written =
-      recorder.write(path, {{"engine", "assay " ASSAY_VERSION " " + executor.device() + isa},
-                            {"commit", commit()},
-                            {"contract", executor.contract()},
-                            {"kv", options.cache},
-                            {"device", executor.device()},
-                            {"isa", executor.isa()},
-                            {"model", engine.file().path()},
-                            {"model_sha256", file_sha256(engine.file())}});
+  std::map<std::string, std::string> facts = {
+      {"engine", "assay " ASSAY_VERSION " " + executor.device() + isa},
+      {"commit", commit()},
+      {"contract", executor.contract()},
+      {"kv", options.cache},
+      {"device", executor.device()},
+      {"isa", executor.isa()},
+      {"context", fmt::format("{}", engine.context())},
+      {"model", engine.file().path()},
+      {"model_sha256", file_sha256(engine.file())}};
+  if (const std::string& factors = engine.program().rope_factors; !factors.empty())
+    facts["rope_factors"] = factors;
+  const auto written = recorder.write(path, facts);
   if (!written) return written.error();
   return done;
 }

@@ -190,8 +190,7 @@ int run(Flags flags) {
     return report({"the prompt is empty: give -p TEXT, -f FILE, --tokens IDS, or text on stdin"});
   if (!tokenizer) fmt::print(stderr, "assay: {}; printing token ids\n", tokenizer.error().message);
   out.load = seconds() - start;
-  fmt::print(stderr, "device: {}; seed {}\n", describe(engine->executor()),
-             flags.sampling.options.seed);
+  fmt::print(stderr, "device: {}; seed {}\n", describe(*engine), flags.sampling.options.seed);
   catch_interrupt();
   try {
     const auto done =

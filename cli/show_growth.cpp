@@ -8,7 +8,7 @@
 
 #include "base/json.h"
 #include "common.h"
-#include "model/model.h"
+#include "traced_program.h"
 
 using assay::Error;
 using assay::Result;
@@ -82,7 +82,8 @@ Result<ShownModel> open_shown_model(const GrowthFlags& flags, const std::vector<
   if (!path) return path.error();
   auto file = assay::gguf::File::open(*path);
   if (!file) return file.error();
-  auto program = assay::model::build(*file);
+  auto program = traces.size() > 1 ? traced_program(*file, {&traces[0], &traces[1]})
+                                   : traced_program(*file, {traces.data()});
   if (!program) return program.error();
   std::string hash;
   for (const Trace& trace : traces) {

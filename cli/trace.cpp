@@ -46,7 +46,7 @@ int record(const RecordFlags& flags) {
   if (!engine) return report(engine.error());
   const auto tokens = read_prompt(flags.prompt, engine->model());
   if (!tokens) return report(tokens.error());
-  fmt::print(stderr, "device: {}\n", describe(engine->executor()));
+  fmt::print(stderr, "device: {}\n", describe(*engine));
   const auto done = record_trace(
       *engine, *tokens,
       {.recorder = *options, .predict = flags.predict, .given = {}, .cache = flags.model.cache},

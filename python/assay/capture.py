@@ -80,7 +80,7 @@ def main(arguments=None):
         inputs = {"tokens": captured.steps[0]} if len(steps) == 1 else {"steps": steps}
         writer = trace.TraceWriter(engine, **inputs, contract=captured.contract, model=options.model,
                                    model_sha256=model_hash, threads=options.threads,
-                                   observer_effect=captured.observer_effect, **metadata)
+                                   observer_effect=captured.observer_effect, context=captured.context, **metadata)
         for step, tensors in enumerate(captured.tensors):
             for name, array in tensors:
                 writer.add(name, array, step)

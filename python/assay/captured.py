@@ -18,6 +18,7 @@ class Captured:
     observer_effect: str  # "none", or the largest difference of a logit
     contract: str | None  # name of the arithmetic; None where it is not known
     backend: str          # "CPU", "CUDA"
+    context: int          # limit of positions, which chooses between long and short RoPE factors
 
 
 def difference(seen, unseen):

@@ -5,13 +5,15 @@ computing as far as that tensor, with ask=False. Asking cuts the graph into piec
 operations; so the run is repeated without the callback, and the logits of the two are compared bit for bit.
 
 Names and values are llama.cpp's own: "Qcur-3.ROPE", with the shape (ne3, ne2, ne1, ne0). The reader of traces knows
-what they are. Views and copies, whose values another tensor has, are left out.
+what they are. Where a graph leaves attention's last product or the sum after it unnamed ("node_31"), they get the names
+that llama's graph gives them, by what they are made of. Views and copies, whose values another tensor has, are left out.
 """
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import dataclasses
+import re
 
 import numpy
 
@@ -171,10 +173,10 @@ class Recorder:
         self.backends = set()
         self.flash = False
         self.failed = None   # a callback cannot raise
-        self._tokens, self._checked = [], False
+        self._tokens, self._checked, self._derived = [], False, {}
 
     def begin_step(self, tokens):
-        self._tokens, self._checked = tokens, False
+        self._tokens, self._checked, self._derived = tokens, False, {}
         self.steps.append([])
 
     def callback(self, address, ask, _):
@@ -184,6 +186,7 @@ class Recorder:
         try:
             tensor = ggml.Tensor.from_address(address)
             name, operation = tensor.name.decode(), self.library.operation(tensor)
+            name = self._name_of(address, tensor, name, operation)
             if ask:
                 return self._wants(tensor, name, operation)
             self._record(tensor, name, operation)
@@ -191,6 +194,24 @@ class Recorder:
         except Exception as failed:  # whatever it is, it must not be lost in C
             self.failed = failed
             return False
+
+    def _name_of(self, address, tensor, name, operation):
+        """`name`, or for an unnamed node "attn_out-N" (the product with blk.N.attn_output) or "ffn_inp-N" (its sum)."""
+        source = tensor.src[0].contents if tensor.src[0] else None
+        if source is None or not name.startswith("node_"):
+            return name
+        if operation == "MUL_MAT":
+            found = re.fullmatch(rb"blk\.(\d+)\.attn_output\.weight", source.name)
+            if found:
+                self._derived[address] = name = f"attn_out-{found[1].decode()}"
+            return name
+        sources = [ctypes.addressof(tensor.src[i].contents) for i in range(2) if tensor.src[i]]
+        made_of = next((self._derived[one] for one in sources if one in self._derived), "")
+        if made_of and operation == "GET_ROWS":  # the rows whose logits are wanted
+            self._derived[address] = made_of
+        elif made_of.startswith("attn_out-") and operation == "ADD":
+            return "ffn_inp-" + made_of[len("attn_out-"):]
+        return name
 
     def _wants(self, tensor, name, operation):
         self.flash |= operation == "FLASH_ATTN_EXT"
@@ -207,6 +228,11 @@ class Recorder:
         if operation == "MUL_MAT":
             self.backends.add(self.library.buffer(tensor))
         self.steps[-1].append((f"{name}.{operation}", self.library.values(tensor)))
+
+
+def limit(length):
+    """The context limit of llama.cpp's context for `length` positions: it rounds up to a multiple of 256."""
+    return -(-length // 256) * 256
 
 
 def backend_of(buffers):
@@ -244,4 +270,5 @@ def capture(path, settings, tokens=None, text=None, special=True):
     backend, contract = backend_of(recorder.backends)
     if settings.gpu_layers and backend == "CPU":
         raise CaptureError("this build of llama.cpp computes no layer on a GPU")
-    return Captured(steps, recorder.steps, [], effect, contract, backend), recorder.flash
+    length = len(steps[0]) + len(steps) - 1
+    return Captured(steps, recorder.steps, [], effect, contract, backend, limit(length)), recorder.flash

@@ -1,8 +1,11 @@
 """Captures what Hugging Face's transformers compute, by forward hooks on a LlamaForCausalLM or its like, in float32.
 
+Known are Llama, Mistral, Qwen2, Qwen3 and Phi3. A fused product (qkv_proj, gate_up_proj) is split into its parts.
+
 Attention is eager, so that `kq_soft` exists; `q_rope` and `k_rope` are the results of apply_rotary_pos_emb, which
-is wrapped while the model runs. `kq` is not seen. PyTorch rotates lane i of a head of d lanes with lane i + d/2,
-GGUF's llama rotates neighbours: Q and K come out in the GGUF file's order, lane i as 2i and lane i + d/2 as 2i + 1.
+is wrapped while the model runs. `kq` is not seen. PyTorch rotates lane i of a head of d lanes with lane i + d/2.
+GGUF's llama rotates neighbours: its Q and K come out in the GGUF file's order, lane i as 2i and lane i + d/2 as 2i + 1.
+The other architectures' files keep PyTorch's order.
 """
 from __future__ import annotations
 
@@ -13,14 +16,18 @@ import sys
 
 from assay.captured import Captured, CaptureError, difference
 
-# The architectures whose Q and K GGUF files hold permuted.
+# The architectures whose Q and K GGUF files hold permuted, and those whose order is PyTorch's.
 PERMUTED = ("llama", "mistral")
-# Names within a layer in execution order, with the submodule whose output (>) or first input (<) each is.
+UNPERMUTED = ("qwen2", "qwen3", "phi3")
+# Names within a layer in execution order, with the submodule whose output (>) or first input (<) each is. A name
+# whose submodule a model lacks is left out, if it is one of OPTIONAL or a part of FUSED.
 OF_LAYERS = {
     "attn_norm": (">", "input_layernorm"),
     "q": (">", "self_attn.q_proj"),
     "k": (">", "self_attn.k_proj"),
     "v": (">", "self_attn.v_proj"),
+    "q_norm": (">", "self_attn.q_norm"),
+    "k_norm": (">", "self_attn.k_norm"),
     "q_rope": None,   # see rotary
     "k_rope": None,
     "kq_soft": None,  # the attention's second output
@@ -34,6 +41,9 @@ OF_LAYERS = {
     "down": (">", "mlp.down_proj"),
     "out": (">", ""),
 }
+OPTIONAL = ("q_norm", "k_norm")
+# Submodules that give several values side by side.
+FUSED = {"self_attn.qkv_proj": ("q", "k", "v"), "mlp.gate_up_proj": ("gate", "up")}
 OF_THE_WHOLE = {"embd": "model.embed_tokens", "out_norm": "model.norm", "logits": "lm_head"}
 
 
@@ -49,9 +59,9 @@ def load(path):
     dtype = "dtype" if int(transformers.__version__.split(".")[0]) >= 5 else "torch_dtype"
     model = open_pretrained(transformers.AutoModelForCausalLM, path, **{dtype: torch.float32},
                             attn_implementation="eager")
-    if model.config.model_type not in PERMUTED:
+    if model.config.model_type not in PERMUTED + UNPERMUTED:
         raise CaptureError(f"'{path}' is of type {model.config.model_type}; the order of Q's and K's lanes is known "
-                           f"for {', '.join(PERMUTED)} only")
+                           f"for {', '.join(PERMUTED + UNPERMUTED)} only")
     if any(parameter.dtype != torch.float32 for parameter in model.parameters()):
         raise CaptureError(f"'{path}' was not loaded in float32")
     return torch, transformers, model.eval()
@@ -74,6 +84,30 @@ def rows(tensor):
     return array.reshape(array.shape[1], -1).copy()
 
 
+def widths(config, path):
+    """How wide the parts of a fused product are, in the order of FUSED."""
+    if path == "mlp.gate_up_proj":
+        return [config.intermediate_size] * 2
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return [config.num_attention_heads * head] + [config.num_key_value_heads * head] * 2
+
+
+def rope_limit(config):
+    """The context up to which the short RoPE factors hold; None for a model without such factors."""
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    if "longrope" not in (rope.get("rope_type"), rope.get("type")):
+        return None
+    return rope.get("original_max_position_embeddings") or getattr(config, "original_max_position_embeddings", None)
+
+
+def has_module(layer, path):
+    try:
+        layer.get_submodule(path)
+        return True
+    except AttributeError:
+        return False
+
+
 def neighbours(array, head_dim):
     """(tokens, heads*head_dim) from PyTorch's order of lanes to the GGUF file's: i -> 2i, i + head_dim/2 -> 2i + 1."""
     halves = array.reshape(len(array), -1, 2, head_dim // 2)
@@ -86,6 +120,8 @@ class Recorder:
     def __init__(self, model):
         """Raises CaptureError: the model has not the modules of a Llama."""
         self.seen = {}  # name -> array, of one step
+        self._permuted = model.config.model_type in PERMUTED
+        self._config = model.config
         self._hooks = contextlib.ExitStack()
         try:
             for name, module in OF_THE_WHOLE.items():
@@ -110,6 +146,14 @@ class Recorder:
             self._keep(name, convert(rows(output[0] if isinstance(output, tuple) else output)))
         self._hooks.callback(module.register_forward_hook(hook).remove)
 
+    def _split(self, prefix, names, module, parts):
+        def hook(_, __, output):
+            array, first = rows(output), 0
+            for name, width in zip(names, parts):
+                self._keep(prefix + name, array[:, first:first + width].copy())
+                first += width
+        self._hooks.callback(module.register_forward_hook(hook).remove)
+
     def _input(self, name, module):
         def hook(_, arguments):
             self._keep(name, rows(arguments[0]))
@@ -119,10 +163,14 @@ class Recorder:
         attention = layer.self_attn
 
         def to_file(array):
-            return neighbours(array, attention.head_dim)
+            return neighbours(array, attention.head_dim) if self._permuted else array
 
+        fused = {path: parts for path, parts in FUSED.items() if has_module(layer, path)}
+        for path, parts in fused.items():
+            self._split(prefix, parts, layer.get_submodule(path), widths(self._config, path))
+        split = {name for parts in fused.values() for name in parts}
         for name, where in OF_LAYERS.items():
-            if where is None:
+            if where is None or name in split or (name in OPTIONAL and not has_module(layer, where[1])):
                 continue
             side, path = where
             module = layer.get_submodule(path)
@@ -148,16 +196,18 @@ class Recorder:
         def rotary(*arguments, **named):
             rotated = rotate(*arguments, **named)
             for name, tensor in zip(("q_rope", "k_rope"), rotated):  # (1, heads, tokens, head_dim)
-                self._keep(self._layer + name, neighbours(rows(tensor.transpose(1, 2)), tensor.shape[-1]))
+                array = rows(tensor.transpose(1, 2))
+                self._keep(self._layer + name, neighbours(array, tensor.shape[-1]) if self._permuted else array)
             return rotated
 
         module.apply_rotary_pos_emb = rotary
         self._hooks.callback(setattr, module, "apply_rotary_pos_emb", rotate)
 
 
-def names(layers):
-    """All names in execution order."""
-    return ["embd", *(f"blk.{i}.{name}" for i in range(layers) for name in OF_LAYERS), "out_norm", "logits"]
+def names(layers, without=()):
+    """All names in execution order, but those of a layer that are in `without`."""
+    return ["embd", *(f"blk.{i}.{name}" for i in range(layers) for name in OF_LAYERS if name not in without),
+            "out_norm", "logits"]
 
 
 def run(torch, cache, model, steps, recorder=None):
@@ -195,8 +245,14 @@ def capture(path, tokens=None, text=None, decode=0, threads=1, special=True):
     finally:
         recorder.close()
     effect = difference(logits, run(torch, transformers.DynamicCache(), model, steps)[0])
-    order = names(len(model.model.layers))
+    layer = model.model.layers[0]
+    order = names(len(model.model.layers), [name for name in OPTIONAL if not has_module(layer, OF_LAYERS[name][1])])
     missing = sorted({name for step in seen for name in order if name not in step})
     tensors = [[(name, step[name]) for name in order if name in step] for step in seen]
     engine = f"transformers {transformers.__version__} torch {torch.__version__} CPU"
-    return engine, Captured(steps, tensors, missing, effect, "f32", "CPU")
+    total = sum(map(len, steps))
+    original = rope_limit(model.config)
+    if original and len(steps[0]) <= original < total:
+        raise CaptureError(f"the prompt is within the original context of {original} and its continuation beyond: "
+                           "transformers changes the RoPE factors between them")
+    return engine, Captured(steps, tensors, missing, effect, "f32", "CPU", total)

@@ -192,6 +192,20 @@ Judged expected(const Question& question, const std::string& contract) {
   return judged(question, contract, codings_of(question, contract)[0]);
 }
 
+namespace {
+
+/// What a tensor is called in a file that does not fuse it: "blk.0.attn_q.weight" of
+/// "blk.0.attn_qkv.weight[q]".
+std::string unfused(const std::string& tensor) {
+  const size_t open = tensor.rfind('[');
+  if (open == tensor.npos || !tensor.ends_with("]")) return tensor;
+  const size_t stem = tensor.rfind('_', open);
+  if (stem == tensor.npos) return tensor;
+  return tensor.substr(0, stem + 1) + tensor.substr(open + 1, tensor.size() - open - 2) + ".weight";
+}
+
+}  // namespace
+
 Result<size_t> find_operation(const op::Program& program, const std::string& name) {
   const auto index = [&](auto fits) -> std::optional<size_t> {
     const auto found = std::ranges::find_if(program.operations, fits);
@@ -202,7 +216,9 @@ Result<size_t> find_operation(const op::Program& program, const std::string& nam
     return *found;
   const std::string tensor = name.ends_with(".weight") ? name : name + ".weight";
   if (const auto found = index([&](const auto& operation) {
-        return operation.weight != op::none && program.weights[operation.weight].name == tensor;
+        return operation.weight != op::none &&
+               (program.weights[operation.weight].name == name ||
+                unfused(program.weights[operation.weight].name) == tensor);
       }))
     return *found;
   if (tensor == "output.weight") return program.operations.size() - 1;

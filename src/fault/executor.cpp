@@ -133,8 +133,11 @@ class FaultExecutor final : public op::Executor {
           return by_row([&](size_t t) { return rms_norm(x(t), weight(o), p.eps, fault); });
         },
         [&](const op::Matmul&) {
+          // The matrix that is read decides how its input is coded.
+          const uint32_t read =
+              fault.is(Bug::weight_tied_head) ? program_.operations[0].weight : o.weight;
           const bool quantised = options_.contract == op::Contract::assay1 &&
-                                 quant::info(program_.weights[o.weight].type).block_size > 1;
+                                 quant::info(program_.weights[read].type).block_size > 1;
           return multiply(matrices_[index], bias(o), values_[o.inputs[0]], quantised, fault);
         },
         [&](const op::Rope& p) {

@@ -85,8 +85,14 @@ bool is_read_by(const Program& program, const Operation& o) {
   return false;
 }
 
+/// Queries and keys: they go to RoPE, or to the norm of each head before it.
 bool projects_to_rope(const Program& program, const Operation& o) {
-  return o.is<op::Matmul>() && is_read_by<op::Rope>(program, o);
+  if (!o.is<op::Matmul>()) return false;
+  for (const Operation& reader : program.operations)
+    if (const auto* norm = reader.as<op::RmsNorm>();
+        norm && norm->parts > 1 && reads(reader, o.output))
+      return true;
+  return is_read_by<op::Rope>(program, o);
 }
 bool query_rope(const Program& program, const Operation& o) {
   return o.is<op::Rope>() && is_read_by<op::Attend>(program, o);

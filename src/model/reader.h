@@ -7,47 +7,62 @@
 #include <string>
 #include <string_view>
 #include <unordered_set>
+#include <vector>
 
 #include "base/result.h"
 #include "gguf/file.h"
+#include "model/architecture.h"
 #include "op/program.h"
 
 namespace assay::model {
 
 class Reader {
  public:
-  /// Keys are looked up as ARCHITECTURE.name.
-  Reader(const gguf::File& file, std::string architecture);
+  /// Keys are looked up as ARCHITECTURE.name. The table (keys.h) must say that they are read:
+  /// std::logic_error otherwise.
+  Reader(const gguf::File& file, const Architecture& architecture);
 
+  bool has_key(std::string_view name) const { return file_.find(key(name)) != nullptr; }
   /// An integer in [low, high]; an error where it is absent or outside.
   uint32_t integer(std::string_view name, uint64_t low, uint64_t high);
-  /// The same, `fallback` where absent; zero counts as absent ("not used").
+  /// The same, `fallback` where absent.
   uint32_t integer_or(std::string_view name, uint64_t low, uint64_t high, uint32_t fallback);
-  /// A finite number in [low, high]; `fallback` where absent or zero.
+  /// The same of a key that may be a list with an element for each of `blocks` blocks: its first.
+  uint32_t first_of_blocks(std::string_view name, uint64_t low, uint64_t high, uint32_t blocks,
+                           std::optional<uint32_t> fallback);
+  /// A finite number in [low, high]; `fallback` where absent.
   double real_or(std::string_view name, double low, double high, double fallback);
   double real(std::string_view name, double low, double high);
+  /// The same of a number that may be 0 to switch a feature off: `off` where absent or 0.
+  double real_or_off(std::string_view name, double low, double high, double off);
+  bool flag_or(std::string_view name, bool fallback);
   std::string text_or(std::string_view name, std::string_view fallback);
-  /// An error where the key is there and neither zero nor false: assay does not compute what it
-  /// asks for.
-  void refuse(std::string_view name);
 
   bool has_tensor(const std::string& name) const { return file_.find_tensor(name) != nullptr; }
   /// A matrix of `rows` rows and `columns` columns in any supported format.
   op::Weight matrix(const std::string& name, uint64_t rows, uint64_t columns);
   /// An F32 vector, as one row.
   op::Weight vector(const std::string& name, uint64_t columns);
+  /// An F32 vector, decoded.
+  std::vector<float> values(const std::string& name, uint64_t count);
+  /// Says that a tensor is legal here, without reading it.
+  void accept_tensor(const std::string& name) { used_.insert(name); }
   /// An error where the file holds a tensor that was not asked for.
   void refuse_unused_tensors();
 
   void fail(std::string message);
   bool failed() const { return error_.has_value(); }
   const Error& error() const { return *error_; }
+  /// ARCHITECTURE.name
+  std::string key(std::string_view name) const;
 
  private:
-  std::string key(std::string_view name) const { return architecture_ + "." + std::string(name); }
+  /// The key, after the table was asked whether it is read.
+  std::string key_to_read(std::string_view name) const;
+  uint32_t checked(std::string_view name, uint64_t value, uint64_t low, uint64_t high);
 
   const gguf::File& file_;
-  std::string architecture_;
+  const Architecture& architecture_;
   std::unordered_set<std::string> used_;
   std::optional<Error> error_;
 };

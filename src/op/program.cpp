@@ -34,9 +34,12 @@ Parameters Program::adopt(const Program& from, Parameters of) {
 }
 
 uint32_t Program::head_dim_of(const Operation& operation) const {
-  for (const Operation& reader : operations)
-    if (const auto* rope = reader.as<Rope>(); rope && reader.inputs[0] == operation.output)
-      return values[reader.output].width / rope->heads;
+  for (const Operation& reader : operations) {
+    if (reader.inputs.empty() || reader.inputs[0] != operation.output) continue;
+    if (const auto* rope = reader.as<Rope>()) return values[reader.output].width / rope->heads;
+    if (const auto* norm = reader.as<RmsNorm>(); norm && norm->parts > 1)
+      return values[reader.output].width / norm->parts;
+  }
   return caches.empty() ? 0 : caches[0].key_dim;
 }
 

@@ -32,7 +32,7 @@ struct Weight {
 struct RopeTable {
   uint32_t dimensions = 0;  ///< lanes that turn; the rest of the head passes
   bool adjacent = true;
-  double magnitude = 1.0;         ///< yarn's attention factor
+  double magnitude = 1.0;         ///< multiplies cos and sin
   std::vector<double> frequency;  ///< radians per position, (dimensions/2)
 };
 
@@ -61,6 +61,8 @@ struct Value {
 struct Program {
   uint32_t vocabulary = 0, width = 0, layers = 0;
   uint32_t trained_context = 0;  ///< positions the model was trained for
+  uint32_t context = 0;          ///< most positions of a sequence that the program was built for
+  std::string rope_factors;      ///< "long" or "short" where `context` has chosen them, else empty
   std::vector<RopeTable> rope_tables;
   std::vector<CacheShape> caches;  ///< most models have one per layer
   std::vector<Weight> weights;
@@ -93,8 +95,8 @@ struct Program {
   /// a problem: that is our own mistake, since a file that does not fit is refused earlier
   /// (model/).
   uint32_t append(Operation operation);
-  /// The length of a head in the operation's output: that of the rope that reads it, else that of
-  /// the first cache's keys; 0 if there is neither.
+  /// The length of a head in the operation's output: that of the rope or the norm per head that reads
+  /// it, else that of the first cache's keys; 0 if there is neither.
   uint32_t head_dim_of(const Operation& operation) const;
   /// Gives values of disjoint lifetime the same buffer. Call once, after the last operation.
   void assign_buffers();

@@ -38,6 +38,7 @@ RopeTable make_rope(const RopeParameters& p, bool adjacent) {
   rope.dimensions = p.dimensions;
   rope.adjacent = adjacent;
   rope.frequency.resize(p.dimensions / 2);
+  rope.magnitude = p.attention_factor;
   const bool yarn = p.scaling == RopeScaling::yarn && p.factor != 1.0;
   double low = 0.0, high = 0.0;
   if (yarn) {
@@ -48,7 +49,7 @@ RopeTable make_rope(const RopeParameters& p, bool adjacent) {
     const double end = -whole(-pair_of(p.beta_slow, p));
     low = std::max(0.0, start);
     high = std::min(double(p.dimensions) - 1.0, end);
-    rope.magnitude = p.attention_factor * (1.0 + 0.1 * natural_log(p.factor));
+    if (p.factor > 1.0) rope.magnitude *= 1.0 + 0.1 * natural_log(p.factor);
   }
   for (uint32_t i = 0; i < p.dimensions / 2; ++i) {
     double frequency = power(p.base, -2.0 * double(i) / double(p.dimensions));

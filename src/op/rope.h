@@ -22,13 +22,13 @@ struct RopeParameters {
   double factor = 1.0;                       ///< context grows by this; 1: not at all
   uint32_t original_context = 0;             ///< yarn: positions before the growth
   double beta_fast = 32.0, beta_slow = 1.0;  ///< yarn: rotations that bound the ramp
-  double attention_factor = 1.0;             ///< yarn: multiplies the magnitude
-  std::span<const float> factors;  ///< rope_freqs: divides frequency i by factors[i]; empty: none
+  double attention_factor = 1.0;             ///< multiplies the magnitude
+  std::span<const float> factors;            ///< divides frequency i by factors[i]; empty: none
 };
 
 /// frequency[i] = base^(−2i/d), divided by factors[i]; linear: divided by `factor`; yarn: between
-/// the two by the ramp over i, magnitude attention_factor·(1 + 0.1·ln factor). Source: Su et al.
-/// 2021 (RoPE), Peng et al. 2023 (YaRN).
+/// the two by the ramp over i, and where factor > 1 the magnitude grows by 1 + 0.1·ln factor.
+/// Source: Su et al. 2021 (RoPE), Peng et al. 2023 (YaRN).
 RopeTable make_rope(const RopeParameters& parameters, bool adjacent);
 
 /// cos and sin times magnitude for position p, rounded once to f32: out[2i] = cos, out[2i+1] = sin,

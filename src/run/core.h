@@ -13,7 +13,8 @@
 namespace assay::run {
 
 struct Core {
-  std::shared_ptr<const Model> model;  // outlives the executor, which reads its weights
+  std::shared_ptr<const Model> model;          // outlives the program, whose weights are its bytes
+  std::shared_ptr<const op::Program> program;  // outlives the executor
   std::unique_ptr<op::Executor> executor;
   PagePool pages;
   std::vector<bool> taken;  // (sequences): the numbers that a Sequence has

@@ -11,9 +11,11 @@
 namespace assay::run {
 
 Result<Engine> Engine::make(std::shared_ptr<const Model> model, const EngineOptions& options) {
-  const op::Program& program = model->program();
+  auto built = model->program_for(options.context);
+  if (!built) return built.error();
+  const op::Program& program = **built;
   op::ExecutorOptions executor_options = options.executor;
-  executor_options.context = options.context ? options.context : program.trained_context;
+  executor_options.context = program.context;
   const uint64_t stride = pages_for(executor_options.context);
   if (executor_options.pages == 0)
     executor_options.pages = uint32_t(stride * executor_options.sequences);
@@ -24,9 +26,9 @@ Result<Engine> Engine::make(std::shared_ptr<const Model> model, const EngineOpti
                                : make_executor(options.device, program, executor_options);
   if (!executor) return executor.error();
   Engine engine;
-  engine.core_ = std::make_shared<Core>(
-      Core{std::move(model), std::move(*executor), PagePool(executor_options.pages),
-           std::vector<bool>(executor_options.sequences), executor_options.context});
+  engine.core_ = std::make_shared<Core>(Core{
+      std::move(model), std::move(*built), std::move(*executor), PagePool(executor_options.pages),
+      std::vector<bool>(executor_options.sequences), executor_options.context});
   engine.batch_ = executor_options.batch;
   engine.stride_ = uint32_t(stride);
   engine.table_.resize(stride * executor_options.sequences);
@@ -34,13 +36,16 @@ Result<Engine> Engine::make(std::shared_ptr<const Model> model, const EngineOpti
 }
 
 Result<Engine> Engine::open(const std::string& path, const EngineOptions& options) {
-  auto model = Model::open(path);
+  auto model = Model::open(path, options.context);
   if (!model) return model.error();
   return make(std::move(*model), options);
 }
 
 const Model& Engine::model() const {
   return *core_->model;
+}
+const op::Program& Engine::program() const {
+  return *core_->program;
 }
 const op::Executor& Engine::executor() const {
   return *core_->executor;

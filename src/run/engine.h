@@ -17,7 +17,7 @@ namespace assay::run {
 
 struct EngineOptions {
   std::string device = "cpu";    ///< by its own name (run/device.h)
-  uint32_t context = 0;          ///< 0: the model's trained context
+  uint32_t context = 0;          ///< most positions of a sequence; 0: that of the model
   op::ExecutorOptions executor;  ///< the engine sets context, pages and release
   /// Makes the executor in the device's place; empty: the device does. For seeded faults.
   std::function<Result<std::unique_ptr<op::Executor>>(const op::Program&,
@@ -35,14 +35,14 @@ struct Part {
 
 class Engine {
  public:
-  /// Errors: what the executor refuses; a device that this build does not have.
+  /// Errors: what the executor refuses; a context that the model refuses; a device that this build does not have.
   static Result<Engine> make(std::shared_ptr<const Model> model, const EngineOptions& options);
   /// The same of a model's file. Errors: also what gguf and model refuse.
   static Result<Engine> open(const std::string& path, const EngineOptions& options);
 
   const Model& model() const;
   const gguf::File& file() const { return model().file(); }
-  const op::Program& program() const { return model().program(); }
+  const op::Program& program() const;  ///< the model's for this context
   const op::Executor& executor() const;
   const PagePool& pages() const;
   uint32_t context() const;  ///< most positions of a sequence

@@ -21,6 +21,10 @@ constexpr std::array of_layers = {
     Row{"Kcur", "ADD", "k"},
     Row{"Vcur", "MUL_MAT", "v"},
     Row{"Vcur", "ADD", "v"},
+    Row{"wqkv", "MUL_MAT", "qkv"},
+    Row{"wqkv_b", "ADD", "qkv"},
+    Row{"Qcur_normed", "MUL", "q_norm"},
+    Row{"Kcur_normed", "MUL", "k_norm"},
     Row{"Qcur", "ROPE", "q_rope"},
     Row{"Kcur", "ROPE", "k_rope"},
     Row{"kqv_out", "RESHAPE", "kqv"},
@@ -42,10 +46,9 @@ constexpr std::array of_layers = {
 };
 
 constexpr std::array of_the_whole = {
-    Row{"embd", "GET_ROWS", "embd"},
-    Row{"inp_embd", "GET_ROWS", "embd"},
-    Row{"result_norm", "MUL", "out_norm"},
-    Row{"result_output", "MUL_MAT", "logits"},
+    Row{"embd", "GET_ROWS", "embd"},       Row{"inp_embd", "GET_ROWS", "embd"},
+    Row{"result_norm", "MUL", "out_norm"}, Row{"result_output", "MUL_MAT", "logits"},
+    Row{"result_output", "ADD", "logits"},
 };
 
 /// Operations that move or rename values, and the first halves of operations that end in another.
@@ -57,7 +60,9 @@ constexpr std::array halves = {Row{"norm", "RMS_NORM", ""},
                                Row{"kq_soft_max", "SOFT_MAX", ""},
                                Row{"kq_soft_max_ext", "SOFT_MAX", ""},
                                Row{"kqv", "MUL_MAT", ""},
-                               Row{"ffn_silu", "UNARY", ""}};
+                               Row{"ffn_silu", "UNARY", ""},
+                               Row{"Qcur", "SCALE", ""},  // phi3: the scores' scale
+                               Row{"result_output_no_bias", "MUL_MAT", ""}};
 
 /// "Qcur-3" → "Qcur" and "3"; an empty number where there is none.
 std::pair<std::string_view, std::string_view> split_layer(std::string_view name) {

@@ -13,6 +13,8 @@ struct LlamaName {
 };
 
 /// `name` as ggml prints it ("Qcur-3"), `operation` as ggml_op_name gives it ("ROPE").
+/// A product with fused matrices has the name of the whole: "blk.3.qkv", and "blk.3.up" for gate
+/// and up; the reader of traces splits it.
 /// Source: the names that llama.cpp's graph builders give (llm_build_llama, build_attn, build_ffn).
 LlamaName from_llama_cpp(std::string_view name, std::string_view operation);
 

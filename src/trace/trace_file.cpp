@@ -100,6 +100,7 @@ Result<Trace> Trace::parse(std::vector<uint8_t> bytes, const std::string& path) 
   trace.file_ = std::move(*file);
   if (const Status read = trace.read_steps(); !read) return read.error();
   if (const Status read = trace.read_tensors(); !read) return read.error();
+  trace.split_fused();
   return trace;
 }
 
@@ -193,6 +194,42 @@ Status Trace::read_tensors() {
   return ok();
 }
 
+/// "blk.3.qkv" is q, k and v, as wide as q_rope, k_rope and what is left. "blk.3.up" is gate and up
+/// where it is twice as wide as act. Where these are not in the trace, nothing is known of the
+/// parts, and they stay unmeasured.
+void Trace::split_fused() {
+  std::vector<TraceTensor> all;
+  for (const TraceTensor& tensor : tensors_) {
+    const size_t dot = tensor.name.rfind('.');
+    const std::string blk = tensor.name.substr(0, dot + 1), last = tensor.name.substr(dot + 1);
+    const auto width_of = [&](const char* name) -> uint64_t {
+      const TraceTensor* other = find(tensor.step, blk + name);
+      return other ? other->width : 0;
+    };
+    std::vector<std::pair<const char*, uint64_t>> parts;
+    if (last == "qkv") {
+      const uint64_t q = width_of("q_rope"), k = width_of("k_rope");
+      if (q && k && q + k < tensor.width) parts = {{"q", q}, {"k", k}, {"v", tensor.width - q - k}};
+    } else if (last == "up" && !width_of("gate")) {
+      const uint64_t act = width_of("act");
+      if (act && tensor.width == 2 * act) parts = {{"gate", act}, {"up", act}};
+    }
+    if (parts.empty()) all.push_back(tensor);
+    uint64_t column = 0;
+    for (const auto& [name, width] : parts) {
+      TraceTensor part = tensor;
+      part.name = blk + name;
+      part.width = width;
+      part.first_column = column;
+      column += width;
+      all.push_back(std::move(part));
+    }
+  }
+  tensors_ = std::move(all);
+  for (auto& names : by_name_) names.clear();
+  for (size_t i = 0; i < tensors_.size(); ++i) by_name_[tensors_[i].step][tensors_[i].name] = i;
+}
+
 const TraceTensor* Trace::find(uint32_t step, std::string_view name) const {
   if (step >= by_name_.size()) return nullptr;
   const auto found = by_name_[step].find(std::string(name));
@@ -203,7 +240,10 @@ Result<judge::Table> Trace::values(const TraceTensor& tensor) const {
   const auto floats = to_f32(file_.tensors[tensor.stored]);
   if (!floats) return Error{fmt::format("{}: {}", path_, floats.error().message)};
   judge::Table table(tensor.rows, tensor.width);
-  std::ranges::copy(*floats, table.data.begin());
+  const uint64_t stored = floats->size() / tensor.rows;
+  for (uint64_t r = 0; r < tensor.rows; ++r)
+    std::ranges::copy(std::span(*floats).subspan(r * stored + tensor.first_column, tensor.width),
+                      table.row(r).begin());
   return table;
 }
 

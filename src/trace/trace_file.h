@@ -31,6 +31,7 @@ struct TraceTensor {
   uint32_t step = 0;
   size_t stored = 0;  ///< index into the file's tensors
   uint64_t rows = 0, width = 0;
+  uint64_t first_column = 0;  ///< where the values begin in a stored row, which may be wider
 };
 
 class Trace {
@@ -61,6 +62,8 @@ class Trace {
  private:
   Status read_steps();
   Status read_tensors();
+  /// Splits products with fused matrices into the operations that they are of.
+  void split_fused();
 
   std::string path_;
   std::unique_ptr<std::vector<uint8_t>> bytes_;  // stays where it is when the trace moves

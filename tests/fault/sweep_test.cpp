@@ -8,6 +8,7 @@
 
 #include "fault/harness.h"
 #include "fault/loud.h"
+#include "support/architecture_file.h"
 #include "trace/statistics.h"
 
 namespace assay::fault {
@@ -170,6 +171,39 @@ TEST(NotFinite, FaultsOfRows18And19MakeValuesThatAreNotFinite) {
       EXPECT_EQ(std::isfinite(bad[j]), std::fabs(faultless(program)[0][i][j]) < 65520.0f);
   }
 }
+
+/// The same on small models of other architectures: norms per head, half pairing, RoPE of a part
+/// of each head, fused matrices.
+class ArchitectureSweep : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(ArchitectureSweep, ChangesTheOperationThatItNamesFirst) {
+  const assay::testing::ArchitectureProgram model(GetParam());
+  const op::Program& program = model.program;
+  const auto small_steps = script(tests::token_ids(25, program.vocabulary, 3), 22);
+  const Outputs right = run(program, {}, small_steps);
+  EXPECT_EQ(failures(replayed(program, {}, small_steps, right)), 0u);
+  int drawn_faults = 0;
+  for (const std::string_view name : names())
+    for (uint64_t seed = 1; seed <= seeds(); ++seed) {
+      const auto fault = draw(name, seed, program);
+      if (!fault || fault->needs().large_values) continue;
+      SCOPED_TRACE("seed " + std::to_string(seed) + ": " + fault->text());
+      ++drawn_faults;
+      const Outputs outputs = run(program, {}, small_steps, *fault);
+      const auto where = first_difference(right, outputs);
+      ASSERT_TRUE(where) << "nothing changed";
+      EXPECT_EQ(program.operations[where->operation].name, fault->expected_operation(program));
+      const auto errors = replayed(program, {}, small_steps, outputs, where);
+      EXPECT_EQ(failures(errors), errors[where->operation].failures)
+          << "an operation before it fails";
+      EXPECT_EQ(errors[where->operation].failures > 0, fault->bug != Bug::sum_order)
+          << describe(errors[where->operation]);
+    }
+  EXPECT_GT(drawn_faults, 40);
+}
+
+INSTANTIATE_TEST_SUITE_P(Architecture, ArchitectureSweep, ::testing::Values("qwen3", "phi3"),
+                         [](const auto& tested) { return std::string(tested.param); });
 
 }  // namespace
 }  // namespace assay::fault

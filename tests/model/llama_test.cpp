@@ -7,13 +7,6 @@
 namespace assay::tests {
 namespace {
 
-/// The operation of this name, or null.
-const op::Operation* find(const op::Program& program, const std::string& name) {
-  for (const op::Operation& operation : program.operations)
-    if (operation.name == name) return &operation;
-  return nullptr;
-}
-
 TEST(Llama, BecomesAProgramOfItsNumbers) {
   const Built built{SmallFile()};
   ASSERT_TRUE(built.program) << built.error;
@@ -92,11 +85,10 @@ TEST(Llama, HeadDimensionsMayDifferFromWidthOverHeads) {
   }
   const Built built(small);
   ASSERT_TRUE(built.program) << built.error;
-  const op::AttentionShape shape = built.program->attention_of(*find(*built.program, "blk.0.kqv"));
-  EXPECT_EQ(shape.key_dim, 32u);
-  EXPECT_EQ(shape.value_dim, 24u);
-  EXPECT_EQ(shape.scale, float(1 / std::sqrt(32.0)));
-  EXPECT_EQ(built.program->rope_tables.at(0).dimensions, 32u);
+  EXPECT_EQ(built.program->caches.at(1), (op::CacheShape{2, 32, 24}));
+  EXPECT_EQ(built.program->attention_of(*find(*built.program, "blk.1.kqv")).scale,
+            float(1 / std::sqrt(32.0)));
+  EXPECT_EQ(built.program->rope_tables[0].dimensions, 32u);
 }
 
 TEST(Llama, WithoutKvHeadsEveryHeadHasItsOwn) {
@@ -116,9 +108,9 @@ TEST(LlamaRope, ReadsBaseDimensionsAndLinearScaling) {
   SmallFile small;
   const Built plain(small);
   ASSERT_TRUE(plain.program) << plain.error;
-  ASSERT_EQ(plain.program->rope_tables.at(0).frequency.size(), 8u);
-  EXPECT_EQ(plain.program->rope_tables.at(0).frequency[0], 1.0);
-  EXPECT_NEAR(plain.program->rope_tables.at(0).frequency[4], 0.01, 1e-15);  // 10000^-0.5
+  ASSERT_EQ(plain.program->rope_tables[0].frequency.size(), 8u);
+  EXPECT_EQ(plain.program->rope_tables[0].frequency[0], 1.0);
+  EXPECT_NEAR(plain.program->rope_tables[0].frequency[4], 0.01, 1e-15);  // 10000^-0.5
 
   small.set("rope.freq_base", 1e6f);
   small.set("rope.dimension_count", 8u);
@@ -126,10 +118,10 @@ TEST(LlamaRope, ReadsBaseDimensionsAndLinearScaling) {
   small.set("rope.scaling.factor", 4.0f);
   const Built linear(small);
   ASSERT_TRUE(linear.program) << linear.error;
-  ASSERT_EQ(linear.program->rope_tables.at(0).frequency.size(), 4u);
-  EXPECT_EQ(linear.program->rope_tables.at(0).frequency[0], 0.25);
-  EXPECT_NEAR(linear.program->rope_tables.at(0).frequency[2], 1e-3 / 4, 1e-17);  // 1e6^-0.5 / 4
-  EXPECT_EQ(linear.program->rope_tables.at(0).magnitude, 1.0);
+  ASSERT_EQ(linear.program->rope_tables[0].frequency.size(), 4u);
+  EXPECT_EQ(linear.program->rope_tables[0].frequency[0], 0.25);
+  EXPECT_NEAR(linear.program->rope_tables[0].frequency[2], 1e-3 / 4, 1e-17);  // 1e6^-0.5 / 4
+  EXPECT_EQ(linear.program->rope_tables[0].magnitude, 1.0);
 }
 
 TEST(LlamaRope, AFactorOfZeroOrAnOldScaleKeyMeansWhatItDid) {
@@ -138,12 +130,12 @@ TEST(LlamaRope, AFactorOfZeroOrAnOldScaleKeyMeansWhatItDid) {
   small.set("rope.scaling.factor", 0.0f);
   const Built zero(small);
   ASSERT_TRUE(zero.program) << zero.error;
-  EXPECT_EQ(zero.program->rope_tables.at(0).frequency[0], 1.0);
+  EXPECT_EQ(zero.program->rope_tables[0].frequency[0], 1.0);
   SmallFile old;
   old.set("rope.scale_linear", 2.0f);  // of files before rope.scaling.*
   const Built scaled(old);
   ASSERT_TRUE(scaled.program) << scaled.error;
-  EXPECT_EQ(scaled.program->rope_tables.at(0).frequency[0], 0.5);
+  EXPECT_EQ(scaled.program->rope_tables[0].frequency[0], 0.5);
 }
 
 TEST(LlamaRope, ReadsYarn) {
@@ -153,7 +145,7 @@ TEST(LlamaRope, ReadsYarn) {
   small.set("rope.scaling.original_context_length", 64u);
   const Built built(small);
   ASSERT_TRUE(built.program) << built.error;
-  const op::RopeTable& rope = built.program->rope_tables.at(0);
+  const op::RopeTable& rope = built.program->rope_tables[0];
   // beta_fast 32: 64/(32·2π) = 0.318 < 1, so the ramp starts below pair 0 and is held at 0;
   // beta_slow 1: 16·ln(64/2π)/(2·ln 10000) = 2.016, up to 3. Pair 0 keeps its frequency, pair 3
   // and later are divided by 4, pair 1 is a third of the way.
@@ -172,15 +164,25 @@ TEST(LlamaRope, DividesByTheFactorsOfTheFile) {
   const Built plain{SmallFile()};
   const float factors[] = {1, 1, 2, 2, 4, 4, 8, 8};
   for (size_t i = 0; i < 8; ++i)
-    EXPECT_EQ(built.program->rope_tables.at(0).frequency[i],
-              plain.program->rope_tables.at(0).frequency[i] / factors[i])
+    EXPECT_EQ(built.program->rope_tables[0].frequency[i],
+              plain.program->rope_tables[0].frequency[i] / factors[i])
         << i;
   small.tensors["rope_freqs.weight"] = {0, {4}, {1, 1, 1, 1}};
   expect_refused(small, {"rope_freqs.weight", "wanted 8"});
   small.tensors["rope_freqs.weight"] = {0, {8}, {1, 1, 1, 0, 1, 1, 1, 1}};
   expect_refused(small, {"rope_freqs.weight"});
-  small.tensors["rope_freqs.weight"] = {0, {8}, {1, 1, 1, NAN, 1, 1, 1, 1}};
-  expect_refused(small, {"rope_freqs.weight"});
+  for (const float factor : {NAN, INFINITY, 0.0f}) {
+    small.tensors["rope_freqs.weight"] = {0, {8}, {1, 1, 1, factor, 1, 1, 1, 1}};
+    expect_refused(small, {"rope_freqs.weight", "finite and not 0"});
+  }
+  // Any other factor is the file's own matter.
+  small.tensors["rope_freqs.weight"] = {0, {8}, {1, -1, 1, 3e-5f, 1, 1e8f, 1, 1}};
+  const Built wild(small);
+  ASSERT_TRUE(wild.program) << wild.error;
+  EXPECT_EQ(wild.program->rope_tables[0].frequency[1], -plain.program->rope_tables[0].frequency[1]);
+  // 256 positions of 1/1e-6 radians are beyond what sin and cos are exact for.
+  small.tensors["rope_freqs.weight"] = {0, {8}, {1e-6f, 1, 1, 1, 1, 1, 1, 1}};
+  expect_refused(small, {"256 positions", "beyond 2^24"});
 }
 
 }  // namespace

@@ -129,8 +129,8 @@ TEST(Refusal, RopeThatCannotBe) {
   expect_refused(odd, {"rope.dimension_count", "7", "odd"});
   large.set("rope.dimension_count", 18u);  // the head has 16
   expect_refused(large, {"rope.dimension_count", "18", "16"});
-  unknown.set("rope.scaling.type", std::string("longrope"));
-  expect_refused(unknown, {"rope.scaling.type", "longrope", "none, linear, yarn"});
+  unknown.set("rope.scaling.type", std::string("dynamic"));
+  expect_refused(unknown, {"rope.scaling.type", "dynamic", "none, linear, yarn, longrope"});
   SmallFile factor;
   factor.set("rope.scaling.type", std::string("linear"));
   factor.set("rope.scaling.factor", -2.0f);
@@ -145,26 +145,18 @@ TEST(Refusal, AnOddHeadWithoutItsOwnRopeDimension) {
 }
 
 TEST(Refusal, WhatAVariantNeedsAndLlamaLacks) {
-  for (const char* key : {"expert_count", "expert_used_count", "attention.sliding_window"}) {
+  for (const char* key : {"expert_count", "expert_used_count", "expert_group_count"}) {
     SmallFile small, zero;
     small.set(key, 8u);
     expect_refused(small, {std::string("llama.") + key, "llama"});
     zero.set(key, 0u);  // "not used"
     EXPECT_TRUE(Built(zero).program) << key;
   }
-  for (const char* key :
-       {"logit_scale", "residual_scale", "embedding_scale", "attention.clamp_kqv"}) {
-    SmallFile small, zero;
-    small.set(key, 0.5f);
-    expect_refused(small, {std::string("llama.") + key});
-    zero.set(key, 0.0f);
-    EXPECT_TRUE(Built(zero).program) << key;
-  }
-  SmallFile parallel, sequential;
-  parallel.set("use_parallel_residual", true);
-  expect_refused(parallel, {"use_parallel_residual"});
-  sequential.set("use_parallel_residual", false);
-  EXPECT_TRUE(Built(sequential).program);
+  SmallFile backward;
+  backward.set("attention.causal", false);
+  expect_refused(backward, {"llama.attention.causal"});
+  backward.set("attention.causal", true);
+  EXPECT_TRUE(Built(backward).program);
 }
 
 TEST(Refusal, ATensorThatNothingUses) {

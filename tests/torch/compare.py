@@ -13,7 +13,7 @@ LIMITS = {"reference": 1e-5, "cpu": 1e-4}
 
 
 class Refused(Exception):
-    """assay does not run the file; `unsupported` where it names what it does not support yet."""
+    """assay does not run the file; `unsupported` where it names the attention window, which it does not support yet."""
 
     def __init__(self, sentence, unsupported):
         super().__init__(sentence)
@@ -25,11 +25,11 @@ def stored(name):
     return models.read_safetensors(models.STORED / f"{name}.safetensors")
 
 
-def run(case, path, device, limit=None):
-    """assay's logits of the stored positions. Raises Refused."""
+def run(case, path, device, limit=None, count=None):
+    """assay's logits of the stored positions, of those below `count` where it is given. Raises Refused."""
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder) / "logits.safetensors"
-        command = [BINARY, "logits", str(path), "--tokens", ",".join(map(str, models.tokens(case))), "--device", device,
+        command = [BINARY, "logits", str(path), "--tokens", ",".join(map(str, models.tokens(case)[:count])), "--device", device,
                    "--kv", "f32", "-c", str(limit or case.context), "-o", str(out)]
         if device == "reference":
             command += ["--contract", "exact"]
@@ -37,8 +37,9 @@ def run(case, path, device, limit=None):
         if done.returncode:
             sentence = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             windowed = case.config.get("sliding_window") and "sliding_window" in sentence
-            raise Refused(sentence, bool(windowed) or f"architecture '{case.architecture}' is not supported" in sentence)
-        return models.read_safetensors(out).tensors["logits"][models.positions(case)]
+            raise Refused(sentence, bool(windowed))
+        wanted = [position for position in models.positions(case) if count is None or position < count]
+        return models.read_safetensors(out).tensors["logits"][wanted]
 
 
 def error(case, path, device, truth, limit=None):

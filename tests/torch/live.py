@@ -4,7 +4,7 @@
     live.py [--only REGEX] [--started SECONDS_SINCE_1970]
 
 Three checks a case: fresh and stored logits are equal within 1e-12; assay on `reference` and on `cpu` is within its
-limit of the fresh ones. An architecture that assay does not support yet is skipped. The last line is
+limit of the fresh ones. A context beyond an attention window is skipped. The last line is
 `N passed, N failed, N skipped`.
 """
 import argparse

@@ -1,6 +1,6 @@
 """assay's logits of small random models against transformers' stored ones; no torch is needed (`make test-torch` has it).
 
-An architecture that assay does not support is skipped, by its own words; one that it lists must agree.
+A context beyond an attention window is skipped, by assay's own words; everything else must agree.
 """
 import json
 import pathlib
@@ -103,6 +103,15 @@ class Notices(Files):
 
     def test_the_window_left_out(self):
         self.differs("phi3-window", sliding_window=0)
+
+    def test_a_context_within_the_window_needs_none(self):
+        case, truth = models.CASES["phi3-window"], compare.stored("phi3-window").tensors["logits"]
+        models.write_gguf(self.path, case, models.draw(case))
+        ours = compare.run(case, self.path, "reference", limit=64, count=64)
+        self.assertGreater(len(ours), 3)
+        self.assertTrue(models.error(ours, truth[:len(ours)]) <= compare.LIMITS["reference"])
+        with self.assertRaisesRegex(compare.Refused, "attention.sliding_window is 64.* -c 64 "):
+            compare.run(case, self.path, "reference", limit=65, count=64)
 
     def test_the_context_limit_chooses_the_factors(self):
         self.differs("phi3-short", limit=models.CASES["phi3-long"].context)

@@ -126,6 +126,43 @@ TEST(TraceFile, LlamaNamesHaveLayers) {
   EXPECT_FALSE(from_llama_cpp("Kcur-", "ROPE").part);
 }
 
+TEST(TraceFile, LlamaNamesOfQwenAndPhi) {
+  EXPECT_EQ(from_llama_cpp("Qcur_normed-3", "MUL").canonical, "blk.3.q_norm");
+  EXPECT_EQ(from_llama_cpp("Kcur_normed-3", "MUL").canonical, "blk.3.k_norm");
+  EXPECT_EQ(from_llama_cpp("wqkv-3", "MUL_MAT").canonical, "blk.3.qkv");
+  EXPECT_EQ(from_llama_cpp("wqkv_b-3", "ADD").canonical, "blk.3.qkv");
+  EXPECT_EQ(from_llama_cpp("result_output", "ADD").canonical, "logits");
+  EXPECT_TRUE(from_llama_cpp("result_output_no_bias", "MUL_MAT").part);
+  EXPECT_TRUE(from_llama_cpp("Qcur-3", "SCALE").part);
+  EXPECT_TRUE(from_llama_cpp("Qcur-3", "VIEW").part);
+}
+
+// 2 tokens; q is 2 wide, k and v 1; gate and up 1.
+TEST(TraceFile, FusedProductsAreSplit) {
+  const std::vector<Stored> whole = {{"000000.wqkv-0.MUL_MAT", "[2,4]", {1, 2, 3, 4, 5, 6, 7, 8}},
+                                     {"000001.Qcur-0.ROPE", "[2,2]", {0, 0, 0, 0}},
+                                     {"000002.Kcur-0.ROPE", "[2,1]", {0, 0}},
+                                     {"000003.ffn_up-0.MUL_MAT", "[2,2]", {1, 2, 3, 4}},
+                                     {"000004.ffn_swiglu-0.GLU", "[2,1]", {0, 0}}};
+  const auto trace = parsed(R"({"tokens":"[1,2]"})", whole);
+  ASSERT_TRUE(trace) << trace.error().message;
+  const auto values = [&](const char* name) {
+    const TraceTensor* tensor = trace->find(0, name);
+    return tensor ? trace->values(*tensor)->data : std::vector<double>();
+  };
+  EXPECT_THAT(values("blk.0.q"), ElementsAre(1, 2, 5, 6));
+  EXPECT_THAT(values("blk.0.k"), ElementsAre(3, 7));
+  EXPECT_THAT(values("blk.0.v"), ElementsAre(4, 8));
+  EXPECT_THAT(values("blk.0.gate"), ElementsAre(1, 3));
+  EXPECT_THAT(values("blk.0.up"), ElementsAre(2, 4));
+  EXPECT_EQ(trace->find(0, "blk.0.qkv"), nullptr);
+  // Without what tells the widths the parts are not in the trace.
+  const auto unknown = parsed(R"({"tokens":"[1,2]"})", {whole[0], whole[3]});
+  ASSERT_TRUE(unknown) << unknown.error().message;
+  EXPECT_EQ(unknown->find(0, "blk.0.q"), nullptr);
+  EXPECT_EQ(unknown->find(0, "blk.0.up")->width, 2u);
+}
+
 TEST(TraceFile, SummariesOfValuesAndOfStatisticsAgree) {
   const std::vector<float> values = {1, -2, 3, NAN, INFINITY, 5};
   const auto lines = [&](size_t row) {

@@ -1,0 +1,39 @@
+#include <fmt/format.h>
+
+#include "model/model.h"
+
+namespace assay::model {
+
+namespace {
+
+/// ARCHITECTURE.name, 0 where absent.
+uint64_t number(const gguf::File& file, std::string_view architecture, std::string_view name) {
+  const auto value = file.unsigned_value(std::string(architecture) + "." + std::string(name));
+  return value ? value->value_or(0) : 0;
+}
+
+}  // namespace
+
+std::vector<std::string> remarks(const gguf::File& file) {
+  std::vector<std::string> sentences;
+  const auto name = file.string_value("general.architecture");
+  if (!name || !*name) return sentences;
+  const uint64_t trained = number(file, **name, "context_length");
+  const uint64_t window = number(file, **name, "attention.sliding_window");
+  const uint64_t original = number(file, **name, "rope.scaling.original_context_length");
+  const bool windowed = window && window < trained;
+  const auto program = build(file, windowed ? uint32_t(window) : 0);
+  if (!program) return sentences;
+  if (windowed)
+    sentences.push_back(
+        fmt::format("{}.attention.sliding_window is {}: assay runs contexts up to -c {}, where no "
+                    "window is needed; llama.cpp switches the window off",
+                    **name, window, window));
+  if (!program->rope_factors.empty())
+    sentences.push_back(
+        fmt::format("RoPE factors: {} for a context limit of {}; short up to -c {}, long beyond",
+                    program->rope_factors, program->context, original ? original : trained));
+  return sentences;
+}
+
+}  // namespace assay::model
