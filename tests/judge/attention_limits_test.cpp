@@ -33,6 +33,12 @@ TEST(AttentionLimits, AreSharpForOrdinaryScores) {
   EXPECT_GT(allowed(1, 1, 1), unit);
 }
 
+// Scores of 2^22 are off by 1/2 each: a key 4 below the other may be only 3 below, and then y is
+// 1/(1 + e^3) where 1/(1 + e^4) is the truth.
+TEST(AttentionLimits, LetAWeightGrowByItsScoresError) {
+  EXPECT_GE(allowed(1, 0x1p22, 0x1p22 - 4), 1 / (1 + std::exp(3.0)) - 1 / (1 + std::exp(4.0)));
+}
+
 // A key 60 below has a weight of e^-60 or 0: nothing to be wrong about, whatever its value.
 TEST(AttentionLimits, KeepFarKeysOut) {
   EXPECT_LE(allowed(1, 0, -60), 1e-20);
