@@ -244,10 +244,10 @@ class SharedModels(unittest.TestCase):
         self.assertIn("'test'", text.stderr)
 
     def test_unknown_architectures_are_named_with_the_supported_ones(self):
-        for name in ("qwen3-dense", "gemma2-dense", "gpt-oss-moe"):
+        for name in ("glm4moe-moe", "gemma2-dense", "gpt-oss-moe"):
             result = assay("logits", SHARED / f"architectures/{name}.gguf", "--tokens", "1")
             self.assertEqual(result.returncode, 2)
-            self.assertRegex(result.stderr, r"^assay: architecture '[a-z0-9-]+' is not supported; supported: llama\n$")
+            self.assertRegex(result.stderr, r"^assay: architecture '[a-z0-9-]+' is not supported; supported: llama, qwen2, qwen3, phi3\n$")
 
     def test_experts_are_refused(self):
         result = assay("logits", SHARED / "architectures/llama-moe.gguf", "--tokens", "1")

@@ -74,7 +74,7 @@ class Devices(unittest.TestCase):
 
     def test_the_device_is_refused_what_it_cannot_do(self):
         for arguments, code, sentence in ((("--contract", "f32"), 2, "runs only the contract assay/1"),
-                                          (("-c", "200000000"), 3, "not enough memory on emulated grid: weights")):
+                                          (("-c", "16000000"), 3, "not enough memory on emulated grid: weights")):
             with self.subTest(arguments):
                 done = assay("run", KJV, "-p", "x", "--device", "emulated", *arguments)
                 self.assertEqual((done.returncode, done.stdout), (code, ""))

@@ -183,7 +183,7 @@ class Cases(Folder):
         case = self.case_of("blk.1.q", self.one)
         bad = self.path("bad")
         for change, message in ((lambda b: b[:-9], "bytes"), (lambda b: b.replace(b"assay.case/1", b"assay.case/2"), "not a case file"),
-                                (lambda b: b.replace(b"matmul", b"matmol"), "unknown 'kind'")):
+                                (lambda b: b.replace(b"matmul", b"matmol"), "unknown kind 'matmol'")):
             bad.write_bytes(change(case.read_bytes()))
             done = assay("trace", "replay", bad)
             self.assertEqual(done.returncode, 2)

@@ -265,17 +265,16 @@ def parameter_kinds():
             (A + "layer_norm_rms_epsilon", F32, float("inf"), "epsilon"),
             (A + "layer_norm_rms_epsilon", F32, -1.0, "epsilon"), (A + "layer_norm_rms_epsilon", F32, 0.0, "epsilon"),
             (A + "layer_norm_rms_epsilon", U32, 1, "epsilon"),
-            (A + "scale", F32, float("nan"), "scale"), (A + "scale", F64, float("-inf"), "scale"),
             ("llama.rope.freq_base", F32, float("nan"), "freq_base"),
             ("llama.rope.freq_base", F32, float("inf"), "freq_base"),
             ("llama.rope.freq_base", F32, -10000.0, "freq_base"), ("llama.rope.freq_base", F64, 1e300, "freq_base"),
             ("llama.rope.dimension_count", U32, 7, "odd"), ("llama.rope.dimension_count", U32, 18, "dimension_count"),
             ("llama.rope.scaling.factor", F32, float("nan"), "factor"),
-            ("llama.rope.scaling.type", STRING, "longrope", "longrope"),
+            ("llama.rope.scaling.type", STRING, "longest", "scaling"),
             ("llama.rope.scaling.type", STRING, "\x1b]0;x\x07\n", "scaling"),
             ("llama.context_length", U32, 0, "context_length"), ("llama.context_length", U64, 2**60, "context_length"),
             ("llama.context_length", U32, 2**31, ""),
-            ("llama.vocab_size", U32, 300, "vocab_size"), ("llama.expert_count", U32, 8, "expert_count"),
+            ("llama.expert_count", U32, 8, "expert_count"),
             ("llama.expert_count", ARRAY, (U32, []), "expert_count")]:
         shown = repr(data) if len(repr(data)) < 40 else "a million letters"
         model_kind(f"{key} = {shown}", MODEL, contains, meta(key, kind, data))

@@ -92,7 +92,7 @@ TEST(SafetensorsFile, NamesAndKeysStandOnce) {
   const std::string one = R"("t":{"dtype":"U8","shape":[0],"data_offsets":[0,0]})";
   EXPECT_EQ(refusal_of("{" + one + "}"), "accepted");
   EXPECT_THAT(refusal_of("{" + one + "," + one + "}"), HasSubstr("'t' occurs twice"));
-  EXPECT_THAT(refusal_of(R"({"t":{"shape":[0],"shape":[0]}})"), HasSubstr("'shape' of 't' stands"));
+  EXPECT_THAT(refusal_of(R"({"t":{"shape":[0],"shape":[0]}})"), HasSubstr("'shape' of 't' occurs"));
 }
 
 TEST(SafetensorsFile, TensorsAreCheckedAgainstTheData) {
