@@ -44,13 +44,14 @@ void shuffle(op::Program& program, tests::Random& random) {
 }
 
 TEST(Order, AnyOrderOfAProgramHasTheBitsOfTheCpu) {
-  size_t fused = 0;
+  size_t fused = 0, runs = 0;
   for (const uint32_t type : {uint32_t(quant::Q4_0::id), uint32_t(quant::F16::id), tests::mixed}) {
     tests::TinyProgram tiny(type);
     const auto want = bits_of(
         tests::run_cut(*tests::made(tiny.program, tests::options_with(1, "portable")), {13}));
     for (uint32_t seed = 1; seed <= (tests::sanitized ? 2 : 8); ++seed) {
       tests::Random random(seed);
+      ++runs;
       shuffle(tiny.program, random);
       for (const Node& node : make_plan(tiny.program, true)) fused += node.operations.size() > 1;
       emulated::QueueOptions queue;
@@ -59,7 +60,7 @@ TEST(Order, AnyOrderOfAProgramHasTheBitsOfTheCpu) {
       EXPECT_EQ(bits_of(tests::run_cut(*executor, {1, 9, 2, 1})), want) << type << ", " << seed;
     }
   }
-  EXPECT_GT(fused, 100u);
+  EXPECT_GT(fused, 4 * runs);  // most shuffles leave several forms to be found
 }
 
 TEST(Order, NeighboursAreMadeWhereNothingBetweenForbidsIt) {
