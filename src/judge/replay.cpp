@@ -68,7 +68,7 @@ void Replay::operator()(const op::Operation& operation, std::span<const float> o
     if (last_use_[v] == index) values_[v] = {};
 }
 
-void Replay::judge(const op::Operation& operation, Table got, OperationError& error) {
+void Replay::judge(const op::Operation& operation, const Table& got, OperationError& error) {
   Inputs inputs{{}, {tokens_, positions_, sequences_, selected_}, caches_};
   for (const uint32_t value : operation.inputs) inputs.values.push_back(&values_[value]);
   Coding coding;

@@ -48,7 +48,7 @@ class Replay {
   uint64_t failures() const;  ///< elements outside their bound
 
  private:
-  void judge(const op::Operation& operation, Table got, OperationError& error);
+  void judge(const op::Operation& operation, const Table& got, OperationError& error);
   void store(const op::Operation& operation, const Table& got);
 
   const op::Program& program_;

@@ -36,7 +36,6 @@ struct KindRow {
   bool cache = false;    ///< reads or writes a KV cache
   bool moves = false;    ///< gives what it is given: there is nothing to judge
   bool of_rows = false;  ///< a row is made of the inputs' rows, as wide, of weight and bias alone
-  bool judged_rowwise = true;  ///< a part of the output's columns can be judged by itself
 };
 
 const KindRow& row_of(Kind kind);
