@@ -244,8 +244,8 @@ int bench(const Flags& flags) {
       if (n) cases.push_back({"generation", n, depth, {}, {}, {}});
   }
   if (cases.empty()) return report({"nothing to measure: every --prompt and --generation is 0"});
-  const Machine machine = measure_machine(engine->executor());
   Progress bar("bench");
+  const Machine machine = measure_machine(engine->executor());
   uint64_t done = 0;
   for (uint32_t r = 0; r < flags.repetitions + 1; ++r)  // the first is a warm-up
     for (Case& one : cases) {
@@ -286,17 +286,17 @@ void add_bench(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand(
       "bench", "Measure prompt and generation speed; every repetition must give the same bits");
   add_model_flags(*command, flags->model);
-  command->add_option("--prompt", flags->prompts, "prompt lengths; 0: none")
+  command->add_option("-p,--prompt", flags->prompts, "prompt lengths; 0: none")
       ->type_name("N,N")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
-  command->add_option("--generation", flags->generations, "tokens to generate; 0: none")
+  command->add_option("-n,--generation", flags->generations, "tokens to generate; 0: none")
       ->type_name("N,N")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
-  command->add_option("--depth", flags->depths, "tokens in the cache before")
+  command->add_option("-d,--depth", flags->depths, "tokens in the cache before")
       ->type_name("N,N")
       ->delimiter(',')
       ->allow_extra_args(false)

@@ -218,7 +218,9 @@ void print_answer(const Question& question, const Answer& answer) {
 /// What the operation must give: to a file, or its beginning to the screen.
 int give_expected(const CheckFlags& flags, const Question& question) {
   const std::string contract = flags.contract.empty() ? "f32" : flags.contract;
+  Progress bar("compute what is right");
   const auto judged = assay::check::expected(question, contract);
+  bar.erase();
   const auto& want = judged.want;
   if (!flags.expected.empty()) {
     const std::vector<float> values(want.data.begin(), want.data.end());
@@ -244,7 +246,7 @@ int check_operation(const CheckFlags& flags, const assay::op::Program& program, 
                     const Arrays& arrays, const std::vector<uint32_t>& positions) {
   const assay::op::Operation& operation = program.operations[index];
   if (operation.is<assay::op::Rope>() && arrays.inputs.empty() && !arrays.output) {
-    if (positions.empty()) return report({"RoPE's table needs --positions"});
+    if (positions.empty()) return report(wrong_usage("RoPE's table needs --positions"));
     if (const auto good = check_angles(program, operation, positions); !good)
       return report(good.error());
     print_rope_table(program.rope_of(operation), positions, flags.json);
@@ -252,12 +254,14 @@ int check_operation(const CheckFlags& flags, const assay::op::Program& program, 
   }
   const auto question = make_question(flags, program, index, arrays, positions);
   if (!question) return report(question.error());
-  if (!arrays.output && flags.json) return report({"--json needs --output"});
+  if (!arrays.output && flags.json) return report(wrong_usage("--json needs --output"));
   if (!arrays.output || !flags.expected.empty()) {
     const int written = give_expected(flags, *question);
     if (!arrays.output || written != 0) return written;
   }
+  Progress bar("judge the output");
   const Answer answer = assay::check::answer(*question, flags.contract);
+  bar.erase();
   if (flags.json)
     fmt::print("{}\n", assay::check::to_json(*question, answer));
   else
@@ -274,7 +278,7 @@ int check(const CheckFlags& flags) {
   if (!arrays) return report(arrays.error());
   if (!flags.kind.empty()) {
     if (!flags.first.empty() || !flags.model.empty())
-      return report({"--op cannot be combined with a model"});
+      return report(wrong_usage("--op cannot be combined with a model"));
     const auto made = make_operation(flags, arrays->inputs, positions->size());
     if (!made) return report(made.error());
     return check_operation(flags, made->program, 0, *arrays, *positions);
@@ -282,7 +286,7 @@ int check(const CheckFlags& flags) {
   const bool both = !flags.second.empty();
   const std::string& name = both ? flags.second : flags.first;
   if (name.empty() || (both && !flags.model.empty()))
-    return report({"give MODEL and NAME, or --op"});
+    return report(wrong_usage("give MODEL and NAME, or --op"));
   std::error_code ignored;
   if (!both && flags.model.empty() && std::filesystem::exists(name, ignored))
     return report({fmt::format("'{}' is a file; give NAME after it", name)});

@@ -39,12 +39,12 @@ struct Flags {
 Result<std::pair<Trace, Trace>> open_traces(const Flags& flags) {
   const bool named = !flags.a.empty() && !flags.b.empty();
   if (flags.run.model) {
-    if (!flags.a.empty()) return Error{"give two traces or --run, not both"};
+    if (!flags.a.empty()) return wrong_usage("give two traces or --run, not both");
     return run_both(flags.run);
   }
-  if (!named) return Error{"give two traces, or --run MODEL; see 'assay diff --help'"};
+  if (!named) return wrong_usage("give two traces, or --run MODEL");
   if (!flags.run.devices.empty() || flags.run.prompt.given())
-    return Error{"--device, -p and --tokens can only be used with --run"};
+    return wrong_usage("--device, -p and --tokens can only be used with --run");
   auto a = Trace::open(flags.a);
   if (!a) return a.error();
   auto b = Trace::open(flags.b);
@@ -192,10 +192,12 @@ int diff(const Flags& flags) {
     }
   auto options = flags.options;
   options.other_weights = !flags.model.empty();
+  Progress judging("judge every operation");
   auto found = assay::diff::compare(*program, *a, *b, options);
   if (!found) return refuse(flags, found.error(), "inputs-differ", "the traces can't be compared");
   if (const auto explained = assay::diagnose::explain(*program, *a, *b, *found); !explained)
     return report(explained.error());
+  judging.erase();
   found->benign.insert(found->benign.end(), notes.begin(), notes.end());
   if (flags.swap) {
     Progress bar("swap");
@@ -208,6 +210,7 @@ int diff(const Flags& flags) {
     if (const auto saved = save_case(flags, *program, *a, *b, *found); !saved)
       return report(saved.error());
   if (!flags.html.empty()) {
+    Progress writing("write the page");
     const auto page = assay::report::to_html(*program, *a, *b, *found);
     if (const auto saved = assay::write_atomically(flags.html, {page}); !saved)
       return report(saved.error());

@@ -81,6 +81,7 @@ void capture(const Flags& flags, const std::string& path, Findings& found) {
     if (const auto ran = run_capture(flags.python, all); !ran) return ran.error();
     return Trace::open(path);
   };
+  Progress bar("run llama.cpp");
   auto trace = with("--tokens", ids(found.tokens));
   if (trace && flags.prompt.text && !flags.prompt.no_parse_special && !flags.prompt.no_bos) {
     const auto of_text = with("-p", *flags.prompt.text);
@@ -117,6 +118,7 @@ Result<Examined> examine(const Flags& flags, const std::string& device, const st
 }
 
 assay::Status judge(const assay::op::Program& program, Findings& found) {
+  Progress bar("judge every operation");
   for (Examined& one : found.examined) {
     if (!found.llama_cpp) {
       auto side = assay::diff::judge_trace(program, one.trace);

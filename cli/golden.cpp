@@ -31,6 +31,7 @@ struct Flags {
 /// Runs the tokens in steps that end where `ends` say.
 Result<GoldenCase> record(Engine& engine, std::span<const int32_t> tokens,
                           const std::vector<size_t>& ends) {
+  Progress bar("run");
   assay::verify::GoldenRecorder recorder;
   auto sequence = engine.start();
   if (!sequence) return sequence.error();
@@ -64,7 +65,7 @@ Result<std::vector<std::vector<int32_t>>> read_runs(const Flags& flags,
           {.parse_special = !flags.no_parse_special, .add_bos = !flags.no_bos, .add_eos = false}));
     }
   }
-  if (runs.empty()) return Error{"give at least one --tokens or -p"};
+  if (runs.empty()) return wrong_usage("give at least one --tokens or -p");
   for (const auto& run : runs)
     if (run.empty()) return Error{"no tokens to run"};
   return runs;

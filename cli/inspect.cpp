@@ -150,6 +150,7 @@ std::optional<CachePlan> plan_cache(const gguf::File& file) {
 Report examine(const gguf::File& file, bool weights) {
   Report report;
   report.file = &file;
+  Progress bar("weights");
   for (const gguf::Tensor& tensor : file.tensors()) {
     TypeTotal& total = report.types[gguf::type_name(tensor.type)];
     total.tensors += 1;
@@ -157,6 +158,7 @@ Report examine(const gguf::File& file, bool weights) {
     total.weights += tensor.elements();
     report.weight_bytes += tensor.data.size();
     if (weights) report.weights.push_back(measure(file, tensor));
+    bar.show(report.weight_bytes, file.size());
   }
   report.cache = plan_cache(file);
   return report;

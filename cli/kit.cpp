@@ -83,6 +83,7 @@ assay::Status check_folder(const Flags& flags) {
 /// One step through the model in plain f32: what the cases' operations read.
 Result<KitRun> run_model(Engine& engine, const std::vector<int32_t>& tokens,
                          const std::vector<uint32_t>& wanted) {
+  Progress bar("run");
   KitRun run;
   const auto& program = engine.program();
   engine.watch_steps([&](const assay::op::Step& step) {
@@ -158,7 +159,7 @@ assay::Status write_kit(const Flags& flags, const Engine& engine, const KitRun& 
 }
 
 int kit(const Flags& flags) {
-  if (flags.prompt && flags.tokens) return report({"give one of --tokens and -p"});
+  if (flags.prompt && flags.tokens) return report(wrong_usage("give one of --tokens and -p"));
   if (const auto good = check_folder(flags); !good) return report(good.error());
   ModelFlags model;
   model.model = flags.model;

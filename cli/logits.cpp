@@ -54,6 +54,7 @@ Result<Run> compute(const Flags& flags) {
     sequences.push_back(std::move(*sequence));
   }
   size_t start = 0;
+  Progress bar("prompt");
   for (size_t end : *ends) {
     // Steps of at most the batch; with --sequences several copies of the prompt share each step.
     for (size_t at = start; at < end;) {
@@ -66,6 +67,7 @@ Result<Run> compute(const Flags& flags) {
       const auto own = logits->last(count * run.vocabulary);  // those of the last copy
       run.logits.insert(run.logits.end(), own.begin(), own.end());
       at += count;
+      bar.show(at, tokens->size());
     }
     start = end;
   }

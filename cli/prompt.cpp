@@ -15,7 +15,7 @@ void add_prompt_flags(CLI::App& command, PromptFlags& flags) {
 
 assay::Status check_prompt(const PromptFlags& flags) {
   if (flags.text.has_value() == flags.tokens.has_value())
-    return Error{"give either --tokens or -p"};
+    return wrong_usage("give either --tokens or -p");
   return assay::ok();
 }
 

@@ -32,6 +32,7 @@ struct Flags {
   SamplingFlags sampling;
   std::string system;
   bool json = false, stats = false, no_parse_special = false, no_bos = false, chat = false;
+  bool escape = false, ignore_eos = false;
 };
 
 struct Outcome {
@@ -138,6 +139,14 @@ Result<std::vector<int32_t>> encode_prompt(const Flags& flags, const Engine& eng
   return assay::text::encode_chat(tokenizer, *chat, messages);
 }
 
+/// The tokens that end a text, which --ignore-eos forbids to draw.
+std::vector<int32_t> end_tokens(const assay::text::Tokenizer& tokenizer) {
+  std::vector<int32_t> tokens;
+  for (uint64_t id = 0; id < tokenizer.vocabulary_size(); ++id)
+    if (tokenizer.ends_generation(int32_t(id))) tokens.push_back(int32_t(id));
+  return tokens;
+}
+
 /// The layers of --stats, checked against the model's.
 Result<std::optional<LayerStats>> make_stats(const Flags& flags, const Engine& engine) {
   if (!flags.stats) return std::optional<LayerStats>();
@@ -168,13 +177,18 @@ void print_summary(const Engine& engine, const Outcome& done) {
 
 int run(Flags flags) {
   if (int(flags.prompt.has_value()) + int(!flags.file.empty()) + int(flags.tokens.has_value()) > 1)
-    return report({"give one of -p, -f and --tokens"});
-  if (flags.chat && flags.tokens) return report({"--chat takes text: give -p or -f, not --tokens"});
+    return report(wrong_usage("give one of -p, -f and --tokens"));
+  if (flags.chat && flags.tokens)
+    return report(wrong_usage("--chat takes text: give -p or -f, not --tokens"));
   flags.sampling.resolve_seed();
   const auto ids = parse_ids(flags.tokens.value_or(""));
   if (!ids) return report(ids.error());
-  const auto text = read_prompt(flags);
+  auto text = read_prompt(flags);
   if (!text) return report(text.error());
+  if (flags.escape) {
+    text = unescaped(*text);
+    flags.system = unescaped(flags.system);
+  }
   const double start = seconds();
   auto engine = open_engine(flags.model, flags.batch);
   if (!engine) return report(engine.error());
@@ -187,8 +201,10 @@ int run(Flags flags) {
   if (!prompt) return report(prompt.error());
   out.prompt = *prompt;
   if (out.prompt.empty())
-    return report({"the prompt is empty: give -p TEXT, -f FILE, --tokens IDS, or text on stdin"});
+    return report(
+        wrong_usage("the prompt is empty: give -p TEXT, -f FILE, --tokens IDS, or text on stdin"));
   if (!tokenizer) fmt::print(stderr, "assay: {}; printing token ids\n", tokenizer.error().message);
+  if (flags.ignore_eos && tokenizer) flags.sampling.options.banned = end_tokens(*tokenizer);
   out.load = seconds() - start;
   fmt::print(stderr, "device: {}; seed {}\n", describe(*engine), flags.sampling.options.seed);
   catch_interrupt();
@@ -216,6 +232,9 @@ void add_run(CLI::App& app, int& exit_code) {
                       "text to continue, taken raw (default: standard input)");
   command->add_option("-f,--file", flags->file, "file with the text ('-': standard input)");
   command->add_option("--tokens", flags->tokens, "token ids instead of text, comma-separated");
+  command->add_flag(
+      "-e,--escape", flags->escape,
+      "read \\n, \\r, \\t, \\', \\\", \\\\ and \\xNN in text and system message as C does");
   command
       ->add_option("-n,--predict", flags->predict,
                    "most tokens to generate (-1: until the context is full)")
@@ -224,6 +243,8 @@ void add_run(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   add_batch_flag(*command, flags->batch);
   add_sampling_flags(*command, flags->sampling);
+  command->add_flag("--ignore-eos", flags->ignore_eos,
+                    "never draw a token that ends the text: go on until -n");
   command->add_option("--stop", flags->stops, "stop at this text (may be given several times)")
       ->allow_extra_args(false);
   CLI::Option* chat = command->add_flag(

@@ -85,7 +85,9 @@ int tokenize(const Options& options) {
   const assay::text::EncodeOptions encode{.parse_special = !options.no_parse_special,
                                           .add_bos = !options.no_bos,
                                           .add_eos = !options.no_bos};
+  Progress bar("tokenize");
   const std::vector<Token> tokens = tokenizer->encode(*text, encode);
+  bar.erase();
   const bool bos_added = encode.add_bos && tokenizer->adds_bos();
   print_notes(*tokenizer, encode, *text, tokens);
   if (options.json) {

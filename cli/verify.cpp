@@ -129,9 +129,9 @@ int store(const Result<verify::Stored>& stored, const std::string& path) {
 
 int run(Flags flags) {
   if (flags.synthetic && !(flags.model.empty() && flags.tokens.empty()))
-    return report({"--synthetic takes no model and no tokens"});
+    return report(wrong_usage("--synthetic takes no model and no tokens"));
   if (!flags.store.empty() && !flags.synthetic)
-    return report({"--store can only be used with --synthetic"});
+    return report(wrong_usage("--store can only be used with --synthetic"));
   if (flags.device == "reference")
     return report({"the device 'reference' is the judge: verify has nothing to hold it against"});
   flags.device = chosen_device(flags.device);
