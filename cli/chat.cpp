@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "chat_template.h"
 #include "common.h"
 #include "generate.h"
 #include "line_editor.h"
@@ -29,7 +30,8 @@ namespace {
 struct Flags {
   ModelFlags model;
   SamplingFlags sampling;
-  std::string system, session;
+  std::optional<std::string> system, chat_template;
+  std::string session;
   int64_t predict = -1;
   uint32_t batch = 512;
 };
@@ -120,7 +122,8 @@ Result<std::span<const float>> Chat::read_prompt(const std::vector<int32_t>& tok
 }
 
 Status Chat::answer() {
-  const auto tokens = assay::text::encode_chat(tokenizer_, format_, conversation.messages);
+  const auto tokens = assay::text::encode_chat(tokenizer_, format_, conversation.messages,
+                                               chat_options(flags_.system));
   if (!tokens) return tokens.error();
   if (tokens->empty()) return Error{"the chat template gives no text for this conversation"};
   if (tokens->size() >= engine_.context())
@@ -322,7 +325,7 @@ int chat(Flags flags) {
   if (!engine) return report(engine.error());
   const auto& tokenizer = open_tokenizer(engine->model());
   if (!tokenizer) return report(tokenizer.error());
-  auto format = assay::text::ChatTemplate::open(engine->file());
+  auto format = open_chat_template(engine->file(), flags.chat_template);
   if (!format) return report(format.error());
   auto sequence = engine->start();
   if (!sequence) return report(sequence.error());
@@ -332,7 +335,7 @@ int chat(Flags flags) {
     if (const Status loaded = load_from(chat, flags.session); !loaded)
       return report(loaded.error());
   }
-  if (!flags.system.empty()) chat.conversation.set_system(flags.system);
+  if (flags.system) chat.conversation.set_system(*flags.system);
   fmt::print(stderr, "device: {}; seed {}\n", describe(*engine), flags.sampling.options.seed);
   return converse(chat, flags);
 }
@@ -344,7 +347,9 @@ void add_chat(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand(
       "chat", "Talk with a model: lines from the terminal or a pipe, answers to stdout");
   add_model_flags(*command, flags->model);
-  command->add_option("--system", flags->system, "system message");
+  command->add_option("--system", flags->system,
+                      "system message; '' switches off the template's own");
+  add_chat_template_flag(*command, flags->chat_template);
   command
       ->add_option("--session", flags->session,
                    "file of the conversation: loaded if it is there, saved after every answer")

@@ -25,6 +25,7 @@
 #include "logits.h"
 #include "option_table.h"
 #include "run.h"
+#include "template.h"
 #include "tokenize.h"
 #include "trace.h"
 #include "verify.h"
@@ -101,6 +102,7 @@ int main(int argc, char** argv) {
   add_chat(app, exit_code);
   add_inspect(app, exit_code);
   add_tokenize(app, exit_code);
+  add_template(app, exit_code);
   add_logits(app, exit_code);
   add_bench(app, exit_code);
   add_trace(app, exit_code);

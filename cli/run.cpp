@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "chat_template.h"
 #include "common.h"
 #include "generate.h"
 #include "sampling.h"
@@ -30,7 +31,7 @@ struct Flags {
   uint32_t batch = 512;
   uint64_t chain = 0;
   SamplingFlags sampling;
-  std::string system;
+  std::optional<std::string> system, chat_template;
   bool json = false, stats = false, no_parse_special = false, no_bos = false, chat = false;
   bool escape = false, ignore_eos = false;
 };
@@ -131,12 +132,13 @@ Result<std::vector<int32_t>> encode_prompt(const Flags& flags, const Engine& eng
     return tokenizer.encode(
         text,
         {.parse_special = !flags.no_parse_special, .add_bos = !flags.no_bos, .add_eos = false});
-  const auto chat = assay::text::ChatTemplate::open(engine.file());
+  const auto chat = open_chat_template(engine.file(), flags.chat_template);
   if (!chat) return chat.error();
   auto messages = nlohmann::ordered_json::array();
-  if (!flags.system.empty()) messages.push_back({{"role", "system"}, {"content", flags.system}});
+  if (!flags.system.value_or("").empty())
+    messages.push_back({{"role", "system"}, {"content", *flags.system}});
   messages.push_back({{"role", "user"}, {"content", text}});
-  return assay::text::encode_chat(tokenizer, *chat, messages);
+  return assay::text::encode_chat(tokenizer, *chat, messages, chat_options(flags.system));
 }
 
 /// The tokens that end a text, which --ignore-eos forbids to draw.
@@ -201,8 +203,10 @@ int run(Flags flags) {
   if (!prompt) return report(prompt.error());
   out.prompt = *prompt;
   if (out.prompt.empty())
-    return report(
-        wrong_usage("the prompt is empty: give -p TEXT, -f FILE, --tokens IDS, or text on stdin"));
+    return report(text->empty()
+                      ? wrong_usage("the prompt is empty: give -p TEXT, -f FILE, --tokens IDS, or "
+                                    "text on stdin")
+                      : Error{"no byte of the prompt has a token in this model's vocabulary"});
   if (!tokenizer) fmt::print(stderr, "assay: {}; printing token ids\n", tokenizer.error().message);
   if (flags.ignore_eos && tokenizer) flags.sampling.options.banned = end_tokens(*tokenizer);
   out.load = seconds() - start;
@@ -249,7 +253,11 @@ void add_run(CLI::App& app, int& exit_code) {
       ->allow_extra_args(false);
   CLI::Option* chat = command->add_flag(
       "--chat", flags->chat, "treat the text as a user's message and apply the chat template");
-  command->add_option("--system", flags->system, "system message of --chat")->needs(chat);
+  command
+      ->add_option("--system", flags->system,
+                   "system message of --chat; '' switches off the template's own")
+      ->needs(chat);
+  add_chat_template_flag(*command, flags->chat_template)->needs(chat);
   command->add_flag("--no-parse-special", flags->no_parse_special,
                     "treat the spelling of special tokens as plain text");
   command->add_flag("--no-bos", flags->no_bos, "no beginning-of-sequence token");

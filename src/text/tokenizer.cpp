@@ -157,7 +157,7 @@ std::vector<Token> Tokenizer::encode(std::string_view text, const EncodeOptions&
   std::vector<Token> tokens;
   if (options.add_bos && adds_bos()) tokens.push_back(bos());
   for (const Fragment& fragment :
-       data_->specials.split(text, options.parse_special, options.plain_at)) {
+       data_->specials.split(text, options.parse_special, options.plain)) {
     if (fragment.token >= 0) {
       tokens.push_back(fragment.token);
     } else if (data_->model.pairs) {
@@ -170,10 +170,6 @@ std::vector<Token> Tokenizer::encode(std::string_view text, const EncodeOptions&
   }
   if (options.add_eos && adds_eos()) tokens.push_back(eos());
   return tokens;
-}
-
-std::vector<uint64_t> Tokenizer::special_starts(std::string_view text) const {
-  return data_->specials.starts(text);
 }
 
 std::string Tokenizer::decode(std::span<const Token> tokens) const {

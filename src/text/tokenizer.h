@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "gguf/file.h"
+#include "text/special.h"
 
 namespace assay::text {
 
@@ -22,9 +23,9 @@ struct EncodeOptions {
       true;  ///< text that spells a special (control or user-defined) token becomes that token
   bool add_bos = true;  ///< put the beginning-of-sequence token first where the file asks for it
   bool add_eos = true;  ///< and the end-of-sequence token last: for a text that goes on, false
-  /// Offsets in the text, ascending, where the spelling of a control token is ordinary text even so
-  /// (a user's message within a template).
-  std::span<const uint64_t> plain_at = {};
+  /// Parts of the text, ascending, of which no byte belongs to a control token even so (a user's
+  /// message within a template).
+  std::span<const Span> plain = {};
 };
 
 class Tokenizer {
@@ -51,9 +52,6 @@ class Tokenizer {
   bool names_pre_tokenizer() const;
 
   std::vector<Token> encode(std::string_view text, const EncodeOptions& options = {}) const;
-  /// The offsets in `text` at which spellings of control tokens begin, ascending: what
-  /// `plain_at` takes.
-  std::vector<uint64_t> special_starts(std::string_view text) const;
   /// The pieces joined, from the start of a text: a first BOS is left out, and one space at the
   /// start where encoding put it (adds_space_prefix). A text that goes on after a prompt keeps its
   /// first space: join the pieces.
