@@ -166,6 +166,11 @@ class Reader {
         return accept(words, written, *option);
       llama = find_llama_option(written.name);
     }
+    if (const size_t digits = written.name.find_last_not_of("0123456789") + 1;
+        !llama && digits < written.name.size()) {
+      llama = find_llama_option(written.name.substr(0, digits));
+      if (llama) written = {written.name.substr(0, digits), written.name.substr(digits), true};
+    }
     return llama ? translate(words, written, *llama) : unknown_option(written.name);
   }
 
@@ -245,24 +250,26 @@ class Reader {
     if (find_option(*at_, "-" + name))
       return wrong_usage(fmt::format("{}; did you mean -{}?", what, name));
     Words known = names_of(table_of(*at_));
-    for (const LlamaOption& llama : llama_options()) {
-      const Words theirs = words_of(llama.names);
-      known.insert(known.end(), theirs.begin(), theirs.end());
-    }
+    for (const LlamaOption& llama : llama_options())
+      for (const std::string& theirs : words_of(llama.names))
+        if (theirs.starts_with("--")) known.push_back(theirs);
     const std::string near = nearest(name, known);
-    const CLI::Option* glued = find_option(*at_, name.substr(0, 2));
-    if (near.empty() && name.size() > 2 && glued && takes_value(*glued))
-      return wrong_usage(
-          fmt::format("{}; a value stands apart: {} {}", what, name.substr(0, 2), name.substr(2)));
-    if (near.empty()) return wrong_usage(what);
-    const LlamaOption* llama = find_llama_option(near);
-    if (llama && !find_option(*at_, near) && llama->ours.empty())
-      return wrong_usage(
-          fmt::format("{}; did you mean {}? '{}' {}", what, near, near, llama->sentence));
-    if (llama && !find_option(*at_, near))
+    if (near.empty()) return wrong_usage(what + value_apart(name));
+    const LlamaOption* llama = find_option(*at_, near) ? nullptr : find_llama_option(near);
+    if (llama && !llama->ours.empty())
       return wrong_usage(
           fmt::format("{}; did you mean {}?", what, split(std::string(llama->ours)).name));
-    return wrong_usage(fmt::format("{}; did you mean {}?", what, near));
+    const std::string why =
+        llama && !llama->sentence.empty() ? fmt::format(" '{}' {}", near, llama->sentence) : "";
+    return wrong_usage(fmt::format("{}; did you mean {}?{}", what, near, why));
+  }
+
+  /// What to say of "-mmodel.gguf".
+  std::string value_apart(const std::string& name) const {
+    const CLI::Option* option = find_option(*at_, name.substr(0, 2));
+    const bool text = option && takes_value(*option) && !has_word("N X P", option->get_type_name());
+    if (!text || name.size() == 2) return "";
+    return fmt::format("; a value stands apart: {} {}", name.substr(0, 2), name.substr(2));
   }
 
   const CLI::App& root_;

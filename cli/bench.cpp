@@ -286,26 +286,32 @@ void add_bench(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand(
       "bench", "Measure prompt and generation speed; every repetition must give the same bits");
   add_model_flags(*command, flags->model);
+  const char* measured = "What is measured";
   command->add_option("-p,--prompt", flags->prompts, "prompt lengths; 0: none")
+      ->group(measured)
       ->type_name("N,N")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
   command->add_option("-n,--generation", flags->generations, "tokens to generate; 0: none")
+      ->group(measured)
       ->type_name("N,N")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
   command->add_option("-d,--depth", flags->depths, "tokens in the cache before")
+      ->group(measured)
       ->type_name("N,N")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
   command->add_option("--batch", flags->batch, "sequences at once")
+      ->group(measured)
       ->type_name("N")
       ->check(between(1, 64))
       ->capture_default_str();
   command->add_option("-r,--repetitions", flags->repetitions, "repetitions")
+      ->group(measured)
       ->type_name("N")
       ->check(between(1, 1000))
       ->capture_default_str();

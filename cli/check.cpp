@@ -313,18 +313,23 @@ void add_check(CLI::App& app, int& exit_code) {
       ->type_name("MODEL");
   command->add_option("name", flags->second, "operation or tensor: blk.0.attn_q, blk.3.kqv, logits")
       ->type_name("NAME");
+  const char* kernel = "What the kernel did";
   command->add_option("--input", flags->inputs, "what the kernel read; several in order")
       ->type_name("NPY")
+      ->group(kernel)
       ->allow_extra_args(false);
-  command->add_option("--output", flags->output, "what it gave")->type_name("NPY");
+  command->add_option("--output", flags->output, "what it gave")->type_name("NPY")->group(kernel);
   command->add_option("--expected", flags->expected, "write what it must give")->type_name("NPY");
   command
       ->add_option("--contract", flags->contract,
                    "its arithmetic: f32, assay/1, ggml-cpu, ggml-cuda (default: found by trying)")
       ->check(CLI::IsMember({"f32", "assay/1", "ggml-cpu", "ggml-cuda"}));
   command->add_option("--positions", flags->positions, "rope, attention: 5,6 or 0-6")
-      ->type_name("LIST");
-  command->add_option("--tokens", flags->tokens, "embed: token ids")->type_name("LIST");
+      ->type_name("LIST")
+      ->group(kernel);
+  command->add_option("--tokens", flags->tokens, "embed: token ids")
+      ->type_name("LIST")
+      ->group(kernel);
   command->add_option("--kv", flags->cache, "attention: the cache's type (default: the contract's)")
       ->check(CLI::IsMember({"f16", "f32"}));
   command->add_flag("--json", flags->json, "schema assay.check/1");

@@ -44,7 +44,7 @@ constexpr std::array table = {
              {"assay doctor model.gguf", "assay doctor model.gguf -p \"Hello\" --json"}},
     Examples{"assay check",
              {"assay check model.gguf blk.0.attn_q --input x.npy --output y.npy",
-              "assay check --op silu --input x.npy --output y.npy"}},
+              "assay check --op swiglu --input g.npy --input u.npy --output y.npy"}},
     Examples{"assay kit", {"assay kit -o kernels", "assay kit model.gguf --layers 0 -o kernels"}},
     Examples{"assay verify",
              {"assay verify --device cuda", "assay verify model.gguf --level full -o proof.txt"}},

@@ -86,7 +86,11 @@ constexpr std::array options = {
     LlamaOption{"-C --cpu-mask -Cr --cpu-range -Cb --cpu-mask-batch -Crb --cpu-range-batch --poll "
                 "--poll-batch",
                 value, "", "", "", no_pinning},
-    LlamaOption{"--mmap --no-warmup", nothing, "*", "", "", ""},
+    LlamaOption{"--mmap --no-warmup -cb --cont-batching -nocb --no-cont-batching -kvu --kv-unified "
+                "-no-kvu --no-kv-unified --mmproj-auto --no-mmproj --no-mmproj-auto "
+                "--mmproj-offload --no-mmproj-offload",
+                nothing, "*", "", "", ""},
+    LlamaOption{"-dt --defrag-thold", value, "*", "", "", ""},
     LlamaOption{"--no-mmap --no-direct-io --mlock --direct-io", nothing, "", "", "",
                 "has no equivalent: assay maps the file, and the system keeps what it needs in "
                 "memory"},
@@ -184,8 +188,14 @@ constexpr std::array options = {
                 "has no equivalent: assay looks at the terminal and at NO_COLOR"},
     LlamaOption{"--simple-io", nothing, "", "", "",
                 "has no equivalent: give 'assay chat' its lines through a pipe"},
-    LlamaOption{"--host --port --api-key --api-key-file -a --alias -to --timeout --threads-http",
+    LlamaOption{"--host --port --api-key --api-key-file -a --alias -to --timeout --threads-http "
+                "--path --slot-save-path -sps --slot-prompt-similarity --models-dir --models-max "
+                "--models-preset --cache-reuse -cram --cache-ram -ctxcp --ctx-checkpoints "
+                "--swa-checkpoints -cms --checkpoint-min-step --ssl-key-file --ssl-cert-file",
                 value, "", "", "", no_server},
+    LlamaOption{"--metrics --props --slots --no-slots --ui --no-ui --cache-prompt "
+                "--no-cache-prompt --embedding --embeddings --rerank --reranking",
+                nothing, "", "", "", no_server},
 };
 
 struct OtherCommand {

@@ -34,15 +34,15 @@ std::string nearest(std::string_view name, const std::vector<std::string>& known
   constexpr size_t longest = 64;  // no option is longer, and the table grows with the square
   const std::string wanted = plain(name);
   if (wanted.empty() || wanted.size() > longest) return "";
-  const size_t most = std::max<size_t>(1, wanted.size() / 3);
+  const size_t most = wanted.size() < 3 ? 0 : std::max<size_t>(1, wanted.size() / 3);
   std::string best;
   size_t least = most + 1;
   for (const std::string& one : known) {
     const std::string candidate = plain(one);
-    // Of one letter, only the other case is near.
-    const bool letter = candidate.size() == 1 || wanted.size() == 1;
+    // Of one or two letters, only the other case is near.
+    const bool letters = candidate.size() < 3 || wanted.size() < 3;
     const size_t apart = distance(wanted, candidate);
-    if (apart < least && (!letter || apart == 0)) {
+    if (apart < least && (!letters || apart == 0)) {
       least = apart;
       best = one;
     }

@@ -23,7 +23,7 @@ struct Group {
 constexpr const char* unlisted = "Options";
 constexpr std::array groups = {
     Group{"Arguments", ""},
-    Group{"Model", " model ctx-size chat-template "},
+    Group{"Model", " model ctx-size chat-template run "},
     Group{"Prompt",
           " prompt file tokens tokens-count chat system escape session no-parse-special no-bos "
           "messages tools context-full special "},
@@ -32,9 +32,10 @@ constexpr std::array groups = {
           "repeat-last-n seed stop ignore-eos "},
     Group{"Device", " device threads batch kv "},
     Group{unlisted, ""},
-    Group{"Output", " json output html all ids top case keep verbose help version "},
+    Group{"Output", " json output html all ids top case keep plan weights verbose help version "},
     Group{"For engine authors",
-          " contract stats layers chain cut sequences filter values peer peer-batched swap runs "},
+          " contract stats layers chain cut sequences filter values peer peer-batched swap runs "
+          "attention token "},
     Group{"For the developers of assay", " fault fault-seed store "},
 };
 

@@ -60,7 +60,7 @@ class OptionsOfLlamaCpp(Refusing):
                           ("-p", FRANCE, "-n5", "--temp=0", "-s3", "-t2", "--batch-size", 64, "--ctx-size", 64),
                           ("-p", FRANCE, "--n_predict", 5, "--temp", 0, "-fa", "on", "-ctk", "f16", "-ctv", "f16"),
                           ("-fa", "-p", FRANCE, "--predict", 5, "--temp", 0, "--flash-attn", "auto", "--mmap", "--no-warmup"),
-                          ("-p", FRANCE, "-n", 5, "--temp", 0, "-no-cnv", "--no-display-prompt", "--jinja", "--perf", "--no-escape"),
+                          ("-p", FRANCE, "-n", 5, "--temp", 0, "-no-cnv", "--no-display-prompt", "--jinja", "-kvu", "--perf", "--no-escape"),
                           ("-p", FRANCE, "-n=5", "--temp", 0, "--mirostat", 0, "--typical", "1.0", "-np", 1)):
             result = assay("run", *arguments)
             self.assertEqual((result.returncode, result.stdout), (0, plain.stdout), result.stderr)
@@ -132,7 +132,8 @@ class Misspelt(Refusing):
             self.refused(command, typed, contains=f"has no option {typed}; did you mean {meant}?")
         self.refused("run", "--gpu-layer", "9", contains=("did you mean --gpu-layers?", "--device"))
         self.refused("run", "-mmodel.gguf", contains="a value stands apart: -m model.gguf")
-        self.refused("run", "-nmany", contains="-n many")
+        self.refused("run", "-nmany", contains="has no option -nmany")
+        self.refused("run", "--rerpack", contains="did you mean --repack?")
         self.refused("trace", "record", "--filtre", "x", contains="did you mean --filter?", see="assay trace record")
         self.refused("run", "--nonsense", contains="has no option --nonsense")
 
