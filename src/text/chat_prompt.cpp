@@ -58,8 +58,11 @@ struct Unmarked {
 };
 Unmarked unmark(std::string_view text, const Mark& mark) {
   Unmarked out;
+  // Each spelling is looked for again only once it was passed: text without one is searched once.
+  size_t letter = text.find(mark.letter), escaped = text.find(mark.escaped);
   for (size_t at = 0; at < text.size();) {
-    const size_t letter = text.find(mark.letter, at), escaped = text.find(mark.escaped, at);
+    if (letter < at) letter = text.find(mark.letter, at);
+    if (escaped < at) escaped = text.find(mark.escaped, at);
     const size_t found = std::min(letter, escaped);
     out.text += text.substr(at, found - at);
     if (found == text.npos) break;
@@ -77,8 +80,13 @@ Result<std::vector<Token>> encode_chat(const Tokenizer& tokenizer, const ChatTem
   const auto mark = choose_mark(marked);
   if (!mark) return mark.error();
   visit_texts(marked, [&](std::string& text) {
-    const std::vector<uint64_t> starts = tokenizer.special_starts(text);
-    for (size_t i = starts.size(); i-- > 0;) text.insert(starts[i], mark->letter);
+    std::string with_marks;
+    size_t at = 0;
+    for (const uint64_t start : tokenizer.special_starts(text)) {
+      with_marks.append(text, at, start - at).append(mark->letter);
+      at = start;
+    }
+    text = with_marks.append(text, at);
   });
   const auto rendered = chat.render(marked, options);
   if (!rendered) return Error{"the chat template can't be used: " + rendered.error().message};

@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "gguf/file.h"
+#include "text/lost_bytes.h"
 
 namespace assay::text {
 
@@ -25,6 +26,12 @@ struct EncodeOptions {
   /// Offsets in the text, ascending, where the spelling of a control token is ordinary text even so
   /// (a user's message within a template).
   std::span<const uint64_t> plain_at = {};
+};
+
+/// A text's tokens, and what of it they do not hold.
+struct Encoded {
+  std::vector<Token> tokens;
+  LostBytes lost{};
 };
 
 class Tokenizer {
@@ -50,7 +57,10 @@ class Tokenizer {
   /// better: its tokens may be others than the model was trained with.
   bool names_pre_tokenizer() const;
 
-  std::vector<Token> encode(std::string_view text, const EncodeOptions& options = {}) const;
+  std::vector<Token> encode(std::string_view text, const EncodeOptions& options = {}) const {
+    return encode_counting(text, options).tokens;
+  }
+  Encoded encode_counting(std::string_view text, const EncodeOptions& options = {}) const;
   /// The offsets in `text` at which spellings of control tokens begin, ascending: what
   /// `plain_at` takes.
   std::vector<uint64_t> special_starts(std::string_view text) const;
