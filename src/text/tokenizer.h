@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "gguf/file.h"
+#include "text/lost_bytes.h"
 #include "text/special.h"
 
 namespace assay::text {
@@ -26,6 +27,12 @@ struct EncodeOptions {
   /// Parts of the text, ascending, of which no byte belongs to a control token even so (a user's
   /// message within a template).
   std::span<const Span> plain = {};
+};
+
+/// A text's tokens, and what of it they do not hold.
+struct Encoded {
+  std::vector<Token> tokens;
+  LostBytes lost{};
 };
 
 class Tokenizer {
@@ -51,7 +58,10 @@ class Tokenizer {
   /// better: its tokens may be others than the model was trained with.
   bool names_pre_tokenizer() const;
 
-  std::vector<Token> encode(std::string_view text, const EncodeOptions& options = {}) const;
+  std::vector<Token> encode(std::string_view text, const EncodeOptions& options = {}) const {
+    return encode_counting(text, options).tokens;
+  }
+  Encoded encode_counting(std::string_view text, const EncodeOptions& options = {}) const;
   /// The pieces joined, from the start of a text: a first BOS is left out, and one space at the
   /// start where encoding put it (adds_space_prefix). A text that goes on after a prompt keeps its
   /// first space: join the pieces.
