@@ -10,6 +10,7 @@
 #include <sstream>
 #include <system_error>
 
+#include "about.h"
 #include "bench.h"
 #include "chat.h"
 #include "check.h"
@@ -46,6 +47,7 @@ int report_output(const assay::Error& error, int code) {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
+  remember_command(argc, argv);
   CLI::App app{"assay runs GGUF language models and proves that every number it computes is right.",
                "assay"};
   app.set_version_flag("--version", "assay " ASSAY_VERSION ", contract assay/1");
