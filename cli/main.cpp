@@ -10,6 +10,7 @@
 #include <sstream>
 #include <system_error>
 
+#include "about.h"
 #include "arguments.h"
 #include "bench.h"
 #include "chat.h"
@@ -89,6 +90,7 @@ int report_output(const assay::Error& error, int code) {
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   const double start = seconds();
+  remember_command(argc, argv);
   CLI::App app{"Runs GGUF language models and proves that every number it computes is right.",
                "assay"};
   app.formatter_fn([](const CLI::App* command, const std::string&, CLI::AppFormatMode) {
