@@ -14,6 +14,7 @@
 #include "diff/diff.h"
 #include "diff_run.h"
 #include "gguf/file.h"
+#include "gguf/not_finite.h"
 #include "model/difference.h"
 #include "report/report.h"
 #include "trace/trace_file.h"
@@ -85,6 +86,15 @@ int refuse(const Flags& flags, const Error& error, const char* id, const char* n
   if (flags.json)
     fmt::print("{}\n", assay::diff::refusal_json(error.message, {id, name, "", false}));
   return report(error);
+}
+
+/// The verdict where the model's weights allow none.
+int unmeasured(const Flags& flags, const std::string& sentence) {
+  fmt::print("{}\n", flags.json ? assay::diff::refusal_json(
+                                      sentence, {"weight-not-finite", "a weight is NaN or infinite",
+                                                 "", false})
+                                : escaped(sentence, false));
+  return int(Exit::cannot);
 }
 
 std::string cell(const assay::diff::JudgedOperation& operation) {
@@ -173,6 +183,8 @@ int diff(const Flags& flags) {
   if (!path) return report(path.error());
   const auto file = assay::gguf::File::open(*path);
   if (!file) return report(file.error());
+  if (const auto good = assay::gguf::check_weights(*file); !good)
+    return unmeasured(flags, good.error().message);
   const auto program = traced_program(*file, {a, b});
   if (!program) return report(program.error());
   std::string hash;

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common.h"
+#include "not_finite.h"
 #include "prompt.h"
 #include "trace/safetensors.h"
 #include "trace/statistics.h"
@@ -69,6 +70,8 @@ Result<Run> compute(const Flags& flags) {
     }
     start = end;
   }
+  if (has_not_finite(run.logits))
+    fmt::print(stderr, "assay: logits are NaN or infinite; {}\n", why_not_finite(*engine));
   return run;
 }
 

@@ -209,6 +209,17 @@ std::string cause_of(const Report& report) {
                      report.cause->evidence.empty() ? "" : " (" + report.cause->evidence + ")");
 }
 
+/// ": …", why the first operation that could not be judged was not.
+std::string why_not(const op::Program& program, const Report& report) {
+  for (size_t i = 0; i < program.operations.size(); ++i) {
+    if (program.operations[i].name != report.unmeasured.front()) continue;
+    for (const Side* side : {&report.a, &report.b})
+      if (const JudgedOperation& one = side->operations[i]; one.verdict == Verdict::unmeasured)
+        return one.why.empty() ? "" : ": " + one.why;
+  }
+  return "";
+}
+
 std::string sentence_of(const op::Program& program, const Report& report) {
   if (report.first) {
     const First& f = *report.first;
@@ -221,9 +232,9 @@ std::string sentence_of(const op::Program& program, const Report& report) {
         f.seen.failures, f.seen.elements, who, f.a && f.b ? "are" : "is", cause_of(report));
   }
   if (report.verdict == Verdict::unmeasured)
-    return fmt::format("UNMEASURED: {} of {} operations could not be judged (the first: {})",
+    return fmt::format("UNMEASURED: {} of {} operations could not be judged (the first: {}{})",
                        report.unmeasured.size(), program.operations.size(),
-                       report.unmeasured.front());
+                       report.unmeasured.front(), why_not(program, report));
   return fmt::format(
       "PASS: every operation of {} and of {} is inside its limits; {} of {} "
       "operations compared, mean KL {:.2e}",

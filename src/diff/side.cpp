@@ -307,7 +307,16 @@ Result<Side> judge_trace(const op::Program& program, const Trace& trace) {
     const auto [seen, coding] = chooser.look(program, item, side.arithmetic);
     judged.seen.add(seen);
     judged.coding = coding;
-    if (seen.failures > 0) {
+    if (seen.failures > 0 && seen.failures == seen.undefined) {
+      if (judged.verdict != Verdict::fail) judged.verdict = Verdict::unmeasured;
+      if (judged.why.empty())
+        judged.why = fmt::format("{} of {} elements have no finite exact result{}", seen.undefined,
+                                 seen.elements,
+                                 item.operation.is<op::Attend>() && side.arithmetic.f16_cache
+                                     ? ", as keys and values beyond 65504 are infinite in an f16 "
+                                       "cache; --kv f32 avoids it"
+                                     : "");
+    } else if (seen.failures > 0) {
       judged.verdict = Verdict::fail;
       side.failures.push_back({item.step, item.index, seen});
     } else if (judged.verdict == Verdict::unmeasured && judged.why.empty()) {

@@ -153,6 +153,10 @@ bool Tokenizer::names_pre_tokenizer() const {
   return data_->vocabulary.names_rules;
 }
 
+const std::string& Tokenizer::ids_outside() const {
+  return data_->vocabulary.ids_outside;
+}
+
 std::vector<Token> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
   std::vector<Token> tokens;
   if (options.add_bos && adds_bos()) tokens.push_back(bos());
