@@ -82,6 +82,9 @@ void read_attention(Reader& read, uint32_t blocks, Numbers& n) {
   n.heads = read.first_of_blocks("attention.head_count", 1, 65536, blocks, {});
   n.kv_heads = read.first_of_blocks("attention.head_count_kv", 1, 65536, blocks, n.heads);
   if (read.failed()) return;
+  if (read.varies("attention.head_count_kv"))  // llama.cpp sizes its cache by each, and stops
+    read.fail(fmt::format("{} differs from block to block, and assay does not implement it",
+                          read.key("attention.head_count_kv")));
   if (n.heads % n.kv_heads)
     read.fail(fmt::format("{} {} is not a multiple of head_count_kv {}",
                           read.key("attention.head_count"), n.heads, n.kv_heads));

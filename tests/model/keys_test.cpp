@@ -127,6 +127,12 @@ TEST(Keys, AListHasANumberForEachBlockAndTheFirstCounts) {
     small.set(key, std::vector<float>{4, 4});
     expect_refused(small, {key});
   }
+  SmallFile unequal;
+  unequal.set("attention.head_count_kv", std::vector<int32_t>{2, 1});
+  expect_refused(unequal, {"llama.attention.head_count_kv differs from block to block"});
+  unequal.set("attention.head_count_kv", 2u);
+  unequal.set("attention.head_count", std::vector<int32_t>{4, 2});  // here the first counts
+  EXPECT_TRUE(Built(unequal).program) << Built(unequal).error;
   SmallFile scalar;
   scalar.set("context_length", std::vector<int32_t>{256, 256});
   expect_refused(scalar, {"context_length"});
