@@ -17,6 +17,7 @@
 #include "diff_run.h"
 #include "diff_table.h"
 #include "gguf/file.h"
+#include "gguf/not_finite.h"
 #include "model/difference.h"
 #include "paragraph.h"
 #include "report/report.h"
@@ -115,6 +116,15 @@ int refuse(const Flags& flags, const Error& error, const char* id, const char* n
   return report(error);
 }
 
+/// The verdict where the model's weights allow none.
+int unmeasured(const Flags& flags, const std::string& sentence) {
+  fmt::print("{}\n", flags.json ? assay::diff::refusal_json(
+                                      sentence, {"weight-not-finite", "a weight is NaN or infinite",
+                                                 "", false})
+                                : escaped(sentence, false));
+  return int(Exit::cannot);
+}
+
 void print_summary(const Report& report) {
   const auto& logits = report.logits;
   if (logits.positions)
@@ -175,6 +185,8 @@ int diff(const Flags& flags) {
   if (!path) return refuse(flags, path.error(), "no-model", "there is no model to judge by");
   const auto file = assay::gguf::File::open(*path);
   if (!file) return report(file.error());
+  if (const auto good = assay::gguf::check_weights(*file); !good)
+    return unmeasured(flags, good.error().message);
   const auto program = traced_program(*file, {a, b});
   if (!program) return report(program.error());
   std::string hash;

@@ -13,6 +13,7 @@
 #include "diff/diff.h"
 #include "fault.h"
 #include "gguf/file.h"
+#include "gguf/not_finite.h"
 #include "paragraph.h"
 #include "prompt.h"
 #include "python.h"
@@ -266,6 +267,14 @@ void print_json(const assay::op::Program& program, const Findings& found) {
   fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
+/// The verdict where the model's weights allow none.
+int unmeasured(const Flags& flags, const std::string& sentence) {
+  const nlohmann::ordered_json json = {
+      {"schema", "assay.doctor/1"}, {"verdict", "UNMEASURED"}, {"sentence", sentence}};
+  fmt::print("{}\n", flags.json ? json.dump(2) : escaped(sentence, false));
+  return int(Exit::cannot);
+}
+
 int doctor(Flags flags) {
   if (!flags.prompt.given()) flags.prompt.text = usual_prompt;
   if (const auto good = check_prompt(flags.prompt); !good) return report(good.error());
@@ -277,6 +286,12 @@ int doctor(Flags flags) {
                               : flags.keep + "/" + name + ".safetensors";
   };
   Findings found;
+  if (const auto path = resolve_model(flags.model.model)) {
+    const auto file = assay::gguf::File::open(*path);
+    if (!file) return report(file.error());
+    if (const auto good = assay::gguf::check_weights(*file); !good)
+      return unmeasured(flags, good.error().message);
+  }
   for (const std::string& device : flags.devices) {
     auto one = examine(flags, device, file_of(device), found);
     if (!one) return report(one.error());

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "common.h"
+#include "not_finite.h"
 #include "run/token_stream.h"
 #include "screen.h"
 
@@ -60,6 +61,7 @@ Result<Generated> generate(assay::run::Engine& engine, assay::run::Sequence& seq
                            const assay::text::Tokenizer* tokenizer, assay::run::Sampler& sampler,
                            std::span<const float> logits, int64_t most, Output& output,
                            const Hashing& hashing) {
+  if (const auto good = check_logits(engine, logits); !good) return good.error();
   Generated out;
   assay::trace::LogitsHash hash;
   assay::run::TokenStream::See see;
@@ -71,8 +73,8 @@ Result<Generated> generate(assay::run::Engine& engine, assay::run::Sequence& seq
     if (!drawn) return drawn.error();
     const int32_t token = *drawn;
     if (token < 0)
-      return Error{"every logit is NaN or minus infinity, so no token can be drawn",
-                   assay::Exit::negative};
+      return Error{"every logit is NaN or minus infinity, so no token can be drawn; " +
+                   why_not_finite(engine)};
     if (tokenizer && tokenizer->ends_generation(token)) {
       out.finish_reason = "stop";
       break;

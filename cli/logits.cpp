@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "common.h"
+#include "not_finite.h"
 #include "prompt.h"
 #include "trace/safetensors.h"
 #include "trace/statistics.h"
@@ -87,6 +88,8 @@ Result<Run> compute(const Flags& flags) {
     run.best.push_back({int32_t(id), logit, {}});
     if (tokenizer) run.best.back().text = tokenizer->piece(int32_t(id));
   }
+  if (has_not_finite(run.logits))
+    fmt::print(stderr, "assay: logits are NaN or infinite; {}\n", why_not_finite(*engine));
   return run;
 }
 

@@ -153,6 +153,10 @@ bool Tokenizer::names_pre_tokenizer() const {
   return data_->vocabulary.names_rules;
 }
 
+const std::string& Tokenizer::ids_outside() const {
+  return data_->vocabulary.ids_outside;
+}
+
 Encoded Tokenizer::encode_counting(std::string_view text, const EncodeOptions& options) const {
   Encoded encoded;
   auto& [tokens, lost] = encoded;

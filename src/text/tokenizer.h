@@ -38,7 +38,7 @@ struct Encoded {
 class Tokenizer {
  public:
   /// Errors: no tokenizer in the file; a tokenizer model or pre-tokenizer that is not supported
-  /// (named, with the list of what is); arrays of unequal length; ids beyond the vocabulary.
+  /// (named, with the list of what is); arrays of unequal length.
   static Result<Tokenizer> open(const gguf::File& file);
 
   Tokenizer(Tokenizer&&) noexcept;
@@ -57,6 +57,8 @@ class Tokenizer {
   /// False where the file leaves the pre-tokenizer out and its rules are "default" for want of
   /// better: its tokens may be others than the model was trained with.
   bool names_pre_tokenizer() const;
+  /// Which special ids of the file name none of its tokens: one sentence, or "".
+  const std::string& ids_outside() const;
 
   std::vector<Token> encode(std::string_view text, const EncodeOptions& options = {}) const {
     return encode_counting(text, options).tokens;
