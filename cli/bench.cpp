@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "child.h"
 #include "common.h"
 #include "cpu/kernels.h"
 
@@ -143,21 +143,28 @@ Result<double> measure(Engine& engine, std::vector<Sequence>& sequences, Case& o
 /// device than the cpu all layers are there (threads 0).
 Result<double> measure_peer(const Flags& flags, const std::string& model, uint32_t threads,
                             const Case& one) {
-  const std::string command =
-      fmt::format("'{}' -m '{}' {} -r 1 -o json {} {} 2>/dev/null", flags.peer, model,
-                  threads ? fmt::format("-t {} -ngl 0", threads) : "-ngl 99 -fa 1",
-                  one.phase == "prompt" ? fmt::format("-p {} -n 0", one.tokens)
-                                        : fmt::format("-p 0 -n {}", one.tokens),
-                  one.depth ? fmt::format("-d {}", one.depth) : "");
-  std::string text;
-  std::FILE* pipe = popen(command.c_str(), "r");
-  if (!pipe) return Error{"cannot start the peer"};
-  char buffer[4096];
-  for (size_t n; (n = std::fread(buffer, 1, sizeof buffer, pipe)) > 0;) text.append(buffer, n);
-  const int status = pclose(pipe);
-  const auto json = nlohmann::json::parse(text, nullptr, false);
-  if (status != 0 || !json.is_array() || json.empty() || !json[0].contains("avg_ts"))
-    return Error{fmt::format("the peer '{}' did not print llama-bench's JSON", flags.peer)};
+  std::vector<std::string> command = {flags.peer, "-m", model, "-r", "1", "-o", "json"};
+  const auto add = [&](std::initializer_list<std::string> more) {
+    command.insert(command.end(), more);
+  };
+  if (threads)
+    add({"-t", std::to_string(threads), "-ngl", "0"});
+  else
+    add({"-ngl", "99", "-fa", "1"});
+  const bool prompt = one.phase == "prompt";
+  add({"-p", prompt ? std::to_string(one.tokens) : "0", "-n",
+       prompt ? "0" : std::to_string(one.tokens)});
+  if (one.depth) add({"-d", std::to_string(one.depth)});
+  const auto ended = run_child(std::move(command));
+  if (!ended) return Error{"the peer: " + ended.error().message};
+  if (!ended->succeeded()) return Error{fmt::format("the peer '{}' {}", flags.peer, ended->how())};
+  const auto json = nlohmann::json::parse(ended->out, nullptr, false);
+  if (!json.is_array() || json.empty() || !json[0].contains("avg_ts") ||
+      !json[0]["avg_ts"].is_number()) {
+    const std::string line = last_line(ended->out);
+    return Error{fmt::format("the peer '{}' did not print llama-bench's JSON{}", flags.peer,
+                             line.empty() ? ", nor anything else" : "; its last line: " + line)};
+  }
   return json[0]["avg_ts"].get<double>();
 }
 

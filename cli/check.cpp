@@ -14,6 +14,7 @@
 #include "gguf/file.h"
 #include "model/model.h"
 #include "op/kinds.h"
+#include "paragraph.h"
 #include "quant/formats.h"
 
 using assay::Error;
@@ -191,7 +192,7 @@ Result<Question> make_question(const CheckFlags& flags, const assay::op::Program
 }
 
 std::string place(const assay::judge::Seen& seen) {
-  return fmt::format("token {} row {}", seen.token, seen.row);
+  return fmt::format("token {} channel {}", seen.token, seen.row);
 }
 
 void print_answer(const Question& question, const Answer& answer) {
@@ -211,8 +212,10 @@ void print_answer(const Question& question, const Answer& answer) {
     fmt::print("{:<10} {:>9} {:>8} {:>6} {:>12.3g} {:>10.3g}  {}\n", trial.contract,
                trial.seen.elements, trial.seen.failures, trial.seen.ties, trial.seen.max_u,
                trial.seen.limit_u, place(trial.seen));
-  fmt::print("\nworst under {}: {}, got {:.9g}, want {:.9g}\n{}\n", answer.best.contract,
-             place(answer.best.seen), answer.got, answer.want, escaped(answer.sentence, false));
+  fmt::print("\nworst under {}: {}, got {:.9g}, want {:.9g}\n", answer.best.contract,
+             place(answer.best.seen), answer.got, answer.want);
+  if (answer.verdict == assay::diff::Verdict::fail) print_paragraph(assay::diff::unit_explained());
+  print_paragraph(escaped(answer.sentence, false));
 }
 
 /// What the operation must give: to a file, or its beginning to the screen.
@@ -232,14 +235,52 @@ int give_expected(const CheckFlags& flags, const Question& question) {
   }
   const size_t shown = std::min<size_t>(want.data.size(), 32);
   fmt::print(
-      "expected under {}, limit in u = 2^-24 of the scale\n{:>6} {:>6} {:>16} {:>16} {:>10}\n",
-      contract, "token", "row", "value", "scale", "limit u");
+      "expected under {}, limit in u = 2^-24 of the scale\n{:>6} {:>7} {:>16} {:>16} {:>10}\n",
+      contract, "token", "channel", "value", "scale", "limit u");
   for (size_t i = 0; i < shown; ++i)
-    fmt::print("{:>6} {:>6} {:>16.9g} {:>16.9g} {:>10.3g}\n", i / want.width, i % want.width,
+    fmt::print("{:>6} {:>7} {:>16.9g} {:>16.9g} {:>10.3g}\n", i / want.width, i % want.width,
                want.data[i], judged.scale.data[i], judged.limit_at(i / want.width, i % want.width));
   if (shown < want.data.size())
     fmt::print("{} more; --expected FILE writes all\n", want.data.size() - shown);
   return 0;
+}
+
+/// Where the first two dimensions of an array are equal, (tokens, heads, channels) may as well be
+/// (heads, tokens, channels). An answer that is not right is asked for again with such arrays read the
+/// other way, all of them first; the one that is right, with its sentence saying so.
+std::optional<Answer> other_layouts(const CheckFlags& flags, const assay::op::Program& program,
+                                    size_t index, const Arrays& arrays,
+                                    const std::vector<uint32_t>& positions, Question& question) {
+  struct Ambiguous {
+    size_t array;  // of the inputs; their number: the output
+    std::pair<size_t, size_t> outer;
+  };
+  std::vector<Ambiguous> list;
+  for (size_t i = 0; i <= arrays.inputs.size(); ++i) {
+    const Npy& array = i < arrays.inputs.size() ? arrays.inputs[i] : *arrays.output;
+    const auto outer = assay::trace::outer_dimensions(array);
+    if (outer && array.shape[outer->first] == array.shape[outer->second])
+      list.push_back({i, *outer});
+  }
+  for (uint32_t chosen = (1u << list.size()) - 1; chosen > 0; --chosen) {
+    Arrays other = arrays;
+    std::string names;
+    for (size_t i = 0; i < list.size(); ++i) {
+      if ((chosen >> i & 1) == 0) continue;
+      const bool input = list[i].array < arrays.inputs.size();
+      Npy& array = input ? other.inputs[list[i].array] : *other.output;
+      array = assay::trace::exchanged(array, list[i].outer.first, list[i].outer.second);
+      names += (names.empty() ? "" : ", ") + (input ? flags.inputs[list[i].array] : flags.output);
+    }
+    auto asked = make_question(flags, program, index, other, positions);
+    if (!asked) continue;
+    Answer answer = assay::check::answer(*asked, flags.contract);
+    if (answer.verdict != assay::diff::Verdict::pass) continue;
+    answer.sentence += fmt::format("; read as (heads, tokens, channels): {}", names);
+    question = std::move(*asked);
+    return answer;
+  }
+  return std::nullopt;
 }
 
 int check_operation(const CheckFlags& flags, const assay::op::Program& program, size_t index,
@@ -252,7 +293,7 @@ int check_operation(const CheckFlags& flags, const assay::op::Program& program, 
     print_rope_table(program.rope_of(operation), positions, flags.json);
     return 0;
   }
-  const auto question = make_question(flags, program, index, arrays, positions);
+  auto question = make_question(flags, program, index, arrays, positions);
   if (!question) return report(question.error());
   if (!arrays.output && flags.json) return report(wrong_usage("--json needs --output"));
   if (!arrays.output || !flags.expected.empty()) {
@@ -260,7 +301,10 @@ int check_operation(const CheckFlags& flags, const assay::op::Program& program, 
     if (!arrays.output || written != 0) return written;
   }
   Progress bar("judge the output");
-  const Answer answer = assay::check::answer(*question, flags.contract);
+  Answer answer = assay::check::answer(*question, flags.contract);
+  if (answer.verdict == assay::diff::Verdict::fail)
+    if (auto other = other_layouts(flags, program, index, arrays, positions, *question))
+      answer = std::move(*other);
   bar.erase();
   if (flags.json)
     fmt::print("{}\n", assay::check::to_json(*question, answer));

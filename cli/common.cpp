@@ -225,23 +225,26 @@ Result<std::vector<int32_t>> parse_ids(const std::string& text) {
 
 namespace {
 
-void note_missing_rules(const Result<assay::text::Tokenizer>& tokenizer) {
-  if (tokenizer && !tokenizer->names_pre_tokenizer())
+void note_remarks(const Result<assay::text::Tokenizer>& tokenizer) {
+  if (!tokenizer) return;
+  if (!tokenizer->names_pre_tokenizer())
     fmt::print(stderr,
                "assay: the file names no pre-tokenizer (tokenizer.ggml.pre): using 'default', "
                "which may give different tokens from those the model was trained with\n");
+  if (!tokenizer->ids_outside().empty())
+    fmt::print(stderr, "assay: {}\n", tokenizer->ids_outside());
 }
 
 }  // namespace
 
 Result<assay::text::Tokenizer> open_tokenizer(const assay::gguf::File& file) {
   auto tokenizer = assay::text::Tokenizer::open(file);
-  note_missing_rules(tokenizer);
+  note_remarks(tokenizer);
   return tokenizer;
 }
 
 const Result<assay::text::Tokenizer>& open_tokenizer(const assay::run::Model& model) {
-  note_missing_rules(model.tokenizer());
+  note_remarks(model.tokenizer());
   return model.tokenizer();
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/atomic_file.h"
 #include "common.h"
+#include "prompt.h"
 #include "verify/golden.h"
 
 using assay::Error;
@@ -60,8 +61,8 @@ Result<std::vector<std::vector<int32_t>>> read_runs(const Flags& flags,
     const auto& tokenizer = open_tokenizer(model);
     if (!tokenizer) return tokenizer.error();
     for (const std::string& prompt : flags.prompts) {
-      runs.push_back(tokenizer->encode(
-          prompt,
+      runs.push_back(encode_text(
+          *tokenizer, prompt,
           {.parse_special = !flags.no_parse_special, .add_bos = !flags.no_bos, .add_eos = false}));
     }
   }

@@ -164,6 +164,7 @@ Report examine(const gguf::File& file, bool weights) {
   return report;
 }
 
+/// NaN where all tensors of the type are empty.
 double bits_per_weight(const TypeTotal& total) {
   return 8.0 * static_cast<double>(total.bytes) / static_cast<double>(total.weights);
 }
@@ -335,6 +336,7 @@ std::string value_text(const gguf::Value& value) {
 }
 
 std::string shape_text(const gguf::Tensor& tensor) {
+  if (tensor.n_dims == 0) return "(one element)";
   std::string out = std::to_string(tensor.dims[0]);
   for (uint32_t i = 1; i < tensor.n_dims; ++i) out += " x " + std::to_string(tensor.dims[i]);
   return out;
@@ -381,8 +383,8 @@ void print_sizes(const Report& report) {
   fmt::print("\nsizes by type\n  {:<12}  {:>7}  {:>16}  {:>16}  {:>11}\n", "type", "tensors",
              "bytes", "weights", "bits/weight");
   for (const auto& [name, total] : report.types) {
-    fmt::print("  {:<12}  {:>7}  {:>16}  {:>16}  {:>11.3f}\n", name, total.tensors, total.bytes,
-               total.weights, bits_per_weight(total));
+    fmt::print("  {:<12}  {:>7}  {:>16}  {:>16}  {:>11}\n", name, total.tensors, total.bytes,
+               total.weights, total.weights ? fmt::format("{:.3f}", bits_per_weight(total)) : "-");
   }
   fmt::print("\nmemory\n  file     {}\n  weights  {} (as stored)\n",
              bytes_text(report.file->size()), bytes_text(report.weight_bytes));

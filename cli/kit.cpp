@@ -13,6 +13,7 @@
 #include "base/atomic_file.h"
 #include "check/kit.h"
 #include "common.h"
+#include "prompt.h"
 
 using assay::Error;
 using assay::Result;
@@ -60,7 +61,7 @@ Result<std::vector<int32_t>> read_tokens(const Flags& flags, const assay::run::M
   } else {
     const auto& tokenizer = open_tokenizer(model);
     if (!tokenizer) return tokenizer.error();
-    ids = tokenizer->encode(flags.prompt.value_or(default_prompt));
+    ids = encode_text(*tokenizer, flags.prompt.value_or(default_prompt), {});
   }
   if (!ids) return ids.error();
   if (flags.tokens_count && flags.tokens_count < ids->size()) ids->resize(flags.tokens_count);

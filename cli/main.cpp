@@ -10,6 +10,7 @@
 #include <sstream>
 #include <system_error>
 
+#include "about.h"
 #include "arguments.h"
 #include "bench.h"
 #include "chat.h"
@@ -25,6 +26,7 @@
 #include "logits.h"
 #include "option_table.h"
 #include "run.h"
+#include "template.h"
 #include "tokenize.h"
 #include "trace.h"
 #include "verify.h"
@@ -88,6 +90,7 @@ int report_output(const assay::Error& error, int code) {
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   const double start = seconds();
+  remember_command(argc, argv);
   CLI::App app{"Runs GGUF language models and proves that every number it computes is right.",
                "assay"};
   app.formatter_fn([](const CLI::App* command, const std::string&, CLI::AppFormatMode) {
@@ -101,6 +104,7 @@ int main(int argc, char** argv) {
   add_chat(app, exit_code);
   add_inspect(app, exit_code);
   add_tokenize(app, exit_code);
+  add_template(app, exit_code);
   add_logits(app, exit_code);
   add_bench(app, exit_code);
   add_trace(app, exit_code);

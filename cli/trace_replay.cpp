@@ -6,7 +6,9 @@
 
 #include "cases/replay.h"
 #include "common.h"
+#include "diff/diff.h"
 #include "op/kinds.h"
+#include "paragraph.h"
 #include "run/device.h"
 #include "trace.h"
 
@@ -32,10 +34,12 @@ void print(const assay::cases::Case& the, const assay::cases::Replayed& r) {
              assay::op::name_of(the.operation()), the.scene.step, the.tokens.size(),
              the.tokens.size() == 1 ? "" : "s");
   fmt::print("{:<28}{:<16}{:>12}{:>12}{:>8}{:>8}{:>12}\n", "output of", "contract", "error u",
-             "limit u", "token", "row", "outside");
+             "limit u", "token", "channel", "outside");
   line(escaped(the.engine, false) + ", stored", escaped(the.scene.contract, false), r.stored);
   line(r.name + (r.isa.empty() ? "" : " (" + r.isa + ")"), r.contract, r.device);
-  fmt::print("\n{}\n", escaped(r.sentence, false));
+  fmt::print("\n");
+  print_paragraph(assay::diff::unit_explained());
+  print_paragraph(escaped(r.sentence, false));
 }
 
 int replay(const Flags& flags) {
