@@ -251,8 +251,8 @@ int bench(const Flags& flags) {
       if (n) cases.push_back({"generation", n, depth, {}, {}, {}});
   }
   if (cases.empty()) return report({"nothing to measure: every --prompt and --generation is 0"});
-  const Machine machine = measure_machine(engine->executor());
   Progress bar("bench");
+  const Machine machine = measure_machine(engine->executor());
   uint64_t done = 0;
   for (uint32_t r = 0; r < flags.repetitions + 1; ++r)  // the first is a warm-up
     for (Case& one : cases) {
@@ -293,26 +293,32 @@ void add_bench(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand(
       "bench", "Measure prompt and generation speed; every repetition must give the same bits");
   add_model_flags(*command, flags->model);
-  command->add_option("--prompt", flags->prompts, "prompt lengths; 0: none")
+  const char* measured = "What is measured";
+  command->add_option("-p,--prompt", flags->prompts, "prompt lengths; 0: none")
+      ->group(measured)
       ->type_name("N,N")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
-  command->add_option("--generation", flags->generations, "tokens to generate; 0: none")
+  command->add_option("-n,--generation", flags->generations, "tokens to generate; 0: none")
+      ->group(measured)
       ->type_name("N,N")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
-  command->add_option("--depth", flags->depths, "tokens in the cache before")
+  command->add_option("-d,--depth", flags->depths, "tokens in the cache before")
+      ->group(measured)
       ->type_name("N,N")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
   command->add_option("--batch", flags->batch, "sequences at once")
+      ->group(measured)
       ->type_name("N")
       ->check(between(1, 64))
       ->capture_default_str();
   command->add_option("-r,--repetitions", flags->repetitions, "repetitions")
+      ->group(measured)
       ->type_name("N")
       ->check(between(1, 1000))
       ->capture_default_str();

@@ -221,7 +221,9 @@ void print_answer(const Question& question, const Answer& answer) {
 /// What the operation must give: to a file, or its beginning to the screen.
 int give_expected(const CheckFlags& flags, const Question& question) {
   const std::string contract = flags.contract.empty() ? "f32" : flags.contract;
+  Progress bar("compute what is right");
   const auto judged = assay::check::expected(question, contract);
+  bar.erase();
   const auto& want = judged.want;
   if (!flags.expected.empty()) {
     const std::vector<float> values(want.data.begin(), want.data.end());
@@ -285,7 +287,7 @@ int check_operation(const CheckFlags& flags, const assay::op::Program& program, 
                     const Arrays& arrays, const std::vector<uint32_t>& positions) {
   const assay::op::Operation& operation = program.operations[index];
   if (operation.is<assay::op::Rope>() && arrays.inputs.empty() && !arrays.output) {
-    if (positions.empty()) return report({"RoPE's table needs --positions"});
+    if (positions.empty()) return report(wrong_usage("RoPE's table needs --positions"));
     if (const auto good = check_angles(program, operation, positions); !good)
       return report(good.error());
     print_rope_table(program.rope_of(operation), positions, flags.json);
@@ -293,15 +295,17 @@ int check_operation(const CheckFlags& flags, const assay::op::Program& program, 
   }
   auto question = make_question(flags, program, index, arrays, positions);
   if (!question) return report(question.error());
-  if (!arrays.output && flags.json) return report({"--json needs --output"});
+  if (!arrays.output && flags.json) return report(wrong_usage("--json needs --output"));
   if (!arrays.output || !flags.expected.empty()) {
     const int written = give_expected(flags, *question);
     if (!arrays.output || written != 0) return written;
   }
+  Progress bar("judge the output");
   Answer answer = assay::check::answer(*question, flags.contract);
   if (answer.verdict == assay::diff::Verdict::fail)
     if (auto other = other_layouts(flags, program, index, arrays, positions, *question))
       answer = std::move(*other);
+  bar.erase();
   if (flags.json)
     fmt::print("{}\n", assay::check::to_json(*question, answer));
   else
@@ -318,7 +322,7 @@ int check(const CheckFlags& flags) {
   if (!arrays) return report(arrays.error());
   if (!flags.kind.empty()) {
     if (!flags.first.empty() || !flags.model.empty())
-      return report({"--op cannot be combined with a model"});
+      return report(wrong_usage("--op cannot be combined with a model"));
     const auto made = make_operation(flags, arrays->inputs, positions->size());
     if (!made) return report(made.error());
     return check_operation(flags, made->program, 0, *arrays, *positions);
@@ -326,7 +330,7 @@ int check(const CheckFlags& flags) {
   const bool both = !flags.second.empty();
   const std::string& name = both ? flags.second : flags.first;
   if (name.empty() || (both && !flags.model.empty()))
-    return report({"give MODEL and NAME, or --op"});
+    return report(wrong_usage("give MODEL and NAME, or --op"));
   std::error_code ignored;
   if (!both && flags.model.empty() && std::filesystem::exists(name, ignored))
     return report({fmt::format("'{}' is a file; give NAME after it", name)});
@@ -353,18 +357,23 @@ void add_check(CLI::App& app, int& exit_code) {
       ->type_name("MODEL");
   command->add_option("name", flags->second, "operation or tensor: blk.0.attn_q, blk.3.kqv, logits")
       ->type_name("NAME");
+  const char* kernel = "What the kernel did";
   command->add_option("--input", flags->inputs, "what the kernel read; several in order")
       ->type_name("NPY")
+      ->group(kernel)
       ->allow_extra_args(false);
-  command->add_option("--output", flags->output, "what it gave")->type_name("NPY");
+  command->add_option("--output", flags->output, "what it gave")->type_name("NPY")->group(kernel);
   command->add_option("--expected", flags->expected, "write what it must give")->type_name("NPY");
   command
       ->add_option("--contract", flags->contract,
                    "its arithmetic: f32, assay/1, ggml-cpu, ggml-cuda (default: found by trying)")
       ->check(CLI::IsMember({"f32", "assay/1", "ggml-cpu", "ggml-cuda"}));
   command->add_option("--positions", flags->positions, "rope, attention: 5,6 or 0-6")
-      ->type_name("LIST");
-  command->add_option("--tokens", flags->tokens, "embed: token ids")->type_name("LIST");
+      ->type_name("LIST")
+      ->group(kernel);
+  command->add_option("--tokens", flags->tokens, "embed: token ids")
+      ->type_name("LIST")
+      ->group(kernel);
   command->add_option("--kv", flags->cache, "attention: the cache's type (default: the contract's)")
       ->check(CLI::IsMember({"f16", "f32"}));
   command->add_flag("--json", flags->json, "schema assay.check/1");

@@ -17,6 +17,7 @@
 #include "diff_run.h"
 #include "diff_table.h"
 #include "gguf/file.h"
+#include "gguf/not_finite.h"
 #include "model/difference.h"
 #include "paragraph.h"
 #include "report/report.h"
@@ -54,18 +55,17 @@ struct Traces {
 /// The traces that are named, or made now.
 Result<Traces> open_traces(const Flags& flags) {
   if (flags.run.model) {
-    if (!flags.a.empty()) return Error{"give two traces or --run, not both"};
+    if (!flags.a.empty()) return wrong_usage("give two traces or --run, not both");
     auto both = run_both(flags.run);
     if (!both) return both.error();
     return Traces{std::move(both->first), std::move(both->second)};
   }
   if (flags.a.empty())
-    return Error{
+    return wrong_usage(
         "give one trace, two traces, or --run MODEL; 'assay trace record MODEL -p TEXT -o FILE' "
-        "makes "
-        "a trace; see 'assay diff --help'"};
+        "makes a trace");
   if (!flags.run.devices.empty() || flags.run.prompt.given())
-    return Error{"--device, -p and --tokens can only be used with --run"};
+    return wrong_usage("--device, -p and --tokens can only be used with --run");
   auto a = Trace::open(flags.a);
   if (!a) return a.error();
   if (flags.b.empty()) return Traces{std::move(*a), {}};
@@ -114,6 +114,15 @@ int refuse(const Flags& flags, const Error& error, const char* id, const char* n
   if (flags.json)
     fmt::print("{}\n", assay::diff::refusal_json(error.message, {id, name, "", false}));
   return report(error);
+}
+
+/// The verdict where the model's weights allow none.
+int unmeasured(const Flags& flags, const std::string& sentence) {
+  fmt::print("{}\n", flags.json ? assay::diff::refusal_json(
+                                      sentence, {"weight-not-finite", "a weight is NaN or infinite",
+                                                 "", false})
+                                : escaped(sentence, false));
+  return int(Exit::cannot);
 }
 
 void print_summary(const Report& report) {
@@ -176,6 +185,8 @@ int diff(const Flags& flags) {
   if (!path) return refuse(flags, path.error(), "no-model", "there is no model to judge by");
   const auto file = assay::gguf::File::open(*path);
   if (!file) return report(file.error());
+  if (const auto good = assay::gguf::check_weights(*file); !good)
+    return unmeasured(flags, good.error().message);
   const auto program = traced_program(*file, {a, b});
   if (!program) return report(program.error());
   std::string hash;
@@ -198,6 +209,7 @@ int diff(const Flags& flags) {
   }
   auto options = flags.options;
   options.other_weights = !flags.model.empty();
+  Progress judging("judge every operation");
   auto found = traces->b ? assay::diff::compare(*program, *a, *b, options)
                          : assay::diff::judge_alone(*program, *a);
   if (!found)
@@ -205,6 +217,7 @@ int diff(const Flags& flags) {
                   traces->b ? "the traces can't be compared" : "the trace can't be judged");
   if (const auto explained = assay::diagnose::explain(*program, *a, *b, *found); !explained)
     return report(explained.error());
+  judging.erase();
   found->benign.insert(found->benign.end(), notes.begin(), notes.end());
   if (flags.swap) {
     Progress bar("swap");
@@ -217,6 +230,7 @@ int diff(const Flags& flags) {
     if (const auto saved = save_case(flags, *program, *a, *b, *found); !saved)
       return report(saved.error());
   if (!flags.html.empty()) {
+    Progress writing("write the page");
     const auto page =
         assay::report::to_html(*program, *a, *b, *found, about({all.begin(), all.end()}, &*file));
     if (const auto saved = assay::write_atomically(flags.html, {page}); !saved)

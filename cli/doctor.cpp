@@ -13,6 +13,7 @@
 #include "diff/diff.h"
 #include "fault.h"
 #include "gguf/file.h"
+#include "gguf/not_finite.h"
 #include "paragraph.h"
 #include "prompt.h"
 #include "python.h"
@@ -84,6 +85,7 @@ void capture(const Flags& flags, const std::string& path, Findings& found) {
     if (const auto ran = run_capture(flags.python, prompt); !ran) return ran.error();
     return Trace::open(path);
   };
+  Progress bar("run llama.cpp");
   const auto with_ids = [&] { return with({"--tokens=" + ids(found.tokens)}); };
   Result<Trace> trace = Error{""};
   if (flags.prompt.text) {
@@ -126,6 +128,7 @@ Result<Examined> examine(const Flags& flags, const std::string& device, const st
 }
 
 assay::Status judge(const assay::op::Program& program, Findings& found) {
+  Progress bar("judge every operation");
   for (Examined& one : found.examined) {
     const Trace& theirs = found.llama_cpp ? *found.llama_cpp : one.trace;
     auto report = found.llama_cpp ? assay::diff::compare(program, one.trace, theirs)
@@ -264,6 +267,14 @@ void print_json(const assay::op::Program& program, const Findings& found) {
   fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
+/// The verdict where the model's weights allow none.
+int unmeasured(const Flags& flags, const std::string& sentence) {
+  const nlohmann::ordered_json json = {
+      {"schema", "assay.doctor/1"}, {"verdict", "UNMEASURED"}, {"sentence", sentence}};
+  fmt::print("{}\n", flags.json ? json.dump(2) : escaped(sentence, false));
+  return int(Exit::cannot);
+}
+
 int doctor(Flags flags) {
   if (!flags.prompt.given()) flags.prompt.text = usual_prompt;
   if (const auto good = check_prompt(flags.prompt); !good) return report(good.error());
@@ -275,6 +286,12 @@ int doctor(Flags flags) {
                               : flags.keep + "/" + name + ".safetensors";
   };
   Findings found;
+  if (const auto path = resolve_model(flags.model.model)) {
+    const auto file = assay::gguf::File::open(*path);
+    if (!file) return report(file.error());
+    if (const auto good = assay::gguf::check_weights(*file); !good)
+      return unmeasured(flags, good.error().message);
+  }
   for (const std::string& device : flags.devices) {
     auto one = examine(flags, device, file_of(device), found);
     if (!one) return report(one.error());

@@ -16,15 +16,18 @@ extern char** environ;
 
 namespace {
 
-/// The folder that holds the package `assay`; empty where this program doesn't lie in a build
-/// folder of the project.
+/// The folder that holds the package `assay`: of a checkout for a program in its build folder, of
+/// the installation for an installed one; empty where it is in neither.
 std::string package_folder() {
   std::error_code failed;
   const auto program = std::filesystem::read_symlink("/proc/self/exe", failed);
   if (failed) return "";
-  const auto folder = program.parent_path() / ".." / ".." / "python";
-  if (!std::filesystem::exists(folder / "assay" / "capture.py", failed)) return "";
-  return std::filesystem::weakly_canonical(folder, failed).string();
+  for (const char* place : {"../../python", "../share/assay/python"}) {
+    const auto folder = program.parent_path() / place;
+    if (std::filesystem::exists(folder / "assay" / "capture.py", failed))
+      return std::filesystem::weakly_canonical(folder, failed).string();
+  }
+  return "";
 }
 
 std::vector<std::string> environment() {

@@ -45,11 +45,13 @@ void print(const assay::cases::Case& the, const assay::cases::Replayed& r) {
 int replay(const Flags& flags) {
   const auto the = assay::cases::open_case(flags.path);
   if (!the) return report(the.error());
+  Progress bar("run and judge");
   const auto replayed = assay::cases::replay(*the, [&](const auto& program, auto options) {
     if (const char* isa = std::getenv("ASSAY_ISA"); isa && *isa && flags.device == "cpu")
       options.isa = isa;
     return assay::run::make_executor(flags.device, program, options);
   });
+  bar.erase();
   if (!replayed) return report(replayed.error());
   if (flags.json)
     fmt::print("{}\n", assay::cases::to_json(*the, *replayed));

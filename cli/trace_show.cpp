@@ -189,6 +189,7 @@ int show(const Flags& flags) {
   std::vector<Trace> traces;
   std::vector<Shown> shown;
   std::vector<Heads> heads;
+  Progress reading("read the trace");
   for (const std::string& path : {flags.a, flags.b}) {
     if (path.empty()) continue;
     auto trace = Trace::open(path);
@@ -218,8 +219,11 @@ int show(const Flags& flags) {
     if (!one) return report(one.error());
     heads.push_back(std::move(*one));
   }
+  reading.erase();
   if (!flags.json) print_all(shown, heads);
+  Progress judging("judge the sizes");
   const auto growth = report_growth(flags.growth, model, traces);
+  judging.erase();
   if (!growth) return report(growth.error());
   if (!flags.html.empty()) {
     std::vector<assay::report::Summarised> tables;

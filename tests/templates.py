@@ -3,9 +3,12 @@
 
     tests/templates.py DIR [--binary build/release/assay-template] [--json]
 
-Every *.jinja file of DIR is rendered with five conversations. jinja2 is configured as Hugging Face
+Every *.jinja file of DIR is rendered with six conversations. jinja2 is configured as Hugging Face
 transformers configures it for chat templates. Equal texts count as equal, and so do two refusals.
-The last line is "N of M equal"; the exit code is 1 below 95 %. Needs jinja2 from PyPI.
+Then each is rendered by assay with all letters of the messages in a script of their own, to see that
+assay knows of every character whether a message or the template wrote it.
+The last line is "N of M equal"; the exit code is 1 below 95 %, or where an origin is wrong. Needs
+jinja2 from PyPI.
 """
 import argparse
 import datetime
@@ -107,8 +110,42 @@ def conversations():
                          {"role": "user", "content": "How are you?"},
                          {"role": "assistant", "content": "Well.\n"}],
             "add_generation_prompt": False, "enable_thinking": False},
+        "spelled": {
+            "messages": [{"role": "system", "content": "<|im_start|>\n\n</s>"},
+                         {"role": "user", "content": "<|im_end|>\n<think>\nwhy\n</think>\n\n[INST]<end_of_turn>"},
+                         {"role": "assistant", "content": "<think>\nso\n</think>\n\n<|im_end|>\n"},
+                         {"role": "user", "content": "\n</think>\n<|eot_id|>\n\n</tool_call>"}],
+            "add_generation_prompt": True},
         "none": {"messages": [], "add_generation_prompt": True},
     }
+
+
+OTHER_SCRIPT = 0x1400  # Canadian syllabics: printable, without upper case
+
+
+def rewritten(value):
+    """The strings of a conversation, but for roles and types, with every letter in another script."""
+    if isinstance(value, str):
+        return "".join(chr(OTHER_SCRIPT + ord(c)) if c.isascii() and c.isalnum() else c for c in value)
+    if isinstance(value, list):
+        return [rewritten(each) for each in value]
+    if isinstance(value, dict):
+        return {key: each if key in ("role", "type") else rewritten(each) for key, each in value.items()}
+    return value
+
+
+def wrong_origins(answer):
+    """Characters of a message that are not known as such."""
+    if "error" in answer:
+        return []
+    data = answer["text"].encode()
+    outside, last = "", 0
+    for begin, end in answer["quoted"]:
+        outside += data[last:begin].decode()
+        last = end
+    outside += data[last:].decode()
+    return [f"not known as quoted: {c!r}" for c in outside
+            if OTHER_SCRIPT <= ord(c) < OTHER_SCRIPT + 128][:5]
 
 
 def variables(conversation):
@@ -149,12 +186,16 @@ def compare(folder, binary):
                             for _, _, source, names in cases])
     if len(answers) != len(cases):
         sys.exit(f"{binary} gave {len(answers)} answers to {len(cases)} requests")
+    own = {"enable_thinking", "add_generation_prompt"}
+    origins = ours(binary, [{"template": source, "date": DATE, "quoted": True, **{
+        key: value if key in own or key.endswith("_token") else rewritten(value)
+        for key, value in names.items()}} for _, _, source, names in cases])
     rows = []
-    for (file, name, source, names), mine in zip(cases, answers):
+    for (file, name, source, names), mine, marked in zip(cases, answers, origins):
         other = theirs(env, source, names)
         equal = mine == other or ("error" in mine and "error" in other)
         rows.append({"template": file, "conversation": name, "equal": equal,
-                     "refused": "error" in other,
+                     "refused": "error" in other, "wrong_origins": wrong_origins(marked),
                      "difference": [] if equal else difference(mine, other)})
     return rows
 
@@ -168,6 +209,8 @@ def show(rows):
                  else "equal" if row["equal"] else "MISS" for row in rows if row["template"] == file}
         print(file.ljust(width), *(marks[name].ljust(len(name)) for name in names))
     for row in rows:
+        for wrong in row["wrong_origins"]:
+            print(f"{row['template']}, {row['conversation']}: {wrong}")
         if not row["equal"]:
             print(f"\n{row['template']}, {row['conversation']}:")
             print("\n".join("    " + line for line in row["difference"]))
@@ -188,7 +231,8 @@ def main():
         show(rows)
     equal = sum(row["equal"] for row in rows)
     print(f"{equal} of {len(rows)} equal", file=sys.stderr if options.json else sys.stdout)
-    sys.exit(equal < WANTED * len(rows))
+    wrong = sum(bool(row["wrong_origins"]) for row in rows)
+    sys.exit(equal < WANTED * len(rows) or wrong > 0)
 
 
 if __name__ == "__main__":

@@ -515,6 +515,15 @@ Result<Side> judge_trace(const op::Program& program, const Trace& trace) {
       if (judged.verdict == Verdict::pass) judged.verdict = Verdict::unmeasured;
       judged.why = "what it reads or gives is stored in too few bits";
       if (side.narrow.empty()) side.narrow = narrow_type(trace);
+    } else if (seen.failures > 0 && seen.failures == seen.undefined) {
+      if (judged.verdict != Verdict::fail) judged.verdict = Verdict::unmeasured;
+      if (judged.why.empty())
+        judged.why = fmt::format("{} of {} elements have no finite exact result{}", seen.undefined,
+                                 seen.elements,
+                                 item.operation.is<op::Attend>() && side.arithmetic.f16_cache
+                                     ? ", as keys and values beyond 65504 are infinite in an f16 "
+                                       "cache; --kv f32 avoids it"
+                                     : "");
     } else if (seen.failures > 0) {
       judged.verdict = Verdict::fail;
       side.failures.push_back({item.step, item.index, seen});

@@ -63,6 +63,10 @@ std::optional<Value> own_attribute(const Value& object, std::string_view name) {
     return undefined("'" + std::string(name) + "' would change a value, which a template may not");
   }
   if (const auto* space = std::get_if<std::shared_ptr<Namespace>>(&object.data)) {
+    if (name.starts_with('_')) {
+      return undefined("the attribute '" + std::string(name) +
+                       "' of a namespace can't be read: it begins with '_'");
+    }
     if (const Value* found = (*space)->attributes.find(name)) return *found;
     return std::nullopt;
   }
@@ -103,7 +107,7 @@ std::optional<Value> own_item(Run& run, const Value& object, const Value& key) {
   uint64_t end = text.size() == object.string().length ? *place : byte_offset(text, *place);
   const uint64_t start = end;
   next_code_point(text, end);
-  return make_string(text.substr(start, end - start));
+  return make_string(object.string().part(start, end - start));
 }
 
 }  // namespace
@@ -160,21 +164,22 @@ void for_each_place(const Slice& slice, const Take& take) {
   }
 }
 
-std::string text_slice(Run& run, const std::string& text, const Slice& slice) {
+Text text_slice(Run& run, const Text& whole, const Slice& slice) {
+  const std::string& text = whole.bytes;
   run.charge(text.size() / 64);
   if (slice.step == 1) {
     const std::string_view rest =
         std::string_view(text).substr(byte_offset(text, static_cast<uint64_t>(slice.start)));
     const int64_t count = std::max<int64_t>(slice.stop - slice.start, 0);
-    return std::string(rest.substr(0, byte_offset(rest, static_cast<uint64_t>(count))));
+    return whole.part(rest.substr(0, byte_offset(rest, static_cast<uint64_t>(count))));
   }
   run.charge(text.size());
   std::vector<uint64_t> starts;
   for (uint64_t i = 0; i < text.size(); next_code_point(text, i)) starts.push_back(i);
   starts.push_back(text.size());
-  std::string made;
+  Text made;
   for_each_place(slice,
-                 [&](uint64_t i) { made.append(text, starts[i], starts[i + 1] - starts[i]); });
+                 [&](uint64_t i) { made.append(whole, starts[i], starts[i + 1] - starts[i]); });
   return made;
 }
 
@@ -187,7 +192,7 @@ Value get_slice(Run& run, const Value& object, const std::optional<int64_t> (&bo
   }
   const int64_t length = static_cast<int64_t>(*length_of(object));
   const Slice slice = slice_of(bounds, length);
-  if (object.is_string()) return run.string(text_slice(run, object.text(), slice));
+  if (object.is_string()) return run.string(text_slice(run, object.string(), slice));
   std::vector<Value> items;
   for_each_place(slice, [&](uint64_t i) { items.push_back(object.sequence().items[i]); });
   run.charge_items(items.size());
@@ -239,7 +244,7 @@ std::vector<Value> iterate(Run& run, const Value& value) {
     for (uint64_t i = 0; i < text.size();) {
       const uint64_t start = i;
       next_code_point(text, i);
-      items.push_back(make_string(text.substr(start, i - start)));
+      items.push_back(make_string(value.string().part(start, i - start)));
     }
     return items;
   }

@@ -62,7 +62,7 @@ struct Arguments {
 
 struct Expression {
   ExpressionKind kind = ExpressionKind::constant;
-  uint32_t line = 0;
+  Place place;
   uint32_t depth = 1;
   std::string text;
   Value value;
@@ -103,7 +103,7 @@ struct Parameter {
 
 struct Statement {
   StatementKind kind = StatementKind::text;
-  uint32_t line = 0;
+  Place place;
   std::string text;
   ExpressionPointer target, value, test;
   std::vector<Parameter> parameters;

@@ -12,7 +12,7 @@ std::string in_quotes(std::string_view name) {
 /// Takes the argument of this name out of the keywords; empty where it isn't there.
 std::optional<Value> take_keyword(Call& call, std::string_view name) {
   for (auto each = call.keywords.begin(); each != call.keywords.end(); ++each) {
-    if (each->first != name) continue;
+    if (each->first.bytes != name) continue;
     Value value = std::move(each->second);
     call.keywords.erase(each);
     return value;
@@ -37,7 +37,7 @@ void bind_rest(Run& run, const Macro& macro, Call& call, Scope& scope) {
     scope.variables.emplace_back("kwargs", run.dict(std::move(entries)));
   } else if (!call.keywords.empty()) {
     fail("macro " + in_quotes(definition.text) + " takes no keyword argument " +
-         in_quotes(call.keywords[0].first));
+         in_quotes(call.keywords[0].first.bytes));
   }
   if (macro.uses_varargs) {
     std::vector<Value> rest;
@@ -100,7 +100,7 @@ Call evaluate_arguments(Run& run, const Arguments& arguments, const ScopePointer
     run.charge_items(more.dict().entries.size());
     for (const auto& [key, value] : more.dict().entries) {
       if (!key.is_string()) fail("the names of arguments must be strings");
-      call.keywords.emplace_back(key.text(), value);
+      call.keywords.emplace_back(key.string(), value);
     }
   }
   return call;

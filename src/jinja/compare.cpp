@@ -10,8 +10,29 @@ namespace {
 
 constexpr uint64_t heaviest_key = 1000;
 
+/// As compare_numbers, where one is an integer beyond 64 bits.
+int compare_big(const Value& a, const Value& b) {
+  // No float below 2^63 reaches one; from there on floats are whole and have exact digits.
+  const auto digits = [](const Value& value) {
+    if (!value.is<double>()) return value.digits();
+    const double real = value.as<double>();
+    return std::isinf(real) ? std::string(real < 0 ? "-" : "") + std::string(400, '9')
+                            : make_integer(real).digits();
+  };
+  for (const Value* each : {&a, &b}) {
+    if (each->is<double>() && std::isnan(each->as<double>())) return 2;
+  }
+  const std::string x = digits(a), y = digits(b);
+  const bool minus = x[0] == '-';
+  if (minus != (y[0] == '-')) return minus ? -1 : 1;
+  const int larger =
+      x.size() != y.size() ? (x.size() < y.size() ? -1 : 1) : (x < y ? -1 : int{x > y});
+  return minus ? -larger : larger;
+}
+
 /// -1, 0, 1 or 2 for unordered (NaN); exact, where a conversion of the int to float may not be.
 int compare_numbers(const Value& a, const Value& b) {
+  if (a.is_big() || b.is_big()) return compare_big(a, b);
   if (a.is_integer() && b.is_integer()) {
     return a.integer() < b.integer() ? -1 : a.integer() > b.integer();
   }

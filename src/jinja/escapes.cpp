@@ -13,17 +13,17 @@ int digit_of(char c, int base) {
   return digit < base ? digit : -1;
 }
 
-/// Appends the character of exactly `count` hexadecimal digits from `place` on.
-void append_hexadecimal(std::string& out, std::string_view text, uint64_t place, int count,
-                        uint32_t line) {
+/// Appends the character of exactly `count` hexadecimal digits from `from` on.
+void append_hexadecimal(std::string& out, std::string_view text, uint64_t from, int count,
+                        Place place) {
   char32_t code = 0;
   for (int i = 0; i < count; ++i) {
-    const int digit = place + i < text.size() ? digit_of(text[place + i], 16) : -1;
-    if (digit < 0) fail("an escape in a string has too few hexadecimal digits", line);
+    const int digit = from + i < text.size() ? digit_of(text[from + i], 16) : -1;
+    if (digit < 0) fail("an escape in a string has too few hexadecimal digits", place);
     code = code << 4 | static_cast<char32_t>(digit);
   }
   if (code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) {
-    fail("an escape in a string names no character", line);
+    fail("an escape in a string names no character", place);
   }
   append_code_point(out, code);
 }
@@ -41,7 +41,7 @@ int append_octal(std::string& out, std::string_view text) {
 
 }  // namespace
 
-std::string decode_escapes(std::string_view text, uint32_t line) {
+std::string decode_escapes(std::string_view text, Place place) {
   static constexpr std::string_view letters = "\\'\"abfnrtv", values = "\\'\"\a\b\f\n\r\t\v";
   std::string out;
   for (uint64_t i = 0; i < text.size(); ++i) {
@@ -54,12 +54,12 @@ std::string decode_escapes(std::string_view text, uint32_t line) {
       out += values[known];
     } else if (c == 'x' || c == 'u' || c == 'U') {
       const int count = c == 'x' ? 2 : c == 'u' ? 4 : 8;
-      append_hexadecimal(out, text, i + 1, count, line);
+      append_hexadecimal(out, text, i + 1, count, place);
       i += count;
     } else if (digit_of(c, 8) >= 0) {
       i += append_octal(out, text.substr(i)) - 1;
     } else if (c == 'N') {
-      fail("characters by name (\\N{…}) are not supported", line);
+      fail("characters by name (\\N{…}) are not supported", place);
     } else if (c != '\n') {  // a backslash before a newline joins the lines
       out += '\\';
       out += c;

@@ -42,6 +42,7 @@ Value evaluate_slice(Run& run, const Children& children, const ScopePointer& sco
     const Value bound = evaluate(run, *children[i + 1], scope);
     if (bound.is_none()) continue;
     if (bound.is_undefined()) fail_undefined(bound);
+    check_fits(bound);
     if (!bound.is_integer()) {
       fail("a slice needs integers, not a '" + std::string(type_name(bound)) + "'");
     }
@@ -54,7 +55,7 @@ Value evaluate_compare(Run& run, const Expression& expression, const ScopePointe
   Value left = evaluate(run, *expression.children[0], scope);
   for (uint64_t i = 0; i < expression.operators.size(); ++i) {
     Value right = evaluate(run, *expression.children[i + 1], scope);
-    run.line = expression.line;
+    run.place = expression.place;
     if (!compare(run, expression.operators[i], left, right)) return Value{false};
     left = std::move(right);
   }
@@ -62,7 +63,7 @@ Value evaluate_compare(Run& run, const Expression& expression, const ScopePointe
 }
 
 Value evaluate_concatenate(Run& run, const Children& children, const ScopePointer& scope) {
-  std::string text;
+  Text text;
   for (const ExpressionPointer& child : children) {
     append_str(text, evaluate(run, *child, scope), run);
     if (text.size() > run.limits.value_bytes) run.charge_bytes(text.size());
@@ -73,7 +74,7 @@ Value evaluate_concatenate(Run& run, const Children& children, const ScopePointe
 Value evaluate_call(Run& run, const Expression& expression, const ScopePointer& scope) {
   const Value callee = evaluate(run, *expression.children[0], scope);
   Call call = evaluate_arguments(run, expression.arguments, scope);
-  run.line = expression.line;
+  run.place = expression.place;
   return call_value(run, callee, call);
 }
 
@@ -87,7 +88,7 @@ Value call_filter_or_test(Run& run, const Expression& expression, Value input,
                           const ScopePointer& scope) {
   if (!expression.function) refuse_name(expression);
   Call call = evaluate_arguments(run, expression.arguments, scope);
-  run.line = expression.line;
+  run.place = expression.place;
   call.name = expression.text;
   call.self = std::move(input);
   return expression.function(call);
@@ -96,13 +97,13 @@ Value call_filter_or_test(Run& run, const Expression& expression, Value input,
 Value evaluate_arithmetic(Run& run, const Expression& expression, const ScopePointer& scope) {
   const Value left = evaluate(run, *expression.children[0], scope);
   const Value right = evaluate(run, *expression.children[1], scope);
-  run.line = expression.line;
+  run.place = expression.place;
   return arithmetic(run, expression.operators[0], left, right);
 }
 
 Value positive(const Value& value) {
   if (value.is_undefined()) fail_undefined(value);
-  if (value.is<double>()) return value;
+  if (value.is<double>() || value.is_big()) return value;
   if (!value.is_integer()) fail("'+' doesn't take a '" + std::string(type_name(value)) + "'");
   return Value{value.integer()};
 }
@@ -140,7 +141,7 @@ Value evaluate_filter(Run& run, const Expression& filter, Value input, const Sco
 
 Value evaluate(Run& run, const Expression& expression, const ScopePointer& scope) {
   const Nesting nesting(run);
-  run.line = expression.line;
+  run.place = expression.place;
   run.charge(1);
   const Children& children = expression.children;
   const auto child = [&](uint64_t i) { return evaluate(run, *children[i], scope); };
@@ -186,7 +187,7 @@ Value evaluate(Run& run, const Expression& expression, const ScopePointer& scope
     case ExpressionKind::conditional:
       return evaluate_conditional(run, children, scope);
   }
-  fail("an expression of an unknown kind", expression.line);
+  fail("an expression of an unknown kind", expression.place);
 }
 
 }  // namespace assay::jinja

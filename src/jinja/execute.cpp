@@ -19,7 +19,7 @@ void assign_to(Run& run, const Expression& target, Value value, const ScopePoint
   if (target.kind == ExpressionKind::attribute) {
     const Value owner = evaluate(run, *target.children[0], scope);
     const auto* space = std::get_if<std::shared_ptr<Namespace>>(&owner.data);
-    if (!space) fail("can't assign an attribute of what isn't a namespace", target.line);
+    if (!space) fail("can't assign an attribute of what isn't a namespace", target.place);
     assign((*space)->attributes, target.text, std::move(value));
     return;
   }
@@ -27,7 +27,7 @@ void assign_to(Run& run, const Expression& target, Value value, const ScopePoint
   if (parts.size() != target.children.size()) {
     fail("can't unpack " + std::to_string(parts.size()) + " values into " +
              std::to_string(target.children.size()) + " names",
-         target.line);
+         target.place);
   }
   for (uint64_t i = 0; i < parts.size(); ++i) assign_to(run, *target.children[i], parts[i], scope);
 }
@@ -94,25 +94,25 @@ void run_call_block(Run& run, const Statement& statement, const ScopePointer& sc
   const Value callee = evaluate(run, *statement.value->children[0], scope);
   Call call = evaluate_arguments(run, statement.value->arguments, scope);
   call.keywords.emplace_back("caller", make_macro(run, statement, scope));
-  run.line = statement.line;
+  run.place = statement.place;
   run.print(run.str(call_value(run, callee, call)));
 }
 
 void run_output(Run& run, const Statement& statement, const ScopePointer& scope) {
   const Value value = evaluate(run, *statement.value, scope);
   if (value.is_string()) {
-    run.print(value.text());
+    run.print(value.string());
   } else {
     run.print(run.str(value));
   }
 }
 
 Flow execute_one(Run& run, const Statement& statement, const ScopePointer& scope) {
-  run.line = statement.line;
+  run.place = statement.place;
   run.charge(1);
   switch (statement.kind) {
     case StatementKind::text:
-      run.print(statement.text);
+      run.print(Text(statement.text));
       break;
     case StatementKind::output:
       run_output(run, statement, scope);
@@ -141,7 +141,7 @@ Flow execute_one(Run& run, const Statement& statement, const ScopePointer& scope
       break;
     }
     case StatementKind::generation:
-      run.print(rendered(run, statement.body, inner_scope(scope)).text());
+      run.print(rendered(run, statement.body, inner_scope(scope)).string());
       break;
     case StatementKind::break_loop:
       return Flow::break_loop;
@@ -163,8 +163,8 @@ Flow execute(Run& run, const std::vector<Statement>& body, const ScopePointer& s
 }
 
 Value rendered(Run& run, const std::vector<Statement>& body, const ScopePointer& scope) {
-  std::string text;
-  std::string* const around = std::exchange(run.out, &text);
+  Text text;
+  Text* const around = std::exchange(run.out, &text);
   // Nothing prints after an error, so `out` needs no restoring then.
   execute(run, body, scope);
   run.out = around;
@@ -173,8 +173,8 @@ Value rendered(Run& run, const std::vector<Statement>& body, const ScopePointer&
 
 Value recurse(Run& run, Loop& loop, Value items) {
   if (!loop.recursive) fail("this loop calls itself but isn't marked 'recursive'");
-  std::string text;
-  std::string* const around = std::exchange(run.out, &text);
+  Text text;
+  Text* const around = std::exchange(run.out, &text);
   run_loop(run, *loop.recursive, items, loop.scope, loop.depth + 1);
   run.out = around;
   return run.string(std::move(text));

@@ -51,16 +51,16 @@ Value filter_reverse(Call& call) {
   std::vector<Value> items = iterate(call.run, call.self);
   std::reverse(items.begin(), items.end());
   if (!call.self.is_string()) return call.run.generator(std::move(items));
-  std::string text;
-  for (const Value& item : items) text += item.text();
+  Text text;
+  for (const Value& item : items) text += item.string();
   return call.run.string(std::move(text));
 }
 
 Value filter_join(Call& call) {
   call.bind({"d", "attribute"});
-  const std::string separator = call.has(0) ? call.run.str(call.at(0)) : "";
+  const Text separator = call.has(0) ? call.run.str(call.at(0)) : Text();
   const KeyOf key = key_of(call.has(1) ? &call.at(1) : nullptr, true);
-  std::string out;
+  Text out;
   bool first = true;
   for (const Value& item : iterate(call.run, call.self)) {
     if (!first) out += separator;

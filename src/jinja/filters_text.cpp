@@ -7,16 +7,25 @@
 
 namespace assay::jinja {
 
-std::string soft_text(Call& call) {
-  std::string text = call.run.str(call.self);
+Text soft_text(Call& call) {
+  Text text = call.run.str(call.self);
   call.run.charge(text.size() / 8);
   return text;
 }
 
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
+Text mapped(const Text& text, void (*append)(std::string& out, char32_t code)) {
+  Text out;
+  for (uint64_t i = 0; i < text.size();) {
+    const uint64_t start = i, before = out.size();
+    append(out.bytes, next_code_point(text.bytes, i));
+    out.mark(before, text.origin(start));
+  }
+  return out;
+}
+
+Text escaped(const Text& text) {
+  return mapped(text, [](std::string& out, char32_t code) {
+    switch (code) {
       case '&':
         out += "&amp;";
         break;
@@ -33,10 +42,9 @@ std::string escaped(std::string_view text) {
         out += "&#34;";
         break;
       default:
-        out += c;
+        append_code_point(out, code);
     }
-  }
-  return out;
+  });
 }
 
 namespace {
@@ -51,26 +59,24 @@ constexpr char capitalize[] = "capitalize";
 
 Value filter_upper(Call& call) {
   call.bind({});
-  return call.run.string(to_upper(soft_text(call)));
+  return call.run.string(mapped(soft_text(call), append_upper));
 }
 Value filter_lower(Call& call) {
   call.bind({});
-  return call.run.string(to_lower(soft_text(call)));
+  return call.run.string(mapped(soft_text(call), append_lower));
 }
 
 /// Words begin after white space and - ( { [ <; the rest of each is lower case.
 Value filter_title(Call& call) {
   call.bind({});
-  const std::string text = soft_text(call);
-  std::string out;
+  const Text text = soft_text(call);
+  Text out;
   bool begins = true;
   for (uint64_t i = 0; i < text.size();) {
-    const char32_t code = next_code_point(text, i);
-    if (begins) {
-      append_upper(out, code);
-    } else {
-      append_lower(out, code);
-    }
+    const uint64_t start = i, before = out.size();
+    const char32_t code = next_code_point(text.bytes, i);
+    (begins ? append_upper : append_lower)(out.bytes, code);
+    out.mark(before, text.origin(start));
     begins = is_space(code) ||
              (code < 0x80 &&
               std::string_view("-({[<").find(static_cast<char>(code)) != std::string_view::npos);
@@ -96,9 +102,9 @@ Value filter_replace(Call& call) {
 Value filter_escape(Call& call) {
   call.bind({});
   const bool done = call.self.is_string() && call.self.string().safe;
-  const std::string text = soft_text(call);
+  const Text text = soft_text(call);
   Value made = call.run.string(done ? text : escaped(text));
-  return make_string(made.text(), true);
+  return make_string(made.string(), true);
 }
 Value filter_safe(Call& call) {
   call.bind({});
@@ -111,7 +117,7 @@ Value filter_string(Call& call) {
 }
 
 /// The lines, as Python's splitlines().
-std::vector<Value> lines_of(Run& run, const std::string& text) {
+std::vector<Value> lines_of(Run& run, const Text& text) {
   Call inner{run, "splitlines", make_string(text), {}, {}, {}};
   return iterate(run, find_method(inner.self, "splitlines")(inner));
 }
@@ -123,18 +129,20 @@ Value filter_indent(Call& call) {
     fail("'indent' needs a string, not a '" + std::string(type_name(call.self)) + "'");
   }
   const bool first = call.truth(1, false), blank = call.truth(2, false);
-  std::string indention;
+  Text indention;
   if (call.has(0) && call.at(0).is_string()) {
-    indention = call.at(0).text();
+    indention = call.at(0).string();
   } else {
     const int64_t width = std::max<int64_t>(call.integer(0, 4), 0);
     call.run.charge_bytes(static_cast<uint64_t>(width));
-    indention.assign(static_cast<uint64_t>(width), ' ');
+    indention.bytes.assign(static_cast<uint64_t>(width), ' ');
   }
-  const std::vector<Value> lines = lines_of(call.run, call.self.text() + "\n");
-  std::string out = first ? indention : "";
+  Text text = call.self.string();
+  text += '\n';
+  const std::vector<Value> lines = lines_of(call.run, text);
+  Text out = first ? indention : Text();
   for (uint64_t i = 0; i < lines.size(); ++i) {
-    const std::string& line = lines[i].text();
+    const String& line = lines[i].string();
     if (i > 0) out += '\n';
     if (i > 0 && (blank || !line.empty())) out += indention;
     out += line;

@@ -14,22 +14,16 @@ Value filter_default(Call& call) {
   return replaced ? call.value(0, make_string("")) : call.self;
 }
 
-int64_t truncated(double value) {
-  if (std::isnan(value) || !(value >= -9223372036854775808.0 && value < 9223372036854775808.0)) {
-    fail("a number doesn't fit 64 bits");
-  }
-  return static_cast<int64_t>(value);
-}
-
 Value filter_int(Call& call) {
   call.bind({"default", "base"});
   const Value otherwise = call.value(0, Value{int64_t{0}});
   const int64_t base = call.integer(1, 10);
   if (call.self.is_undefined()) fail_undefined(call.self);
+  if (call.self.is_big()) return call.self;
   if (call.self.is_integer()) return Value{call.self.integer()};
   if (call.self.is<double>()) {
     if (std::isnan(call.self.as<double>())) return otherwise;
-    return Value{truncated(call.self.as<double>())};
+    return make_integer(call.self.as<double>());
   }
   if (!call.self.is_string()) return otherwise;
   if (base == 0 || (base >= 2 && base <= 36)) {
@@ -38,7 +32,7 @@ Value filter_int(Call& call) {
   }
   const std::optional<double> real = parse_real(call.self.text());
   if (!real || !std::isfinite(*real)) return otherwise;
-  return Value{truncated(*real)};
+  return make_integer(*real);
 }
 
 Value filter_float(Call& call) {
@@ -51,13 +45,14 @@ Value filter_float(Call& call) {
   return real ? Value{*real} : otherwise;
 }
 
-std::optional<std::string> indention(Call& call, const Value& indent) {
+std::optional<Text> indention(Call& call, const Value& indent) {
   if (indent.is_none()) return std::nullopt;
-  if (indent.is_string()) return indent.text();
+  if (indent.is_string()) return indent.string();
+  check_fits(indent);
   if (!indent.is_integer()) fail("'tojson' needs an integer or a string as indent");
   const uint64_t width = static_cast<uint64_t>(std::max<int64_t>(indent.integer(), 0));
   call.run.charge_bytes(width);
-  return std::string(width, ' ');
+  return Text(std::string(width, ' '));
 }
 
 /// json.dumps as chat templates are given it: no HTML escapes, Unicode as it is.
@@ -66,17 +61,17 @@ Value filter_tojson(Call& call) {
   JsonStyle style;
   style.ensure_ascii = call.truth(0, false);
   if (call.has(1)) style.indent = indention(call, call.at(1));
-  if (style.indent) style.item_separator = ",";
+  if (style.indent) style.item_separator = Text(",");
   if (call.has(2) && !call.at(2).is_none()) {
     const std::vector<Value> parts = iterate(call.run, call.at(2));
     if (parts.size() != 2 || !parts[0].is_string() || !parts[1].is_string()) {
       fail("'tojson' needs two strings as separators");
     }
-    style.item_separator = parts[0].text();
-    style.key_separator = parts[1].text();
+    style.item_separator = parts[0].string();
+    style.key_separator = parts[1].string();
   }
   style.sort_keys = call.truth(3, false);
-  std::string out;
+  Text out;
   append_json(call.run, out, call.self, style);
   return call.run.string(std::move(out));
 }

@@ -15,8 +15,8 @@ struct Braces {
   bool numbered = false;  // a field with a number has been seen
   bool counted = false;   // a field without one
 
-  std::string all(std::string_view format, int levels);
-  std::string field(std::string_view text, int levels);
+  Text all(const Text& format, int levels);
+  Text field(const Text& text, int levels);
   Value look_up(std::string_view path);
   Value argument(std::string_view name);
 };
@@ -66,16 +66,17 @@ NumberStyle parse_style(Run& run, std::string_view text) {
   return style;
 }
 
-std::string formatted(Run& run, const Value& value, std::string_view specifier) {
+Text formatted(Run& run, const Value& value, std::string_view specifier) {
   if (specifier.empty()) return run.str(value);
   NumberStyle style = parse_style(run, specifier);
   const bool zeros = style.align == '0';
   if (value.is_string()) {
     if (style.type != 0 && style.type != 's') fail("a format letter doesn't fit a string");
     if (style.align == '=' || style.sign != '-') fail("a format flag doesn't fit a string");
-    std::string text = value.text();
-    if (style.precision >= 0)
-      text.resize(byte_offset(text, static_cast<uint64_t>(style.precision)));
+    Text text = value.string();
+    if (style.precision >= 0) {
+      text = text.part(0, byte_offset(text.bytes, static_cast<uint64_t>(style.precision)));
+    }
     if (zeros) style.align = '<';
     return filled(run, "", text, style, '<');
   }
@@ -94,7 +95,7 @@ std::string formatted(Run& run, const Value& value, std::string_view specifier) 
     if (style.grouping == ',' && style.type != 0 && style.type != 'd') {
       fail("',' doesn't fit this format letter");
     }
-    return integer_text(run, value.integer(), style);
+    return integer_text(run, value, style);
   }
   fail("a format specifier doesn't fit a '" + std::string(type_name(value)) + "'");
 }
@@ -110,9 +111,9 @@ Value Braces::argument(std::string_view name) {
     return call.positional[static_cast<uint64_t>(index)];
   }
   for (const auto& [known, value] : call.keywords) {
-    if (known == name) return value;
+    if (known.bytes == name) return value;
   }
-  fail("the format names " + string_repr(name) + ", which isn't given");
+  fail("the format names " + string_repr(std::string(name)) + ", which isn't given");
 }
 
 /// name.attribute[item] …
@@ -144,7 +145,8 @@ Value Braces::look_up(std::string_view path) {
 }
 
 /// The inside of {name!conversion:specifier}
-std::string Braces::field(std::string_view text, int levels) {
+Text Braces::field(const Text& whole, int levels) {
+  const std::string_view text = whole.bytes;
   // '[…]' may hold ':' and '!'.
   uint64_t end = 0;
   for (bool inside = false; end < text.size(); ++end) {
@@ -162,19 +164,22 @@ std::string Braces::field(std::string_view text, int levels) {
     if (!rest.empty() && rest[0] != ':') fail("expected ':' after the conversion in a format");
   }
   if (rest.empty()) return run.str(value);
-  return formatted(run, value, all(rest.substr(1), levels - 1));
+  const Text specifier = all(whole.part(rest.substr(1)), levels - 1);
+  Text made = formatted(run, value, specifier.bytes);
+  if (!specifier.is_own()) made.mark(0, Origin::quoted);  // it may have given the fill
+  return made;
 }
 
-std::string Braces::all(std::string_view format, int levels) {
+Text Braces::all(const Text& text, int levels) {
   if (levels < 0) fail("a format is nested too deep");
-  std::string out;
+  const std::string& format = text.bytes;
+  Text out;
   for (uint64_t i = 0; i < format.size(); ++i) {
     const char c = format[i], after = i + 1 < format.size() ? format[i + 1] : '\0';
     if (c != '{' && c != '}') {
-      out += c;
+      out.append(text, i, 1);
     } else if (after == c) {
-      out += c;
-      ++i;
+      out.append(text, i++, 1);
     } else if (c == '}') {
       fail("a format has a single '}'");
     } else {
@@ -184,7 +189,7 @@ std::string Braces::all(std::string_view format, int levels) {
         if (format[end] == '}' && --open == 0) break;
       }
       if (end >= format.size()) fail("a format has '{' without '}'");
-      out += field(format.substr(i + 1, end - i - 1), levels);
+      out += field(text.part(i + 1, end - i - 1), levels);
       i = end;
       run.charge(1);
       if (out.size() > run.limits.value_bytes) run.charge_bytes(out.size());
@@ -195,7 +200,7 @@ std::string Braces::all(std::string_view format, int levels) {
 
 }  // namespace
 
-std::string brace_format(Run& run, const std::string& format, const Call& call) {
+Text brace_format(Run& run, const Text& format, const Call& call) {
   run.charge(format.size() / 16);
   Braces braces{run, call};
   return braces.all(format, 1);

@@ -65,12 +65,15 @@ Value global_namespace(Call& call) {
 
 Value global_raise_exception(Call& call) {
   call.bind({"message"}, 1);
-  fail("the template refuses: " + call.run.str(call.at(0)));
+  fail("the template refuses: " + call.run.str(call.at(0)).bytes);
 }
 
 Value global_strftime_now(Call& call) {
   call.bind({"format"}, 1);
-  return call.run.string(format_time(call.run, call.text(0, "")));
+  const String& format = call.string(0);
+  Text made(format_time(call.run, format.bytes));
+  if (!format.is_own()) made.mark(0, Origin::quoted);
+  return call.run.string(std::move(made));
 }
 
 /// cycler, joiner and lipsum: known, so that a call is refused by its name.

@@ -36,7 +36,7 @@ std::string normalized(std::string_view source) {
 struct Lexer {
   std::string source;
   uint64_t position = 0;
-  uint32_t line = 1;
+  Place place = {1, 1};
   bool line_starting = true;  // the last tag, with what it swallowed, ended in a newline
   std::vector<Token> tokens;
 
@@ -47,7 +47,13 @@ struct Lexer {
 
   void advance(uint64_t count) {
     const uint64_t to = std::min<uint64_t>(position + count, source.size());
-    line += static_cast<uint32_t>(std::count(source.begin() + position, source.begin() + to, '\n'));
+    for (const char c : std::string_view(source).substr(position, to - position)) {
+      if (c == '\n') {
+        place = {place.line + 1, 1};
+      } else {
+        place.column += (static_cast<uint8_t>(c) & 0xC0) != 0x80;
+      }
+    }
     position = to;
   }
   void skip_space() {
@@ -55,19 +61,19 @@ struct Lexer {
     advance(rest.size() - strip_left(rest).size());
   }
   void add(TokenKind kind, std::string text = {}) {
-    tokens.push_back({kind, std::move(text), line, 0, 0});
+    tokens.push_back({kind, std::move(text), place, 0, 0});
   }
 
   /// Where the sign of a tag stands: 0 where there is none.
-  char sign_at(uint64_t place) const {
-    const char c = place < source.size() ? source[place] : 0;
+  char sign_at(uint64_t at_byte) const {
+    const char c = at_byte < source.size() ? source[at_byte] : 0;
     return c == '-' || c == '+' ? c : 0;
   }
 
-  /// If "NAME -%}" or "NAME %}" stands at `place` (after the tag's sign), the byte behind the
+  /// If "NAME -%}" or "NAME %}" stands at `at_byte` (after the tag's sign), the byte behind the
   /// name; 0 otherwise.
-  uint64_t after_name(uint64_t place, std::string_view name) const {
-    const std::string_view rest = strip_left(std::string_view(source).substr(place));
+  uint64_t after_name(uint64_t at_byte, std::string_view name) const {
+    const std::string_view rest = strip_left(std::string_view(source).substr(at_byte));
     if (rest.substr(0, name.size()) != name) return 0;
     return source.size() - strip_left(rest.substr(name.size())).size();
   }
@@ -85,7 +91,7 @@ struct Lexer {
   void name();
   void symbol();
 
-  std::vector<std::pair<char, uint32_t>> brackets;
+  std::vector<std::pair<char, Place>> brackets;
 };
 
 void Lexer::run() {
@@ -144,7 +150,7 @@ void Lexer::end_tag(char sign, bool trims) {
 
 void Lexer::comment() {
   const uint64_t end = source.find("#}", position);
-  if (end == std::string::npos) fail("the comment is not closed by '#}'", line);
+  if (end == std::string::npos) fail("the comment is not closed by '#}'", place);
   const char sign = end > position ? sign_at(end - 1) : 0;
   advance(end + 2 - position);
   end_tag(sign, true);
@@ -152,36 +158,36 @@ void Lexer::comment() {
 
 /// {% raw %} … {% endraw %} behind "{%"; false where the tag is another.
 bool Lexer::raw() {
-  uint64_t place = after_name(position, "raw");
-  if (place == 0) return false;
-  char sign = source.compare(place, 1, "-") == 0 ? '-' : 0;
-  if (source.compare(place + (sign != 0), 2, "%}") != 0) return false;
-  const uint32_t first_line = line;
-  advance(place + (sign != 0) + 2 - position);
+  uint64_t behind = after_name(position, "raw");
+  if (behind == 0) return false;
+  char sign = source.compare(behind, 1, "-") == 0 ? '-' : 0;
+  if (source.compare(behind + (sign != 0), 2, "%}") != 0) return false;
+  const Place first_place = place;
+  advance(behind + (sign != 0) + 2 - position);
   end_tag(sign, false);
   for (uint64_t tag = source.find("{%", position); tag != std::string::npos;
        tag = source.find("{%", tag + 1)) {
     const char begin_sign = sign_at(tag + 2);
-    place = after_name(tag + 2 + (begin_sign != 0), "endraw");
-    if (place == 0) continue;
-    sign = sign_at(place);
-    if (source.compare(place + (sign != 0), 2, "%}") != 0) continue;
+    behind = after_name(tag + 2 + (begin_sign != 0), "endraw");
+    if (behind == 0) continue;
+    sign = sign_at(behind);
+    if (source.compare(behind + (sign != 0), 2, "%}") != 0) continue;
     text_until(tag, true, begin_sign);
-    advance(place + (sign != 0) + 2 - position);
+    advance(behind + (sign != 0) + 2 - position);
     end_tag(sign, true);
     return true;
   }
-  fail("the raw block is not closed by '{% endraw %}'", first_line);
+  fail("the raw block is not closed by '{% endraw %}'", first_place);
 }
 
 void Lexer::expression(bool block) {
   add(block ? TokenKind::block_begin : TokenKind::variable_begin);
-  const uint32_t first_line = line;
+  const Place first_place = place;
   brackets.clear();
   while (true) {
     skip_space();
     if (done()) {
-      fail(std::string("the tag is not closed by '") + (block ? "%}" : "}}") + "'", first_line);
+      fail(std::string("the tag is not closed by '") + (block ? "%}" : "}}") + "'", first_place);
     }
     if (brackets.empty() && tag_ends(block)) return;
     token();
@@ -270,14 +276,14 @@ void Lexer::number() {
                                      : std::from_chars(first, last, made.integer, shape.base).ec;
   if (shape.real && error == std::errc::result_out_of_range) {
     made.real = std::strtod(digits.c_str(), nullptr);  // infinite or 0, as Python's
-  } else if (error == std::errc::result_out_of_range) {
-    fail("the integer " + digits.substr(0, 40) + " doesn't fit 64 bits", line);
-  } else if (error != std::errc()) {
-    fail("'" + digits + "' is not a number", line);
+  } else if (error == std::errc::result_out_of_range && shape.base != 10) {
+    fail("the integer " + digits.substr(0, 40) + " doesn't fit 64 bits", place);
+  } else if (error == std::errc::invalid_argument) {
+    fail("'" + digits + "' is not a number", place);
   }
   const bool zeros = digits.find_first_not_of('0') == std::string::npos;
   if (shape.base == 10 && !shape.real && digits[0] == '0' && !zeros) {
-    fail("the number " + digits.substr(0, 40) + " begins with a zero", line);
+    fail("the number " + digits.substr(0, 40) + " begins with a zero", place);
   }
   advance(shape.end - position);
 }
@@ -286,9 +292,9 @@ void Lexer::quoted() {
   const char quote = source[position];
   uint64_t end = position + 1;
   while (end < source.size() && source[end] != quote) end += source[end] == '\\' ? 2 : 1;
-  if (end >= source.size()) fail("the string is not closed", line);
+  if (end >= source.size()) fail("the string is not closed", place);
   const std::string_view text = std::string_view(source).substr(position + 1, end - position - 1);
-  add(TokenKind::string, decode_escapes(text, line));
+  add(TokenKind::string, decode_escapes(text, place));
   advance(end + 1 - position);
 }
 
@@ -299,7 +305,7 @@ void Lexer::name() {
   for (uint64_t i = 0; i < text.size();) {
     const char32_t code = next_code_point(text, i);
     if (code >= 0x80 && !is_letter_or_number(code)) {
-      fail("'" + text + "' is not a name", line);
+      fail("'" + text + "' is not a name", place);
     }
   }
   add(TokenKind::name, std::move(text));
@@ -313,11 +319,11 @@ void Lexer::symbol() {
   for (const std::string_view text : symbols) {
     if (!at(text)) continue;
     const char c = text[0];
-    if (c == '(' || c == '[' || c == '{') brackets.emplace_back(c, line);
+    if (c == '(' || c == '[' || c == '{') brackets.emplace_back(c, place);
     if (c == ')' || c == ']' || c == '}') {
       const char open = c == ')' ? '(' : c == ']' ? '[' : '{';
       if (brackets.empty() || brackets.back().first != open) {
-        fail("'" + std::string(1, c) + "' closes nothing", line);
+        fail("'" + std::string(1, c) + "' closes nothing", place);
       }
       brackets.pop_back();
     }
@@ -327,7 +333,7 @@ void Lexer::symbol() {
   }
   uint64_t end = position;
   next_code_point(source, end);
-  fail("unexpected character '" + source.substr(position, end - position) + "'", line);
+  fail("unexpected character '" + source.substr(position, end - position) + "'", place);
 }
 
 }  // namespace

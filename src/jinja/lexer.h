@@ -29,8 +29,8 @@ enum class TokenKind {
 struct Token {
   TokenKind kind = TokenKind::end;
   std::string text;
-  uint32_t line = 0;
-  int64_t integer = 0;
+  Place place;
+  int64_t integer = 0;  ///< where it fits; `text` has the digits
   double real = 0;
 };
 
@@ -38,7 +38,7 @@ struct Token {
 std::vector<Token> tokenize(std::string_view source, const Limits& limits);
 
 /// The value of a string literal: the text between the quotes with Python's escapes decoded.
-std::string decode_escapes(std::string_view text, uint32_t line);
+std::string decode_escapes(std::string_view text, Place place);
 
 /// "the end of the template", "'%}'", "'name'" for messages.
 std::string describe(const Token& token);

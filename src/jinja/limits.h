@@ -19,21 +19,37 @@ struct Limits {
   uint64_t value_bytes = uint64_t{16} << 20;  ///< of one string
   uint64_t list_items = 1'000'000;            ///< of one list or dict
   uint64_t value_depth = 100;                 ///< lists in lists
+
+  /// For variables of so many bytes (Context::size): what a template does for each message, and
+  /// each time looks at all, grows with them.
+  Limits grown(uint64_t size) const {
+    Limits made = *this;
+    made.steps += size * (steps / 10'000);
+    made.output_bytes += size * 8;
+    made.value_bytes += size * 8;
+    made.list_items += size;
+    return made;
+  }
 };
 
 /// range() of more is an error, as in Jinja's sandbox.
 inline constexpr uint64_t longest_range = 100'000;
 
-/// Carries an error out of the interpreter; never leaves Template::compile and Template::render.
-struct Failure : std::exception {
-  Failure(std::string text, uint32_t at) : message(std::move(text)), line(at) {}
-  const char* what() const noexcept override { return message.c_str(); }
-  std::string message;
-  uint32_t line;  ///< 0 where the raiser doesn't know it
+/// Where something stands in a template's source, from 1 on; line 0: not known.
+struct Place {
+  uint32_t line = 0, column = 0;  ///< columns in characters
 };
 
-[[noreturn]] inline void fail(std::string message, uint32_t line = 0) {
-  throw Failure(std::move(message), line);
+/// Carries an error out of the interpreter; never leaves Template::compile and Template::render.
+struct Failure : std::exception {
+  Failure(std::string text, Place at) : message(std::move(text)), place(at) {}
+  const char* what() const noexcept override { return message.c_str(); }
+  std::string message;
+  Place place;  ///< line 0 where the raiser doesn't know it
+};
+
+[[noreturn]] inline void fail(std::string message, Place place = {}) {
+  throw Failure(std::move(message), place);
 }
 
 }  // namespace assay::jinja

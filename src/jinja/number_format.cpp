@@ -71,10 +71,14 @@ int64_t checked_width(Run& run, std::string_view digits) {
   return value;
 }
 
-std::string filled(Run& run, const std::string& sign, const std::string& text,
-                   const NumberStyle& style, char own_align) {
-  const uint64_t length = sign.size() + count_code_points(text);
-  if (length >= style.width) return sign + text;
+Text filled(Run& run, const std::string& sign, const Text& text, const NumberStyle& style,
+            char own_align) {
+  Text out;
+  const uint64_t length = sign.size() + count_code_points(text.bytes);
+  if (length >= style.width) {
+    out += sign;
+    return out += text;
+  }
   const uint64_t missing = style.width - length;
   run.charge_bytes(missing * style.fill.size());
   const char align = style.align ? style.align : own_align;
@@ -82,17 +86,27 @@ std::string filled(Run& run, const std::string& sign, const std::string& text,
   std::string left, right;
   for (uint64_t i = 0; i < before; ++i) left += style.fill;
   for (uint64_t i = before; i < missing; ++i) right += style.fill;
-  return align == '=' ? sign + left + text : left + sign + text + right;
+  out += align == '=' ? sign + left : left + sign;
+  out += text;
+  return out += right;
 }
 
-std::string integer_text(Run& run, int64_t value, const NumberStyle& style) {
+Text integer_text(Run& run, const Value& value, const NumberStyle& style) {
   const char type = style.type;
   const int base = type == 'b' ? 2 : type == 'o' ? 8 : type == 'x' || type == 'X' ? 16 : 10;
-  const uint64_t magnitude = value < 0 ? 0 - static_cast<uint64_t>(value) : value;
-  char buffer[80];
-  const auto end = std::to_chars(buffer, buffer + sizeof buffer, magnitude, base);
-  std::string digits(buffer, static_cast<uint64_t>(end.ptr - buffer));
-  std::string sign = sign_of(value < 0, style.sign);
+  if (base != 10) check_fits(value);
+  std::string digits = value.digits();
+  const bool minus = digits[0] == '-';
+  if (base == 10) {
+    digits.erase(0, minus);
+  } else {
+    const uint64_t magnitude =
+        minus ? 0 - static_cast<uint64_t>(value.integer()) : static_cast<uint64_t>(value.integer());
+    char buffer[80];
+    const auto end = std::to_chars(buffer, buffer + sizeof buffer, magnitude, base);
+    digits.assign(buffer, static_cast<uint64_t>(end.ptr - buffer));
+  }
+  std::string sign = sign_of(minus, style.sign);
   if (style.grouping) digits = grouped(digits, style.grouping, base == 10 ? 3 : 4);
   if (style.alternate && base != 10) sign += std::string("0") + type;
   if (type == 'X')
@@ -100,15 +114,15 @@ std::string integer_text(Run& run, int64_t value, const NumberStyle& style) {
                    [](char c) { return c >= 'a' && c <= 'f' ? static_cast<char>(c - 32) : c; });
   if (style.precision > longest_precision) fail("a precision is too large");
   while (static_cast<int64_t>(digits.size()) < style.precision) digits.insert(0, "0");
-  return filled(run, sign, digits, style, '>');
+  return filled(run, sign, Text(digits), style, '>');
 }
 
-std::string real_text(Run& run, double value, const NumberStyle& style) {
+Text real_text(Run& run, double value, const NumberStyle& style) {
   if (style.precision > longest_precision) fail("a precision is too large");
   std::string digits = magnitude_text(std::fabs(value), style);
   if (style.grouping) digits = grouped(digits, style.grouping, 3);
   const bool negative = std::signbit(value) && !std::isnan(value);
-  return filled(run, sign_of(negative, style.sign), digits, style, '>');
+  return filled(run, sign_of(negative, style.sign), Text(digits), style, '>');
 }
 
 }  // namespace assay::jinja

@@ -23,11 +23,11 @@ struct NumberStyle {
 int64_t checked_width(Run& run, std::string_view digits);
 
 /// Signed digits in the style's base (b, o, x, X, d), with fill and width.
-std::string integer_text(Run& run, int64_t value, const NumberStyle& style);
+Text integer_text(Run& run, const Value& value, const NumberStyle& style);
 /// e, f, g, % or none, with fill and width.
-std::string real_text(Run& run, double value, const NumberStyle& style);
+Text real_text(Run& run, double value, const NumberStyle& style);
 /// `text` with fill up to the width; `sign` goes before the fill of '='.
-std::string filled(Run& run, const std::string& sign, const std::string& text,
-                   const NumberStyle& style, char own_align);
+Text filled(Run& run, const std::string& sign, const Text& text, const NumberStyle& style,
+            char own_align);
 
 }  // namespace assay::jinja

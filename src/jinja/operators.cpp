@@ -106,6 +106,8 @@ Value reals(Operator meaning, double a, double b) {
 }
 
 Value numbers(Operator meaning, const Value& a, const Value& b) {
+  check_fits(a);
+  check_fits(b);
   const bool divides = meaning == Operator::divide || meaning == Operator::floor_divide ||
                        meaning == Operator::modulo;
   if (divides && b.real() == 0) fail("division by zero");
@@ -132,14 +134,14 @@ Value joined(Run& run, const Value& a, const Value& b) {
 Value repeated(Run& run, const Value& value, int64_t times) {
   const uint64_t count = times < 0 ? 0 : static_cast<uint64_t>(times);
   if (value.is_string()) {
-    const std::string& piece = value.text();
+    const String& piece = value.string();
     uint64_t bytes = 0;
     if (__builtin_mul_overflow(piece.size(), count, &bytes)) bytes = UINT64_MAX;
     run.charge_bytes(bytes);
-    std::string text;
-    text.reserve(bytes);
+    Text text;
+    text.bytes.reserve(bytes);
     while (text.size() < bytes) text += piece;
-    return make_string(std::move(text), value.string().safe);
+    return make_string(std::move(text), piece.safe);
   }
   const std::vector<Value>& piece = value.sequence().items;
   uint64_t total = 0;
@@ -154,8 +156,9 @@ Value repeated(Run& run, const Value& value, int64_t times) {
 
 Value added_strings(Run& run, const String& a, const String& b) {
   run.charge_bytes(a.bytes.size() + b.bytes.size());
-  if (a.safe == b.safe) return make_string(a.bytes + b.bytes, a.safe);
-  return make_string(a.safe ? a.bytes + escaped(b.bytes) : escaped(a.bytes) + b.bytes, true);
+  Text joined = b.safe && !a.safe ? escaped(a) : Text(a);
+  joined += a.safe && !b.safe ? escaped(b) : Text(b);
+  return make_string(std::move(joined), a.safe || b.safe);
 }
 
 }  // namespace
@@ -168,7 +171,7 @@ Value arithmetic(Run& run, Operator meaning, const Value& a, const Value& b) {
   static constexpr std::string_view symbols[] = {"+", "-", "*", "/", "//", "%", "**"};
   if (a.is_number() && b.is_number()) return numbers(meaning, a, b);
   if (meaning == Operator::modulo && a.is_string()) {
-    return run.string(percent_format(run, a.text(), b));
+    return run.string(percent_format(run, a.string(), b));
   }
   if (a.is_undefined()) fail_undefined(a);
   if (b.is_undefined()) fail_undefined(b);
@@ -180,6 +183,8 @@ Value arithmetic(Run& run, Operator meaning, const Value& a, const Value& b) {
     }
   }
   if (meaning == Operator::multiply) {
+    check_fits(a);
+    check_fits(b);
     if ((a.is_string() || is_list_or_tuple(a)) && b.is_integer()) {
       return repeated(run, a, b.integer());
     }
@@ -194,6 +199,10 @@ Value arithmetic(Run& run, Operator meaning, const Value& a, const Value& b) {
 Value negative(const Value& value) {
   if (value.is_undefined()) fail_undefined(value);
   if (value.is<double>()) return Value{-value.as<double>()};
+  if (value.is_big()) {
+    const std::string digits = value.digits();
+    return make_integer(digits[0] == '-' ? digits.substr(1) : "-" + digits);
+  }
   if (!value.is_integer()) fail("'-' doesn't take a '" + std::string(type_name(value)) + "'");
   return integers(Operator::subtract, 0, value.integer());
 }

@@ -73,7 +73,7 @@ struct Parser {
 
   // parser_statement.cpp
   std::vector<Statement> body(std::initializer_list<std::string_view> ends, std::string_view opener,
-                              uint32_t line);
+                              Place place);
   Statement statement();
   void for_statement(Statement& made);
   void if_statement(Statement& made);
@@ -94,7 +94,7 @@ struct ParseLevel {
     if (++parser.depth > parser.limits.parse_depth) {
       fail(
           "the template is nested more than " + std::to_string(parser.limits.parse_depth) + " deep",
-          parser.current().line);
+          parser.current().place);
     }
   }
   ~ParseLevel() { --parser.depth; }

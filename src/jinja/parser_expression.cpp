@@ -40,13 +40,13 @@ std::string Parser::expect_name(std::string_view what) {
   return take().text;
 }
 void Parser::unexpected(std::string_view wanted) const {
-  fail("expected " + std::string(wanted) + ", got " + describe(current()), current().line);
+  fail("expected " + std::string(wanted) + ", got " + describe(current()), current().place);
 }
 
 ExpressionPointer Parser::node(ExpressionKind kind) const {
   auto made = std::make_unique<Expression>();
   made->kind = kind;
-  made->line = current().line;
+  made->place = current().place;
   return made;
 }
 
@@ -55,7 +55,7 @@ void Parser::adopt(Expression& parent, ExpressionPointer child) const {
     parent.depth = std::max(parent.depth, child->depth + 1);
     if (parent.depth > limits.parse_depth) {
       fail("an expression is nested more than " + std::to_string(limits.parse_depth) + " deep",
-           child->line);
+           child->place);
     }
   }
   parent.children.push_back(std::move(child));
@@ -222,7 +222,9 @@ ExpressionPointer Parser::primary() {
     }
     case TokenKind::integer: {
       ExpressionPointer made = node(ExpressionKind::constant);
-      return constant(std::move(made), Value{take().integer});
+      const Token token = take();
+      const bool decimal = token.text.find_first_not_of("0123456789") == std::string::npos;
+      return constant(std::move(made), decimal ? make_integer(token.text) : Value{token.integer});
     }
     case TokenKind::real: {
       ExpressionPointer made = node(ExpressionKind::constant);

@@ -111,7 +111,7 @@ void Parser::arguments(Expression& owner) {
     } else if (made.keywords.empty() && !after_more) {
       made.positional.push_back(checked(expression()));
     } else {
-      fail("an argument without a name follows one with a name", current().line);
+      fail("an argument without a name follows one with a name", current().place);
     }
   }
   expect_symbol(")");
@@ -144,7 +144,7 @@ ExpressionPointer Parser::test(ExpressionPointer value) {
     arguments(*made);
   } else if (word || next.kind == TokenKind::string || next.kind == TokenKind::integer ||
              next.kind == TokenKind::real || at_symbol("[") || at_symbol("{")) {
-    if (at_name("is")) fail("tests can't be chained with 'is'", next.line);
+    if (at_name("is")) fail("tests can't be chained with 'is'", next.place);
     const ParseLevel level(*this);
     ExpressionPointer argument = postfix(primary());
     made->depth = std::max(made->depth, argument->depth + 1);
@@ -167,7 +167,7 @@ ExpressionPointer Parser::assignment_target(bool attributes, bool tuples) {
     ExpressionPointer made = node(ExpressionKind::name);
     made->text = expect_name("the name of a variable");
     for (const char* word : {"true", "True", "false", "False", "none", "None"}) {
-      if (made->text == word) fail("can't assign to '" + made->text + "'", made->line);
+      if (made->text == word) fail("can't assign to '" + made->text + "'", made->place);
     }
     if (attributes && at_symbol(".")) {
       take();

@@ -33,19 +33,19 @@ void Parser::block_end() {
 
 /// Statements up to a tag of `ends`, which is current afterwards (behind its "{%").
 std::vector<Statement> Parser::body(std::initializer_list<std::string_view> ends,
-                                    std::string_view opener, uint32_t line) {
+                                    std::string_view opener, Place place) {
   const ParseLevel level(*this);
   std::vector<Statement> made;
   while (true) {
-    const uint32_t here = current().line;
+    const Place here = current().place;
     if (current().kind == TokenKind::end) {
       if (ends.size() == 0) return made;
-      fail("the '" + std::string(opener) + "' of line " + std::to_string(line) + " has no '" +
+      fail("the '" + std::string(opener) + "' of line " + std::to_string(place.line) + " has no '" +
                std::string(*std::prev(ends.end())) + "'",
            here);
     }
     Statement next;
-    next.line = here;
+    next.place = here;
     if (current().kind == TokenKind::text) {
       next.text = take().text;
     } else if (current().kind == TokenKind::variable_begin) {
@@ -67,10 +67,10 @@ std::vector<Statement> Parser::body(std::initializer_list<std::string_view> ends
 
 Statement Parser::statement() {
   Statement made;
-  made.line = current().line;
+  made.place = current().place;
   const std::string name = expect_name("the name of a tag");
   if (name == "break" || name == "continue") {
-    if (loops == 0) fail("'" + name + "' outside of a loop", made.line);
+    if (loops == 0) fail("'" + name + "' outside of a loop", made.place);
     made.kind = name == "break" ? StatementKind::break_loop : StatementKind::continue_loop;
     block_end();
     return made;
@@ -89,9 +89,9 @@ Statement Parser::statement() {
   }
   for (const char* other : {"include", "import", "from", "extends", "block", "autoescape"}) {
     if (name == other)
-      fail("the tag '" + name + "' is not supported in a chat template", made.line);
+      fail("the tag '" + name + "' is not supported in a chat template", made.place);
   }
-  fail("unknown tag '" + name + "'", made.line);
+  fail("unknown tag '" + name + "'", made.place);
 }
 
 void Parser::for_statement(Statement& made) {
@@ -103,12 +103,12 @@ void Parser::for_statement(Statement& made) {
   skip_symbol(":");
   block_end();
   ++loops;
-  made.body = body({"else", "endfor"}, "for", made.line);
+  made.body = body({"else", "endfor"}, "for", made.place);
   --loops;
   if (skip_name("else")) {
     skip_symbol(":");
     block_end();
-    made.otherwise = body({"endfor"}, "for", made.line);
+    made.otherwise = body({"endfor"}, "for", made.place);
   }
   take();
   block_end();
@@ -120,13 +120,13 @@ void Parser::if_statement(Statement& made) {
     branch.condition = tuple(false);
     skip_symbol(":");
     block_end();
-    branch.body = body({"elif", "else", "endif"}, "if", made.line);
+    branch.body = body({"elif", "else", "endif"}, "if", made.place);
     made.branches.push_back(std::move(branch));
   } while (skip_name("elif"));
   if (skip_name("else")) {
     skip_symbol(":");
     block_end();
-    made.otherwise = body({"endif"}, "if", made.line);
+    made.otherwise = body({"endif"}, "if", made.place);
   }
   take();
   block_end();
@@ -142,7 +142,7 @@ void Parser::set_statement(Statement& made) {
   made.kind = StatementKind::set_block;
   while (skip_symbol("|")) made.value = filter(std::move(made.value));
   block_end();
-  made.body = body({"endset"}, "set", made.line);
+  made.body = body({"endset"}, "set", made.place);
   take();
   block_end();
 }
@@ -157,7 +157,7 @@ void Parser::with_statement(Statement& made) {
     made.parameters.push_back(std::move(one));
   }
   block_end();
-  made.body = body({"endwith"}, "with", made.line);
+  made.body = body({"endwith"}, "with", made.place);
   take();
   block_end();
 }
@@ -172,7 +172,7 @@ void Parser::parameters(Statement& made) {
     if (skip_symbol("=")) {
       one.value = expression();
     } else if (!made.parameters.empty() && made.parameters.back().value) {
-      fail("a parameter without a default follows one with a default", current().line);
+      fail("a parameter without a default follows one with a default", current().place);
     }
     made.parameters.push_back(std::move(one));
   }
@@ -182,7 +182,7 @@ void Parser::parameters(Statement& made) {
 void Parser::macro_body(Statement& made, std::string_view end) {
   const uint64_t caller = caller_seen, varargs = varargs_seen, kwargs = kwargs_seen;
   const uint64_t around = std::exchange(loops, 0);
-  made.body = body({end}, end.substr(3), made.line);
+  made.body = body({end}, end.substr(3), made.place);
   loops = around;
   made.uses_caller = caller_seen != caller;
   made.uses_varargs = varargs_seen != varargs;
@@ -206,7 +206,7 @@ void Parser::call_statement(Statement& made) {
   if (at_symbol("(")) parameters(made);
   made.value = expression();
   if (made.value->kind != ExpressionKind::call) {
-    fail("'call' needs a call of a macro", made.line);
+    fail("'call' needs a call of a macro", made.place);
   }
   block_end();
   macro_body(made, "endcall");
@@ -216,7 +216,7 @@ void Parser::filter_statement(Statement& made) {
   made.value = filter(nullptr);
   while (skip_symbol("|")) made.value = filter(std::move(made.value));
   block_end();
-  made.body = body({"endfilter"}, "filter", made.line);
+  made.body = body({"endfilter"}, "filter", made.place);
   take();
   block_end();
 }
@@ -229,7 +229,7 @@ void Parser::generation_statement(Statement& made) {
 
 std::vector<Statement> parse(std::string_view source, const Limits& limits) {
   Parser parser{limits, tokenize(source, limits)};
-  return parser.body({}, "", 0);
+  return parser.body({}, "", {});
 }
 
 }  // namespace assay::jinja

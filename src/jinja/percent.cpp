@@ -11,8 +11,9 @@ namespace {
 
 struct Percent {
   Run& run;
-  const std::string& format;
+  const Text& text;
   const Value& arguments;
+  const std::string& format = text.bytes;
   uint64_t position = 0;
   uint64_t used = 0;
   bool by_name = false;
@@ -22,7 +23,7 @@ struct Percent {
   Value named();
   int64_t number();
   NumberStyle style(bool& left, bool& zero);
-  std::string conversion();
+  Text conversion();
 };
 
 bool is_tuple(const Value& value) {
@@ -55,6 +56,7 @@ int64_t Percent::number() {
   if (current() == '*') {
     ++position;
     const Value value = next();
+    check_fits(value);
     if (!value.is_integer()) fail("'*' in a format needs an integer");
     const int64_t width = value.integer();
     return width < 0 ? width : checked_width(run, std::to_string(width));
@@ -93,50 +95,48 @@ NumberStyle Percent::style(bool& left, bool& zero) {
   return made;
 }
 
-int64_t whole_number(const Value& value, char type) {
-  if (value.is_integer()) return value.integer();
+Value whole_number(const Value& value, char type) {
+  if (value.is_integer() || value.is_big()) return value;
   if (value.is_undefined()) fail_undefined(value);
   const bool decimal = type == 'd' || type == 'i' || type == 'u';
   if (!decimal || !value.is<double>()) {
     fail(std::string("'%") + type + "' needs an integer, not a '" + std::string(type_name(value)) +
          "'");
   }
-  const double real = std::trunc(value.as<double>());
-  if (!(real >= -9223372036854775808.0 && real < 9223372036854775808.0)) {
-    fail("a number doesn't fit 64 bits");
-  }
-  return static_cast<int64_t>(real);
+  return make_integer(value.as<double>());
 }
 
 /// What %s, %r and %c print.
-std::string text_argument(Run& run, const Value& value, char type, int64_t precision) {
-  std::string text;
+Text text_argument(Run& run, const Value& value, char type, int64_t precision) {
+  Text text;
   if (type == 's' || type == 'r' || type == 'a') {
     text = type == 's' ? run.str(value) : run.repr(value);
-    if (precision >= 0) text.resize(byte_offset(text, static_cast<uint64_t>(precision)));
+    if (precision >= 0) {
+      text = text.part(0, byte_offset(text.bytes, static_cast<uint64_t>(precision)));
+    }
   } else if (value.is_integer()) {
     const int64_t code = value.integer();
     if (code < 0 || code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) {
       fail("'%c' needs a character");
     }
-    append_code_point(text, static_cast<char32_t>(code));
+    append_code_point(text.bytes, static_cast<char32_t>(code));
   } else {
     if (!value.is_string() || value.string().length != 1) fail("'%c' needs a character");
-    text = value.text();
+    text = value.string();
   }
   return text;
 }
 
-std::string Percent::conversion() {
+Text Percent::conversion() {
   ++position;
-  if (current() == '%') return ++position, "%";
+  if (current() == '%') return text.part(position++, 1);
   std::optional<Value> value;
   if (current() == '(') value = named();
   bool left = false, zero = false;
   NumberStyle made = style(left, zero);
   const char type = current();
   ++position;
-  if (type == '%') return "%";
+  if (type == '%') return text.part(position - 1, 1);
   if (type == 0) fail("the format ends inside of a '%'");
   if (std::string_view("sradiuxXoeEfFgGc").find(type) == std::string_view::npos) {
     fail("the format has an unknown '%' letter");
@@ -170,12 +170,13 @@ Value filter_format(Call& call) {
   return call.run.string(percent_format(call.run, soft_text(call), arguments));
 }
 
-std::string percent_format(Run& run, const std::string& format, const Value& arguments) {
-  Percent percent{run, format, arguments};
-  std::string out;
+Text percent_format(Run& run, const Text& text, const Value& arguments) {
+  const std::string& format = text.bytes;
+  Percent percent{run, text, arguments};
+  Text out;
   while (percent.position < format.size()) {
     const uint64_t mark = std::min(format.find('%', percent.position), format.size());
-    out.append(format, percent.position, mark - percent.position);
+    out.append(text, percent.position, mark - percent.position);
     percent.position = mark;
     if (mark == format.size()) break;
     out += percent.conversion();

@@ -41,6 +41,8 @@ struct KeyOf {
 KeyOf key_of(const Value* attribute, bool case_sensitive, bool commas = false);
 
 /// The string that filters of text see: str(value).
-std::string soft_text(Call& call);
+Text soft_text(Call& call);
+/// What `append` makes of each character.
+Text mapped(const Text& text, void (*append)(std::string& out, char32_t code));
 
 }  // namespace assay::jinja

@@ -16,7 +16,7 @@ void append_hexadecimal(std::string& out, char32_t code) {
   for (int i = count - 1; i >= 0; --i) out += digits[code >> (4 * i) & 15];
 }
 
-void append_items(std::string& out, const std::vector<Value>& items, Run& run) {
+void append_items(Text& out, const std::vector<Value>& items, Run& run) {
   bool first = true;
   for (const Value& item : items) {
     if (!first) out += ", ";
@@ -25,7 +25,7 @@ void append_items(std::string& out, const std::vector<Value>& items, Run& run) {
   }
 }
 
-void append_dict(std::string& out, const Dict& dict, Run& run) {
+void append_dict(Text& out, const Dict& dict, Run& run) {
   out += '{';
   bool first = true;
   for (const auto& [key, value] : dict.entries) {
@@ -38,7 +38,7 @@ void append_dict(std::string& out, const Dict& dict, Run& run) {
   out += '}';
 }
 
-void append_sequence(std::string& out, const Sequence& sequence, Run& run) {
+void append_sequence(Text& out, const Sequence& sequence, Run& run) {
   switch (sequence.kind) {
     case SequenceKind::list:
       out += '[';
@@ -69,7 +69,7 @@ void append_sequence(std::string& out, const Sequence& sequence, Run& run) {
   out += "])";
 }
 
-void append_object(std::string& out, const Value& value, Run& run) {
+void append_object(Text& out, const Value& value, Run& run) {
   if (const auto* space = std::get_if<std::shared_ptr<Namespace>>(&value.data)) {
     out += "<Namespace ";
     append_dict(out, (*space)->attributes, run);
@@ -114,28 +114,39 @@ std::string float_repr(double value) {
   return sign + digits.substr(0, whole) + "." + digits.substr(whole);
 }
 
-std::string string_repr(std::string_view text) {
-  const bool single = text.find('\'') != std::string_view::npos;
-  const char quote = single && text.find('"') == std::string_view::npos ? '"' : '\'';
-  std::string out(1, quote);
+namespace {
+
+void append_string_repr(Text& out, const Text& text) {
+  const bool single = text.bytes.find('\'') != std::string::npos;
+  const char quote = single && text.bytes.find('"') == std::string::npos ? '"' : '\'';
+  out += quote;
   for (uint64_t i = 0; i < text.size();) {
-    const uint64_t start = i;
-    const char32_t code = next_code_point(text, i);
+    const uint64_t start = i, before = out.size();
+    const char32_t code = next_code_point(text.bytes, i);
     if (code == static_cast<char32_t>(quote) || code == '\\') {
-      out += '\\';
-      out += static_cast<char>(code);
+      out.bytes += '\\';
+      out.bytes += static_cast<char>(code);
     } else if (code == '\n' || code == '\r' || code == '\t') {
-      out += code == '\n' ? "\\n" : code == '\r' ? "\\r" : "\\t";
+      out.bytes += code == '\n' ? "\\n" : code == '\r' ? "\\r" : "\\t";
     } else if (code < 0x20 || code == 0x7F || (code >= 0x80 && !is_printable(code))) {
-      append_hexadecimal(out, code);
+      append_hexadecimal(out.bytes, code);
     } else {
-      out += text.substr(start, i - start);
+      out.bytes.append(text.bytes, start, i - start);
     }
+    out.mark(before, text.origin(start));
   }
-  return out + quote;
+  out += quote;
 }
 
-void append_repr(std::string& out, const Value& value, Run& run) {
+}  // namespace
+
+std::string string_repr(std::string own) {
+  Text out;
+  append_string_repr(out, Text(std::move(own)));
+  return out.bytes;
+}
+
+void append_repr(Text& out, const Value& value, Run& run) {
   const Nesting nesting(run);
   run.charge(1);
   if (value.is_undefined()) {
@@ -144,13 +155,13 @@ void append_repr(std::string& out, const Value& value, Run& run) {
     out += "None";
   } else if (value.is<bool>()) {
     out += value.as<bool>() ? "True" : "False";
-  } else if (value.is<int64_t>()) {
-    out += std::to_string(value.as<int64_t>());
+  } else if (value.is<int64_t>() || value.is_big()) {
+    out += value.digits();
   } else if (value.is<double>()) {
     out += float_repr(value.as<double>());
   } else if (value.is_string()) {
     run.charge_bytes(value.text().size());
-    out += string_repr(value.text());
+    append_string_repr(out, value.string());
   } else if (value.is_sequence()) {
     append_sequence(out, value.sequence(), run);
   } else if (value.is_dict()) {
@@ -161,11 +172,11 @@ void append_repr(std::string& out, const Value& value, Run& run) {
   if (out.size() > run.limits.value_bytes) run.charge_bytes(out.size());
 }
 
-void append_str(std::string& out, const Value& value, Run& run) {
+void append_str(Text& out, const Value& value, Run& run) {
   if (value.is_undefined()) return;
   if (!value.is_string()) return append_repr(out, value, run);
   run.charge_bytes(value.text().size());
-  out += value.text();
+  out += value.string();
 }
 
 }  // namespace assay::jinja

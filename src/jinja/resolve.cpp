@@ -43,8 +43,8 @@ void resolve(std::vector<Statement>& body, bool soft) {
 }  // namespace
 
 void refuse_name(const Expression& unknown) {
-  if (unknown.kind == ExpressionKind::filter) refuse_filter(unknown.text, unknown.line);
-  refuse_test(unknown.text, unknown.line);
+  if (unknown.kind == ExpressionKind::filter) refuse_filter(unknown.text, unknown.place);
+  refuse_test(unknown.text, unknown.place);
 }
 
 void resolve_names(std::vector<Statement>& body) {

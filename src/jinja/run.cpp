@@ -17,7 +17,7 @@ void Run::charge_bytes(uint64_t bytes) {
   if (bytes > limits.value_bytes) {
     fail("a string of " + std::to_string(bytes) + " bytes is longer than the limit of " +
              std::to_string(limits.value_bytes),
-         line);
+         place);
   }
   charge(bytes / 16);
 }
@@ -26,14 +26,14 @@ void Run::charge_items(uint64_t items) {
   if (items > limits.list_items) {
     fail("a list of " + std::to_string(items) + " items is longer than the limit of " +
              std::to_string(limits.list_items),
-         line);
+         place);
   }
   charge(items);
 }
 
-Value Run::string(std::string bytes) {
-  charge_bytes(bytes.size());
-  return make_string(std::move(bytes));
+Value Run::string(Text text) {
+  charge_bytes(text.size());
+  return make_string(std::move(text));
 }
 Value Run::list(std::vector<Value> items) {
   charge_items(items.size());
@@ -52,24 +52,24 @@ Value Run::dict(std::vector<std::pair<Value, Value>> entries) {
   return make_dict(std::move(entries));
 }
 
-std::string Run::str(const Value& value) {
-  std::string text;
+Text Run::str(const Value& value) {
+  Text text;
   append_str(text, value, *this);
   return text;
 }
-std::string Run::repr(const Value& value) {
-  std::string text;
+Text Run::repr(const Value& value) {
+  Text text;
   append_repr(text, value, *this);
   return text;
 }
 
-void Run::print(std::string_view text) {
+void Run::print(const Text& text) {
   if (text.size() > limits.output_bytes - std::min<uint64_t>(out->size(), limits.output_bytes)) {
     fail("the output is longer than the limit of " + std::to_string(limits.output_bytes) + " bytes",
-         line);
+         place);
   }
   charge(text.size() / 64);
-  out->append(text);
+  *out += text;
 }
 
 void Call::bind(std::initializer_list<std::string_view> names, uint64_t required) {
@@ -82,9 +82,9 @@ void Call::bind(std::initializer_list<std::string_view> names, uint64_t required
   for (uint64_t i = 0; i < positional.size(); ++i) bound[i] = positional[i];
   for (const auto& [key, value] : keywords) {
     uint64_t i = 0;
-    while (i < names.size() && names.begin()[i] != key) ++i;
-    if (i == names.size()) fail(who() + " takes no argument '" + key + "'");
-    if (bound[i]) fail(who() + " got its argument '" + key + "' twice");
+    while (i < names.size() && names.begin()[i] != key.bytes) ++i;
+    if (i == names.size()) fail(who() + " takes no argument '" + key.bytes + "'");
+    if (bound[i]) fail(who() + " got its argument '" + key.bytes + "' twice");
     bound[i] = value;
   }
   for (uint64_t i = 0; i < required; ++i) {
@@ -95,19 +95,19 @@ void Call::bind(std::initializer_list<std::string_view> names, uint64_t required
 int64_t Call::integer(uint64_t i, int64_t otherwise) const {
   if (!has(i)) return otherwise;
   if (at(i).is_undefined()) fail_undefined(at(i));
+  check_fits(at(i));
   if (!at(i).is_integer()) {
     fail("'" + std::string(name) + "' needs an integer, not a " + std::string(type_name(at(i))));
   }
   return at(i).integer();
 }
 
-std::string Call::text(uint64_t i, std::string_view otherwise) const {
-  if (!has(i)) return std::string(otherwise);
+const String& Call::string(uint64_t i) const {
   if (at(i).is_undefined()) fail_undefined(at(i));
   if (!at(i).is_string()) {
     fail("'" + std::string(name) + "' needs a string, not a " + std::string(type_name(at(i))));
   }
-  return at(i).text();
+  return at(i).string();
 }
 
 }  // namespace assay::jinja

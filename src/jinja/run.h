@@ -22,8 +22,8 @@ using ScopePointer = std::shared_ptr<Scope>;
 
 struct Run {
   const Limits& limits;
-  std::string* out = nullptr;  ///< where statements print: the output, or a block's text
-  uint32_t line = 0;           ///< of what is being evaluated, for errors
+  Text* out = nullptr;  ///< where statements print: the output, or a block's text
+  Place place;          ///< of what is being evaluated, for errors
   uint64_t steps = 0;
   uint64_t depth = 0;
   std::optional<std::tm> now;  ///< for strftime_now; the clock where empty
@@ -41,22 +41,23 @@ struct Run {
     steps += count;
     if (steps > limits.steps) {
       fail("the template takes more than the limit of " + std::to_string(limits.steps) + " steps",
-           line);
+           place);
     }
   }
   /// Before a string of this many bytes is made or looked through.
   void charge_bytes(uint64_t bytes);
   /// Before a list of this many items is made.
   void charge_items(uint64_t items);
-  Value string(std::string bytes);
+  Value string(Text text);
+  Value string(std::string own) { return string(Text(std::move(own))); }
   Value list(std::vector<Value> items);
   Value tuple(std::vector<Value> items);
   Value generator(std::vector<Value> items);
   Value dict(std::vector<std::pair<Value, Value>> entries);
-  std::string str(const Value& value);
-  std::string repr(const Value& value);
+  Text str(const Value& value);
+  Text repr(const Value& value);
   Work work() { return Work{this}; }
-  void print(std::string_view text);
+  void print(const Text& text);
 };
 
 /// One level of nested evaluation.
@@ -66,7 +67,7 @@ struct Nesting {
       --run.depth;
       fail("the template recurses more than " + std::to_string(run.limits.depth) +
                " evaluations deep",
-           run.line);
+           run.place);
     }
   }
   ~Nesting() { --run.depth; }
@@ -81,7 +82,7 @@ struct Call {
   std::string_view name;
   Value self;  ///< the filtered or tested value; a method's object
   std::vector<Value> positional;
-  std::vector<std::pair<std::string, Value>> keywords;
+  std::vector<std::pair<Text, Value>> keywords;
 
   /// Puts the arguments into the order of `names`; fails for one too many, unknown, or missing
   /// among the first `required`. Afterwards has(i) says whether names[i] was given.
@@ -91,7 +92,11 @@ struct Call {
   Value value(uint64_t i, Value otherwise) const { return has(i) ? *bound[i] : otherwise; }
   int64_t integer(uint64_t i, int64_t otherwise) const;
   bool truth(uint64_t i, bool otherwise) const { return has(i) ? is_true(at(i)) : otherwise; }
-  std::string text(uint64_t i, std::string_view otherwise) const;
+  /// An argument that must be a string.
+  const String& string(uint64_t i) const;
+  std::string text(uint64_t i, std::string_view otherwise) const {
+    return has(i) ? string(i).bytes : std::string(otherwise);
+  }
 
   std::vector<std::optional<Value>> bound;
 };
@@ -138,8 +143,8 @@ FunctionBody find_filter(std::string_view name);
 FunctionBody find_test(std::string_view name);
 FunctionBody find_method(const Value& object, std::string_view name);
 /// Fails with a sentence that names what is not supported and lists what is.
-[[noreturn]] void refuse_filter(std::string_view name, uint32_t line);
-[[noreturn]] void refuse_test(std::string_view name, uint32_t line);
+[[noreturn]] void refuse_filter(std::string_view name, Place place);
+[[noreturn]] void refuse_test(std::string_view name, Place place);
 [[noreturn]] void refuse_name(const Expression& unknown);  ///< a filter or a test of the tree
 /// Fails where Python's type has a method of this name and ours doesn't.
 void refuse_absent_method(const Value& object, std::string_view name);
@@ -147,32 +152,32 @@ void refuse_absent_method(const Value& object, std::string_view name);
 bool would_change(const Value& object, std::string_view name);
 const Value* find_global(std::string_view name);
 Value apply_filter(Run& run, std::string_view name, Value input, std::vector<Value> positional,
-                   std::vector<std::pair<std::string, Value>> keywords);
+                   std::vector<std::pair<Text, Value>> keywords);
 bool apply_test(Run& run, std::string_view name, Value input, std::vector<Value> positional,
-                std::vector<std::pair<std::string, Value>> keywords);
+                std::vector<std::pair<Text, Value>> keywords);
 
 // number.cpp: Python's int(text, base) and float(text); empty where they raise ValueError
 std::optional<int64_t> parse_integer(std::string_view text, int base);
 std::optional<double> parse_real(std::string_view text);
 
 // percent.cpp and format.cpp
-std::string percent_format(Run& run, const std::string& format, const Value& arguments);
-std::string brace_format(Run& run, const std::string& format, const Call& call);
+Text percent_format(Run& run, const Text& format, const Value& arguments);
+Text brace_format(Run& run, const Text& format, const Call& call);
 
 // json.cpp
 struct JsonStyle {
   bool ensure_ascii = false;
-  std::optional<std::string> indent;
-  std::string item_separator = ", ", key_separator = ": ";
+  std::optional<Text> indent;
+  Text item_separator{", "}, key_separator{": "};
   bool sort_keys = false;
 };
-void append_json(Run& run, std::string& out, const Value& value, const JsonStyle& style,
+void append_json(Run& run, Text& out, const Value& value, const JsonStyle& style,
                  uint64_t level = 0);
 
 // clock.cpp
 std::string format_time(Run& run, const std::string& format);
 
 /// &, <, >, ' and " as HTML entities.
-std::string escaped(std::string_view text);
+Text escaped(const Text& text);
 
 }  // namespace assay::jinja

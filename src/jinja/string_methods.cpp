@@ -11,9 +11,9 @@ namespace {
 
 constexpr uint64_t npos = std::string_view::npos;
 
-const std::string& self(Call& call) {
+const String& self(Call& call) {
   call.run.charge(call.self.text().size() / 8);
-  return call.self.text();
+  return call.self.string();
 }
 
 /// Argument i as a string; empty where it is absent or none.
@@ -24,32 +24,31 @@ std::optional<std::string> optional_text(Call& call, uint64_t i) {
 
 Value method_upper(Call& call) {
   call.bind({});
-  return call.run.string(to_upper(self(call)));
+  return call.run.string(mapped(self(call), append_upper));
 }
 Value method_lower(Call& call) {
   call.bind({});
-  return call.run.string(to_lower(self(call)));
+  return call.run.string(mapped(self(call), append_lower));
 }
 Value method_capitalize(Call& call) {
   call.bind({});
-  const std::string& text = self(call);
-  std::string out;
-  uint64_t i = 0;
-  if (!text.empty()) append_title(out, next_code_point(text, i));
-  return call.run.string(out + to_lower(std::string_view(text).substr(i)));
+  const Text& text = self(call);
+  uint64_t first = 0;
+  if (!text.empty()) next_code_point(text.bytes, first);
+  Text out = mapped(text.part(0, first), append_title);
+  out += mapped(text.part(first), append_lower);
+  return call.run.string(std::move(out));
 }
 Value method_title(Call& call) {
   call.bind({});
-  const std::string& text = self(call);
-  std::string out;
+  const Text& text = self(call);
+  Text out;
   bool inside = false;
   for (uint64_t i = 0; i < text.size();) {
-    const char32_t code = next_code_point(text, i);
-    if (inside) {
-      append_lower(out, code);
-    } else {
-      append_title(out, code);
-    }
+    const uint64_t start = i, before = out.size();
+    const char32_t code = next_code_point(text.bytes, i);
+    (inside ? append_lower : append_title)(out.bytes, code);
+    out.mark(before, text.origin(start));
     inside = is_cased(code);
   }
   return call.run.string(std::move(out));
@@ -64,7 +63,7 @@ bool is_among(char32_t code, const std::optional<std::string>& characters) {
 std::string_view stripped(Call& call, bool left, bool right) {
   call.bind({"chars"});
   const std::optional<std::string> characters = optional_text(call, 0);
-  std::string_view text = self(call);
+  std::string_view text = self(call).bytes;
   const uint64_t each = characters ? characters->size() : 1;
   while (left && !text.empty()) {
     uint64_t end = 0;
@@ -84,12 +83,12 @@ std::string_view stripped(Call& call, bool left, bool right) {
 }
 template <bool Left, bool Right>
 Value method_strip(Call& call) {
-  return call.run.string(std::string(stripped(call, Left, Right)));
+  return call.run.string(call.self.string().part(stripped(call, Left, Right)));
 }
 
 /// Pieces between white space, at most `most` cuts (all where negative).
-std::vector<std::string> split_at_space(Run& run, std::string_view text, int64_t most) {
-  std::vector<std::string> parts;
+std::vector<std::string_view> split_at_space(Run& run, std::string_view text, int64_t most) {
+  std::vector<std::string_view> parts;
   for (text = strip_left(text); !text.empty();) {
     if (parts.size() > run.limits.list_items) run.charge_items(parts.size());
     // The last piece keeps the white space at its end.
@@ -98,24 +97,24 @@ std::vector<std::string> split_at_space(Run& run, std::string_view text, int64_t
     for (uint64_t end = cut; end < text.size(); cut = end) {
       if (is_space(next_code_point(text, end))) break;
     }
-    parts.emplace_back(text.substr(0, cut));
+    parts.push_back(text.substr(0, cut));
     text = strip_left(text.substr(cut));
   }
   return parts;
 }
 
-std::vector<std::string> split_at(Run& run, std::string_view text, std::string_view separator,
-                                  int64_t most) {
-  std::vector<std::string> parts;
+std::vector<std::string_view> split_at(Run& run, std::string_view text, std::string_view separator,
+                                       int64_t most) {
+  std::vector<std::string_view> parts;
   uint64_t start = 0;
   for (uint64_t at = find_text(text, separator, 0);
        at != npos && (most < 0 || static_cast<int64_t>(parts.size()) < most);
        at = find_text(text, separator, start)) {
-    parts.emplace_back(text.substr(start, at - start));
+    parts.push_back(text.substr(start, at - start));
     start = at + separator.size();
     if (parts.size() > run.limits.list_items) run.charge_items(parts.size());
   }
-  parts.emplace_back(text.substr(start));
+  parts.push_back(text.substr(start));
   return parts;
 }
 
@@ -124,11 +123,11 @@ Value method_split(Call& call) {
   const std::optional<std::string> separator = optional_text(call, 0);
   const int64_t most = call.integer(1, -1);
   if (separator && separator->empty()) fail("the separator is empty");
-  const std::string& text = self(call);
+  const Text& text = self(call);
   std::vector<Value> made;
-  for (std::string& part : separator ? split_at(call.run, text, *separator, most)
-                                     : split_at_space(call.run, text, most)) {
-    made.push_back(make_string(std::move(part)));
+  for (const std::string_view part : separator ? split_at(call.run, text.bytes, *separator, most)
+                                               : split_at_space(call.run, text.bytes, most)) {
+    made.push_back(make_string(text.part(part)));
   }
   return call.run.list(std::move(made));
 }
@@ -137,7 +136,8 @@ Value method_split(Call& call) {
 Value method_splitlines(Call& call) {
   call.bind({"keepends"});
   const bool keep = call.truth(0, false);
-  const std::string& text = self(call);
+  const Text& whole = self(call);
+  const std::string& text = whole.bytes;
   std::vector<Value> made;
   uint64_t start = 0;
   for (uint64_t i = 0; i < text.size();) {
@@ -148,19 +148,21 @@ Value method_splitlines(Call& call) {
     if (!cuts) continue;
     call.run.charge(1);
     if (code == '\r' && i < text.size() && text[i] == '\n') ++i;
-    made.push_back(make_string(text.substr(start, (keep ? i : end) - start)));
+    made.push_back(make_string(whole.part(start, (keep ? i : end) - start)));
     start = i;
   }
-  if (start < text.size()) made.push_back(make_string(text.substr(start)));
+  if (start < text.size()) made.push_back(make_string(whole.part(start)));
   return call.run.list(std::move(made));
 }
 
 Value method_replace(Call& call) {
   call.bind({"old", "new", "count"}, 2);
-  const std::string old = call.text(0, ""), replacement = call.text(1, "");
+  const std::string& old = call.string(0).bytes;
+  const Text& replacement = call.string(1);
   const int64_t most = call.integer(2, -1);
-  const std::string& text = self(call);
-  std::string out;
+  const Text& whole = self(call);
+  const std::string& text = whole.bytes;
+  Text out;
   int64_t done = 0;
   uint64_t start = 0;
   while (most < 0 || done < most) {
@@ -173,13 +175,13 @@ Value method_replace(Call& call) {
       at = find_text(text, old, start);
       if (at == npos) break;
     }
-    out.append(text, start, at - start);
+    out.append(whole, start, at - start);
     out += replacement;
     start = at + old.size();
     ++done;
     if (out.size() > call.run.limits.value_bytes) call.run.charge_bytes(out.size());
   }
-  return call.run.string(out + text.substr(std::min<uint64_t>(start, text.size())));
+  return call.run.string(out.append(whole, std::min<uint64_t>(start, text.size())));
 }
 
 /// self[start:stop]; empty where start lies behind the end: nothing is found there, not even "".
@@ -223,7 +225,7 @@ Value method_affix(Call& call) {
 }
 
 Value method_format(Call& call) {
-  return call.run.string(brace_format(call.run, call.self.text(), call));
+  return call.run.string(brace_format(call.run, call.self.string(), call));
 }
 
 }  // namespace

@@ -14,48 +14,71 @@ std::string text_of(const Json& json) {
   return is_valid_utf8(text) ? text : repaired_utf8(text);
 }
 
-Value convert(const Json& json, uint64_t depth) {
-  if (depth > Limits{}.value_depth) {
-    fail("the variables are nested more than " + std::to_string(Limits{}.value_depth) + " deep");
-  }
-  switch (json.type()) {
-    case Json::value_t::boolean:
-      return Value{json.get<bool>()};
-    case Json::value_t::number_integer:
-      return Value{json.get<int64_t>()};
-    case Json::value_t::number_unsigned:
-      if (json.get<uint64_t>() > INT64_MAX) fail("an integer of the variables doesn't fit 64 bits");
-      return Value{json.get<int64_t>()};
-    case Json::value_t::number_float:
-      return Value{json.get<double>()};
-    case Json::value_t::string:
-      return make_string(text_of(json));
-    case Json::value_t::array: {
-      std::vector<Value> items;
-      for (const Json& item : json) items.push_back(convert(item, depth + 1));
-      return make_list(std::move(items));
-    }
-    case Json::value_t::object: {
-      std::vector<std::pair<Value, Value>> entries;
-      for (const auto& [key, value] : json.items()) {
-        std::string name = is_valid_utf8(key) ? key : repaired_utf8(key);
-        entries.emplace_back(make_string(std::move(name)), convert(value, depth + 1));
-      }
-      return make_dict(std::move(entries));
-    }
-    default:
-      return none();
-  }
-}
+/// JSON → values of a context.
+struct Reader {
+  Context& context;
+  const Quoting& quoting;
 
-/// "line 3: MESSAGE", with newlines of the message as blanks: an error is one line.
-Error sentence(const Failure& failure, uint32_t line) {
+  Value string(const Json& json, std::string_view member, bool asked) const {
+    std::string text = text_of(json);
+    context.size += text.size();
+    const bool own = quoting.own && quoting.own(member, text);
+    return make_string(Text(std::move(text), own     ? Origin::own
+                                             : asked ? Origin::asked
+                                                     : Origin::quoted));
+  }
+
+  Value object(const Json& json, bool asked, uint64_t depth) const {
+    std::vector<std::pair<Value, Value>> entries;
+    for (const auto& [key, value] : json.items()) {
+      entries.emplace_back(string(Json(key), {}, false), read(value, key, asked, depth + 1));
+    }
+    return make_dict(std::move(entries));
+  }
+
+  Value read(const Json& json, std::string_view member, bool asked, uint64_t depth) const {
+    if (depth > Limits{}.value_depth) {
+      fail("the variables are nested more than " + std::to_string(Limits{}.value_depth) + " deep");
+    }
+    context.size += 8;
+    asked = asked || &json == quoting.asked;
+    switch (json.type()) {
+      case Json::value_t::boolean:
+        return Value{json.get<bool>()};
+      case Json::value_t::number_integer:
+        return Value{json.get<int64_t>()};
+      case Json::value_t::number_unsigned:
+        return make_integer(std::to_string(json.get<uint64_t>()));
+      case Json::value_t::binary:
+        return make_integer(std::string(json.get_binary().begin(), json.get_binary().end()));
+      case Json::value_t::number_float:
+        return Value{json.get<double>()};
+      case Json::value_t::string:
+        return string(json, member, asked);
+      case Json::value_t::array: {
+        std::vector<Value> items;
+        for (const Json& item : json) items.push_back(read(item, member, asked, depth + 1));
+        return make_list(std::move(items));
+      }
+      case Json::value_t::object:
+        return object(json, asked, depth);
+      default:
+        return none();
+    }
+  }
+};
+
+/// "line 3, column 7: MESSAGE", with newlines of the message as blanks: an error is one line.
+Error sentence(const Failure& failure, Place place) {
   std::string message = failure.message.substr(0, 1000);
   for (char& c : message) {
     if (static_cast<uint8_t>(c) < 0x20) c = ' ';
   }
-  const uint32_t at = failure.line != 0 ? failure.line : line;
-  if (at != 0) message = "line " + std::to_string(at) + ": " + message;
+  const Place at = failure.place.line != 0 ? failure.place : place;
+  if (at.line != 0) {
+    message = "line " + std::to_string(at.line) + ", column " + std::to_string(at.column) + ": " +
+              message;
+  }
   return Error{std::move(message)};
 }
 
@@ -68,14 +91,33 @@ struct Template::Tree {
 Result<Context> Context::from_json(const Json& object) {
   if (!object.is_object()) return Error{"the variables of a template must be a JSON object"};
   Context context;
-  try {
-    for (const auto& [key, json] : object.items()) {
-      context.variables.emplace_back(key, convert(json, 0));
-    }
-  } catch (const Failure& failure) {
-    return sentence(failure, 0);
+  for (const auto& [name, json] : object.items()) {
+    if (const Status added = context.add(name, json); !added) return added.error();
   }
   return context;
+}
+
+void set(std::vector<std::pair<std::string, Value>>& variables, const std::string& name,
+         Value value) {
+  for (auto& [known, old] : variables) {
+    if (known != name) continue;
+    old = std::move(value);
+    return;
+  }
+  variables.emplace_back(name, std::move(value));
+}
+
+Status Context::add(const std::string& name, const Json& value, const Quoting& quoting) {
+  try {
+    set(variables, name, Reader{*this, quoting}.read(value, name, false, 0));
+  } catch (const Failure& failure) {
+    return sentence(failure, {});
+  }
+  return ok();
+}
+
+void Context::add_own(const std::string& name, std::string text) {
+  set(variables, name, make_string(is_valid_utf8(text) ? std::move(text) : repaired_utf8(text)));
 }
 
 Result<Template> Template::compile(std::string_view source, const Limits& limits) {
@@ -88,13 +130,20 @@ Result<Template> Template::compile(std::string_view source, const Limits& limits
     made.tree_ = std::move(tree);
     return made;
   } catch (const Failure& failure) {
-    return sentence(failure, 0);
+    return sentence(failure, {});
   }
 }
 
 Result<std::string> Template::render(const Context& context) const {
-  std::string text;
-  Run run(limits_);
+  auto text = render_text(context);
+  if (!text) return text.error();
+  return std::move(text->bytes);
+}
+
+Result<Text> Template::render_text(const Context& context) const {
+  Text text;
+  const Limits limits = limits_.grown(context.size);
+  Run run(limits);
   run.out = &text;
   run.now = context.now;
   try {
@@ -106,7 +155,7 @@ Result<std::string> Template::render(const Context& context) const {
     execute(run, tree_->body, own);
     return text;
   } catch (const Failure& failure) {
-    return sentence(failure, run.line);
+    return sentence(failure, run.place);
   }
 }
 

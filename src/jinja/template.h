@@ -24,20 +24,35 @@
 
 namespace assay::jinja {
 
+/// The origin of a variable's strings, for Context::add. They are `quoted` but for these:
+struct Quoting {
+  const nlohmann::ordered_json* asked = nullptr;  ///< a value inside, whose strings are `asked`
+  /// Whether the text of an object's member counts as the template's own.
+  bool (*own)(std::string_view member, std::string_view text) = nullptr;
+};
+
 /// What a template sees.
 struct Context {
   std::vector<std::pair<std::string, Value>> variables;
   std::optional<std::tm> now;  ///< what strftime_now prints; the local time where empty
+  uint64_t size = 0;           ///< bytes of the variables' strings, and 8 for each other value
 
-  /// From a JSON object: a variable a member, with its order kept. Errors: not an object, an
-  /// integer beyond 64 bits, nested more than Limits::value_depth deep.
+  /// From a JSON object (read_json's, where integers may be large): a variable a member, with its
+  /// order kept. Errors: not an object, nested more than Limits::value_depth deep.
   static Result<Context> from_json(const nlohmann::ordered_json& object);
+  /// Adds or replaces a variable.
+  Status add(const std::string& name, const nlohmann::ordered_json& value,
+             const Quoting& quoting = {});
+  /// A string that counts as the template's own.
+  void add_own(const std::string& name, std::string text);
 };
 
 class Template {
  public:
   static Result<Template> compile(std::string_view source, const Limits& limits = {});
   Result<std::string> render(const Context& context) const;
+  /// The same, with the origin of each byte.
+  Result<Text> render_text(const Context& context) const;
 
  private:
   struct Tree;

@@ -27,7 +27,7 @@ constexpr Kind is_none = [](const Value& v) { return v.is_none(); };
 constexpr Kind boolean = [](const Value& v) { return v.is<bool>(); };
 constexpr Kind is_yes = [](const Value& v) { return v.is<bool>() && v.as<bool>(); };
 constexpr Kind is_no = [](const Value& v) { return v.is<bool>() && !v.as<bool>(); };
-constexpr Kind integer = [](const Value& v) { return v.is<int64_t>(); };
+constexpr Kind integer = [](const Value& v) { return v.is<int64_t>() || v.is_big(); };
 constexpr Kind real = [](const Value& v) { return v.is<double>(); };
 constexpr Kind number = [](const Value& v) { return v.is_number(); };
 constexpr Kind text = [](const Value& v) { return v.is_string(); };
@@ -118,33 +118,33 @@ FunctionBody find_test(std::string_view name) {
   return find_named(tests, name);
 }
 
-void refuse_filter(std::string_view name, uint32_t line) {
+void refuse_filter(std::string_view name, Place place) {
   fail("the filter '" + std::string(name.substr(0, 100)) + "' is not supported; supported: " +
            names_of({text_filters(), list_filters(), order_filters(), value_filters()}),
-       line);
+       place);
 }
-void refuse_test(std::string_view name, uint32_t line) {
+void refuse_test(std::string_view name, Place place) {
   fail("the test '" + std::string(name.substr(0, 100)) +
            "' is not supported; supported: " + names_of({tests}),
-       line);
+       place);
 }
 
 Value apply_filter(Run& run, std::string_view name, Value input, std::vector<Value> positional,
-                   std::vector<std::pair<std::string, Value>> keywords) {
+                   std::vector<std::pair<Text, Value>> keywords) {
   const Nesting nesting(run);
   run.charge(1);
   const FunctionBody body = find_filter(name);
-  if (!body) refuse_filter(name, run.line);
+  if (!body) refuse_filter(name, run.place);
   Call call{run, name, std::move(input), std::move(positional), std::move(keywords), {}};
   return body(call);
 }
 
 bool apply_test(Run& run, std::string_view name, Value input, std::vector<Value> positional,
-                std::vector<std::pair<std::string, Value>> keywords) {
+                std::vector<std::pair<Text, Value>> keywords) {
   const Nesting nesting(run);
   run.charge(1);
   const FunctionBody body = find_test(name);
-  if (!body) refuse_test(name, run.line);
+  if (!body) refuse_test(name, run.place);
   Call call{run, name, std::move(input), std::move(positional), std::move(keywords), {}};
   return is_true(body(call));
 }

@@ -1,6 +1,10 @@
 #include "jinja/value.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <numeric>
 
 #include "jinja/unicode.h"
@@ -32,12 +36,39 @@ Value undefined(std::string reason) {
   return Value{Undefined{std::make_shared<const std::string>(std::move(reason))}};
 }
 
-Value make_string(std::string bytes, bool safe) {
+Value make_string(Text text, bool safe) {
   auto string = std::make_shared<String>();
-  string->length = count_code_points(bytes);
-  string->bytes = std::move(bytes);
+  string->length = count_code_points(text.bytes);
+  static_cast<Text&>(*string) = std::move(text);
   string->safe = safe;
   return Value{StringPointer(std::move(string))};
+}
+Value make_string(std::string own, bool safe) {
+  return make_string(Text(std::move(own)), safe);
+}
+
+Value make_integer(std::string digits) {
+  int64_t small = 0;
+  const auto read = std::from_chars(digits.data(), digits.data() + digits.size(), small);
+  if (read.ec == std::errc()) return Value{small};
+  return Value{std::make_shared<const BigInteger>(BigInteger{std::move(digits)})};
+}
+Value make_integer(double whole) {
+  if (!std::isfinite(whole)) fail("a number that is not finite has no integer");
+  char buffer[400];  // the largest has 309 digits, which are exact
+  const int size = std::snprintf(buffer, sizeof buffer, "%.0f", std::trunc(whole));
+  return make_integer(std::string(buffer, static_cast<uint64_t>(size)));
+}
+
+void check_fits(const Value& value) {
+  if (!value.is_big()) return;
+  fail("the integer " + value.digits().substr(0, 40) +
+       " doesn't fit 64 bits: a template can print it, but not calculate with it");
+}
+
+double Value::real() const {
+  if (is<double>()) return as<double>();
+  return is_big() ? std::strtod(digits().c_str(), nullptr) : static_cast<double>(integer());
 }
 
 uint32_t depth_of(const Value& value) {
@@ -161,9 +192,9 @@ bool is_true(const Value& value) {
 }
 
 std::string_view type_name(const Value& value) {
-  static constexpr std::string_view names[] = {"Undefined", "NoneType", "bool",     "int",
-                                               "float",     "str",      "list",     "dict",
-                                               "Namespace", "Macro",    "function", "LoopContext"};
+  static constexpr std::string_view names[] = {
+      "Undefined", "NoneType",  "bool",  "int",      "float",       "str", "list",
+      "dict",      "Namespace", "Macro", "function", "LoopContext", "int"};
   static constexpr std::string_view sequences[] = {
       "list", "tuple", "range", "dict_keys", "dict_values", "dict_items", "generator"};
   if (value.is_sequence()) return sequences[static_cast<int>(value.sequence().kind)];

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "jinja/limits.h"
+#include "jinja/text.h"
 
 namespace assay::jinja {
 
@@ -28,10 +29,14 @@ struct Undefined {
 
 struct None {};
 
-struct String {
-  std::string bytes;    ///< valid UTF-8
+struct String : Text {
   uint64_t length = 0;  ///< in code points
   bool safe = false;    ///< marked by `safe` or `escape`
+};
+
+/// An integer beyond 64 bits: printed and compared, but not calculated with.
+struct BigInteger {
+  std::string digits;  ///< decimal, with a minus where negative
 };
 
 enum class SequenceKind {
@@ -86,7 +91,7 @@ using DictPointer = std::shared_ptr<const Dict>;
 struct Value {
   std::variant<Undefined, None, bool, int64_t, double, StringPointer, SequencePointer, DictPointer,
                std::shared_ptr<Namespace>, std::shared_ptr<Macro>, std::shared_ptr<Function>,
-               std::shared_ptr<Loop>>
+               std::shared_ptr<Loop>, std::shared_ptr<const BigInteger>>
       data;
 
   template <class T>
@@ -102,8 +107,9 @@ struct Value {
   bool is_string() const { return is<StringPointer>(); }
   bool is_sequence() const { return is<SequencePointer>(); }
   bool is_dict() const { return is<DictPointer>(); }
-  bool is_number() const { return is<int64_t>() || is<double>() || is<bool>(); }
-  /// An int, or a bool, which is one in Python.
+  bool is_big() const { return is<std::shared_ptr<const BigInteger>>(); }
+  bool is_number() const { return is_integer() || is<double>() || is_big(); }
+  /// An int of 64 bits, or a bool, which is one in Python.
   bool is_integer() const { return is<int64_t>() || is<bool>(); }
 
   const std::string& text() const { return as<StringPointer>()->bytes; }
@@ -111,7 +117,11 @@ struct Value {
   const Sequence& sequence() const { return *as<SequencePointer>(); }
   const Dict& dict() const { return *as<DictPointer>(); }
   int64_t integer() const { return is<bool>() ? as<bool>() : as<int64_t>(); }
-  double real() const { return is<double>() ? as<double>() : static_cast<double>(integer()); }
+  /// The digits of an integer of any size.
+  std::string digits() const {
+    return is_big() ? as<std::shared_ptr<const BigInteger>>()->digits : std::to_string(integer());
+  }
+  double real() const;  ///< the nearest; infinite where the integer is too large
 };
 
 struct Function {
@@ -136,7 +146,15 @@ struct Loop {
 // Makers. Containers get their depth here; one deeper than `Limits::value_depth` is refused.
 Value none();
 Value undefined(std::string reason);
-Value make_string(std::string bytes, bool safe = false);
+Value make_string(Text text, bool safe = false);
+/// A string of the template's own, which quotes no variable.
+Value make_string(std::string own, bool safe = false);
+/// An integer of any size from decimal digits, with a minus where negative.
+Value make_integer(std::string digits);
+/// A whole number as an integer; fails for NaN and infinity.
+Value make_integer(double whole);
+/// Fails for an integer beyond 64 bits where one is needed to calculate.
+void check_fits(const Value& value);
 Value make_sequence(SequenceKind kind, std::vector<Value> items);
 Value make_list(std::vector<Value> items);
 Value make_tuple(std::vector<Value> items);
@@ -172,9 +190,9 @@ int key_order(const Value& a, const Value& b);
 void check_hashable(const Value& key);
 
 // Text. Both append, so that a nested value is written once.
-void append_str(std::string& out, const Value& value, Run& run);   ///< str(value)
-void append_repr(std::string& out, const Value& value, Run& run);  ///< repr(value)
+void append_str(Text& out, const Value& value, Run& run);   ///< str(value)
+void append_repr(Text& out, const Value& value, Run& run);  ///< repr(value)
 std::string float_repr(double value);
-std::string string_repr(std::string_view text);
+std::string string_repr(std::string own);
 
 }  // namespace assay::jinja

@@ -1,5 +1,7 @@
 #include "text/special.h"
 
+#include <algorithm>
+
 namespace assay::text {
 namespace {
 
@@ -35,20 +37,20 @@ int32_t SpecialTokens::add(std::string_view spelling, const SpecialToken& specia
   return before;
 }
 
-SpecialTokens::Match SpecialTokens::longest(std::string_view text, bool parse_special) const {
+SpecialTokens::Match SpecialTokens::longest(std::string_view text, uint64_t parsed) const {
   Match found;
   uint32_t node = 0;
   for (uint64_t i = 0; i < text.size(); ++i) {
     node = child(node, text[i]);
     if (node == 0) break;
     const SpecialToken& special = nodes_[node];
-    if (special.token >= 0 && (parse_special || special.always)) found = {i + 1, &special};
+    if (special.token >= 0 && (i < parsed || special.always)) found = {i + 1, &special};
   }
   return found;
 }
 
 std::vector<Fragment> SpecialTokens::split(std::string_view text, bool parse_special,
-                                           std::span<const uint64_t> plain_at) const {
+                                           std::span<const Span> plain) const {
   std::vector<Fragment> fragments;
   uint64_t begin = 0;  // of the ordinary text not yet given out
   for (uint64_t i = 0; i < text.size();) {
@@ -56,9 +58,9 @@ std::vector<Fragment> SpecialTokens::split(std::string_view text, bool parse_spe
       ++i;
       continue;
     }
-    while (!plain_at.empty() && plain_at.front() < i) plain_at = plain_at.subspan(1);
-    const bool plain = !plain_at.empty() && plain_at.front() == i;
-    const Match match = longest(text.substr(i), parse_special && !plain);
+    while (!plain.empty() && plain.front().end <= i) plain = plain.subspan(1);
+    const uint64_t stop = plain.empty() ? text.size() : std::max(plain.front().begin, i);
+    const Match match = longest(text.substr(i), parse_special ? stop - i : 0);
     if (match.special == nullptr) {
       ++i;
       continue;
@@ -73,20 +75,6 @@ std::vector<Fragment> SpecialTokens::split(std::string_view text, bool parse_spe
   }
   if (begin < text.size()) fragments.push_back({text.substr(begin)});
   return fragments;
-}
-
-std::vector<uint64_t> SpecialTokens::starts(std::string_view text) const {
-  std::vector<uint64_t> offsets;
-  for (uint64_t i = 0; i < text.size(); ++i) {
-    if (!begins_[static_cast<uint8_t>(text[i])]) continue;
-    uint32_t node = 0;
-    for (uint64_t j = i; j < text.size() && (node = child(node, text[j])) != 0; ++j) {
-      if (nodes_[node].token < 0 || nodes_[node].always) continue;
-      offsets.push_back(i);
-      break;
-    }
-  }
-  return offsets;
 }
 
 }  // namespace assay::text

@@ -15,6 +15,11 @@ struct Fragment {
   int32_t token = -1;  ///< -1: ordinary text
 };
 
+/// A part of a text.
+struct Span {
+  uint64_t begin = 0, end = 0;
+};
+
 struct SpecialToken {
   int32_t token = -1;
   bool always = false;       ///< found also where special tokens are not parsed (user-defined)
@@ -33,19 +38,17 @@ class SpecialTokens {
 
   /// The leftmost spelling first, the longest where several begin at one byte. (llama.cpp looks for
   /// the longest of the vocabulary in the whole text first; the two differ only where spellings
-  /// overlap.) `plain_at`, ascending: where a spelling that is not `always` found is ordinary text.
+  /// overlap.) `plain`, ascending: what is ordinary text, but for what is `always` found.
   std::vector<Fragment> split(std::string_view text, bool parse_special,
-                              std::span<const uint64_t> plain_at = {}) const;
-
-  /// Every offset at which the spelling of a token begins that is not `always` found.
-  std::vector<uint64_t> starts(std::string_view text) const;
+                              std::span<const Span> plain = {}) const;
 
  private:
   struct Match {
     uint64_t length = 0;
     const SpecialToken* special = nullptr;
   };
-  Match longest(std::string_view text, bool parse_special) const;
+  /// Of what is not `always` found, spellings within the first `parsed` bytes.
+  Match longest(std::string_view text, uint64_t parsed) const;
   uint32_t child(uint32_t node, char byte) const;  // 0, the root, where there is none
 
   std::vector<SpecialToken> nodes_;

@@ -97,10 +97,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     joined += detokenizer.finish();
     if (special) tokenizer->decode(tokens);
   }
-  uint64_t last = 0;
-  for (const uint64_t start : tokenizer->special_starts(text)) {
-    if (start < last || start >= text.size()) std::abort();
-    last = start;
-  }
+  // All of the text as plain is the text with nothing parsed.
+  const std::vector<assay::text::Span> all = {{0, text.size()}};
+  if (tokenizer->encode(text, {.plain = all}) != tokenizer->encode(text, {.parse_special = false}))
+    std::abort();
   return 0;
 }

@@ -60,18 +60,70 @@ TEST(ChatPrompt, BosComesOnceAndEosNever) {
   EXPECT_EQ(Fixture().shown("{{ messages[0].content }}", say("<s>x")), "[256]<s>x");
 }
 
-TEST(ChatPrompt, MessagesPrintedAsPythonOrAsAsciiKeepNoMarks) {
+TEST(ChatPrompt, WhateverATemplateDoesToAMessageItStaysText) {
   EXPECT_EQ(Fixture().shown("{{ [messages[0].content] }}", say("<end>")), "[256]['<end>']");
   EXPECT_EQ(Fixture().shown("{{ messages[0].content | tojson(ensure_ascii=true) }}", say("a<end>")),
             "[256]\"a<end>\"");
+  EXPECT_EQ(Fixture().shown("{{ messages[0].content | lower }}<end>", say("<END>")),
+            "[256]<end>[257]");
+  EXPECT_EQ(Fixture().shown("{{ messages[0].content[::-1] }}", say(">dne<")), "[256]<end>");
+  // Two halves of a control token, each harmless, are put together.
+  EXPECT_EQ(Fixture().shown("{{ messages[0].content.split('|') | join }}", say("<e|nd>")),
+            "[256]<end>");
+  EXPECT_EQ(Fixture().shown("<e{{ messages[0].content }}", say("nd>")), "[256]<end>");
 }
 
-TEST(ChatPrompt, NoncharactersOfMessagesStayAndDecideWhichMarkIsUsed) {
-  const std::string first = "\xEF\xB7\x90", text = first + "<end>\\ufdd1<end>";
-  EXPECT_EQ(Fixture().shown(plain, say(text)), "[256]" + text + "[257]");
-  std::string all;
-  for (int i = 0; i < 32; ++i) all += std::string("\xEF\xB7") + char(0x90 + i);
-  EXPECT_THAT(Fixture().shown(plain, say(all)), HasSubstr("error: the messages hold every one"));
+TEST(ChatPrompt, StringOperationsSeeTheMessageAsItIs) {
+  EXPECT_EQ(Fixture().shown("{{ messages[0].content.split('<end>')[0].rstrip('\n') }}<end>",
+                            say("a\n<end>b")),
+            "[256]a[257]");
+  EXPECT_EQ(Fixture().shown("{{ messages[0].content | length }}{{ messages[0].content[0] }}",
+                            say("<end>")),
+            "[256]5<");
+}
+
+TEST(ChatPrompt, RolesAreWordsOfTheFormatUnlessTheyAreNoWords) {
+  const char* source = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}";
+  EXPECT_EQ(Fixture().shown(source, {{{"role", "end"}, {"content", "x"}}}), "[256][257]x");
+  EXPECT_EQ(Fixture().shown(source, {{{"role", "x><end"}, {"content", "y"}}}), "[256]<x><end>y");
+}
+
+TEST(ChatPrompt, ToolsAndFurtherVariablesAreTextToo) {
+  ChatOptions options;
+  options.tools = {{{"name", "<end>"}, {"<end>", 1}}};
+  options.extra = {{"date", "<end>"}};
+  EXPECT_EQ(Fixture().shown("{{ tools[0].name }}{{ tools[0] | list | last }}{{ date }}<end>",
+                            say(""), options),
+            "[256]<end><end><end>[257]");
+}
+
+TEST(ChatPrompt, MillionsOfSpellingsTakeNoSquareOfTime) {
+  std::string text;
+  for (int i = 0; i < 400'000; ++i) text += "<end>";
+  const double start = seconds();
+  const auto tokens = Fixture().encode(plain, say(text));
+  ASSERT_TRUE(tokens) << tokens.error().message;
+  EXPECT_EQ(tokens->size(), 2'000'002u);
+  EXPECT_LT(seconds() - start, 20);  // 88 s when each spelling moved all text behind it
+}
+
+TEST(ChatPrompt, ATemplateWithoutTheUsersLastMessageIsNone) {
+  for (const char* source :
+       {"alpaca", "{{ bos_token }}hello", "{{ messages[0].role }}",
+        "{% for m in messages %}{% if m.role != 'user' %}{{ m.content }}{% endif %}{% endfor %}"})
+    EXPECT_THAT(Fixture().shown(source, say("what?")),
+                HasSubstr("error: the chat template leaves out the user's last message"))
+        << source;
+  EXPECT_EQ(Fixture().shown("x", say(" \n")), "[256]x");  // nothing was asked
+  EXPECT_EQ(Fixture().shown("{{ messages[0].content | upper | trim }}", say(" hi\n")), "[256]HI");
+  EXPECT_THAT(
+      Fixture().shown("{{ messages[0].content }}", {{{"role", "user"}, {"content", "one"}},
+                                                    {{"role", "assistant"}, {"content", "two"}},
+                                                    {{"role", "user"}, {"content", "three"}}}),
+      HasSubstr("leaves out the user's last message"));
+  const Json parts = {{{"role", "user"}, {"content", {{{"type", "text"}, {"text", "hi"}}}}}};
+  EXPECT_THAT(Fixture().shown("{{ messages[0].content[0].type }}", parts), HasSubstr("leaves out"));
+  EXPECT_EQ(Fixture().shown("{{ messages[0].content[0].text }}", parts), "[256]hi");
 }
 
 TEST(ChatPrompt, PartsAndToolCallsAreTextToo) {

@@ -33,7 +33,7 @@ std::string rendered(const std::string& source, const Json& messages = hello,
   const auto chat = ChatTemplate::compile(source, {{"bos_token", "<s>"}});
   if (!chat) return "error: " + chat.error().message;
   const auto text = chat->render(messages, options);
-  return text ? *text : "error: " + text.error().message;
+  return text ? text->text : "error: " + text.error().message;
 }
 
 TEST(ChatTemplate, ComesFromTheFileWithItsTokens) {
@@ -42,17 +42,17 @@ TEST(ChatTemplate, ComesFromTheFileWithItsTokens) {
                    "{% if add_generation_prompt %}>{% endif %}{{ pad_token is defined }}"}};
   const auto chat = ChatTemplate::open(made.file());
   ASSERT_TRUE(chat) << chat.error().message;
-  EXPECT_EQ(*chat->render(hello), "<s>user: Hi</s>>False");
+  EXPECT_EQ(chat->render(hello)->text, "<s>user: Hi</s>>False");
   ChatOptions silent;
   silent.add_generation_prompt = false;
-  EXPECT_EQ(*chat->render(hello, silent), "<s>user: Hi</s>False");
+  EXPECT_EQ(chat->render(hello, silent)->text, "<s>user: Hi</s>False");
   EXPECT_EQ(chat->token("eos_token"), "</s>");
 }
 
 TEST(ChatTemplate, SaysWhetherItWroteBos) {
   const auto chat = ChatTemplate::compile("{{ bos_token }}x", {{"bos_token", "<s>"}});
   ASSERT_TRUE(chat);
-  EXPECT_TRUE(chat->begins_with_bos(*chat->render(hello)));
+  EXPECT_TRUE(chat->begins_with_bos(chat->render(hello)->text));
   EXPECT_FALSE(chat->begins_with_bos("x<s>"));
   const auto without = ChatTemplate::compile("x", {});
   ASSERT_TRUE(without);
@@ -64,8 +64,8 @@ TEST(ChatTemplate, IsPickedByName) {
                   {"tokenizer.chat_template.tool_use", "tools"},
                   {"tokenizer.chat_template.rag", "rag"}};
   EXPECT_EQ(ChatTemplate::names(made.file()), (std::vector<std::string>{"tool_use", "rag"}));
-  EXPECT_EQ(*ChatTemplate::open(made.file(), "tool_use")->render(hello), "tools");
-  EXPECT_EQ(*ChatTemplate::open(made.file())->render(hello), "plain");
+  EXPECT_EQ(ChatTemplate::open(made.file(), "tool_use")->render(hello)->text, "tools");
+  EXPECT_EQ(ChatTemplate::open(made.file())->render(hello)->text, "plain");
   const auto absent = ChatTemplate::open(made.file(), "vision");
   ASSERT_FALSE(absent);
   EXPECT_EQ(absent.error().message,
@@ -78,8 +78,9 @@ TEST(ChatTemplate, ErrorsNameTheFileAndTheLine) {
             "made.gguf: the file has no chat template");
   EXPECT_EQ(
       ChatTemplate::open(Made{{"tokenizer.chat_template", "a\n{% bad %}"}}.file()).error().message,
-      "made.gguf: the chat template can't be used: line 2: unknown tag 'bad'");
-  EXPECT_EQ(rendered("\n{{ raise_exception('no') }}"), "error: line 2: the template refuses: no");
+      "made.gguf: the chat template can't be used: line 2, column 4: unknown tag 'bad'");
+  EXPECT_EQ(rendered("\n{{ raise_exception('no') }}"),
+            "error: line 2, column 19: the template refuses: no");
   EXPECT_EQ(rendered("", Json::object()), "error: the messages of a chat must be an array");
 }
 
@@ -108,6 +109,56 @@ TEST(ChatTemplate, ArgumentsOfCallsAreObjectsUnlessTheTemplateWantsText) {
   Json odd = call;
   odd[0]["tool_calls"][0]["function"]["arguments"] = "not JSON";
   EXPECT_EQ(rendered("{{ " + path + " }}", odd), "not JSON");
+}
+
+TEST(ChatTemplate, AFileThatHoldsTheNameOfATemplateGetsIt) {
+  const auto chat = ChatTemplate::open(Made{{"tokenizer.chat_template", "chatml"}}.file());
+  ASSERT_TRUE(chat) << chat.error().message;
+  EXPECT_EQ(chat->name(), "chatml");
+  EXPECT_EQ(chat->render(hello)->text, "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
+  EXPECT_EQ(ChatTemplate::open(Made{{"tokenizer.chat_template", "x"}}.file())->name(), "");
+}
+
+TEST(ChatTemplate, OthersGetTheTokensOfTheFile) {
+  const Made made{{"tokenizer.chat_template", "x"}};
+  EXPECT_EQ(ChatTemplate::open_other(made.file(), "{{ bos_token }}y")->render(hello)->text, "<s>y");
+  EXPECT_EQ(ChatTemplate::open_other(made.file(), "zephyr")->render(hello)->text,
+            "<|user|>\nHi<|endoftext|>\n<|assistant|>\n");
+}
+
+TEST(ChatTemplate, WithoutASystemMessageNotEvenTheTemplatesOwnIsWritten) {
+  ChatOptions none;
+  none.no_system = true;
+  const std::string head = "{% if messages[0].role == 'system' %}",
+                    rest =
+                        "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}"
+                        "{% endif %}{% endfor %}";
+  const std::string kind =
+      head + "<sys>{{ messages[0].content }}{% else %}<sys>Be kind.{% endif %}";
+  EXPECT_EQ(rendered(kind + rest), "<sys>Be kind.Hi");
+  EXPECT_EQ(rendered(kind + rest, hello, none), "<sys>Hi");
+  // An empty message counts as none for this template.
+  const std::string truth =
+      "{% set s = messages[0].content if messages[0].role == 'system' %}"
+      "<sys>{{ s or 'Be kind.' }}";
+  EXPECT_EQ(rendered(truth + rest, hello, none), "<sys>Hi");
+  const std::string without = head +
+                              "{% if messages[0].content %}<sys>{{ messages[0].content }}"
+                              "{% endif %}{% endif %}";
+  EXPECT_EQ(rendered(without + rest, hello, none), "Hi");
+  const std::string refuses = head + "{{ raise_exception('no system') }}{% endif %}";
+  EXPECT_EQ(rendered(refuses + rest, hello, none), "Hi");
+  const Json own = {{{"role", "system"}, {"content", "Mine."}}, hello[0]};
+  EXPECT_EQ(rendered(kind + rest, own, none), "<sys>Mine.Hi");
+}
+
+TEST(ChatTemplate, LargeIntegersInArgumentsStayWhatTheyAre) {
+  const Json call = {
+      {{"role", "assistant"},
+       {"tool_calls",
+        {{{"function", {{"name", "f"}, {"arguments", "{\"x\": 18446744073709551617}"}}}}}}}};
+  EXPECT_EQ(rendered("{{ messages[0].tool_calls[0].function.arguments | tojson }}", call),
+            "{\"x\": 18446744073709551617}");
 }
 
 }  // namespace

@@ -165,12 +165,9 @@ TEST(Tokenizer, AFileThatNamesNoPreTokenizerGetsTheDefaultOneAndSaysSo) {
 TEST(Tokenizer, WhereTextIsPlainItsControlTokensAreLetters) {
   const Tokenizer tokenizer = open(with_specials());
   const std::string text = "<s>a<s>";
-  const std::vector<uint64_t> starts = tokenizer.special_starts(text);
-  EXPECT_EQ(starts, (std::vector<uint64_t>{0, 4}));
-  const std::vector<uint64_t> first = {0};
-  EXPECT_EQ(tokenizer.encode(text, {.plain_at = first}), (Tokens{'<', 's', '>', 'a', 263}));
-  EXPECT_EQ(tokenizer.encode(text, {.plain_at = starts}), tokenizer.encode(text, plain));
-  EXPECT_EQ(tokenizer.special_starts("<tool>"), std::vector<uint64_t>{});  // found always
+  const std::vector<Span> first = {{0, 3}}, both = {{0, 3}, {4, 7}};
+  EXPECT_EQ(tokenizer.encode(text, {.plain = first}), (Tokens{'<', 's', '>', 'a', 263}));
+  EXPECT_EQ(tokenizer.encode(text, {.plain = both}), tokenizer.encode(text, plain));
 }
 
 TEST(Tokenizer, FillInTheMiddleMarksAreControlTokensWhateverTheirType) {
