@@ -162,6 +162,7 @@ bool is_same(const Value& a, const Value& b) {
 bool extend(Run& run, const Statement& statement, const ScopePointer& scope) {
   const std::vector<const Expression*> tails = tails_of(statement);
   if (tails.empty()) return false;
+  const Nesting nesting(run);
   const bool joins = statement.value->kind == ExpressionKind::concatenate;
   Value* slot = slot_of(run, *statement.target, scope);
   if (!slot || !(slot->is_string() ? !slot->string().safe : is_list(*slot) && !joins)) return false;
