@@ -32,7 +32,8 @@ constexpr std::array groups = {
           "repeat-last-n seed stop ignore-eos "},
     Group{"Device", " device threads batch kv "},
     Group{unlisted, ""},
-    Group{"Output", " json output html all ids top case keep plan weights verbose help version "},
+    Group{"Output",
+          " json output expected html all ids top case keep plan weights verbose help version "},
     Group{"For engine authors",
           " contract stats layers chain cut sequences filter values peer peer-batched swap runs "
           "attention token "},
@@ -43,11 +44,10 @@ bool lists(const Group& group, const std::string& name) {
   return group.names.find(" " + name + " ") != std::string_view::npos;
 }
 
-/// Where a group stands in the help; a command's own groups stand before those of the engine
-/// authors.
+/// Where a group stands in the help; a command's own groups follow "Model".
 size_t order_of(const std::string& title) {
   const auto found = std::ranges::find(groups, title, &Group::title);
-  return found == groups.end() ? 2 * groups.size() - 5 : 2 * size_t(found - groups.begin());
+  return found == groups.end() ? 3 : 2 * size_t(found - groups.begin());
 }
 
 std::string group_of(const CLI::Option& option) {

@@ -153,7 +153,8 @@ void Talk::print_speed() const {
 }
 
 Result<std::vector<int32_t>> Talk::encode() const {
-  auto tokens = assay::text::encode_chat(tokenizer_, format_, conversation.shown(), template_options);
+  auto tokens =
+      assay::text::encode_chat(tokenizer_, format_, conversation.shown(), template_options);
   if (tokens && tokens->empty())
     return Error{"the chat template gives no text for this conversation"};
   return tokens;
