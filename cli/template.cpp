@@ -120,6 +120,13 @@ Result<Input> read_input(const Flags& flags) {
     input.options.tools = (*messages)["tools"];
   }
   input.options.extra = Json::object();
+  if (messages->is_object()) {
+    if (const auto found = messages->find("documents"); found != messages->end())
+      input.options.extra["documents"] = *found;
+    if (const auto found = messages->find("chat_template_kwargs");
+        found != messages->end() && found->is_object())
+      input.options.extra.update(*found);
+  }
   for (const std::string& each : flags.variables) {
     if (const auto set = set_variable(input.options.extra, each); !set) return set.error();
   }

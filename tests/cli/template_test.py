@@ -47,6 +47,9 @@ class WithoutAModel(unittest.TestCase):
                 f"Hi{tools}False<s>")
         self.assertEqual(self.rendered(source, f'{{"messages": {json.dumps(HELLO)}, "tools": {tools}}}'),
                          f"Hi{tools}")
+        body = {"messages": HELLO, "documents": ["d"], "chat_template_kwargs": {"x": 1}, "temperature": 0}
+        self.assertEqual(self.rendered("{{ messages[0].content }}{{ documents[0] }}{{ x }}", body), "Hid1")
+        self.assertEqual(self.rendered("{{ messages[0].content }}{{ x }}", body, "--set", "x=2"), "Hi2")
         self.assertEqual(self.rendered("{{ messages[0].content }}{{ strftime_now('%d %b') }}", HELLO,
                                        "--date", "2024-07-26"), "Hi26 Jul")
 
