@@ -20,7 +20,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 run: build model ## from a fresh machine to an answer: install, build, fetch the model, generate
-	@build/release/assay run --device auto -p "$(PROMPT)" --temp 0 -n 16
+	@build/release/assay run --device auto -p "$(PROMPT)" --temp 0 -n 16 --stop $$'\n'
 
 build: install ## build/release/assay
 	@test -f build/release/build.ninja || cmake --preset release

@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "child.h"
 #include "common.h"
 #include "cpu/kernels.h"
 
@@ -143,21 +143,28 @@ Result<double> measure(Engine& engine, std::vector<Sequence>& sequences, Case& o
 /// device than the cpu all layers are there (threads 0).
 Result<double> measure_peer(const Flags& flags, const std::string& model, uint32_t threads,
                             const Case& one) {
-  const std::string command =
-      fmt::format("'{}' -m '{}' {} -r 1 -o json {} {} 2>/dev/null", flags.peer, model,
-                  threads ? fmt::format("-t {} -ngl 0", threads) : "-ngl 99 -fa 1",
-                  one.phase == "prompt" ? fmt::format("-p {} -n 0", one.tokens)
-                                        : fmt::format("-p 0 -n {}", one.tokens),
-                  one.depth ? fmt::format("-d {}", one.depth) : "");
-  std::string text;
-  std::FILE* pipe = popen(command.c_str(), "r");
-  if (!pipe) return Error{"cannot start the peer"};
-  char buffer[4096];
-  for (size_t n; (n = std::fread(buffer, 1, sizeof buffer, pipe)) > 0;) text.append(buffer, n);
-  const int status = pclose(pipe);
-  const auto json = nlohmann::json::parse(text, nullptr, false);
-  if (status != 0 || !json.is_array() || json.empty() || !json[0].contains("avg_ts"))
-    return Error{fmt::format("the peer '{}' did not print llama-bench's JSON", flags.peer)};
+  std::vector<std::string> command = {flags.peer, "-m", model, "-r", "1", "-o", "json"};
+  const auto add = [&](std::initializer_list<std::string> more) {
+    command.insert(command.end(), more);
+  };
+  if (threads)
+    add({"-t", std::to_string(threads), "-ngl", "0"});
+  else
+    add({"-ngl", "99", "-fa", "1"});
+  const bool prompt = one.phase == "prompt";
+  add({"-p", prompt ? std::to_string(one.tokens) : "0", "-n",
+       prompt ? "0" : std::to_string(one.tokens)});
+  if (one.depth) add({"-d", std::to_string(one.depth)});
+  const auto ended = run_child(std::move(command));
+  if (!ended) return Error{"the peer: " + ended.error().message};
+  if (!ended->succeeded()) return Error{fmt::format("the peer '{}' {}", flags.peer, ended->how())};
+  const auto json = nlohmann::json::parse(ended->out, nullptr, false);
+  if (!json.is_array() || json.empty() || !json[0].contains("avg_ts") ||
+      !json[0]["avg_ts"].is_number()) {
+    const std::string line = last_line(ended->out);
+    return Error{fmt::format("the peer '{}' did not print llama-bench's JSON{}", flags.peer,
+                             line.empty() ? ", nor anything else" : "; its last line: " + line)};
+  }
   return json[0]["avg_ts"].get<double>();
 }
 
@@ -244,8 +251,8 @@ int bench(const Flags& flags) {
       if (n) cases.push_back({"generation", n, depth, {}, {}, {}});
   }
   if (cases.empty()) return report({"nothing to measure: every --prompt and --generation is 0"});
-  const Machine machine = measure_machine(engine->executor());
   Progress bar("bench");
+  const Machine machine = measure_machine(engine->executor());
   uint64_t done = 0;
   for (uint32_t r = 0; r < flags.repetitions + 1; ++r)  // the first is a warm-up
     for (Case& one : cases) {
@@ -286,26 +293,32 @@ void add_bench(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand(
       "bench", "Measure prompt and generation speed; every repetition must give the same bits");
   add_model_flags(*command, flags->model);
-  command->add_option("--prompt", flags->prompts, "prompt lengths; 0: none")
+  const char* measured = "What is measured";
+  command->add_option("-p,--prompt", flags->prompts, "prompt lengths; 0: none")
+      ->group(measured)
       ->type_name("N,N")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
-  command->add_option("--generation", flags->generations, "tokens to generate; 0: none")
+  command->add_option("-n,--generation", flags->generations, "tokens to generate; 0: none")
+      ->group(measured)
       ->type_name("N,N")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
-  command->add_option("--depth", flags->depths, "tokens in the cache before")
+  command->add_option("-d,--depth", flags->depths, "tokens in the cache before")
+      ->group(measured)
       ->type_name("N,N")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
   command->add_option("--batch", flags->batch, "sequences at once")
+      ->group(measured)
       ->type_name("N")
       ->check(between(1, 64))
       ->capture_default_str();
   command->add_option("-r,--repetitions", flags->repetitions, "repetitions")
+      ->group(measured)
       ->type_name("N")
       ->check(between(1, 1000))
       ->capture_default_str();

@@ -14,6 +14,7 @@
 #include "gguf/file.h"
 #include "model/model.h"
 #include "op/kinds.h"
+#include "paragraph.h"
 #include "quant/formats.h"
 
 using assay::Error;
@@ -191,7 +192,7 @@ Result<Question> make_question(const CheckFlags& flags, const assay::op::Program
 }
 
 std::string place(const assay::judge::Seen& seen) {
-  return fmt::format("token {} row {}", seen.token, seen.row);
+  return fmt::format("token {} channel {}", seen.token, seen.row);
 }
 
 void print_answer(const Question& question, const Answer& answer) {
@@ -211,14 +212,18 @@ void print_answer(const Question& question, const Answer& answer) {
     fmt::print("{:<10} {:>9} {:>8} {:>6} {:>12.3g} {:>10.3g}  {}\n", trial.contract,
                trial.seen.elements, trial.seen.failures, trial.seen.ties, trial.seen.max_u,
                trial.seen.limit_u, place(trial.seen));
-  fmt::print("\nworst under {}: {}, got {:.9g}, want {:.9g}\n{}\n", answer.best.contract,
-             place(answer.best.seen), answer.got, answer.want, escaped(answer.sentence, false));
+  fmt::print("\nworst under {}: {}, got {:.9g}, want {:.9g}\n", answer.best.contract,
+             place(answer.best.seen), answer.got, answer.want);
+  if (answer.verdict == assay::diff::Verdict::fail) print_paragraph(assay::diff::unit_explained());
+  print_paragraph(escaped(answer.sentence, false));
 }
 
 /// What the operation must give: to a file, or its beginning to the screen.
 int give_expected(const CheckFlags& flags, const Question& question) {
   const std::string contract = flags.contract.empty() ? "f32" : flags.contract;
+  Progress bar("compute what is right");
   const auto judged = assay::check::expected(question, contract);
+  bar.erase();
   const auto& want = judged.want;
   if (!flags.expected.empty()) {
     const std::vector<float> values(want.data.begin(), want.data.end());
@@ -230,34 +235,77 @@ int give_expected(const CheckFlags& flags, const Question& question) {
   }
   const size_t shown = std::min<size_t>(want.data.size(), 32);
   fmt::print(
-      "expected under {}, limit in u = 2^-24 of the scale\n{:>6} {:>6} {:>16} {:>16} {:>10}\n",
-      contract, "token", "row", "value", "scale", "limit u");
+      "expected under {}, limit in u = 2^-24 of the scale\n{:>6} {:>7} {:>16} {:>16} {:>10}\n",
+      contract, "token", "channel", "value", "scale", "limit u");
   for (size_t i = 0; i < shown; ++i)
-    fmt::print("{:>6} {:>6} {:>16.9g} {:>16.9g} {:>10.3g}\n", i / want.width, i % want.width,
+    fmt::print("{:>6} {:>7} {:>16.9g} {:>16.9g} {:>10.3g}\n", i / want.width, i % want.width,
                want.data[i], judged.scale.data[i], judged.limit_at(i / want.width, i % want.width));
   if (shown < want.data.size())
     fmt::print("{} more; --expected FILE writes all\n", want.data.size() - shown);
   return 0;
 }
 
+/// Where the first two dimensions of an array are equal, (tokens, heads, channels) may as well be
+/// (heads, tokens, channels). An answer that is not right is asked for again with such arrays read the
+/// other way, all of them first; the one that is right, with its sentence saying so.
+std::optional<Answer> other_layouts(const CheckFlags& flags, const assay::op::Program& program,
+                                    size_t index, const Arrays& arrays,
+                                    const std::vector<uint32_t>& positions, Question& question) {
+  struct Ambiguous {
+    size_t array;  // of the inputs; their number: the output
+    std::pair<size_t, size_t> outer;
+  };
+  std::vector<Ambiguous> list;
+  for (size_t i = 0; i <= arrays.inputs.size(); ++i) {
+    const Npy& array = i < arrays.inputs.size() ? arrays.inputs[i] : *arrays.output;
+    const auto outer = assay::trace::outer_dimensions(array);
+    if (outer && array.shape[outer->first] == array.shape[outer->second])
+      list.push_back({i, *outer});
+  }
+  for (uint32_t chosen = (1u << list.size()) - 1; chosen > 0; --chosen) {
+    Arrays other = arrays;
+    std::string names;
+    for (size_t i = 0; i < list.size(); ++i) {
+      if ((chosen >> i & 1) == 0) continue;
+      const bool input = list[i].array < arrays.inputs.size();
+      Npy& array = input ? other.inputs[list[i].array] : *other.output;
+      array = assay::trace::exchanged(array, list[i].outer.first, list[i].outer.second);
+      names += (names.empty() ? "" : ", ") + (input ? flags.inputs[list[i].array] : flags.output);
+    }
+    auto asked = make_question(flags, program, index, other, positions);
+    if (!asked) continue;
+    Answer answer = assay::check::answer(*asked, flags.contract);
+    if (answer.verdict != assay::diff::Verdict::pass) continue;
+    answer.sentence += fmt::format("; read as (heads, tokens, channels): {}", names);
+    question = std::move(*asked);
+    return answer;
+  }
+  return std::nullopt;
+}
+
 int check_operation(const CheckFlags& flags, const assay::op::Program& program, size_t index,
                     const Arrays& arrays, const std::vector<uint32_t>& positions) {
   const assay::op::Operation& operation = program.operations[index];
   if (operation.is<assay::op::Rope>() && arrays.inputs.empty() && !arrays.output) {
-    if (positions.empty()) return report({"RoPE's table needs --positions"});
+    if (positions.empty()) return report(wrong_usage("RoPE's table needs --positions"));
     if (const auto good = check_angles(program, operation, positions); !good)
       return report(good.error());
     print_rope_table(program.rope_of(operation), positions, flags.json);
     return 0;
   }
-  const auto question = make_question(flags, program, index, arrays, positions);
+  auto question = make_question(flags, program, index, arrays, positions);
   if (!question) return report(question.error());
-  if (!arrays.output && flags.json) return report({"--json needs --output"});
+  if (!arrays.output && flags.json) return report(wrong_usage("--json needs --output"));
   if (!arrays.output || !flags.expected.empty()) {
     const int written = give_expected(flags, *question);
     if (!arrays.output || written != 0) return written;
   }
-  const Answer answer = assay::check::answer(*question, flags.contract);
+  Progress bar("judge the output");
+  Answer answer = assay::check::answer(*question, flags.contract);
+  if (answer.verdict == assay::diff::Verdict::fail)
+    if (auto other = other_layouts(flags, program, index, arrays, positions, *question))
+      answer = std::move(*other);
+  bar.erase();
   if (flags.json)
     fmt::print("{}\n", assay::check::to_json(*question, answer));
   else
@@ -274,7 +322,7 @@ int check(const CheckFlags& flags) {
   if (!arrays) return report(arrays.error());
   if (!flags.kind.empty()) {
     if (!flags.first.empty() || !flags.model.empty())
-      return report({"--op cannot be combined with a model"});
+      return report(wrong_usage("--op cannot be combined with a model"));
     const auto made = make_operation(flags, arrays->inputs, positions->size());
     if (!made) return report(made.error());
     return check_operation(flags, made->program, 0, *arrays, *positions);
@@ -282,7 +330,7 @@ int check(const CheckFlags& flags) {
   const bool both = !flags.second.empty();
   const std::string& name = both ? flags.second : flags.first;
   if (name.empty() || (both && !flags.model.empty()))
-    return report({"give MODEL and NAME, or --op"});
+    return report(wrong_usage("give MODEL and NAME, or --op"));
   std::error_code ignored;
   if (!both && flags.model.empty() && std::filesystem::exists(name, ignored))
     return report({fmt::format("'{}' is a file; give NAME after it", name)});
@@ -309,18 +357,23 @@ void add_check(CLI::App& app, int& exit_code) {
       ->type_name("MODEL");
   command->add_option("name", flags->second, "operation or tensor: blk.0.attn_q, blk.3.kqv, logits")
       ->type_name("NAME");
+  const char* kernel = "What the kernel did";
   command->add_option("--input", flags->inputs, "what the kernel read; several in order")
       ->type_name("NPY")
+      ->group(kernel)
       ->allow_extra_args(false);
-  command->add_option("--output", flags->output, "what it gave")->type_name("NPY");
+  command->add_option("--output", flags->output, "what it gave")->type_name("NPY")->group(kernel);
   command->add_option("--expected", flags->expected, "write what it must give")->type_name("NPY");
   command
       ->add_option("--contract", flags->contract,
                    "its arithmetic: f32, assay/1, ggml-cpu, ggml-cuda (default: found by trying)")
       ->check(CLI::IsMember({"f32", "assay/1", "ggml-cpu", "ggml-cuda"}));
   command->add_option("--positions", flags->positions, "rope, attention: 5,6 or 0-6")
-      ->type_name("LIST");
-  command->add_option("--tokens", flags->tokens, "embed: token ids")->type_name("LIST");
+      ->type_name("LIST")
+      ->group(kernel);
+  command->add_option("--tokens", flags->tokens, "embed: token ids")
+      ->type_name("LIST")
+      ->group(kernel);
   command->add_option("--kv", flags->cache, "attention: the cache's type (default: the contract's)")
       ->check(CLI::IsMember({"f16", "f32"}));
   command->add_flag("--json", flags->json, "schema assay.check/1");

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -69,7 +68,16 @@ std::string default_model() {
   return known_models[0].name;
 }
 
+bool verbose = false;
+std::string called_command = "assay";
+
+Error wrong_usage(const std::string& sentence) {
+  const char* see = sentence.ends_with('?') ? " See" : "; see";
+  return Error{fmt::format("{}{} '{} --help'", sentence, see, called_command)};
+}
+
 int report(const Error& error) {
+  erase_progress();
   fmt::print(stderr, "assay: {}\n", escaped(error.message, false));
   return int(error.exit);
 }
@@ -120,6 +128,25 @@ std::string chosen_device(const std::string& device) {
   return choice.device;
 }
 
+namespace {
+
+/// What -v says of a model.
+void say_more(const assay::run::Engine& engine, const ModelFlags& flags, double load) {
+  const assay::op::Program& program = engine.program();
+  const auto name = engine.file().string_value("general.architecture");
+  fmt::print(stderr, "model: {} ({}, {} tensors, {:.1f} MB)\n",
+             escaped(engine.file().path(), false),
+             name && *name ? escaped(**name, false) : "no architecture",
+             engine.file().tensors().size(), double(engine.file().size()) / 1e6);
+  fmt::print(stderr,
+             "program: {} layers, {} operations, vocabulary {}; context {} positions, cache {}; "
+             "opened in {:.2f} s\n",
+             program.layers, program.operations.size(), program.vocabulary, engine.context(),
+             flags.cache, load);
+}
+
+}  // namespace
+
 Result<assay::run::Engine> open_engine(const ModelFlags& flags, uint32_t batch,
                                        uint32_t sequences) {
   const auto path = resolve_model(flags.model);
@@ -143,7 +170,11 @@ Result<assay::run::Engine> open_engine(const ModelFlags& flags, uint32_t batch,
   if (const auto good = use_fault(flags, options); !good) return good.error();
   Progress bar("load");
   options.executor.progress = [&](uint64_t done, uint64_t total) { bar.show(done, total); };
-  return assay::run::Engine::open(*path, options);
+  const double start = seconds();
+  auto engine = assay::run::Engine::open(*path, options);
+  bar.erase();
+  if (engine && verbose) say_more(*engine, flags, seconds() - start);
+  return engine;
 }
 
 std::string describe(const assay::run::Engine& engine) {
@@ -158,11 +189,14 @@ std::string describe(const assay::run::Engine& engine) {
 std::string file_sha256(const assay::gguf::File& file) {
   constexpr size_t piece = size_t(4) << 20;
   assay::Sha256 hash;
+  Progress bar("hash of the file");
+  uint64_t done = 0;
   for (const auto bytes : file.parts()) {
     for (size_t at = 0; at < bytes.size(); at += piece) {
       const auto part = bytes.subspan(at, std::min(piece, bytes.size() - at));
       hash.update(part);
       file.release(part);
+      bar.show(done += part.size(), file.size());
     }
   }
   return hash.hex();
@@ -191,23 +225,26 @@ Result<std::vector<int32_t>> parse_ids(const std::string& text) {
 
 namespace {
 
-void note_missing_rules(const Result<assay::text::Tokenizer>& tokenizer) {
-  if (tokenizer && !tokenizer->names_pre_tokenizer())
+void note_remarks(const Result<assay::text::Tokenizer>& tokenizer) {
+  if (!tokenizer) return;
+  if (!tokenizer->names_pre_tokenizer())
     fmt::print(stderr,
                "assay: the file names no pre-tokenizer (tokenizer.ggml.pre): using 'default', "
                "which may give different tokens from those the model was trained with\n");
+  if (!tokenizer->ids_outside().empty())
+    fmt::print(stderr, "assay: {}\n", tokenizer->ids_outside());
 }
 
 }  // namespace
 
 Result<assay::text::Tokenizer> open_tokenizer(const assay::gguf::File& file) {
   auto tokenizer = assay::text::Tokenizer::open(file);
-  note_missing_rules(tokenizer);
+  note_remarks(tokenizer);
   return tokenizer;
 }
 
 const Result<assay::text::Tokenizer>& open_tokenizer(const assay::run::Model& model) {
-  note_missing_rules(model.tokenizer());
+  note_remarks(model.tokenizer());
   return model.tokenizer();
 }
 
@@ -252,6 +289,28 @@ std::string escaped(std::string_view text, bool quotes) {
   return line;
 }
 
+std::string unescaped(std::string_view text) {
+  constexpr std::string_view letters = "nrt'\"\\", meanings = "\n\r\t'\"\\";
+  std::string out;
+  for (std::string_view rest = text; !rest.empty();) {
+    const bool escape = rest.size() > 1 && rest[0] == '\\';
+    const size_t letter = escape ? letters.find(rest[1]) : letters.npos;
+    uint8_t byte = 0;
+    if (letter != letters.npos) {
+      out += meanings[letter];
+      rest.remove_prefix(2);
+    } else if (escape && rest[1] == 'x' && rest.size() > 3 &&
+               std::from_chars(&rest[2], &rest[2] + 2, byte, 16).ptr == &rest[2] + 2) {
+      out += char(byte);
+      rest.remove_prefix(4);
+    } else {
+      out += rest[0];
+      rest.remove_prefix(1);
+    }
+  }
+  return out;
+}
+
 assay::Status flush_output() {
   static int first = 0;  // later flushes find an empty buffer and no cause
   errno = 0;
@@ -260,27 +319,6 @@ assay::Status flush_output() {
   errno = first;
   if (first == 0) return assay::ok();
   return Error{fmt::format("cannot write to standard output: {}", std::strerror(first))};
-}
-
-Progress::Progress(std::string label)
-    : label_(std::move(label)), terminal_(isatty(STDERR_FILENO)) {}
-
-void Progress::show(uint64_t done, uint64_t total) {
-  if (!terminal_ || total == 0) return;
-  const int percent = int(100 * done / total);
-  if (percent == last_) return;
-  last_ = percent;
-  shown_ = true;
-  fmt::print(stderr, "\r{} [{:<40}] {:3} %", label_, std::string(size_t(percent) * 40 / 100, '='),
-             percent);
-  std::fflush(stderr);
-}
-
-void Progress::erase() {
-  if (!shown_) return;
-  shown_ = false;
-  fmt::print(stderr, "\r{:<60}\r", "");
-  std::fflush(stderr);
 }
 
 std::atomic<bool> interrupted{false};

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "progress.h"
 #include "run/engine.h"
 #include "text/tokenizer.h"
 
@@ -25,6 +26,14 @@ const char* commit();
 
 /// Prints `assay: SENTENCE` to stderr and returns the exit code.
 int report(const assay::Error& error);
+
+/// The command that was called, "assay trace record": whose help a wrong use points to.
+extern std::string called_command;
+/// "SENTENCE; see 'assay run --help'".
+assay::Error wrong_usage(const std::string& sentence);
+
+/// Set by -v: more is said on stderr.
+extern bool verbose;
 
 /// Flags of every command that runs a model.
 struct ModelFlags {
@@ -75,25 +84,14 @@ CLI::Validator between(double low, double high);
 /// UTF-8 as \n, \t, \xNN; quotes and backslashes with a backslash before them, if `quotes`.
 std::string escaped(std::string_view text, bool quotes = true);
 
+/// The reverse for what a user typed: \n, \r, \t, \', \", \\ and \xNN; any other backslash stays.
+std::string unescaped(std::string_view text);
+
 /// Sends what was printed to standard output on its way. Errors: a full disk, a closed pipe.
 assay::Status flush_output();
 
 /// A whole file, or standard input for "-".
 assay::Result<std::string> read_text(const std::string& path);
-
-/// A bar on stderr when that is a terminal; nothing otherwise.
-class Progress {
- public:
-  explicit Progress(std::string label);
-  void show(uint64_t done, uint64_t total);
-  void erase();
-  ~Progress() { erase(); }
-
- private:
-  std::string label_;
-  bool terminal_, shown_ = false;
-  int last_ = -1;
-};
 
 /// Set by Ctrl-C once `catch_interrupt` was called; a second Ctrl-C ends the program. `end_reads`:
 /// a read that waits ends then, too.

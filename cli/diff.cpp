@@ -4,17 +4,22 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "about.h"
 #include "base/atomic_file.h"
 #include "cases/case_file.h"
 #include "common.h"
 #include "diagnose/diagnose.h"
 #include "diff/diff.h"
 #include "diff_run.h"
+#include "diff_table.h"
 #include "gguf/file.h"
+#include "gguf/not_finite.h"
 #include "model/difference.h"
+#include "paragraph.h"
 #include "report/report.h"
 #include "trace/trace_file.h"
 #include "traced_program.h"
@@ -35,32 +40,56 @@ struct Flags {
   bool json = false, all = false, swap = false;
 };
 
-/// The traces that are named, or made now.
-Result<std::pair<Trace, Trace>> open_traces(const Flags& flags) {
-  const bool named = !flags.a.empty() && !flags.b.empty();
-  if (flags.run.model) {
-    if (!flags.a.empty()) return Error{"give two traces or --run, not both"};
-    return run_both(flags.run);
+/// One trace or two.
+struct Traces {
+  Trace a;
+  std::optional<Trace> b;
+
+  std::vector<Trace*> all() {
+    std::vector<Trace*> out = {&a};
+    if (b) out.push_back(&*b);
+    return out;
   }
-  if (!named) return Error{"give two traces, or --run MODEL; see 'assay diff --help'"};
+};
+
+/// The traces that are named, or made now.
+Result<Traces> open_traces(const Flags& flags) {
+  if (flags.run.model) {
+    if (!flags.a.empty()) return wrong_usage("give two traces or --run, not both");
+    auto both = run_both(flags.run);
+    if (!both) return both.error();
+    return Traces{std::move(both->first), std::move(both->second)};
+  }
+  if (flags.a.empty())
+    return wrong_usage(
+        "give one trace, two traces, or --run MODEL; 'assay trace record MODEL -p TEXT -o FILE' "
+        "makes a trace");
   if (!flags.run.devices.empty() || flags.run.prompt.given())
-    return Error{"--device, -p and --tokens can only be used with --run"};
+    return wrong_usage("--device, -p and --tokens can only be used with --run");
   auto a = Trace::open(flags.a);
   if (!a) return a.error();
+  if (flags.b.empty()) return Traces{std::move(*a), {}};
   auto b = Trace::open(flags.b);
   if (!b) return b.error();
-  return std::pair(std::move(*a), std::move(*b));
+  return Traces{std::move(*a), std::move(*b)};
 }
 
 /// --model, else the file that a trace names.
-Result<std::string> model_of(const Flags& flags, const Trace& a, const Trace& b) {
+Result<std::string> model_of(const Flags& flags, const std::vector<Trace*>& traces) {
   if (!flags.model.empty()) return resolve_model(flags.model);
-  for (const Trace* trace : {&a, &b})
+  std::string named;
+  for (const Trace* trace : traces)
     if (const std::string path = trace->metadata("model"); !path.empty()) {
       auto found = resolve_model(path);
       if (found) return found;
+      named = path;
     }
-  return Error{"UNMEASURED: neither trace names a model file that exists; give it with --model"};
+  if (named.empty())
+    return Error{fmt::format("UNMEASURED: {} names a model file; give it with -m MODEL",
+                             traces.size() == 1 ? "no metadata of the trace" : "neither trace")};
+  return Error{fmt::format(
+      "UNMEASURED: the model file that {} names is not here ('{}'); give it with -m MODEL",
+      traces.size() == 1 ? "the trace" : "a trace", named)};
 }
 
 /// What to say of a trace that states another model file than this one; empty where it doesn't.
@@ -87,36 +116,13 @@ int refuse(const Flags& flags, const Error& error, const char* id, const char* n
   return report(error);
 }
 
-std::string cell(const assay::diff::JudgedOperation& operation) {
-  if (operation.verdict == Verdict::unmeasured) return "unmeasured";
-  if (operation.seen.elements == 0) return "-";
-  const std::string ties = operation.seen.ties ? fmt::format(" {} tie{}", operation.seen.ties,
-                                                             operation.seen.ties == 1 ? "" : "s")
-                                               : "";
-  return fmt::format("{}{:.2f}/{:.1f} u{}", operation.verdict == Verdict::fail ? "FAIL " : "",
-                     operation.seen.max_u, operation.seen.limit_u, ties);
-}
-
-void print_table(const assay::op::Program& program, const Report& report, bool all) {
-  fmt::print("a  {} ({})\nb  {} ({})\n\n", escaped(report.a.engine, false), report.a.contract,
-             escaped(report.b.engine, false), report.b.contract);
-  fmt::print("{:<22}{:<28}{:<28}{}\n", "operation", "a: error/limit", "b: error/limit",
-             "|a-b|/|b|");
-  for (size_t i = 0; i < program.operations.size(); ++i) {
-    const auto& a = report.a.operations[i];
-    const auto& b = report.b.operations[i];
-    const uint32_t layer = program.operations[i].layer;
-    const bool plain = a.verdict == Verdict::pass && b.verdict == Verdict::pass;
-    if (plain && !all && layer != assay::op::none && layer > 0 && layer + 1 < program.layers)
-      continue;
-    const double apart = report.differences[i];
-    fmt::print("{:<22}{:<28}{:<28}{}\n", program.operations[i].name, cell(a), cell(b),
-               apart < 0 ? "-"
-               : report.percentile[i] < 0
-                   ? fmt::format("{:.2e}", apart)
-                   : fmt::format("{:.2e}  {:3.0f}%", apart, report.percentile[i]));
-  }
-  fmt::print("\n");
+/// The verdict where the model's weights allow none.
+int unmeasured(const Flags& flags, const std::string& sentence) {
+  fmt::print("{}\n", flags.json ? assay::diff::refusal_json(
+                                      sentence, {"weight-not-finite", "a weight is NaN or infinite",
+                                                 "", false})
+                                : escaped(sentence, false));
+  return int(Exit::cannot);
 }
 
 void print_summary(const Report& report) {
@@ -127,20 +133,23 @@ void print_summary(const Report& report) {
         "{}\n",
         logits.positions, logits.kl_mean, logits.kl_max, logits.top1_equal, logits.certified);
   for (const auto* side : {&report.a, &report.b}) {
+    if (report.alone && side == &report.b) break;
     uint64_t ties = 0;
     for (const auto& operation : side->operations) ties += operation.seen.ties;
     fmt::print("{}: {} PASS, {} FAIL, {} unmeasured, {} ties\n", side == &report.a ? "a" : "b",
                side->count(Verdict::pass), side->count(Verdict::fail),
                side->count(Verdict::unmeasured), ties);
   }
-  for (const std::string& note : report.benign) fmt::print("benign: {}\n", escaped(note, false));
+  for (const std::string& note : report.benign) print_paragraph("benign: " + escaped(note, false));
   if (!report.unmeasured.empty())
-    fmt::print("unmeasured: {}{}\n", report.unmeasured.front(),
-               report.unmeasured.size() > 1
-                   ? fmt::format(" and {} more", report.unmeasured.size() - 1)
-                   : "");
-  if (report.swap) fmt::print("{}\n", assay::diff::sentence_of(*report.swap));
-  fmt::print("{}\n", escaped(report.sentence, false));
+    print_paragraph(fmt::format("unmeasured: {}{}", report.unmeasured.front(),
+                                report.unmeasured.size() > 1
+                                    ? fmt::format(" and {} more", report.unmeasured.size() - 1)
+                                    : ""));
+  if (report.swap) print_paragraph(assay::diff::sentence_of(*report.swap));
+  for (const std::string& line : assay::diff::explanations(report))
+    print_paragraph(escaped(line, false));
+  print_paragraph(escaped(report.sentence, false));
 }
 
 /// Writes the first failing operation to --case.
@@ -165,37 +174,52 @@ assay::Status save_case(const Flags& flags, const assay::op::Program& program, c
 }
 
 int diff(const Flags& flags) {
-  const auto traces = open_traces(flags);
-  if (!traces) return report(traces.error());
-  const auto* a = &traces->first;
-  const auto* b = &traces->second;
-  const auto path = model_of(flags, *a, *b);
-  if (!path) return report(path.error());
+  Progress reading("read traces and weights");
+  auto traces = open_traces(flags);
+  if (!traces) return refuse(flags, traces.error(), "no-trace", "there is nothing to judge");
+  const std::vector<Trace*> all = traces->all();
+  const Trace* a = all.front();
+  const Trace* b = all.back();
+  if (flags.swap && !traces->b)
+    return report(wrong_usage("--swap takes tensors from another trace: give two traces"));
+  const auto path = model_of(flags, all);
+  if (!path) return refuse(flags, path.error(), "no-model", "there is no model to judge by");
   const auto file = assay::gguf::File::open(*path);
   if (!file) return report(file.error());
+  if (const auto good = assay::gguf::check_weights(*file); !good)
+    return unmeasured(flags, good.error().message);
   const auto program = traced_program(*file, {a, b});
   if (!program) return report(program.error());
   std::string hash;
   std::vector<std::string> notes;
-  for (const Trace* trace : {&*a, &*b})
-    if (std::string other = other_file(*file, *trace, hash); !other.empty()) {
-      // A user who names the model means that its weights are the right ones.
-      if (flags.model.empty()) {
-        const std::string how = difference_of(*a, *b);
-        return refuse(
-            flags,
-            Error{fmt::format("the weights differ: {}{}{}; -m MODEL judges both by MODEL's", other,
-                              how.empty() ? "" : ": ", how)},
-            "weights-differ", "the traces are of two model files");
-      }
-      notes.push_back(std::move(other) + "; judged by the latter's weights");
+  for (Trace* trace : all) {
+    for (std::string& note : assay::diff::arrange(*program, *trace))
+      notes.push_back(std::move(note));
+    std::string other = other_file(*file, *trace, hash);
+    if (other.empty()) continue;
+    // A user who names the model means that its weights are the right ones.
+    if (flags.model.empty()) {
+      const std::string how = traces->b ? difference_of(*a, *b) : "";
+      return refuse(
+          flags,
+          Error{fmt::format("the weights differ: {}{}{}; -m MODEL judges {} by MODEL's", other,
+                            how.empty() ? "" : ": ", how, traces->b ? "both" : "the trace")},
+          "weights-differ", "the traces are of two model files");
     }
+    notes.push_back(std::move(other) + "; judged by the latter's weights");
+  }
   auto options = flags.options;
   options.other_weights = !flags.model.empty();
-  auto found = assay::diff::compare(*program, *a, *b, options);
-  if (!found) return refuse(flags, found.error(), "inputs-differ", "the traces can't be compared");
+  reading.erase();
+  Progress judging("judge every operation");
+  auto found = traces->b ? assay::diff::compare(*program, *a, *b, options)
+                         : assay::diff::judge_alone(*program, *a);
+  if (!found)
+    return refuse(flags, found.error(), traces->b ? "inputs-differ" : "no-trace",
+                  traces->b ? "the traces can't be compared" : "the trace can't be judged");
   if (const auto explained = assay::diagnose::explain(*program, *a, *b, *found); !explained)
     return report(explained.error());
+  judging.erase();
   found->benign.insert(found->benign.end(), notes.begin(), notes.end());
   if (flags.swap) {
     Progress bar("swap");
@@ -208,14 +232,16 @@ int diff(const Flags& flags) {
     if (const auto saved = save_case(flags, *program, *a, *b, *found); !saved)
       return report(saved.error());
   if (!flags.html.empty()) {
-    const auto page = assay::report::to_html(*program, *a, *b, *found);
+    Progress writing("write the page");
+    const auto page =
+        assay::report::to_html(*program, *a, *b, *found, about({all.begin(), all.end()}, &*file));
     if (const auto saved = assay::write_atomically(flags.html, {page}); !saved)
       return report(saved.error());
   }
   if (flags.json) {
     fmt::print("{}\n", assay::diff::to_json(*program, *found));
   } else {
-    print_table(*program, *found, flags.all);
+    print_diff_table(*program, *found, flags.all);
     print_summary(*found);
   }
   return int(found->verdict == Verdict::pass   ? Exit::done
@@ -227,12 +253,14 @@ int diff(const Flags& flags) {
 
 void add_diff(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* command =
-      app.add_subcommand("diff", "Compare two traces: the first wrong operation, and whose it is");
+  CLI::App* command = app.add_subcommand(
+      "diff", "Judge one trace, or compare two: the first wrong operation, and whose it is");
   command->add_option("a", flags->a, "trace")->type_name("A");
-  command->add_option("b", flags->b, "trace")->type_name("B");
   command
-      ->add_option("-m,--model", flags->model, "the model (default: the one that the traces name)")
+      ->add_option("b", flags->b, "another trace of the same prompt; without it A is judged alone")
+      ->type_name("B");
+  command
+      ->add_option("-m,--model", flags->model, "the model (default: the one that the trace names)")
       ->type_name("MODEL");
   command
       ->add_option("--runs", flags->options.runs, "correct runs of the noise certificate; 0: none")
@@ -251,7 +279,7 @@ void add_diff(CLI::App& app, int& exit_code) {
       ->add_option("--case", flags->case_path,
                    "write the first failing operation, with its inputs, for 'assay trace replay'")
       ->type_name("FILE");
-  command->add_flag("--all", flags->all, "every operation in the table");
+  command->add_flag("--all", flags->all, "a line for every operation in the table");
   command->add_flag("--json", flags->json, "schema assay.diff/1");
   command->callback([flags, &exit_code] { exit_code = diff(*flags); });
 }

@@ -78,8 +78,8 @@ Result<Trace> run_side(const DiffRunFlags& flags, size_t side, const std::string
 Result<std::pair<Trace, Trace>> run_both(const DiffRunFlags& flags) {
   if (const auto good = check_prompt(flags.prompt); !good) return good.error();
   if (flags.devices.size() != 2)
-    return Error{
-        "--run compares two runs: give --device twice, as --device cpu --device reference"};
+    return wrong_usage(
+        "--run compares two runs: give --device twice, as --device cpu --device reference");
   if (flags.contracts.size() > 2) return Error{"--contract is given at most twice"};
   const auto folder = TemporaryFolder::make();
   if (!folder) return folder.error();

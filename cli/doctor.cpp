@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -12,10 +13,13 @@
 #include "diff/diff.h"
 #include "fault.h"
 #include "gguf/file.h"
+#include "gguf/not_finite.h"
+#include "paragraph.h"
 #include "prompt.h"
 #include "python.h"
 #include "record.h"
 #include "temporary.h"
+#include "text/utf8.h"
 #include "trace/trace_file.h"
 #include "traced_program.h"
 
@@ -40,12 +44,12 @@ struct Flags {
   bool json = false;
 };
 
-/// One of assay's executors: what it recorded, and its diff against llama.cpp if that was captured.
+/// One of assay's executors: what it recorded, and its diff against llama.cpp; alone where that was
+/// not captured.
 struct Examined {
   std::string device, description;
   Trace trace;
   std::optional<Report> report;
-  std::optional<assay::diff::Side> alone;
 };
 
 struct Findings {
@@ -53,7 +57,8 @@ struct Findings {
   std::vector<int32_t> tokens;
   std::optional<std::vector<int32_t>> their_tokens;  ///< of the same text, by llama.cpp
   std::optional<Trace> llama_cpp;
-  std::string missing;  ///< why there is no trace of llama.cpp
+  std::string missing;         ///< why there is no trace of llama.cpp
+  std::string tokens_unknown;  ///< why the tokens of the text were not compared; empty: they were
   std::vector<Examined> examined;
   Verdict verdict = Verdict::unmeasured;
   std::string sentence;
@@ -75,19 +80,25 @@ void capture(const Flags& flags, const std::string& path, Findings& found) {
     arguments.push_back("--gpu-layers");
     arguments.push_back(std::to_string(flags.gpu_layers));
   }
-  const auto with = [&](const std::string& flag, const std::string& value) -> Result<Trace> {
-    auto all = arguments;
-    all.push_back(fmt::format("{}={}", flag, value));
-    if (const auto ran = run_capture(flags.python, all); !ran) return ran.error();
+  const auto with = [&](std::vector<std::string> prompt) -> Result<Trace> {
+    prompt.insert(prompt.begin(), arguments.begin(), arguments.end());
+    if (const auto ran = run_capture(flags.python, prompt); !ran) return ran.error();
     return Trace::open(path);
   };
-  auto trace = with("--tokens", ids(found.tokens));
-  if (trace && flags.prompt.text && !flags.prompt.no_parse_special && !flags.prompt.no_bos) {
-    const auto of_text = with("-p", *flags.prompt.text);
-    if (of_text) found.their_tokens = tokens_of(*of_text);
-    if (of_text && *found.their_tokens != found.tokens) trace = with("--tokens", ids(found.tokens));
-    if (of_text && *found.their_tokens == found.tokens) trace = Trace::open(path);
+  Progress bar("run llama.cpp");
+  const auto with_ids = [&] { return with({"--tokens=" + ids(found.tokens)}); };
+  Result<Trace> trace = Error{""};
+  if (flags.prompt.text) {
+    std::vector<std::string> prompt = {"-p=" + *flags.prompt.text};
+    if (flags.prompt.no_bos) prompt.emplace_back("--no-bos");
+    if (flags.prompt.no_parse_special) prompt.emplace_back("--no-parse-special");
+    trace = with(std::move(prompt));
+    if (trace)
+      found.their_tokens = tokens_of(*trace);
+    else
+      found.tokens_unknown = trace.error().message;
   }
+  if (!trace || tokens_of(*trace) != found.tokens) trace = with_ids();
   if (trace)
     found.llama_cpp = std::move(*trace);
   else
@@ -113,21 +124,17 @@ Result<Examined> examine(const Flags& flags, const std::string& device, const st
   if (!done) return done.error();
   auto trace = Trace::open(path);
   if (!trace) return trace.error();
-  return Examined{device, describe(*engine), std::move(*trace), {}, {}};
+  return Examined{device, describe(*engine), std::move(*trace), {}};
 }
 
 assay::Status judge(const assay::op::Program& program, Findings& found) {
+  Progress bar("judge every operation");
   for (Examined& one : found.examined) {
-    if (!found.llama_cpp) {
-      auto side = assay::diff::judge_trace(program, one.trace);
-      if (!side) return side.error();
-      one.alone = std::move(*side);
-      continue;
-    }
-    auto report = assay::diff::compare(program, one.trace, *found.llama_cpp);
+    const Trace& theirs = found.llama_cpp ? *found.llama_cpp : one.trace;
+    auto report = found.llama_cpp ? assay::diff::compare(program, one.trace, theirs)
+                                  : assay::diff::judge_alone(program, one.trace);
     if (!report) return report.error();
-    if (const auto explained =
-            assay::diagnose::explain(program, one.trace, *found.llama_cpp, *report);
+    if (const auto explained = assay::diagnose::explain(program, one.trace, theirs, *report);
         !explained)
       return explained.error();
     one.report = std::move(*report);
@@ -135,50 +142,86 @@ assay::Status judge(const assay::op::Program& program, Findings& found) {
   return assay::ok();
 }
 
-std::string same_tokens(const Findings& found) {
+/// How llama.cpp's tokens of the text differ; empty where they don't, or were not compared.
+std::string other_tokens(const Findings& found) {
   if (!found.their_tokens || *found.their_tokens == found.tokens) return "";
-  return fmt::format("llama.cpp tokenizes this text differently: {}", ids(*found.their_tokens));
+  const auto& theirs = *found.their_tokens;
+  const auto at = std::ranges::mismatch(found.tokens, theirs).in1 - found.tokens.begin();
+  return fmt::format("llama.cpp tokenizes this text differently, from index {} on: {}", at,
+                     ids(theirs));
 }
 
-/// The worst verdict counts, and its sentence is the doctor's.
-void conclude(Findings& found) {
-  found.verdict = Verdict::pass;
-  for (const Examined& one : found.examined) {
-    if (one.alone) {
-      const auto wrong = one.alone->count(Verdict::fail);
-      found.verdict = wrong ? Verdict::fail : Verdict::unmeasured;
-      found.sentence = fmt::format(
-          "{}: {} operations of {} are {}; llama.cpp was not captured: {}",
-          wrong ? "FAIL" : "UNMEASURED", wrong ? wrong : one.alone->count(Verdict::pass),
-          one.device, wrong ? "outside their limits" : "inside their limits", found.missing);
-      if (wrong) return;
-      continue;
-    }
-    const Report& report = *one.report;
-    const bool worse = report.verdict == Verdict::fail || found.verdict == Verdict::pass;
-    if (!worse) continue;
-    found.verdict = report.verdict;
-    found.sentence = report.sentence;
-    if (report.verdict == Verdict::fail) break;
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const auto character = assay::text::first_character(text);
+    if (character.sequence != assay::text::Sequence::whole) return false;
+    text.remove_prefix(character.length);
   }
-  const std::string other = same_tokens(found);
-  if (other.empty() || found.verdict == Verdict::fail) return;
-  found.verdict = Verdict::fail;
-  found.sentence = "FAIL: " + other;
+  return true;
+}
+
+/// Of what was judged, the worst verdict, and its report.
+const Report& worst_of(const std::vector<Examined>& examined) {
+  const Report* worst = &*examined[0].report;
+  const auto rank = [](Verdict verdict) {
+    return verdict == Verdict::fail ? 2 : verdict == Verdict::unmeasured ? 1 : 0;
+  };
+  for (const Examined& one : examined)
+    if (rank(one.report->verdict) > rank(worst->verdict)) worst = &*one.report;
+  return *worst;
+}
+
+/// The worst verdict counts, and its sentence is the doctor's. What was left out is part of it.
+void conclude(const Flags& flags, Findings& found) {
+  const Report& worst = worst_of(found.examined);
+  found.verdict = worst.verdict;
+  found.sentence = worst.sentence;
+  if (found.verdict == Verdict::fail) return;
+  if (const std::string other = other_tokens(found); !other.empty()) {
+    found.verdict = Verdict::fail;
+    found.sentence = "FAIL: " + other;
+    if (flags.prompt.text && !is_utf8(*flags.prompt.text))
+      found.sentence +=
+          "; the text is not UTF-8, and engines read its other bytes in different ways: --tokens "
+          "compares the operations alone";
+    return;
+  }
+  if (found.verdict != Verdict::pass) return;
+  if (!found.llama_cpp) {
+    found.verdict = Verdict::unmeasured;
+    found.sentence = fmt::format(
+        "UNMEASURED: all {} operations of assay are inside their limits, but llama.cpp was not "
+        "captured: {}",
+        worst.compared, found.missing);
+  } else if (!found.tokens_unknown.empty()) {
+    found.verdict = Verdict::unmeasured;
+    found.sentence = fmt::format(
+        "UNMEASURED: all {} operations of both are inside their limits, but whether llama.cpp "
+        "makes "
+        "the same tokens of this text is not known: {}",
+        worst.compared, found.tokens_unknown);
+  }
 }
 
 void print(const Findings& found) {
   fmt::print("model      {} ({}, SHA-256 {:.12}…)\n", escaped(found.path, false),
              escaped(found.architecture, false), found.sha256);
   fmt::print("tokens     {}: {}\n", found.tokens.size(), ids(found.tokens));
-  if (const std::string other = same_tokens(found); !other.empty())
+  if (const std::string other = other_tokens(found); !other.empty())
     fmt::print("           {}\n", other);
   else if (found.their_tokens)
     fmt::print("           llama.cpp gives the same tokens for this text\n");
+  else if (found.llama_cpp && !found.tokens_unknown.empty())
+    fmt::print("           not compared with llama.cpp's: {}\n",
+               escaped(found.tokens_unknown, false));
   if (found.llama_cpp)
     fmt::print("llama.cpp  {}\n", escaped(found.llama_cpp->metadata("engine"), false));
   else
     fmt::print("llama.cpp  not captured: {}\n", escaped(found.missing, false));
+  // Its capture runs llama.cpp again unobserved.
+  const std::string effect = found.llama_cpp ? found.llama_cpp->metadata("observer_effect") : "";
+  if (!effect.empty() && effect != "none")
+    fmt::print("           observed, it computes otherwise: {}\n", escaped(effect, false));
   for (const Examined& one : found.examined) {
     fmt::print("{:<11}{}\n", one.device, one.description);
     const auto counts = [](const char* who, const assay::diff::Side& side) {
@@ -186,17 +229,19 @@ void print(const Findings& found) {
                  side.count(Verdict::pass), side.count(Verdict::fail),
                  side.count(Verdict::unmeasured), side.contract);
     };
-    if (one.alone) counts("assay", *one.alone);
-    if (!one.report) continue;
     counts("assay", one.report->a);
-    counts("llama.cpp", one.report->b);
-    const auto& logits = one.report->logits;
-    fmt::print("           logits: mean KL {:.2e}, best token equal in {} of {}\n", logits.kl_mean,
-               logits.top1_equal, logits.positions);
+    if (!one.report->alone) {
+      counts("llama.cpp", one.report->b);
+      const auto& logits = one.report->logits;
+      fmt::print("           logits: mean KL {:.2e}, best token equal in {} of {}\n",
+                 logits.kl_mean, logits.top1_equal, logits.positions);
+    }
     for (const std::string& note : one.report->benign)
       fmt::print("           benign: {}\n", escaped(note, false));
   }
-  fmt::print("{}\n", escaped(found.sentence, false));
+  for (const std::string& line : assay::diff::explanations(worst_of(found.examined)))
+    print_paragraph(escaped(line, false));
+  print_paragraph(escaped(found.sentence, false));
 }
 
 void print_json(const assay::op::Program& program, const Findings& found) {
@@ -204,21 +249,30 @@ void print_json(const assay::op::Program& program, const Findings& found) {
   Json devices = Json::array();
   for (const Examined& one : found.examined) {
     Json json = {{"device", one.device}, {"description", one.description}};
-    json["diff"] =
-        one.report ? Json::parse(assay::diff::to_json(program, *one.report)) : Json(nullptr);
+    json["diff"] = Json::parse(assay::diff::to_json(program, *one.report));
     devices.push_back(std::move(json));
   }
-  Json json = {{"schema", "assay.doctor/1"},
-               {"verdict", assay::diff::name_of(found.verdict)},
-               {"sentence", found.sentence},
-               {"model", {{"path", found.path}, {"sha256", found.sha256}}},
-               {"tokens", found.tokens},
-               {"llama_cpp",
-                {{"engine", found.llama_cpp ? Json(found.llama_cpp->metadata("engine")) : Json()},
-                 {"missing", found.missing.empty() ? Json() : Json(found.missing)},
-                 {"tokens", found.their_tokens ? Json(*found.their_tokens) : Json()}}},
-               {"devices", std::move(devices)}};
+  Json json = {
+      {"schema", "assay.doctor/1"},
+      {"verdict", assay::diff::name_of(found.verdict)},
+      {"sentence", found.sentence},
+      {"model", {{"path", found.path}, {"sha256", found.sha256}}},
+      {"tokens", found.tokens},
+      {"llama_cpp",
+       {{"engine", found.llama_cpp ? Json(found.llama_cpp->metadata("engine")) : Json()},
+        {"missing", found.missing.empty() ? Json() : Json(found.missing)},
+        {"tokens", found.their_tokens ? Json(*found.their_tokens) : Json()},
+        {"tokens_missing", found.tokens_unknown.empty() ? Json() : Json(found.tokens_unknown)}}},
+      {"devices", std::move(devices)}};
   fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
+}
+
+/// The verdict where the model's weights allow none.
+int unmeasured(const Flags& flags, const std::string& sentence) {
+  const nlohmann::ordered_json json = {
+      {"schema", "assay.doctor/1"}, {"verdict", "UNMEASURED"}, {"sentence", sentence}};
+  fmt::print("{}\n", flags.json ? json.dump(2) : escaped(sentence, false));
+  return int(Exit::cannot);
 }
 
 int doctor(Flags flags) {
@@ -232,6 +286,12 @@ int doctor(Flags flags) {
                               : flags.keep + "/" + name + ".safetensors";
   };
   Findings found;
+  if (const auto path = resolve_model(flags.model.model)) {
+    const auto file = assay::gguf::File::open(*path);
+    if (!file) return report(file.error());
+    if (const auto good = assay::gguf::check_weights(*file); !good)
+      return unmeasured(flags, good.error().message);
+  }
   for (const std::string& device : flags.devices) {
     auto one = examine(flags, device, file_of(device), found);
     if (!one) return report(one.error());
@@ -246,7 +306,7 @@ int doctor(Flags flags) {
   if (const auto name = file->string_value("general.architecture"); name && *name)
     found.architecture = **name;
   if (const auto judged = judge(*program, found); !judged) return report(judged.error());
-  conclude(found);
+  conclude(flags, found);
   if (flags.json)
     print_json(*program, found);
   else

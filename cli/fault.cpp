@@ -64,7 +64,7 @@ assay::Status use_device_fault(const ModelFlags& flags, assay::run::EngineOption
 
 assay::Status use_fault(const ModelFlags& flags, assay::run::EngineOptions& options) {
   if (flags.fault.empty()) {
-    if (flags.fault_seed) return Error{"--fault-seed needs --fault"};
+    if (flags.fault_seed) return wrong_usage("--fault-seed needs --fault");
     return assay::ok();
   }
   if (flags.device != "cpu" && flags.device != "reference") return use_device_fault(flags, options);

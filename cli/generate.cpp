@@ -4,62 +4,64 @@
 #include <unistd.h>
 
 #include "common.h"
+#include "not_finite.h"
 #include "run/token_stream.h"
+#include "screen.h"
 
 using assay::Error;
 using assay::Result;
 
-namespace {
-
-/// Control characters but line end and tab as U+FFFD: an escape sequence of a model's must not
-/// reach the terminal.
-std::string printable(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    const auto byte = uint8_t(c);
-    if ((byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7F)
-      out += "\xEF\xBF\xBD";
-    else
-      out += c;
-  }
-  return out;
-}
-
-}  // namespace
-
-Output::Output(const assay::text::Tokenizer* tokenizer, std::vector<std::string> stops, bool quiet)
-    : quiet_(quiet), terminal_(isatty(STDOUT_FILENO)) {
-  if (tokenizer) stream_.emplace(*tokenizer, std::move(stops));
+Output::Output(const assay::text::Tokenizer* tokenizer, const OutputOptions& options)
+    : options_(options), terminal_(isatty(STDOUT_FILENO)) {
+  if (tokenizer) stream_.emplace(*tokenizer, options_.stops);
 }
 
 bool Output::add(int32_t token) {
   if (!stream_) {
-    emit(fmt::format("{}{}", text_.empty() ? "" : ",", token));
+    const std::string id = fmt::format("{}{}", text_.empty() ? "" : ",", token);
+    text_ += id;
+    raw_ += id;
+    print(id);
     return false;
   }
   const auto out = stream_->add(token);
-  emit(out.text);
+  emit(out);
   return out.stopped;
 }
 
-std::string Output::finish() {
+void Output::finish() {
   if (stream_) emit(stream_->finish());
-  // A terminal gets a line end of its own; a pipe gets the generated text and nothing else.
-  if (!quiet_ && terminal_) fmt::print("\n");
-  return text_;
 }
 
-void Output::emit(const std::string& text) {
+void Output::emit(const assay::run::TextStream::Out& out) {
+  const std::string text = out.text(options_.special);
   text_ += text;
-  if (quiet_ || text.empty() || !writable_) return;
+  raw_ += out.raw;
+  if (options_.screen) {
+    options_.screen->write(out.parts, options_.special);
+    writable_ = bool(flush_output());
+  } else {
+    print(text);
+  }
+}
+
+void Output::print(const std::string& text) {
+  if (options_.quiet || text.empty() || !writable_) return;
   fmt::print("{}", terminal_ ? printable(text) : text);
   writable_ = bool(flush_output());
+}
+
+void end_line_after(const std::string& text) {
+  if (text.empty() || text.ends_with('\n')) return;
+  fmt::print(isatty(STDOUT_FILENO) ? stdout : stderr, "\n");
+  std::fflush(stdout);
 }
 
 Result<Generated> generate(assay::run::Engine& engine, assay::run::Sequence& sequence,
                            const assay::text::Tokenizer* tokenizer, assay::run::Sampler& sampler,
                            std::span<const float> logits, int64_t most, Output& output,
                            const Hashing& hashing) {
+  if (const auto good = check_logits(engine, logits); !good) return good.error();
   Generated out;
   assay::trace::LogitsHash hash;
   assay::run::TokenStream::See see;
@@ -71,8 +73,8 @@ Result<Generated> generate(assay::run::Engine& engine, assay::run::Sequence& seq
     if (!drawn) return drawn.error();
     const int32_t token = *drawn;
     if (token < 0)
-      return Error{"every logit is NaN or minus infinity, so no token can be drawn",
-                   assay::Exit::negative};
+      return Error{"every logit is NaN or minus infinity, so no token can be drawn; " +
+                   why_not_finite(engine)};
     if (tokenizer && tokenizer->ends_generation(token)) {
       out.finish_reason = "stop";
       break;
@@ -96,7 +98,9 @@ Result<Generated> generate(assay::run::Engine& engine, assay::run::Sequence& seq
       break;
     }
   }
-  out.text = output.finish();
+  output.finish();
+  out.text = output.text();
+  out.raw_text = output.raw_text();
   out.seconds = seconds() - start;
   if (hashing.wanted) out.logits_hash = hash.hex();
   return out;

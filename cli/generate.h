@@ -14,31 +14,49 @@
 #include "text/tokenizer.h"
 #include "trace/statistics.h"
 
-/// Where generated text goes: through the detokenizer and the stop strings to stdout, or token ids
-/// where there is no tokenizer. Control tokens have no text. A terminal gets no control characters
-/// that a model made up.
+class Screen;
+
+struct OutputOptions {
+  std::vector<std::string> stops;
+  bool quiet = false;        ///< the text is only kept
+  bool special = false;      ///< control tokens are shown, too
+  Screen* screen = nullptr;  ///< a person's terminal, which is written to instead of stdout
+};
+
+/// Where generated text goes: through the stop strings to stdout, or token ids where there is no
+/// tokenizer. Control tokens are not shown. A terminal gets no control characters that a model made
+/// up.
 class Output {
  public:
-  /// `quiet`: the text is only kept.
-  Output(const assay::text::Tokenizer* tokenizer, std::vector<std::string> stops, bool quiet);
+  Output(const assay::text::Tokenizer* tokenizer, const OutputOptions& options);
 
   /// True where a stop string ended the text.
   bool add(int32_t token);
-  std::string finish();
+  void finish();
+  const std::string& text() const { return text_; }
+  const std::string& raw_text() const { return raw_; }
   /// False once stdout has refused the text: nobody is left to generate for.
   bool writable() const { return writable_; }
 
  private:
-  void emit(const std::string& text);
+  void emit(const assay::run::TextStream::Out& out);
+  void print(const std::string& text);
 
   std::optional<assay::run::TextStream> stream_;  // none: token ids
-  std::string text_;
-  bool quiet_, terminal_, writable_ = true;
+  OutputOptions options_;
+  std::string text_, raw_;
+  bool terminal_, writable_ = true;
 };
+
+/// A line end on the terminal, or on stderr where a pipe gets the text, if `text` has none: what
+/// follows begins on a line of its own, and a pipe gets the generated text and nothing else.
+void end_line_after(const std::string& text);
 
 struct Generated {
   std::vector<int32_t> tokens;
-  std::string text, finish_reason = "length";  ///< stop, length, interrupted
+  std::string text;                      ///< what is shown
+  std::string raw_text;                  ///< with control tokens as they are spelled
+  std::string finish_reason = "length";  ///< stop, length, interrupted
   bool context_full = false;
   std::string logits_hash;  ///< of the logits each token was drawn from, in order, if wanted
   std::vector<std::string> logits_chain;  ///< the hash after each `chain` tokens

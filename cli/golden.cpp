@@ -8,6 +8,7 @@
 
 #include "base/atomic_file.h"
 #include "common.h"
+#include "prompt.h"
 #include "verify/golden.h"
 
 using assay::Error;
@@ -31,6 +32,7 @@ struct Flags {
 /// Runs the tokens in steps that end where `ends` say.
 Result<GoldenCase> record(Engine& engine, std::span<const int32_t> tokens,
                           const std::vector<size_t>& ends) {
+  Progress bar("run");
   assay::verify::GoldenRecorder recorder;
   auto sequence = engine.start();
   if (!sequence) return sequence.error();
@@ -59,12 +61,12 @@ Result<std::vector<std::vector<int32_t>>> read_runs(const Flags& flags,
     const auto& tokenizer = open_tokenizer(model);
     if (!tokenizer) return tokenizer.error();
     for (const std::string& prompt : flags.prompts) {
-      runs.push_back(tokenizer->encode(
-          prompt,
+      runs.push_back(encode_text(
+          *tokenizer, prompt,
           {.parse_special = !flags.no_parse_special, .add_bos = !flags.no_bos, .add_eos = false}));
     }
   }
-  if (runs.empty()) return Error{"give at least one --tokens or -p"};
+  if (runs.empty()) return wrong_usage("give at least one --tokens or -p");
   for (const auto& run : runs)
     if (run.empty()) return Error{"no tokens to run"};
   return runs;

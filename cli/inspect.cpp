@@ -150,6 +150,7 @@ std::optional<CachePlan> plan_cache(const gguf::File& file) {
 Report examine(const gguf::File& file, bool weights) {
   Report report;
   report.file = &file;
+  Progress bar("weights");
   for (const gguf::Tensor& tensor : file.tensors()) {
     TypeTotal& total = report.types[gguf::type_name(tensor.type)];
     total.tensors += 1;
@@ -157,11 +158,13 @@ Report examine(const gguf::File& file, bool weights) {
     total.weights += tensor.elements();
     report.weight_bytes += tensor.data.size();
     if (weights) report.weights.push_back(measure(file, tensor));
+    bar.show(report.weight_bytes, file.size());
   }
   report.cache = plan_cache(file);
   return report;
 }
 
+/// NaN where all tensors of the type are empty.
 double bits_per_weight(const TypeTotal& total) {
   return 8.0 * static_cast<double>(total.bytes) / static_cast<double>(total.weights);
 }
@@ -333,6 +336,7 @@ std::string value_text(const gguf::Value& value) {
 }
 
 std::string shape_text(const gguf::Tensor& tensor) {
+  if (tensor.n_dims == 0) return "(one element)";
   std::string out = std::to_string(tensor.dims[0]);
   for (uint32_t i = 1; i < tensor.n_dims; ++i) out += " x " + std::to_string(tensor.dims[i]);
   return out;
@@ -379,8 +383,8 @@ void print_sizes(const Report& report) {
   fmt::print("\nsizes by type\n  {:<12}  {:>7}  {:>16}  {:>16}  {:>11}\n", "type", "tensors",
              "bytes", "weights", "bits/weight");
   for (const auto& [name, total] : report.types) {
-    fmt::print("  {:<12}  {:>7}  {:>16}  {:>16}  {:>11.3f}\n", name, total.tensors, total.bytes,
-               total.weights, bits_per_weight(total));
+    fmt::print("  {:<12}  {:>7}  {:>16}  {:>16}  {:>11}\n", name, total.tensors, total.bytes,
+               total.weights, total.weights ? fmt::format("{:.3f}", bits_per_weight(total)) : "-");
   }
   fmt::print("\nmemory\n  file     {}\n  weights  {} (as stored)\n",
              bytes_text(report.file->size()), bytes_text(report.weight_bytes));

@@ -13,6 +13,7 @@
 #include "base/atomic_file.h"
 #include "check/kit.h"
 #include "common.h"
+#include "prompt.h"
 
 using assay::Error;
 using assay::Result;
@@ -60,7 +61,7 @@ Result<std::vector<int32_t>> read_tokens(const Flags& flags, const assay::run::M
   } else {
     const auto& tokenizer = open_tokenizer(model);
     if (!tokenizer) return tokenizer.error();
-    ids = tokenizer->encode(flags.prompt.value_or(default_prompt));
+    ids = encode_text(*tokenizer, flags.prompt.value_or(default_prompt), {});
   }
   if (!ids) return ids.error();
   if (flags.tokens_count && flags.tokens_count < ids->size()) ids->resize(flags.tokens_count);
@@ -83,6 +84,7 @@ assay::Status check_folder(const Flags& flags) {
 /// One step through the model in plain f32: what the cases' operations read.
 Result<KitRun> run_model(Engine& engine, const std::vector<int32_t>& tokens,
                          const std::vector<uint32_t>& wanted) {
+  Progress bar("run");
   KitRun run;
   const auto& program = engine.program();
   engine.watch_steps([&](const assay::op::Step& step) {
@@ -158,7 +160,7 @@ assay::Status write_kit(const Flags& flags, const Engine& engine, const KitRun& 
 }
 
 int kit(const Flags& flags) {
-  if (flags.prompt && flags.tokens) return report({"give one of --tokens and -p"});
+  if (flags.prompt && flags.tokens) return report(wrong_usage("give one of --tokens and -p"));
   if (const auto good = check_folder(flags); !good) return report(good.error());
   ModelFlags model;
   model.model = flags.model;

@@ -5,8 +5,10 @@
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "common.h"
+#include "not_finite.h"
 #include "prompt.h"
 #include "trace/safetensors.h"
 #include "trace/statistics.h"
@@ -24,11 +26,18 @@ struct Flags {
   bool json = false;
 };
 
+struct Best {
+  int32_t id;
+  float logit;
+  std::optional<std::string> text;  // none: the file has no tokenizer
+};
+
 struct Run {
   std::vector<int32_t> tokens;
   std::vector<float> logits;  // (tokens, vocabulary)
   uint32_t vocabulary;
   std::string path, device, isa, contract, description;
+  std::vector<Best> best;  // of the last position
 };
 
 Result<Run> compute(const Flags& flags) {
@@ -46,7 +55,8 @@ Result<Run> compute(const Flags& flags) {
           executor.device(),
           executor.isa(),
           executor.contract(),
-          describe(*engine)};
+          describe(*engine),
+          {}};
   std::vector<assay::run::Sequence> sequences;
   for (uint32_t s = 0; s < flags.batch_copies; ++s) {
     auto sequence = engine->start();
@@ -54,6 +64,7 @@ Result<Run> compute(const Flags& flags) {
     sequences.push_back(std::move(*sequence));
   }
   size_t start = 0;
+  Progress bar("prompt");
   for (size_t end : *ends) {
     // Steps of at most the batch; with --sequences several copies of the prompt share each step.
     for (size_t at = start; at < end;) {
@@ -66,9 +77,19 @@ Result<Run> compute(const Flags& flags) {
       const auto own = logits->last(count * run.vocabulary);  // those of the last copy
       run.logits.insert(run.logits.end(), own.begin(), own.end());
       at += count;
+      bar.show(at, tokens->size());
     }
     start = end;
   }
+  // Token ids run without a tokenizer, or with one that assay does not know: then nothing is named.
+  const auto& tokenizer = engine->model().tokenizer();
+  for (const auto& [id, logit] :
+       assay::trace::top(std::span(run.logits).last(run.vocabulary), flags.top)) {
+    run.best.push_back({int32_t(id), logit, {}});
+    if (tokenizer) run.best.back().text = tokenizer->piece(int32_t(id));
+  }
+  if (has_not_finite(run.logits))
+    fmt::print(stderr, "assay: logits are NaN or infinite; {}\n", why_not_finite(*engine));
   return run;
 }
 
@@ -90,7 +111,6 @@ void print(const Flags& flags, const Run& run) {
   const auto all = assay::trace::statistics(run.logits);
   const std::span last = std::span(run.logits).last(run.vocabulary);
   const auto of_last = assay::trace::statistics(last);
-  const auto best = assay::trace::top(last, flags.top);
   if (flags.json) {
     nlohmann::ordered_json json = {{"schema", "assay.logits/1"},
                                    {"model", run.path},
@@ -102,7 +122,10 @@ void print(const Flags& flags, const Run& run) {
                                    {"logits_sha256", hex},
                                    {"nan", all.nan},
                                    {"top", nlohmann::ordered_json::array()}};
-    for (const auto& r : best) json["top"].push_back({{"id", r.id}, {"logit", r.logit}});
+    for (const Best& one : run.best) {
+      json["top"].push_back({{"id", one.id}, {"logit", one.logit}});
+      if (one.text) json["top"].back()["text"] = *one.text;
+    }
     json["last"] = {{"max", of_last.max}, {"min", of_last.min}, {"mean", of_last.mean}};
     fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
     return;
@@ -112,7 +135,9 @@ void print(const Flags& flags, const Run& run) {
              run.vocabulary, all.nan);
   fmt::print("last    max {:.4f}, min {:.4f}, mean {:.4f}\n", of_last.max, of_last.min,
              of_last.mean);
-  for (const auto& r : best) fmt::print("top     {:>7}  {:.4f}\n", r.id, r.logit);
+  for (const Best& one : run.best)
+    fmt::print("top     {:>7}  {:.4f}{}\n", one.id, one.logit,
+               one.text ? fmt::format("  '{}'", escaped(*one.text)) : "");
 }
 
 int logits(const Flags& flags) {

@@ -17,6 +17,7 @@ Result<Recorded> record_trace(Engine& engine, std::span<const int32_t> tokens,
   assay::trace::Recorder recorder(engine.program(), options.recorder);
   auto sequence = engine.start();
   if (!sequence) return sequence.error();
+  Progress bar("run and record");
   engine.watch_steps([&](const assay::op::Step& step) { recorder.begin_step(step); });
   const assay::op::Sink sink = std::ref(recorder);
   const double start = seconds();

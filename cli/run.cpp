@@ -10,6 +10,7 @@
 #include "chat_template.h"
 #include "common.h"
 #include "generate.h"
+#include "prompt.h"
 #include "sampling.h"
 #include "stats.h"
 #include "text/chat_prompt.h"
@@ -33,6 +34,7 @@ struct Flags {
   SamplingFlags sampling;
   std::optional<std::string> system, chat_template;
   bool json = false, stats = false, no_parse_special = false, no_bos = false, chat = false;
+  bool escape = false, ignore_eos = false, special = false;
 };
 
 struct Outcome {
@@ -77,7 +79,7 @@ assay::Status run_and_generate(Engine& engine, const assay::text::Tokenizer* tok
   }
   assay::run::Sampler sampler(flags.sampling.options);
   for (int32_t token : out.prompt) sampler.accept(token);
-  Output output(tokenizer, flags.stops, flags.json);
+  Output output(tokenizer, {.stops = flags.stops, .quiet = flags.json, .special = flags.special});
   auto generated = generate(engine, *sequence, tokenizer, sampler, *logits, flags.predict, output,
                             {flags.json, flags.chain});
   if (!generated) return generated.error();
@@ -102,6 +104,7 @@ void print_json(const Engine& engine, const Flags& flags, const Outcome& out) {
       {"prompt_tokens", out.prompt},
       {"tokens", out.generated.tokens},
       {"text", out.generated.text},
+      {"raw_text", out.generated.raw_text},
       {"finish_reason", out.generated.finish_reason},
       {"logits_sha256", out.generated.logits_hash},
       {"timings",
@@ -115,12 +118,15 @@ void print_json(const Engine& engine, const Flags& flags, const Outcome& out) {
   fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
-/// The text to continue, or nothing where --tokens gives ids.
+/// The text to continue, or nothing where --tokens gives ids. The line end that editors and `echo`
+/// put at the end of a text is not part of it.
 Result<std::string> read_prompt(const Flags& flags) {
   if (flags.tokens) return std::string();
   if (flags.prompt) return *flags.prompt;
-  if (!flags.file.empty()) return read_text(flags.file);
-  return isatty(STDIN_FILENO) ? std::string() : read_text("-");
+  if (flags.file.empty() && isatty(STDIN_FILENO)) return std::string();
+  auto text = read_text(flags.file.empty() ? "-" : flags.file);
+  if (text && text->ends_with('\n')) text->pop_back();
+  return text;
 }
 
 /// The prompt's tokens: the text as it stands, or as a user's message in the file's chat template.
@@ -128,8 +134,8 @@ Result<std::vector<int32_t>> encode_prompt(const Flags& flags, const Engine& eng
                                            const assay::text::Tokenizer& tokenizer,
                                            const std::string& text) {
   if (!flags.chat)
-    return tokenizer.encode(
-        text,
+    return encode_text(
+        tokenizer, text,
         {.parse_special = !flags.no_parse_special, .add_bos = !flags.no_bos, .add_eos = false});
   const auto chat = open_chat_template(engine.file(), flags.chat_template, flags.system);
   if (!chat) return chat.error();
@@ -137,7 +143,17 @@ Result<std::vector<int32_t>> encode_prompt(const Flags& flags, const Engine& eng
   if (!flags.system.value_or("").empty())
     messages.push_back({{"role", "system"}, {"content", *flags.system}});
   messages.push_back({{"role", "user"}, {"content", text}});
+  warn_of_messages(tokenizer, messages);
+  note_turn_end(tokenizer, *chat, flags.stops);
   return assay::text::encode_chat(tokenizer, *chat, messages, chat_options(flags.system));
+}
+
+/// The tokens that end a text, which --ignore-eos forbids to draw.
+std::vector<int32_t> end_tokens(const assay::text::Tokenizer& tokenizer) {
+  std::vector<int32_t> tokens;
+  for (uint64_t id = 0; id < tokenizer.vocabulary_size(); ++id)
+    if (tokenizer.ends_generation(int32_t(id))) tokens.push_back(int32_t(id));
+  return tokens;
 }
 
 /// The layers of --stats, checked against the model's.
@@ -170,13 +186,18 @@ void print_summary(const Engine& engine, const Outcome& done) {
 
 int run(Flags flags) {
   if (int(flags.prompt.has_value()) + int(!flags.file.empty()) + int(flags.tokens.has_value()) > 1)
-    return report({"give one of -p, -f and --tokens"});
-  if (flags.chat && flags.tokens) return report({"--chat takes text: give -p or -f, not --tokens"});
+    return report(wrong_usage("give one of -p, -f and --tokens"));
+  if (flags.chat && flags.tokens)
+    return report(wrong_usage("--chat takes text: give -p or -f, not --tokens"));
   flags.sampling.resolve_seed();
   const auto ids = parse_ids(flags.tokens.value_or(""));
   if (!ids) return report(ids.error());
-  const auto text = read_prompt(flags);
+  auto text = read_prompt(flags);
   if (!text) return report(text.error());
+  if (flags.escape) {
+    text = unescaped(*text);
+    flags.system = unescaped(flags.system);
+  }
   const double start = seconds();
   auto engine = open_engine(flags.model, flags.batch);
   if (!engine) return report(engine.error());
@@ -189,10 +210,12 @@ int run(Flags flags) {
   if (!prompt) return report(prompt.error());
   out.prompt = *prompt;
   if (out.prompt.empty())
-    return report({text->empty() ? "the prompt is empty: give -p TEXT, -f FILE, --tokens IDS, or "
-                                   "text on stdin"
-                                 : "no byte of the prompt has a token in this model's vocabulary"});
+    return report(text->empty()
+                      ? wrong_usage("the prompt is empty: give -p TEXT, -f FILE, --tokens IDS, or "
+                                    "text on stdin")
+                      : Error{"no byte of the prompt has a token in this model's vocabulary"});
   if (!tokenizer) fmt::print(stderr, "assay: {}; printing token ids\n", tokenizer.error().message);
+  if (flags.ignore_eos && tokenizer) flags.sampling.options.banned = end_tokens(*tokenizer);
   out.load = seconds() - start;
   fmt::print(stderr, "device: {}; seed {}\n", describe(*engine), flags.sampling.options.seed);
   catch_interrupt();
@@ -204,7 +227,10 @@ int run(Flags flags) {
     out.generated.finish_reason = "interrupted";
     out.generated.logits_hash = assay::trace::LogitsHash().hex();
   }
-  if (flags.json) print_json(*engine, flags, out);
+  if (flags.json)
+    print_json(*engine, flags, out);
+  else
+    end_line_after(out.generated.text);
   print_summary(*engine, out);
   return out.generated.finish_reason == "interrupted" ? int(assay::Exit::interrupted) : 0;
 }
@@ -220,6 +246,9 @@ void add_run(CLI::App& app, int& exit_code) {
                       "text to continue, taken raw (default: standard input)");
   command->add_option("-f,--file", flags->file, "file with the text ('-': standard input)");
   command->add_option("--tokens", flags->tokens, "token ids instead of text, comma-separated");
+  command->add_flag(
+      "-e,--escape", flags->escape,
+      "read \\n, \\r, \\t, \\', \\\", \\\\ and \\xNN in text and system message as C does");
   command
       ->add_option("-n,--predict", flags->predict,
                    "most tokens to generate (-1: until the context is full)")
@@ -228,8 +257,11 @@ void add_run(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   add_batch_flag(*command, flags->batch);
   add_sampling_flags(*command, flags->sampling);
+  command->add_flag("--ignore-eos", flags->ignore_eos,
+                    "never draw a token that ends the text: go on until -n");
   command->add_option("--stop", flags->stops, "stop at this text (may be given several times)")
       ->allow_extra_args(false);
+  command->add_flag("--special", flags->special, "show control tokens in the generated text, too");
   CLI::Option* chat = command->add_flag(
       "--chat", flags->chat, "treat the text as a user's message and apply the chat template");
   command

@@ -42,7 +42,7 @@ void add_sampling_flags(CLI::App& command, SamplingFlags& flags) {
         return fmt::format("'{}' is neither a whole number from 0 to 2^64 - 1 nor -1", text);
       },
       "");
-  command.add_option("--seed", flags.seed, "seed of the draw; -1: random, printed")
+  command.add_option("-s,--seed", flags.seed, "seed of the draw; -1: random, printed")
       ->type_name("N")
       ->check(seed_text)
       ->capture_default_str();

@@ -117,7 +117,7 @@ Result<GrowthReport> report_growth(const GrowthFlags& flags, const Result<ShownM
   tokens.resize(std::min<size_t>(tokens.size(), most_tokens));
   std::vector<assay::trace::TokenLines> lines;
   for (const Trace& trace : traces) {
-    auto one = assay::trace::token_lines(trace);
+    auto one = assay::trace::token_lines(program, trace);
     if (!one) return one.error();
     lines.push_back(std::move(*one));
   }

@@ -8,6 +8,7 @@
 
 #include "common.h"
 #include "gguf/file.h"
+#include "prompt.h"
 #include "text/tokenizer.h"
 
 namespace {
@@ -44,20 +45,6 @@ void print_json(const std::string& path, const Tokenizer& tokenizer, bool add_bo
   fmt::print("{}\n", document.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
-/// What a reader of the tokens should know, on stderr.
-void print_notes(const Tokenizer& tokenizer, const assay::text::EncodeOptions& encode,
-                 std::string_view text, const std::vector<Token>& tokens) {
-  if (tokenizer.model() != "gpt2") return;  // others give every character some token
-  uint64_t bytes = 0;
-  for (const Token token : tokens) bytes += tokenizer.piece(token).size();
-  if (encode.add_bos && tokenizer.adds_bos()) bytes -= tokenizer.piece(tokenizer.bos()).size();
-  if (encode.add_eos && tokenizer.adds_eos()) bytes -= tokenizer.piece(tokenizer.eos()).size();
-  if (bytes < text.size()) {
-    fmt::print(stderr, "assay: {} of {} bytes have no token in this vocabulary and were left out\n",
-               text.size() - bytes, text.size());
-  }
-}
-
 void print_text(const Options& options, const Tokenizer& tokenizer,
                 const std::vector<Token>& tokens) {
   std::string output;
@@ -85,9 +72,10 @@ int tokenize(const Options& options) {
   const assay::text::EncodeOptions encode{.parse_special = !options.no_parse_special,
                                           .add_bos = !options.no_bos,
                                           .add_eos = !options.no_bos};
-  const std::vector<Token> tokens = tokenizer->encode(*text, encode);
+  Progress bar("tokenize");
+  const std::vector<Token> tokens = encode_text(*tokenizer, *text, encode);
+  bar.erase();
   const bool bos_added = encode.add_bos && tokenizer->adds_bos();
-  print_notes(*tokenizer, encode, *text, tokens);
   if (options.json) {
     print_json(*path, *tokenizer, bos_added, encode.parse_special, tokens);
   } else {

@@ -39,7 +39,8 @@ Result<assay::trace::RecorderOptions> options_of(const RecordFlags& flags) {
 
 int record(const RecordFlags& flags) {
   if (const auto good = check_prompt(flags.prompt); !good) return report(good.error());
-  if (flags.statistics && flags.values) return report({"give one of --values and --stats"});
+  if (flags.statistics && flags.values)
+    return report(wrong_usage("give one of --values and --stats"));
   const auto options = options_of(flags);
   if (!options) return report(options.error());
   auto engine = open_engine(flags.model, flags.batch);

@@ -6,7 +6,9 @@
 
 #include "cases/replay.h"
 #include "common.h"
+#include "diff/diff.h"
 #include "op/kinds.h"
+#include "paragraph.h"
 #include "run/device.h"
 #include "trace.h"
 
@@ -32,20 +34,24 @@ void print(const assay::cases::Case& the, const assay::cases::Replayed& r) {
              assay::op::name_of(the.operation()), the.scene.step, the.tokens.size(),
              the.tokens.size() == 1 ? "" : "s");
   fmt::print("{:<28}{:<16}{:>12}{:>12}{:>8}{:>8}{:>12}\n", "output of", "contract", "error u",
-             "limit u", "token", "row", "outside");
+             "limit u", "token", "channel", "outside");
   line(escaped(the.engine, false) + ", stored", escaped(the.scene.contract, false), r.stored);
   line(r.name + (r.isa.empty() ? "" : " (" + r.isa + ")"), r.contract, r.device);
-  fmt::print("\n{}\n", escaped(r.sentence, false));
+  fmt::print("\n");
+  print_paragraph(assay::diff::unit_explained());
+  print_paragraph(escaped(r.sentence, false));
 }
 
 int replay(const Flags& flags) {
   const auto the = assay::cases::open_case(flags.path);
   if (!the) return report(the.error());
+  Progress bar("run and judge");
   const auto replayed = assay::cases::replay(*the, [&](const auto& program, auto options) {
     if (const char* isa = std::getenv("ASSAY_ISA"); isa && *isa && flags.device == "cpu")
       options.isa = isa;
     return assay::run::make_executor(flags.device, program, options);
   });
+  bar.erase();
   if (!replayed) return report(replayed.error());
   if (flags.json)
     fmt::print("{}\n", assay::cases::to_json(*the, *replayed));

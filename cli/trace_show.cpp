@@ -4,13 +4,19 @@
 #include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <regex>
 
+#include "about.h"
 #include "base/atomic_file.h"
 #include "common.h"
+#include "diff/names.h"
+#include "diff/side.h"
+#include "paragraph.h"
 #include "report/report.h"
 #include "show_growth.h"
 #include "trace.h"
+#include "trace/statistics.h"
 #include "trace/summary.h"
 #include "trace/trace_file.h"
 
@@ -33,11 +39,48 @@ bool is_milestone(const std::string& name) {
          (name.starts_with("blk.") && name.ends_with(".out"));
 }
 
+/// A token that a trace's last logits give.
+struct Candidate {
+  int32_t id;
+  float logit;
+  std::optional<std::string> text;  // none without the model
+};
+
 struct Shown {
   std::string engine;
   std::vector<Summary> rows;
-  std::vector<std::string> unknown;
+  std::vector<assay::diff::UnknownName> unknown;
+  std::vector<Candidate> best;
 };
+
+constexpr size_t most_candidates = 5;
+
+/// The best tokens of the last row of logits; empty where the trace holds none.
+Result<std::vector<Candidate>> best_tokens(const Trace& trace, const Result<ShownModel>& model) {
+  std::vector<Candidate> out;
+  if (trace.holds_statistics()) return out;
+  const assay::trace::TraceTensor* logits = nullptr;
+  for (const auto& tensor : trace.tensors())
+    if (tensor.name == "logits") logits = &tensor;
+  if (!logits) return out;
+  const auto values = trace.values(*logits);
+  if (!values) return values.error();
+  const auto row = values->row(values->rows - 1);
+  for (const auto& one :
+       assay::trace::top(std::vector<float>(row.begin(), row.end()), most_candidates))
+    out.push_back({one.id, one.logit, {}});
+  if (!model) return out;
+  const auto tokenizer = open_tokenizer(model->file);
+  if (!tokenizer) {
+    fmt::print(stderr, "assay: the tokens' text is not known: {}\n",
+               escaped(tokenizer.error().message, false));
+    return out;
+  }
+  for (Candidate& one : out)
+    if (uint32_t(one.id) < model->program.vocabulary)
+      one.text = std::string(tokenizer->piece(one.id));
+  return out;
+}
 
 Result<Shown> read(const Trace& trace, const Flags& flags) {
   auto rows = assay::trace::summarise(trace);
@@ -51,7 +94,7 @@ Result<Shown> read(const Trace& trace, const Flags& flags) {
   } catch (const std::regex_error&) {
     return Error{fmt::format("--filter: '{}' is not a regular expression", flags.filter)};
   }
-  return Shown{trace.metadata("engine"), std::move(*rows), trace.unknown()};
+  return Shown{trace.metadata("engine"), std::move(*rows), {}, {}};
 }
 
 const Summary* find(const Shown& shown, const std::string& name) {
@@ -93,7 +136,15 @@ nlohmann::ordered_json json_of(const Shown& shown) {
   const auto number = [](double x) {
     return std::isfinite(x) ? nlohmann::ordered_json(x) : nlohmann::ordered_json(nullptr);
   };
-  nlohmann::ordered_json json = {{"engine", shown.engine}, {"unknown", shown.unknown}};
+  nlohmann::ordered_json json = {{"engine", shown.engine},
+                                 {"unknown", nlohmann::ordered_json::array()}};
+  for (const auto& one : shown.unknown) json["unknown"].push_back(one.key);
+  json["best"] = nlohmann::ordered_json::array();
+  for (const Candidate& one : shown.best)
+    json["best"].push_back(
+        {{"token", one.id},
+         {"logit", number(one.logit)},
+         {"text", one.text ? nlohmann::ordered_json(*one.text) : nlohmann::ordered_json(nullptr)}});
   json["operations"] = nlohmann::ordered_json::array();
   for (const Summary& row : shown.rows)
     json["operations"].push_back({{"name", row.name},
@@ -118,9 +169,18 @@ void print_all(const std::vector<Shown>& shown, const std::vector<Heads>& heads)
     print_heads(heads[i]);
   }
   for (const Shown& one : shown)
-    if (!one.unknown.empty())
-      fmt::print(stderr, "assay: {} tensors have unknown names; the first is '{}'\n",
-                 one.unknown.size(), escaped(one.unknown.front()));
+    if (const std::string unknown = assay::diff::sentence_of(one.unknown); !unknown.empty())
+      fmt::print(stderr, "assay: {}\n", escaped(unknown, false));
+  for (size_t i = 0; i < shown.size(); ++i) {
+    if (shown[i].best.empty()) continue;
+    std::string text = fmt::format("\n{}best tokens after the last one: ", shown.size() == 1 ? ""
+                                                                           : i == 0          ? "a: "
+                                                                                    : "b: ");
+    for (const Candidate& one : shown[i].best)
+      text += fmt::format("{}{}{} ({:.2f})", &one == shown[i].best.data() ? "" : ", ", one.id,
+                          one.text ? " '" + escaped(*one.text) + "'" : "", one.logit);
+    print_paragraph(text);
+  }
   fmt::print("\n");
   (void)flush_output();  // correct runs take a while; what fails here fails again at the end
 }
@@ -129,6 +189,7 @@ int show(const Flags& flags) {
   std::vector<Trace> traces;
   std::vector<Shown> shown;
   std::vector<Heads> heads;
+  Progress reading("read the trace");
   for (const std::string& path : {flags.a, flags.b}) {
     if (path.empty()) continue;
     auto trace = Trace::open(path);
@@ -140,25 +201,43 @@ int show(const Flags& flags) {
   }
   const auto model = open_shown_model(flags.growth, traces);
   if (!model && !flags.growth.model.empty()) return report(model.error());
+  for (size_t i = 0; i < traces.size(); ++i) {
+    if (model)
+      for (const std::string& note : assay::diff::arrange(model->program, traces[i]))
+        fmt::print(stderr, "assay: {}\n", escaped(note, false));
+    auto best = best_tokens(traces[i], model);
+    if (!best) return report(best.error());
+    shown[i].best = std::move(*best);
+    if (model)
+      shown[i].unknown = assay::diff::unknown_names(model->program, traces[i]);
+    else
+      for (const std::string& key : traces[i].unknown()) shown[i].unknown.push_back({key, ""});
+  }
   for (const Trace& trace : traces) {
     if (!flags.growth.attention) break;
     auto one = weights_of(flags.growth, model, trace);
     if (!one) return report(one.error());
     heads.push_back(std::move(*one));
   }
+  reading.erase();
   if (!flags.json) print_all(shown, heads);
+  Progress judging("judge the sizes");
   const auto growth = report_growth(flags.growth, model, traces);
+  judging.erase();
   if (!growth) return report(growth.error());
   if (!flags.html.empty()) {
     std::vector<assay::report::Summarised> tables;
+    std::vector<const Trace*> pointers;
+    for (const Trace& trace : traces) pointers.push_back(&trace);
     for (const Shown& one : shown) tables.push_back({one.engine, one.rows});
-    const std::string page = assay::report::to_html(tables, growth->sentences());
+    const std::string page = assay::report::to_html(
+        tables, growth->sentences(), about(pointers, model ? &model->file : nullptr));
     if (const auto saved = assay::write_atomically(flags.html, {page}); !saved)
       return report(saved.error());
   }
   if (!flags.json) {
     for (const std::string& sentence : growth->sentences())
-      fmt::print("{}\n", escaped(sentence, false));
+      print_paragraph(escaped(sentence, false));
     return 0;
   }
   nlohmann::ordered_json json = {{"schema", "assay.trace-show/1"}, {"traces", {}}};

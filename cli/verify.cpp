@@ -6,12 +6,14 @@
 #include <algorithm>
 #include <ctime>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <thread>
 
 #include "base/atomic_file.h"
 #include "common.h"
 #include "gguf/file.h"
+#include "gguf/not_finite.h"
 #include "model/model.h"
 #include "run/device.h"
 #include "verify/report.h"
@@ -127,11 +129,19 @@ int store(const Result<verify::Stored>& stored, const std::string& path) {
   return int(Exit::done);
 }
 
+/// Nothing was run: the verdict is UNMEASURED, for this reason.
+int leave(const Flags& flags, const std::string& sentence) {
+  const nlohmann::ordered_json json = {
+      {"schema", "assay.verify/1"}, {"verdict", "UNMEASURED"}, {"sentence", sentence}};
+  fmt::print("{}\n", flags.json ? json.dump(2) : escaped(sentence, false));
+  return int(Exit::cannot);
+}
+
 int run(Flags flags) {
   if (flags.synthetic && !(flags.model.empty() && flags.tokens.empty()))
-    return report({"--synthetic takes no model and no tokens"});
+    return report(wrong_usage("--synthetic takes no model and no tokens"));
   if (!flags.store.empty() && !flags.synthetic)
-    return report({"--store can only be used with --synthetic"});
+    return report(wrong_usage("--store can only be used with --synthetic"));
   if (flags.device == "reference")
     return report({"the device 'reference' is the judge: verify has nothing to hold it against"});
   flags.device = chosen_device(flags.device);
@@ -140,6 +150,8 @@ int run(Flags flags) {
     auto opened = open_model(flags);
     if (!opened) return report(opened.error());
     model = std::move(*opened);
+    if (const auto good = assay::gguf::check_weights(model->file); !good)
+      return leave(flags, good.error().message);
   }
   verify::Settings settings;
   settings.device = factory_of(flags.device, model.get());
@@ -178,7 +190,7 @@ int run(Flags flags) {
     const auto written = assay::write_atomically(flags.output, {text_of});
     if (!written) return report(written.error());
   }
-  return int(found->pass ? Exit::done : Exit::negative);
+  return int(!found->pass ? Exit::negative : found->unmeasured.empty() ? Exit::done : Exit::cannot);
 }
 
 }  // namespace

@@ -72,6 +72,7 @@ INSTALL_BUDGET = 300
 SLOW_PARTS = [
     Part("tsan build", "step", build("tsan"), 600),
     Part("tsan tests", "ctest", ctest("tsan", "-L", "^(cpu|gpu|device/emulated)$"), 3600, "tsan build"),
+    Part("keys of llama.cpp", "check", [PYTHON, "tests/keys/make_logits.py", "--check"], 300, "release tests"),
     Part("fuzzing", "step", [PYTHON, "scripts/fuzz.py", "--seconds", "60"], 900),
     Part("mutations", "step", [PYTHON, "scripts/mutate.py"], 5400),
 ]

@@ -8,11 +8,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import pathlib
 import sys
 
-from assay import llama_cpp_engine, model_file, trace, transformers_engine
-from assay.captured import CaptureError
+from assay import install
+
+try:
+    import numpy  # noqa: F401
+except ImportError as missing:
+    if __name__ != "__main__":
+        raise
+    needed = [one for engine in sys.argv[1:2] for one in install.PACKAGES.get(engine, ())]
+    print(f"assay.capture: numpy cannot be imported ({missing}); to install what is needed: "
+          f"{install.command('numpy', *needed)}", file=sys.stderr)
+    sys.exit(2)
+
+from assay import llama_cpp_engine, model_file, trace, transformers_engine  # noqa: E402
+from assay.captured import CaptureError  # noqa: E402
 
 
 def parse(arguments):
@@ -28,10 +39,12 @@ def parse(arguments):
     common.add_argument("--threads", type=count, default=os.cpu_count() or 1, metavar="N")
     common.add_argument("--no-bos", action="store_true", help="no BOS before the text, whatever the file says")
     llama_cpp = engines.add_parser("llama_cpp", parents=[common], help=f"llama-cpp-python {llama_cpp_engine.VERSION}")
-    llama_cpp.add_argument("model", metavar="MODEL", help="GGUF file; the first one of a split model")
+    llama_cpp.add_argument("model", metavar="MODEL", help="GGUF file (the first one of a split model), or a known model's name")
     llama_cpp.add_argument("--flash", choices=list(llama_cpp_engine.FLASH), default="auto", help="flash attention")
     llama_cpp.add_argument("--gpu-layers", type=count, default=0, metavar="N")
     llama_cpp.add_argument("--kv", choices=list(llama_cpp_engine.KV_TYPES), default="f16", help="type of the cache")
+    llama_cpp.add_argument("--no-parse-special", action="store_true",
+                           help="treat the spelling of special tokens in the text as plain text")
     llama_cpp.add_argument("--all", action="store_true", help="write views and copies, too")
     transformers = engines.add_parser("transformers", parents=[common], help="PyTorch, float32")
     transformers.add_argument("model", metavar="MODEL", help="folder of a model, or GGUF file")
@@ -39,12 +52,18 @@ def parse(arguments):
 
 
 def token_ids(text):
-    return [int(part) for part in text.split(",")]
+    try:
+        ids = [int(part) for part in text.split(",")]
+    except ValueError:
+        ids = [-1]
+    if min(ids) < 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of token ids such as 1,2,3")
+    return ids
 
 
 def count(text):
-    if int(text) < 0:
-        raise ValueError(text)
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 on")
     return int(text)
 
 
@@ -53,7 +72,7 @@ def from_llama_cpp(options):
     settings = llama_cpp_engine.Settings(options.flash, options.kv, max(1, options.threads), options.gpu_layers,
                                          options.decode, options.all)
     captured, flash = llama_cpp_engine.capture(options.model, settings, options.tokens, options.text,
-                                               not options.no_bos)
+                                               not options.no_bos, not options.no_parse_special)
     if captured.contract is None:
         print(f"no contract is written: the products were computed by {captured.backend}", file=sys.stderr)
     engine = f"llama.cpp {llama_cpp_engine.VERSION} {captured.backend}"
@@ -70,9 +89,8 @@ def from_transformers(options):
 def main(arguments=None):
     options = parse(arguments)
     try:
-        model = pathlib.Path(options.model)
-        if not model.exists():
-            raise CaptureError(f"'{model}' is not there")
+        model = model_file.resolve(options.model)
+        options.model = str(model)
         model_hash = model_file.sha256(model) if model.is_file() else None
         run = from_llama_cpp if options.engine == "llama_cpp" else from_transformers
         engine, captured, metadata = run(options)

@@ -5,27 +5,34 @@ computing as far as that tensor, with ask=False. Asking cuts the graph into piec
 operations; so the run is repeated without the callback, and the logits of the two are compared bit for bit.
 
 Names and values are llama.cpp's own: "Qcur-3.ROPE", with the shape (ne3, ne2, ne1, ne0). The reader of traces knows
-what they are. Where a graph leaves attention's last product or the sum after it unnamed ("node_31"), they get the names
-that llama's graph gives them, by what they are made of. Views and copies, whose values another tensor has, are left out.
+what they are. Where a graph leaves a product, its scale, its bias or the sum after attention unnamed ("node_31"), they
+get the names that llama's graph gives them, by the weights that they are made of. Views and copies, whose values another
+tensor has, are left out.
 """
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import dataclasses
+import os
 import re
 
 import numpy
 
-from assay import ggml
+from assay import ggml, install
 from assay.captured import Captured, CaptureError, difference
 
-VERSION = "0.3.36"  # of llama-cpp-python
+VERSION = install.LLAMA_CPP_PYTHON
 FLASH = {"on": 1, "off": 0, "auto": -1}  # enum llama_flash_attn_type
 KV_TYPES = {"f32": 0, "f16": 1}          # enum ggml_type
 ERROR = 4                                # enum ggml_log_level
 # Operations that only move values; "kqv_out-3", attention's output, is one, too, but has no other name.
 MOVES = {"RESHAPE", "VIEW", "PERMUTE", "TRANSPOSE", "CONT", "CPY", "SET_ROWS", "NONE"}
+# Names of the products with a layer's matrices, of what scales them and of what adds their biases.
+PRODUCTS = {"attn_q": "Qcur", "attn_k": "Kcur", "attn_v": "Vcur", "attn_qkv": "wqkv", "attn_output": "attn_out",
+            "ffn_gate": "ffn_gate", "ffn_up": "ffn_up", "ffn_down": "ffn_down"}
+# The tensor of a weight that each node of a product reads.
+TENSORS = {"MUL_MAT": "weight", "MUL": "scale", "ADD": "bias"}
 
 
 @dataclasses.dataclass
@@ -44,13 +51,14 @@ def load_bindings():
         import llama_cpp
         import llama_cpp.llama_cpp as bindings
     except ImportError as missing:
-        raise CaptureError(f"llama_cpp cannot be imported ({missing}): "
-                           f"pip install llama-cpp-python=={VERSION}") from None
+        raise CaptureError(f"llama_cpp cannot be imported ({missing}); to install it: "
+                           + install.command(*install.PACKAGES["llama_cpp"])) from None
     except (RuntimeError, OSError) as broken:
-        raise CaptureError(f"llama_cpp cannot load its library: {broken}") from None
+        again = install.command("--force-reinstall", "--no-cache-dir", *install.PACKAGES["llama_cpp"])
+        raise CaptureError(f"llama_cpp cannot load its library ({broken}); to install it again: {again}") from None
     if llama_cpp.__version__ != VERSION:
-        raise CaptureError(f"llama-cpp-python is {llama_cpp.__version__}; the capture fits {VERSION} only: "
-                           f"pip install llama-cpp-python=={VERSION}")
+        raise CaptureError(f"llama-cpp-python is {llama_cpp.__version__}; the capture fits {VERSION} only; to install "
+                           "that one: " + install.command(*install.PACKAGES["llama_cpp"]))
     return bindings
 
 
@@ -92,12 +100,13 @@ class Model:
     def close(self):
         self.bindings.llama_model_free(self.pointer)
 
-    def tokenize(self, text, special):
-        """Token ids; special tokens in the text are parsed. `special`: with BOS and EOS where the file wants them."""
-        data = text.encode()
+    def tokenize(self, text, special, parse_special=True):
+        """Token ids. `special`: with BOS and EOS where the file wants them. `parse_special`: special tokens in the text
+        are parsed. Bytes that are not UTF-8 come through as they stood on the command line."""
+        data = os.fsencode(text)
         room = len(data) + 16
         ids = (self.bindings.llama_token * room)()
-        count = self.bindings.llama_tokenize(self.vocabulary, data, len(data), ids, room, special, True)
+        count = self.bindings.llama_tokenize(self.vocabulary, data, len(data), ids, room, special, parse_special)
         if count < 0:
             raise CaptureError("llama.cpp cannot tokenize the text")
         return list(ids[:count])
@@ -196,17 +205,20 @@ class Recorder:
             return False
 
     def _name_of(self, address, tensor, name, operation):
-        """`name`, or for an unnamed node "attn_out-N" (the product with blk.N.attn_output) or "ffn_inp-N" (its sum)."""
-        source = tensor.src[0].contents if tensor.src[0] else None
-        if source is None or not name.startswith("node_"):
+        """`name`, or for an unnamed node what product of a layer it belongs to, or "ffn_inp-N" for the sum after it."""
+        if not name.startswith("node_"):
             return name
-        if operation == "MUL_MAT":
-            found = re.fullmatch(rb"blk\.(\d+)\.attn_output\.weight", source.name)
-            if found:
-                self._derived[address] = name = f"attn_out-{found[1].decode()}"
-            return name
-        sources = [ctypes.addressof(tensor.src[i].contents) for i in range(2) if tensor.src[i]]
-        made_of = next((self._derived[one] for one in sources if one in self._derived), "")
+        sources = [tensor.src[i].contents for i in range(2) if tensor.src[i]]
+        read = rb"\bblk\.(\d+)\.(\w+)\.%s\b" % TENSORS.get(operation, "none").encode()
+        for source in sources:
+            found = re.search(read, source.name)
+            if found and found[2].decode() in PRODUCTS:
+                self._derived[address] = f"{PRODUCTS[found[2].decode()]}-{found[1].decode()}"
+                return self._derived[address]
+            if operation == "MUL_MAT" and re.search(rb"\b(output|token_embd)\.weight\b", source.name):
+                return "result_output_no_bias"
+        addresses = map(ctypes.addressof, sources)
+        made_of = next((self._derived[one] for one in addresses if one in self._derived), "")
         if made_of and operation == "GET_ROWS":  # the rows whose logits are wanted
             self._derived[address] = made_of
         elif made_of.startswith("attn_out-") and operation == "ADD":
@@ -242,7 +254,7 @@ def backend_of(buffers):
     return "+".join(sorted(names)), contracts.get(next(iter(names))) if len(names) == 1 else None
 
 
-def capture(path, settings, tokens=None, text=None, special=True):
+def capture(path, settings, tokens=None, text=None, special=True, parse_special=True):
     """(Captured, whether attention was fused) of one prompt, token ids or text, and its greedy continuation.
 
     Raises CaptureError.
@@ -252,7 +264,7 @@ def capture(path, settings, tokens=None, text=None, special=True):
     model = Model(bindings, path, settings.gpu_layers)
     try:
         if tokens is None:
-            tokens = model.tokenize(text, special)
+            tokens = model.tokenize(text, special, parse_special)
         if not tokens:
             raise CaptureError("there are no tokens")
         if max(tokens) >= model.vocabulary_size or min(tokens) < 0:

@@ -1,9 +1,35 @@
-"""A GGUF file's name and hash, as traces carry them."""
+"""A GGUF file's name and hash, as traces carry them; the models that have a short name."""
 from __future__ import annotations
 
 import hashlib
+import os
 import pathlib
 import re
+
+KNOWN = {"SmolLM2-135M-Instruct": "SmolLM2-135M-Instruct.Q4_1.gguf"}  # as in cli/common.cpp
+
+
+def cache_folder():
+    """Where assay keeps models that were fetched."""
+    if os.environ.get("ASSAY_CACHE"):
+        return pathlib.Path(os.environ["ASSAY_CACHE"])
+    if os.environ.get("XDG_CACHE_HOME"):
+        return pathlib.Path(os.environ["XDG_CACHE_HOME"]) / "assay"
+    return pathlib.Path.home() / ".cache" / "assay"
+
+
+def resolve(name):
+    """The path of a file or folder, or of a known model in the cache. Raises OSError, with what to do."""
+    path = pathlib.Path(name)
+    if path.exists():
+        return path
+    if name not in KNOWN:
+        raise FileNotFoundError(f"no file '{name}', and no known model of that name; known: {', '.join(KNOWN)}")
+    path = cache_folder() / "models" / name / KNOWN[name]
+    if not path.exists():
+        raise FileNotFoundError(f"the model '{name}' has not been fetched ('{path}' does not exist); "
+                                "'make model' fetches it")
+    return path
 
 
 def shards(path):

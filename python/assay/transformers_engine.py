@@ -14,6 +14,7 @@ import os
 import pathlib
 import sys
 
+from assay import install
 from assay.captured import Captured, CaptureError, difference
 
 # The architectures whose Q and K GGUF files hold permuted, and those whose order is PyTorch's.
@@ -54,8 +55,8 @@ def load(path):
         import torch
         import transformers
     except ImportError as missing:
-        raise CaptureError(f"transformers cannot be imported ({missing}): "
-                           "pip install torch transformers gguf accelerate") from None
+        raise CaptureError(f"transformers cannot be imported ({missing}); to install it: "
+                           + install.command(*install.PACKAGES["transformers"])) from None
     dtype = "dtype" if int(transformers.__version__.split(".")[0]) >= 5 else "torch_dtype"
     model = open_pretrained(transformers.AutoModelForCausalLM, path, **{dtype: torch.float32},
                             attn_implementation="eager")
@@ -234,6 +235,10 @@ def capture(path, tokens=None, text=None, decode=0, threads=1, special=True):
     torch, transformers, model = load(path)
     torch.set_num_threads(threads)
     if tokens is None:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise CaptureError("the prompt is not UTF-8, and transformers takes no other text; give --tokens") from None
         tokenizer = open_pretrained(transformers.AutoTokenizer, path)
         tokens = tokenizer(text, add_special_tokens=special)["input_ids"]
     if not tokens or min(tokens) < 0 or max(tokens) >= model.config.vocab_size:

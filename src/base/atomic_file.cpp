@@ -25,26 +25,51 @@ bool write_all(int file, std::string_view bytes) {
   return true;
 }
 
-}  // namespace
+Error refuse(const std::string& name, const std::string& reason) {
+  return {fmt::format("cannot write '{}': {}", name, reason)};
+}
 
-Status write_atomically(const std::string& name, const std::vector<std::string_view>& pieces) {
-  const auto refuse = [&](const std::string& reason) {
-    return Error{fmt::format("cannot write '{}': {}", name, reason)};
-  };
+/// A new file beside the one that is to be written.
+struct Part {
+  std::string path;  ///< of the file that it will be renamed to
+  std::string name;  ///< its own
+  int file;
+  mode_t mode;
+};
+
+Result<Part> make_part(const std::string& name) {
   // Through a symbolic link to the file it names, as any editor would.
   std::error_code failed;
   const std::string target = std::filesystem::weakly_canonical(name, failed).string();
   const std::string& path = failed ? name : target;
   struct stat old {};
   const bool exists = ::stat(path.c_str(), &old) == 0;
-  if (exists && !S_ISREG(old.st_mode)) return refuse("it is not a regular file");
+  if (exists && !S_ISREG(old.st_mode)) return refuse(name, "it is not a regular file");
+  if (exists && ::access(path.c_str(), W_OK) != 0) return refuse(name, std::strerror(errno));
   std::string part = path + ".XXXXXX";
   const int file = ::mkstemp(part.data());
-  if (file < 0) return refuse(std::strerror(errno));
+  if (file < 0) return refuse(name, std::strerror(errno));
   // mkstemp's 0600 is stricter than what the old file had, or the umask asks for.
   const mode_t mask = ::umask(0);
   ::umask(mask);
-  bool good = ::fchmod(file, exists ? old.st_mode & 07777 : 0666 & ~mask) == 0;
+  return Part{path, part, file, mode_t(exists ? old.st_mode & 07777 : 0666 & ~mask)};
+}
+
+}  // namespace
+
+Status can_write(const std::string& name) {
+  const auto part = make_part(name);
+  if (!part) return part.error();
+  ::close(part->file);
+  ::unlink(part->name.c_str());
+  return ok();
+}
+
+Status write_atomically(const std::string& name, const std::vector<std::string_view>& pieces) {
+  const auto made = make_part(name);
+  if (!made) return made.error();
+  const auto& [path, part, file, mode] = *made;
+  bool good = ::fchmod(file, mode) == 0;
   for (const std::string_view piece : pieces) good = good && write_all(file, piece);
   good = good && ::fsync(file) == 0;
   int reason = good ? 0 : errno;
@@ -58,7 +83,7 @@ Status write_atomically(const std::string& name, const std::vector<std::string_v
   }
   if (good) return ok();
   ::unlink(part.c_str());
-  return refuse(std::strerror(reason));
+  return refuse(name, std::strerror(reason));
 }
 
 }  // namespace assay

@@ -15,4 +15,7 @@ namespace assay {
 /// folder, a pipe); cannot write, with the system's reason. A failed write leaves nothing behind.
 Status write_atomically(const std::string& path, const std::vector<std::string_view>& pieces);
 
+/// What write_atomically would refuse, asked before there is anything to write: nothing is changed.
+Status can_write(const std::string& path);
+
 }  // namespace assay

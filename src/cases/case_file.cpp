@@ -437,7 +437,11 @@ void Reader::read_results() {
 
 std::string Reader::read() {
   if (text("format") != format)
-    return fmt::format("this is not a case file: its metadata does not say format {}", format);
+    return fmt::format(
+        "this is not a case file: its metadata does not say format {}; 'assay diff TRACE --case "
+        "FILE'"
+        " writes one of the first wrong operation",
+        format);
   the_.program.layers = 1;
   the_.scene.caches.resize(1);
   for (void (Reader::*part)() :

@@ -157,7 +157,7 @@ std::string sentence_of(const Case& the, const Replayed& r) {
   const std::string stored =
       r.stored.failures == 0
           ? fmt::format("{}'s output passes here: {}", the.engine, error_of(r.stored))
-          : fmt::format("{}'s output fails {}: token {} row {}, {}", the.engine,
+          : fmt::format("{}'s output fails {}: token {} channel {}, {}", the.engine,
                         r.as_recorded ? "again" : "elsewhere or by another amount than recorded",
                         r.stored.token, the.whole_row(r.stored.row), error_of(r.stored));
   return fmt::format("{} {}: {} ({}): {} at most, {} of {} elements outside; {}",

@@ -132,7 +132,7 @@ void find_cause(const Question& question, bool asked, Answer& answer) {
 std::string sentence_of(const Question& question, const Answer& answer, bool asked) {
   const judge::Seen& seen = answer.best.seen;
   const std::string& name = operation_of(question).name;
-  const std::string place = fmt::format("{} @ token {} row {}", name, seen.token, seen.row);
+  const std::string place = fmt::format("{} @ token {} channel {}", name, seen.token, seen.row);
   const auto fits = answer.fits();
   // Where contracts don't part none is named.
   const bool named = asked || answer.trials.size() > 1;
@@ -144,9 +144,11 @@ std::string sentence_of(const Question& question, const Answer& answer, bool ask
                        !named  ? ""
                        : asked ? "; contract " + answer.best.contract
                                : fmt::format("; contract {}", fmt::join(fits, ", ")));
-  std::string text = fmt::format("FAIL {}: {:.3g} u (limit {:.3g} u), {} of {} elements{}", place,
-                                 seen.max_u, seen.limit_u, seen.failures, seen.elements,
-                                 named ? "; contract " + answer.best.contract : "");
+  std::string text = fmt::format(
+      "FAIL {}: got {:.9g}, wanted {:.9g}, off by {:.3g} u (limit {:.3g} u), {} of {} "
+      "elements{}",
+      place, answer.got, answer.want, seen.max_u, seen.limit_u, seen.failures, seen.elements,
+      named ? "; contract " + answer.best.contract : "");
   if (asked && !fits.empty()) text += fmt::format("; it fits {}", fmt::join(fits, ", "));
   if (answer.cause->id == "unknown") return text + "; cause unknown";
   return text +
@@ -245,10 +247,17 @@ Result<Table> to_table(const trace::Npy& array, uint64_t width, const std::strin
   size_t at = array.shape.size();
   while (at > 0 && inner < width) inner *= array.shape[--at];
   const uint64_t elements = array.elements();
-  if (inner != width || elements == 0)
-    return refuse(fmt::format(
-        "its shape is {}; wanted (rows, {}){}", trace::shape_text(array.shape), width,
-        array.shape.size() == 2 && array.shape[0] == width ? ": it is the transpose of that" : ""));
+  if (inner != width || elements == 0) {
+    std::string hint;
+    if (array.shape.size() == 2 && array.shape[0] == width)
+      hint = ": it is the transpose of that";
+    else if (const auto outer = trace::outer_dimensions(array);
+             outer && elements == array.shape[outer->second] * width)
+      hint = fmt::format(": perhaps it is (heads, rows, channels); save array.swapaxes({}, {})",
+                         outer->first, outer->second);
+    return refuse(fmt::format("its shape is {}; wanted (rows, {}){}",
+                              trace::shape_text(array.shape), width, hint));
+  }
   Table table;
   table.rows = elements / width;
   table.width = width;

@@ -87,12 +87,10 @@ float sum_of_squares(const float* x, uint64_t n) {
   return S::tree_sum(S::add(low, high));
 }
 
-/// y = (x·r)·w, r = 1/√(Σx²/n + eps)
+/// y = (x·r)·w, r = 1/√(Σx²/n + eps), NaN where Σx² is beyond f32
 template <class S>
 void rms_norm(const float* x, const float* weight, uint64_t n, float eps, float* y) {
-  const float mean = k_div(sum_of_squares<S>(x, n), float(n));
-  const float r = k_div(1.0f, k_sqrt(mean + eps));
-  const auto scale = S::set(r);
+  const auto scale = S::set(k_inverse_rms(sum_of_squares<S>(x, n), float(n), eps));
   map<S>(x, weight, n, y,
          [&](auto u, auto w) { return S::floor_tiny(S::mul(S::mul(u, scale), w), k_floor_limit); });
 }

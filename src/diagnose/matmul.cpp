@@ -510,6 +510,9 @@ void note_edges(const Case& the, Contest& contest) {
 }  // namespace
 
 void try_matmul(const Case& the, Contest& contest) {
+  if (bias_of(the))
+    contest.offer({"bias", "the bias is not added", "or the trace holds the product before it"},
+                  judged(judge::multiply(weight_of(the), nullptr, the.input(0), the.scene.coding)));
   try_formats(the, contest);
   try_tails(the, contest);
   if (!contest.decided()) try_bytes(the, contest);

@@ -55,6 +55,13 @@ double fitted_eps(const Case& the) {
   return eps;
 }
 
+/// bf16 has 8 significant bits.
+double round_to_bf16(double x) {
+  if (!std::isfinite(x) || x == 0) return x;
+  const double spacing = std::ldexp(1.0, std::ilogb(x) - 7);
+  return std::nearbyint(x / spacing) * spacing;
+}
+
 /// The factor that least squares finds between two tables.
 double factor_between(const Table& got, const Table& want) {
   double along = 0, size = 0;
@@ -200,21 +207,27 @@ void try_embed(const Case& the, Contest& contest) {
 void try_general(const Case& the, Contest& contest) {
   const Table &got = the.got(), &want = the.usual.want;
   double most = 0;
-  bool above = false, halves = true;
+  bool above = false, halves = true, brains = true;
   for (size_t i = 0; i < got.data.size(); ++i) {
     if (std::isfinite(got.data[i])) most = std::max(most, std::fabs(got.data[i]));
     above = above || std::fabs(want.data[i]) > 65504;
     halves = halves && (std::isnan(got.data[i]) || judge::round_to_f16(got.data[i]) == got.data[i]);
+    brains = brains && (std::isnan(got.data[i]) || round_to_bf16(got.data[i]) == got.data[i]);
   }
   const uint64_t at_most =
       uint64_t(std::ranges::count_if(got.data, [&](double y) { return std::fabs(y) == most; }));
   if (at_most >= 2)
     contest.offer({"clipped", "values are clipped", fmt::format("at {:.4g}", most)},
                   mapped(want, [&](double y) { return std::clamp(y, -most, most); }));
+  if (brains) {
+    judge::Judged judged = with_limits(the, mapped(want, round_to_bf16));
+    // The engine's own f32 error may choose the other neighbour.
+    judged.slack = mapped(want, [](double y) { return std::fabs(y) * 0x1p-7; });
+    contest.offer({"bf16-result", "the result is kept as bf16", ""}, judged);
+  }
   if (halves) {
     judge::Judged judged =
         with_limits(the, mapped(want, [](double y) { return judge::round_to_f16(y); }));
-    // The engine's own f32 error may choose f16's other neighbour.
     judged.slack = mapped(want, [](double y) { return std::fabs(y) * 0x1p-10 + 0x1p-24; });
     for (size_t i = 0; i < want.data.size(); ++i)
       if (!std::isfinite(judged.want.data[i])) judged.scale.data[i] = judged.slack.data[i] = 1;

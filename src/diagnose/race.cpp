@@ -40,7 +40,7 @@ Result<std::optional<Race>> find_race(const Trace& a, const Trace& b) {
         Race{tensor.name,
              {"race", "a race, a missing barrier or aliasing",
               fmt::format("two runs of this engine differ in {} of step {} on equal inputs: {} of "
-                          "{} elements, from token {} row {} on ({:.7g} and {:.7g})",
+                          "{} elements, from token {} channel {} on ({:.7g} and {:.7g})",
                           tensor.name, tensor.step, unequal, x->data.size(), at / x->width,
                           at % x->width, x->data[at], y->data[at])}});
   }

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "diff/where.h"
+
 namespace assay::diff {
 
 using trace::Trace;
@@ -69,7 +71,7 @@ Result<Rows> rows_of(const op::Program& program, const Trace& trace,
   uint64_t before = 0;
   for (uint32_t number = 0; number < trace.steps().size(); ++number) {
     const auto& step = trace.steps()[number];
-    if (const auto* tensor = trace.find(number, operation.name)) {
+    if (const auto* tensor = trace.find(number, operation)) {
       const auto values = trace.values(*tensor);
       if (!values) return values.error();
       const bool selected = program.values[operation.output].selected;
@@ -81,6 +83,18 @@ Result<Rows> rows_of(const op::Program& program, const Trace& trace,
     before += step.tokens.size();
   }
   return rows;
+}
+
+std::vector<uint64_t> tokens_of_rows(const op::Program& program, const Trace& trace,
+                                     uint32_t number, const op::Operation& operation) {
+  uint64_t before = 0;
+  for (uint32_t step = 0; step < number; ++step) before += trace.steps()[step].tokens.size();
+  const trace::TraceStep& step = trace.steps()[number];
+  const bool selected = operation.output != op::none && program.values[operation.output].selected;
+  std::vector<uint64_t> out;
+  for (size_t r = 0; r < (selected ? step.selected.size() : step.tokens.size()); ++r)
+    out.push_back(before + (selected ? step.selected[r] : r));
+  return out;
 }
 
 namespace {
@@ -152,8 +166,14 @@ std::optional<First> earliest(const op::Program& program, const Trace& ta, const
   const op::Operation& operation = program.operations[failure.operation];
   const bool of_both =
       a_first && !b.failures.empty() && b.failures[0].operation == failure.operation;
-  return First{operation.name, operation.layer, failure.step,
-               failure.seen,   a_first,         !a_first || of_both};
+  First first;
+  first.operation = operation.name;
+  first.layer = operation.layer;
+  first.step = failure.step;
+  first.seen = failure.seen;
+  first.a = a_first;
+  first.b = !a_first || of_both;
+  return first;
 }
 
 std::string engine_of(const Side& side) {
@@ -165,7 +185,7 @@ void note_contracts(Report& report) {
     if (side->found && !side->declared.empty())
       report.benign.push_back(fmt::format("{} declares the contract {} and computes {}",
                                           side->engine, side->declared, side->contract));
-  if (report.a.contract != report.b.contract)
+  if (!report.alone && report.a.contract != report.b.contract)
     report.benign.push_back(
         fmt::format("two contracts: {} and {}: the same model, rounded differently",
                     report.a.contract, report.b.contract));
@@ -202,28 +222,67 @@ void note_exactness(const op::Program& program, Report& report) {
   report.benign.push_back(note);
 }
 
+/// The cause's name with what was fitted; how well it reproduces is said before.
 std::string cause_of(const Report& report) {
   if (!report.cause) return "";
   if (report.cause->id == "unknown") return "; cause unknown";
-  return fmt::format("; cause: {}{}", report.cause->name,
-                     report.cause->evidence.empty() ? "" : " (" + report.cause->evidence + ")");
+  const std::string& evidence = report.cause->evidence;
+  const std::string fitted = evidence.substr(0, evidence.find("; "));
+  return fmt::format(
+      "; cause: {}{}", report.cause->name,
+      fitted.empty() || fitted.starts_with("reproduces ") ? "" : " (" + fitted + ")");
+}
+
+/// "1.25 instead of 1.75": as many digits as tell them apart.
+std::string got_and_wanted(const First& first) {
+  for (const int digits : {6, 9, 17}) {
+    const std::string got = fmt::format("{:.{}g}", first.got, digits);
+    const std::string wanted = fmt::format("{:.{}g}", first.wanted, digits);
+    if (got != wanted || digits == 17) return fmt::format("got {}, wanted {}", got, wanted);
+  }
+  return "";
+}
+
+std::string why_unmeasured(const Report& report, const std::string& operation,
+                           const op::Program& program) {
+  for (size_t i = 0; i < program.operations.size(); ++i)
+    if (program.operations[i].name == operation)
+      for (const Side* side : {&report.a, &report.b})
+        if (side->operations[i].verdict == Verdict::unmeasured && !side->operations[i].why.empty())
+          return side->operations[i].why;
+  return "";
+}
+
+std::string of_unmeasured(const op::Program& program, const Report& report) {
+  const Side& narrow = report.a.narrow.empty() ? report.b : report.a;
+  const size_t left = report.unmeasured.size(), all = program.operations.size();
+  if (!narrow.narrow.empty())
+    return fmt::format(
+        "UNMEASURED: the trace of {} keeps its values as {}, and {} of {} operations cannot be "
+        "judged "
+        "so: what {} rounds away is more than a correct kernel may be off; record the values as "
+        "F32",
+        engine_of(narrow), narrow.narrow, left, all, narrow.narrow);
+  const std::string why = why_unmeasured(report, report.unmeasured.front(), program);
+  return fmt::format("UNMEASURED: {} of {} operations could not be judged; the first, {}{}", left,
+                     all, report.unmeasured.front(), why.empty() ? "" : ": " + why);
 }
 
 std::string sentence_of(const op::Program& program, const Report& report) {
   if (report.first) {
     const First& f = *report.first;
     const Side& side = f.a ? report.a : report.b;
-    const std::string who = f.a && f.b ? "both engines" : engine_of(side);
-    return fmt::format(
-        "FAIL {} @ step {} token {} row {}: {:.3g} u (limit {:.3g} u), {} of {} "
-        "elements; {} {} wrong; inputs equal{}",
-        f.operation, f.step, f.seen.token, f.seen.row, f.seen.max_u, f.seen.limit_u,
-        f.seen.failures, f.seen.elements, who, f.a && f.b ? "are" : "is", cause_of(report));
+    const std::string worst =
+        f.seen.failures > 1 ? fmt::format("at token {}, channel {} ", f.token, f.seen.row) : "";
+    return fmt::format("FAIL {} of {} is wrong: {}; {}{} (off by {:.3g} u, limit {:.3g} u){}",
+                       f.operation, f.a && f.b ? "both engines" : engine_of(side), f.where, worst,
+                       got_and_wanted(f), f.seen.max_u, f.seen.limit_u, cause_of(report));
   }
-  if (report.verdict == Verdict::unmeasured)
-    return fmt::format("UNMEASURED: {} of {} operations could not be judged (the first: {})",
-                       report.unmeasured.size(), program.operations.size(),
-                       report.unmeasured.front());
+  if (report.verdict == Verdict::unmeasured) return of_unmeasured(program, report);
+  if (report.alone)
+    return fmt::format(
+        "PASS: every operation of {} is inside its limits; {} of {} operations judged",
+        engine_of(report.a), report.compared, program.operations.size());
   return fmt::format(
       "PASS: every operation of {} and of {} is inside its limits; {} of {} "
       "operations compared, mean KL {:.2e}",
@@ -231,12 +290,29 @@ std::string sentence_of(const op::Program& program, const Report& report) {
       report.logits.kl_mean);
 }
 
+/// The first failure's values and its place in words.
+void describe(const op::Program& program, const Trace& trace, const Side& side, First& first) {
+  const auto index =
+      size_t(std::ranges::find(program.operations, first.operation, &op::Operation::name) -
+             program.operations.begin());
+  const op::Operation& operation = program.operations[index];
+  const auto scene = scene_at(program, trace, side, first.step, index);
+  const auto tokens = tokens_of_rows(program, trace, first.step, operation);
+  first.token = first.seen.token < tokens.size() ? tokens[first.seen.token] : first.seen.token;
+  if (!scene || scene->output.data.empty()) return;
+  const Judged judged = expect(program, *scene);
+  first.got = scene->output.row(first.seen.token)[first.seen.row];
+  first.wanted = judged.want.row(first.seen.token)[first.seen.row];
+  first.where = where_wrong(program, operation, scene->output, judged, tokens);
+  if (trace.steps().size() > 1) first.where += fmt::format(", step {}", first.step);
+}
+
 /// Differences, logits, coverage and percentile of one operation.
 Status compare_operation(const op::Program& program, const Trace& a, const Trace& b, size_t index,
                          uint64_t tokens, Report& report) {
   const op::Operation& operation = program.operations[index];
   double apart = -1, percentile = -1;
-  if (!operation.is<op::KvStore>()) {
+  if (!operation.is<op::KvStore>() && !report.alone) {
     const auto ra = rows_of(program, a, operation), rb = rows_of(program, b, operation);
     if (!ra) return ra.error();
     if (!rb) return rb.error();
@@ -252,7 +328,7 @@ Status compare_operation(const op::Program& program, const Trace& a, const Trace
   report.differences.push_back(apart);
   report.percentile.push_back(percentile);
   const bool measured = report.a.operations[index].verdict != Verdict::unmeasured &&
-                        report.b.operations[index].verdict != Verdict::unmeasured;
+                        (report.alone || report.b.operations[index].verdict != Verdict::unmeasured);
   report.compared += measured;
   if (!measured) report.unmeasured.push_back(operation.name);
   return ok();
@@ -295,8 +371,46 @@ Result<Report> compare(const op::Program& program, const Trace& a, const Trace& 
   note_contracts(report);
   note_exactness(program, report);
   if (const std::string noise = noise_of(report); !noise.empty()) report.benign.push_back(noise);
+  report.unknown = unknown_names(program, a);
+  for (UnknownName& name : unknown_names(program, b)) report.unknown.push_back(std::move(name));
   conclude(program, a, b, report);
   return report;
+}
+
+Result<Report> judge_alone(const op::Program& program, const Trace& trace) {
+  Report report;
+  report.alone = true;
+  auto side = judge_trace(program, trace);
+  if (!side) return side.error();
+  report.a = std::move(*side);
+  report.b.operations.resize(program.operations.size());
+  for (size_t i = 0; i < program.operations.size(); ++i)
+    if (const Status done = compare_operation(program, trace, trace, i, 0, report); !done)
+      return done.error();
+  note_contracts(report);
+  report.unknown = unknown_names(program, trace);
+  conclude(program, trace, trace, report);
+  return report;
+}
+
+std::vector<std::string> explanations(const Report& report) {
+  std::vector<std::string> out;
+  if (const std::string unknown = sentence_of(report.unknown); !unknown.empty())
+    out.push_back(unknown);
+  if (!report.first) return out;
+  const First& f = *report.first;
+  if (report.cause && !report.cause->evidence.empty())
+    out.push_back(fmt::format("why: {}: {}", report.cause->name, report.cause->evidence));
+  if (f.seen.failures > 0)
+    out.push_back(fmt::format("where: {}; {} of the {} elements of {} are outside their limits",
+                              f.where, f.seen.failures, f.seen.elements, f.operation));
+  out.push_back(unit_explained());
+  return out;
+}
+
+std::string unit_explained() {
+  return "u: an error of 1 u is 2^-24 (6e-8) of the size of the terms that the operation adds up; "
+         "the limit is the most that correct arithmetic can be off";
 }
 
 void conclude(const op::Program& program, const Trace& a, const Trace& b, Report& report) {
@@ -304,6 +418,9 @@ void conclude(const op::Program& program, const Trace& a, const Trace& b, Report
   report.verdict = report.first                ? Verdict::fail
                    : report.unmeasured.empty() ? Verdict::pass
                                                : Verdict::unmeasured;
+  if (report.first)
+    describe(program, report.first->a ? a : b, report.first->a ? report.a : report.b,
+             *report.first);
   report.sentence = sentence_of(program, report);
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "diff/names.h"
 #include "diff/noise.h"
 #include "diff/side.h"
 #include "diff/swap.h"
@@ -28,7 +29,10 @@ struct First {
   uint32_t layer = op::none;
   uint32_t step = 0;
   Seen seen;
-  bool a = false, b = false;  ///< which side fails there
+  bool a = false, b = false;   ///< which side fails there
+  uint64_t token = 0;          ///< the worst element's, counted over all steps
+  double got = 0, wanted = 0;  ///< the worst element
+  std::string where;           ///< all that fail in this step: "tokens 3 to 7, head 4 of 9"
 };
 
 /// Why an operation is wrong (src/diagnose).
@@ -40,6 +44,7 @@ struct Cause {
 };
 
 struct Report {
+  bool alone = false;  ///< one trace against the model: b is empty, and so is what compares
   Verdict verdict = Verdict::unmeasured;
   std::string sentence;
   Side a, b;
@@ -50,6 +55,7 @@ struct Report {
   std::optional<Cause> cause;           ///< of the first failure
   std::vector<std::string> benign;      ///< what differs and is right
   std::vector<std::string> unmeasured;  ///< operations
+  std::vector<UnknownName> unknown;     ///< of both traces
   uint64_t compared = 0;
   LogitsComparison logits;
   Noise noise;
@@ -72,14 +78,28 @@ using Rows = std::map<uint64_t, std::vector<double>>;
 Result<Rows> rows_of(const op::Program& program, const trace::Trace& trace,
                      const op::Operation& operation);
 
+/// The token of each row of an operation in one step, counted over all steps.
+std::vector<uint64_t> tokens_of_rows(const op::Program& program, const trace::Trace& trace,
+                                     uint32_t step, const op::Operation& operation);
+
 /// Errors (exit code 2): the tokens, the positions or (unless allowed) the model hashes differ; and
 /// those of judge_trace.
 Result<Report> compare(const op::Program& program, const trace::Trace& a, const trace::Trace& b,
                        const DiffOptions& options = {});
 
+/// One trace against the model: every operation judged, nothing compared. Errors: as judge_trace.
+Result<Report> judge_alone(const op::Program& program, const trace::Trace& trace);
+
 /// Fills in the first failure, the verdict and the sentence, from both sides of the report.
 void conclude(const op::Program& program, const trace::Trace& a, const trace::Trace& b,
               Report& report);
+
+/// What is said before the sentence: where the first failure lies and how far off it is, in a unit
+/// that is explained; what was not measured, and why. Empty where there is nothing to explain.
+std::vector<std::string> explanations(const Report& report);
+
+/// What "u" means, in a sentence.
+std::string unit_explained();
 
 /// The same shape if nothing could be compared: the verdict UNMEASURED and the reason.
 std::string refusal_json(const std::string& sentence, const Cause& cause);

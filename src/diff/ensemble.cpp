@@ -15,6 +15,9 @@ using trace::TokenLines;
 
 namespace {
 
+constexpr std::string_view sizes_only =
+    "; this is about sizes only: 'assay diff' with this one trace judges every value";
+
 /// A side that keeps this contract, with the first of its codings for every weight.
 Side side_of(const op::Program& program, std::string_view contract) {
   Side side;
@@ -197,8 +200,8 @@ std::string sentence_of(const op::Program& program, const Growth& growth,
   if (growth.rows == 0)
     return "cannot tell whether this is normal: the trace has no row of this model's operations";
   if (growth.layers.empty() || std::isnan(growth.layers.back()))
-    return fmt::format("normal: each of {} rows lies where correct runs of this model do ({})",
-                       growth.rows, of_tokens(ensemble));
+    return fmt::format("normal: each of {} rows lies where correct runs of this model do ({}){}",
+                       growth.rows, of_tokens(ensemble), sizes_only);
   const auto most = size_t(
       std::ranges::max_element(growth.layers, {}, [](double x) { return std::isnan(x) ? 0 : x; }) -
       growth.layers.begin());
@@ -209,12 +212,12 @@ std::string sentence_of(const op::Program& program, const Growth& growth,
   };
   return fmt::format(
       "normal: growth of {} by layer {} is what correct runs of this model give "
-      "({}){}; {}",
+      "({}){}; {}{}",
       times(growth.layers[last]), last, correct(last),
       most == last ? ""
                    : fmt::format(", and so is the most, {} by layer {} ({})",
                                  times(growth.layers[most]), most, correct(most)),
-      of_tokens(ensemble));
+      of_tokens(ensemble), sizes_only);
 }
 
 std::string sentence_of(const op::Program& program, const Partings& partings,

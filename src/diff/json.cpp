@@ -36,7 +36,10 @@ Json first_of(const std::optional<First>& first) {
           {"error_u", json_number(first->seen.max_u)},
           {"limit_u", json_number(first->seen.limit_u)},
           {"count", first->seen.failures},
-          {"of", first->seen.elements}};
+          {"of", first->seen.elements},
+          {"got", json_number(first->got)},
+          {"wanted", json_number(first->wanted)},
+          {"where", first->where}};
 }
 
 Json swap_of(const Swap& swap) {
@@ -63,25 +66,36 @@ Json cause_of(const std::optional<Cause>& cause) {
 
 }  // namespace
 
+static Json unknown_of(const std::vector<UnknownName>& unknown) {
+  Json json = Json::array();
+  for (const UnknownName& one : unknown)
+    json.push_back(
+        {{"key", one.key}, {"nearest", one.nearest.empty() ? Json(nullptr) : Json(one.nearest)}});
+  return json;
+}
+
 std::string to_json(const op::Program& program, const Report& report) {
   Json operations = Json::array();
   for (size_t i = 0; i < program.operations.size(); ++i)
     operations.push_back(
         {{"name", program.operations[i].name},
          {"a", judged(report.a.operations[i])},
-         {"b", judged(report.b.operations[i])},
-         {"difference", json_number(report.differences[i])},
+         {"b", report.alone ? Json(nullptr) : judged(report.b.operations[i])},
+         {"difference", report.alone ? Json(nullptr) : json_number(report.differences[i])},
          {"percentile", report.percentile[i] < 0 ? Json(nullptr) : Json(report.percentile[i])}});
   const LogitsComparison& logits = report.logits;
   Json json = {{"schema", "assay.diff/1"},
                {"verdict", name_of(report.verdict)},
                {"sentence", report.sentence},
                {"a", engine(report.a)},
-               {"b", engine(report.b)},
+               {"b", report.alone ? Json(nullptr) : engine(report.b)},
                {"first", first_of(report.first)},
                {"cause", cause_of(report.cause)},
                {"benign", report.benign},
-               {"coverage", {{"compared", report.compared}, {"unmeasured", report.unmeasured}}},
+               {"coverage",
+                {{"compared", report.compared},
+                 {"unmeasured", report.unmeasured},
+                 {"unknown", unknown_of(report.unknown)}}},
                {"operations", operations},
                {"logits",
                 {{"positions", logits.positions},
@@ -92,6 +106,7 @@ std::string to_json(const op::Program& program, const Report& report) {
                  {"percentile",
                   report.logits_percentile < 0 ? Json(nullptr) : Json(report.logits_percentile)}}},
                {"noise", {{"runs", report.noise.runs}, {"tokens", report.noise.tokens}}}};
+  if (report.alone) json["logits"] = nullptr;
   if (report.swap) json["swap"] = swap_of(*report.swap);
   return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }

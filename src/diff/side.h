@@ -39,6 +39,7 @@ struct Failure {
 struct Side {
   std::string engine, declared, contract;
   bool found = false;  ///< by trying: the trace declares none, or one that doesn't fit
+  std::string narrow;  ///< "F16", "BF16" where rounding to it left operations unmeasured
   Arithmetic arithmetic;
   std::vector<JudgedOperation> operations;  ///< in the program's order
   std::vector<Failure> failures;            ///< in execution order
@@ -46,7 +47,13 @@ struct Side {
   uint64_t count(Verdict verdict) const;
 };
 
-/// Returns the contract under which most matmuls of the first two layers pass; if several do
+/// Settles how the trace's tensors are to be read whose dimensions are not (tokens, …), or could be
+/// meant in several ways (4 heads of 4 tokens): in the way that comes nearest to the operation's
+/// formula. Call it before anything else reads the trace. Which layouts other than the documented one
+/// were found, a sentence each.
+std::vector<std::string> arrange(const op::Program& program, trace::Trace& trace);
+
+/// Returns the contract under which most products and attentions of the first two layers pass; if several do
 /// equally well, the declared one is preferred.
 std::string find_contract(const op::Program& program, const trace::Trace& trace);
 
@@ -69,6 +76,7 @@ struct Scene {
   Coding coding;
   Arithmetic arithmetic;
   std::string contract;
+  double rounding = 0;  ///< half an ulp, relative, of the type that the output is stored in; 0: f32
 };
 /// Replays the trace up to this place. Errors: as judge_trace; an input that is missing.
 Result<Scene> scene_at(const op::Program& program, const trace::Trace& trace, const Side& side,

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "lang/activation.h"
+#include "lang/math.h"
 #include "op/rope.h"
 
 namespace assay::fault {
@@ -24,8 +25,8 @@ static Floats one_norm(std::span<const float> x, std::span<const float> w, float
     const float middle = lane_sum(x, false) / float(x.size());
     for (float& value : centred) value -= middle;
   }
-  const float mean = lane_sum(centred, true) / float(x.size());
-  const float r = 1.0f / k_sqrt(mean + fault.choose(Bug::norm_eps, float(fault.value), eps));
+  const float r = k_inverse_rms(lane_sum(centred, true), float(x.size()),
+                                fault.choose(Bug::norm_eps, float(fault.value), eps));
   Floats y(x.size());
   for (size_t i = 0; i < x.size(); ++i) {
     float weight = w[i];

@@ -66,7 +66,7 @@ struct Metadata {
 struct Tensor {
   std::string_view name;
   uint32_t type = 0;    ///< known to gguf/types.h; may be one that assay can't compute with
-  uint32_t n_dims = 0;  ///< 1 .. 4
+  uint32_t n_dims = 0;  ///< 0 (one element) to 4; a dimension of 0 makes the tensor empty
   std::array<uint64_t, 4> dims{1, 1, 1, 1};  ///< dims[0] is the row length (fastest)
   uint32_t part = 0;                         ///< the index of its file in File::parts()
   uint64_t offset = 0;                       ///< from that file's start

@@ -119,7 +119,6 @@ Result<Contents> parse_contents(std::span<const uint8_t> bytes, const std::strin
   const auto alignment = parse_alignment(reader, contents);
   if (!alignment) return alignment.error();
   contents.alignment = *alignment;
-  if (Status good = check_tokenizer(reader, contents); !good) return good.error();
   if (Status read = parse_tensors(reader, *tensor_count, contents); !read) return read.error();
   if (Status placed = place_tensors(reader, contents); !placed) return placed.error();
   return contents;

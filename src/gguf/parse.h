@@ -34,9 +34,6 @@ Status place_tensors(const Reader& after_table, Contents& contents);
 /// Sorts `name_order`; the first tensor whose name occurs twice, nullptr where none does.
 const Tensor* index_tensors(Contents& contents);
 
-/// Tokens, scores and token types of equal length; special ids inside the vocabulary.
-Status check_tokenizer(const Reader& reader, const Contents& contents);
-
 /// The value of a key by the index in `contents`; nullptr where absent.
 const Value* find_value(const Contents& contents, std::string_view key);
 

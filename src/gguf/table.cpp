@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
 
 #include "gguf/parse.h"
 
@@ -16,7 +15,8 @@ std::optional<uint64_t> tensor_bytes(const Tensor& tensor, const TypeInfo& type)
   uint64_t elements = 1;
   for (const uint64_t dim : tensor.dims) {
     const auto product = checked_multiply(elements, dim);
-    if (!product || *product > uint64_t{INT64_MAX}) return std::nullopt;
+    if (!product || *product > uint64_t{INT64_MAX} || dim > uint64_t{INT64_MAX})
+      return std::nullopt;
     elements = *product;
   }
   return checked_multiply(elements / type.block_size, type.block_bytes);
@@ -33,15 +33,14 @@ std::string shape(const Tensor& tensor) {
 Status parse_dims(Reader& reader, const std::string& name, Tensor& tensor) {
   const auto n_dims = reader.number<uint32_t>("the number of dimensions of tensor " + name);
   if (!n_dims) return n_dims.error();
-  if (*n_dims < 1 || *n_dims > 4) {
+  if (*n_dims > 4) {
     return reader.error(
-        fmt::format("tensor {} has {} dimensions; it must have 1 to 4", name, *n_dims));
+        fmt::format("tensor {} has {} dimensions; it can have 4 at most", name, *n_dims));
   }
   tensor.n_dims = *n_dims;
   for (uint32_t i = 0; i < *n_dims; ++i) {
     const auto dim = reader.number<uint64_t>("the dimensions of tensor " + name);
     if (!dim) return dim.error();
-    if (*dim == 0) return reader.error(fmt::format("dimension {} of tensor {} is 0", i, name));
     tensor.dims[i] = *dim;
   }
   return ok();
@@ -107,6 +106,7 @@ Status place_tensors(const Reader& after_table, Contents& contents) {
                                            in_quotes(tensor.name), tensor.offset, bytes));
     }
     tensor.offset = *begin;
+    if (bytes == 0) continue;  // nothing is read, so it may lie behind the file's end
     if (*end > last_end) {
       last = &tensor;
       last_end = *end;
@@ -121,11 +121,12 @@ Status place_tensors(const Reader& after_table, Contents& contents) {
                     last_end, in_quotes(last->name), size));
   }
 
-  std::vector<uint32_t> order(contents.tensors.size());
-  std::iota(order.begin(), order.end(), 0u);
+  std::vector<uint32_t> order;
+  for (uint32_t i = 0; i < contents.tensors.size(); ++i)
+    if (!contents.tensors[i].data.empty()) order.push_back(i);
   const auto offset = [&](uint32_t i) { return contents.tensors[i].offset; };
   std::ranges::sort(order, {}, offset);
-  // No tensor is empty, so neighbours in this order overlap wherever any two do.
+  // None of these is empty, so neighbours in this order overlap wherever any two do.
   for (size_t i = 1; i < order.size(); ++i) {
     const Tensor& before = contents.tensors[order[i - 1]];
     const Tensor& after = contents.tensors[order[i]];

@@ -1,12 +1,17 @@
-// What every tokenizer's metadata must obey, whichever tokenizer it is.
+#include "gguf/tokenizer_rules.h"
+
 #include <fmt/format.h>
 
-#include "gguf/parse.h"
+#include "gguf/reader.h"
 
 namespace assay::gguf {
 namespace {
 
 constexpr std::string_view prefix = "tokenizer.ggml.";
+
+Error refuse(const File& file, std::string_view detail) {
+  return Error{fmt::format("{}: {}", file.path(), detail)};
+}
 
 enum class Elements { strings, reals, integers };
 
@@ -26,57 +31,85 @@ bool holds(const Array& array, Elements wanted) {
 }
 
 /// Length of the array under `key`; empty where absent.
-Result<std::optional<uint64_t>> array_length(const Reader& reader, const Contents& contents,
-                                             std::string_view name, Elements wanted) {
+Result<std::optional<uint64_t>> array_length(const File& file, std::string_view name,
+                                             Elements wanted) {
   const std::string key = std::string(prefix) + std::string(name);
-  const Value* value = find_value(contents, key);
+  const Value* value = file.find(key);
   if (value == nullptr) return std::optional<uint64_t>();
   const auto* array = std::get_if<Array>(&value->data);
   if (array == nullptr || !holds(*array, wanted)) {
     constexpr const char* names[] = {"strings", "floats", "integers"};
-    return reader.error(
-        fmt::format("{} must be an array of {}", key, names[static_cast<int>(wanted)]));
+    return refuse(file,
+                  fmt::format("{} must be an array of {}", key, names[static_cast<int>(wanted)]));
   }
   return std::optional(array->count);
 }
 
-Status check_special_ids(const Reader& reader, const Contents& contents, uint64_t vocabulary) {
-  for (const auto& [key, value] : contents.metadata) {
-    if (!key.starts_with(prefix) || !key.ends_with("_token_id")) continue;
-    const auto* natural = std::get_if<uint64_t>(&value.data);
-    const auto* integer = std::get_if<int64_t>(&value.data);
-    if (natural == nullptr && integer == nullptr) {
-      return reader.error(fmt::format("{} is not an integer", in_quotes(key)));
-    }
-    if (integer != nullptr && *integer < 0) {
-      return reader.error(fmt::format("{} is {}; ids are not negative", in_quotes(key), *integer));
-    }
-    const uint64_t id = natural != nullptr ? *natural : static_cast<uint64_t>(*integer);
-    if (id >= vocabulary) {
-      return reader.error(fmt::format("{} is {}, outside the vocabulary of {} tokens",
-                                      in_quotes(key), id, vocabulary));
+uint64_t token_count(const File& file) {
+  const Value* tokens = file.find("tokenizer.ggml.tokens");
+  const auto* array = tokens ? std::get_if<Array>(&tokens->data) : nullptr;
+  return array ? array->count : 0;
+}
+
+/// The number of an integer value, UINT64_MAX for a negative one; empty where it is no integer.
+std::optional<uint64_t> integer_of(const Value& value) {
+  if (const auto* natural = std::get_if<uint64_t>(&value.data)) return *natural;
+  const auto* integer = std::get_if<int64_t>(&value.data);
+  if (!integer) return std::nullopt;
+  return *integer < 0 ? UINT64_MAX : static_cast<uint64_t>(*integer);
+}
+
+std::string text_of(const Value& value) {
+  if (const auto* integer = std::get_if<int64_t>(&value.data)) return fmt::format("{}", *integer);
+  return fmt::format("{}", std::get<uint64_t>(value.data));
+}
+
+}  // namespace
+
+Status check_tokenizer(const File& file) {
+  const auto tokens = array_length(file, "tokens", Elements::strings);
+  if (!tokens) return tokens.error();
+  const auto scores = array_length(file, "scores", Elements::reals);
+  if (!scores) return scores.error();
+  const auto types = array_length(file, "token_type", Elements::integers);
+  if (!types) return types.error();
+  for (const auto& [name, length] :
+       {std::pair{"scores", *scores}, std::pair{"token_type", *types}}) {
+    if (length && *length != tokens->value_or(0)) {
+      return refuse(file, fmt::format("{}{} has {} elements, but there are {} tokens", prefix, name,
+                                      *length, tokens->value_or(0)));
     }
   }
   return ok();
 }
 
-}  // namespace
+Result<std::optional<uint32_t>> special_id(const File& file, std::string_view name) {
+  const std::string key = std::string(prefix) + std::string(name);
+  const Value* value = file.find(key);
+  if (!value) return std::optional<uint32_t>();
+  const auto id = integer_of(*value);
+  if (!id) return refuse(file, fmt::format("{} is not an integer", in_quotes(key)));
+  if (*id >= token_count(file)) return std::optional<uint32_t>();
+  return std::optional(static_cast<uint32_t>(*id));
+}
 
-Status check_tokenizer(const Reader& reader, const Contents& contents) {
-  const auto tokens = array_length(reader, contents, "tokens", Elements::strings);
-  if (!tokens) return tokens.error();
-  const auto scores = array_length(reader, contents, "scores", Elements::reals);
-  if (!scores) return scores.error();
-  const auto types = array_length(reader, contents, "token_type", Elements::integers);
-  if (!types) return types.error();
-  for (const auto& [name, length] :
-       {std::pair{"scores", *scores}, std::pair{"token_type", *types}}) {
-    if (length && *length != tokens->value_or(0)) {
-      return reader.error(fmt::format("{}{} has {} elements, but there are {} tokens", prefix, name,
-                                      *length, tokens->value_or(0)));
-    }
+std::string ids_outside(const File& file) {
+  const uint64_t count = token_count(file);
+  std::string first;
+  uint64_t more = 0;
+  for (const auto& [key, value] : file.metadata()) {
+    if (!key.starts_with(prefix) || !key.ends_with("_token_id")) continue;
+    const auto id = integer_of(value);
+    if (!id || *id < count) continue;
+    if (first.empty())
+      first = fmt::format("{} is {}, outside the vocabulary of {} tokens", in_quotes(key),
+                          text_of(value), count);
+    else
+      ++more;
   }
-  return *tokens ? check_special_ids(reader, contents, **tokens) : ok();
+  if (first.empty()) return first;
+  return first + (more ? fmt::format(" (and {} more such ids)", more) : "") +
+         ": taken as if it were absent";
 }
 
 }  // namespace assay::gguf

@@ -49,17 +49,18 @@ Result<uint64_t> tensor_bytes(const std::string& name, uint32_t type,
                               std::span<const uint64_t> dims) {
   const auto info = type_info(type);
   if (!info) return Error{fmt::format("tensor {} has the unknown type {}", in_quotes(name), type)};
-  if (dims.empty() || dims.size() > 4) {
-    return Error{fmt::format("tensor {} has {} dimensions; it must have 1 to 4", in_quotes(name),
+  if (dims.size() > 4) {
+    return Error{fmt::format("tensor {} has {} dimensions; it can have 4 at most", in_quotes(name),
                              dims.size())};
   }
-  if (dims[0] % info->block_size != 0) {
+  const uint64_t row = dims.empty() ? 1 : dims[0];
+  if (row % info->block_size != 0) {
     return Error{
         fmt::format("rows of tensor {} have {} weights, not a multiple of the {} in a block of {}",
-                    in_quotes(name), dims[0], info->block_size, info->name)};
+                    in_quotes(name), row, info->block_size, info->name)};
   }
-  std::optional<uint64_t> bytes = (dims[0] / info->block_size) * uint64_t{info->block_bytes};
-  for (const uint64_t rows : dims.subspan(1))
+  std::optional<uint64_t> bytes = (row / info->block_size) * uint64_t{info->block_bytes};
+  for (const uint64_t rows : dims.subspan(dims.empty() ? 0 : 1))
     bytes = bytes ? checked_multiply(*bytes, rows) : bytes;
   if (!bytes || *bytes == 0 || *bytes > uint64_t{INT64_MAX}) {
     return Error{fmt::format("tensor {} has no elements or too many", in_quotes(name))};

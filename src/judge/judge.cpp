@@ -36,13 +36,14 @@ void Seen::add(const Seen& other) {
   failures += other.failures;
   ties += other.ties;
   not_finite += other.not_finite;
+  undefined += other.undefined;
 }
 
 Seen compare_element(const Table& got, const Judged& judged, uint64_t token, uint64_t row) {
   const double g = got.row(token)[row], w = judged.want.row(token)[row];
   const double scale = judged.scale.row(token)[row] * unit;
   const double limit = judged.limit_at(token, row);
-  Seen one{1, 0, 0, std::isfinite(g) ? 0u : 1u, 0, limit, token, row};
+  Seen one{1, 0, 0, std::isfinite(g) ? 0u : 1u, 0, 0, limit, token, row};
   if (g == w) return one;
   const double error = std::fabs(g - w);
   const double beyond = limit > 0 ? error - absolute_floor : error;
@@ -55,6 +56,7 @@ Seen compare_element(const Table& got, const Judged& judged, uint64_t token, uin
     one.max_u = std::max(0.0, one.max_u - slack);
   } else {
     one.failures = 1;
+    one.undefined = std::fabs(w) <= double(std::numeric_limits<float>::max()) ? 0 : 1;
   }
   return one;
 }

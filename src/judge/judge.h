@@ -59,6 +59,9 @@ Judged expect(const op::Program& program, const op::Operation& operation, const 
 /// What was seen of one operation in one step.
 struct Seen {
   uint64_t elements = 0, failures = 0, ties = 0, not_finite = 0;
+  /// Of the failures, those whose expected value is no finite f32: nothing is proven by them, since
+  /// the inputs or the weights are to blame, not the kernel.
+  uint64_t undefined = 0;
   double max_u = 0, limit_u = 0;  ///< of the worst element: the greatest error/limit
   uint64_t token = 0, row = 0;    ///< where it is
 

@@ -87,6 +87,7 @@ void Replay::judge(const op::Operation& operation, const Table& got, OperationEr
   }
   error.elements += seen.elements;
   error.failures += seen.failures;
+  error.undefined += seen.undefined;
 }
 
 void Replay::store(const op::Operation& operation, const Table& got) {

@@ -22,6 +22,7 @@ struct OperationError {
   std::string name;
   std::string_view kind;  ///< as op::name_of() has it
   uint64_t elements = 0, failures = 0;
+  uint64_t undefined = 0;    ///< as in Seen
   double max_u = 0;          ///< the worst element's error in u of its scale; infinite for NaN
   double limit_u = 0;        ///< the limit at that element
   uint64_t worst_step = 0;   ///< steps count from 0

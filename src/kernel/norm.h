@@ -1,4 +1,4 @@
-// RMSNorm:  y[i] = (x[i]·r)·w[i],  r = 1/√(Σ x²/n + eps)
+// RMSNorm:  y[i] = (x[i]·r)·w[i],  r = 1/√(Σ x²/n + eps), NaN where Σ x² is beyond f32
 #pragma once
 
 #include "kernel/words.h"
@@ -46,9 +46,8 @@ K_FN float row_sum_of_squares(K_DEV const float* x, uint32_t columns, uint32_t l
 /// quantised form needs whole blocks of 32 columns.
 K_KERNEL(rms_norm, assay::RmsNormArgs, assay::NoShared, assay::AtMost<256>) {
   K_DEV const float* x = a.x + uint64_t(t.group_y) * a.columns;
-  const float mean =
-      assay::k_div(assay::row_sum_of_squares(x, a.columns, t.lane), float(a.columns));
-  const float r = assay::k_div(1.0f, assay::k_sqrt(mean + a.eps));
+  const float r = assay::k_inverse_rms(assay::row_sum_of_squares(x, a.columns, t.lane),
+                                       float(a.columns), a.eps);
   // Whole simds, so that each comes to every exchange below.
   for (uint32_t first = t.group_x * t.group_size + t.simd * assay::lanes; first < a.columns;
        first += a.stride) {

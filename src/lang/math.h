@@ -14,6 +14,13 @@ K_FN float k_floor_tiny(float x) {
   return (x > -k_floor_limit && x < k_floor_limit) ? 0.0f : x;
 }
 
+/// 1/√(sum/n + eps), by which RMSNorm multiplies a row of n values whose squares add up to `sum`.
+/// NaN where the sum is beyond f32: 1/infinity would make zeros of the row.
+K_FN float k_inverse_rms(float sum, float n, float eps) {
+  const float r = k_div(1.0f, k_sqrt(k_div(sum, n) + eps));
+  return sum < k_float(0x7f800000u) ? r : k_float(0x7fc00000u);
+}
+
 // e^r = 1 + r + r²·(c2 + c3·r + c4·r² + c5·r³ + c6·r⁴) on |r| <= ln2/2: least maximum relative
 // error with the first two coefficients held at 1 (so that e^0 = 1), the others rounded to f32 one
 // after another: 2^-28.2.

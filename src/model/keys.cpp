@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::string_view other_model = "belongs to other architectures";
 constexpr std::string_view embeddings = "for embeddings, not for logits";
+constexpr std::string_view drafts = "belongs to models that draft for another";
 
 // Source: llama.cpp's reader, load_hparams of the common part and of each architecture.
 constexpr std::array table = {
@@ -43,7 +44,6 @@ constexpr std::array table = {
     KeyRow{"expert_used_count", Use::read, "0"},
     // not implemented
     KeyRow{"expert_group_count", Use::neutral, "0"},
-    KeyRow{"expert_group_used_count", Use::neutral, "0"},
     // ignored: the reader of these architectures does not look at them
     KeyRow{"rope.scaling.finetuned", Use::ignored, "a remark"},
     KeyRow{"rope.scaling.alpha", Use::ignored, other_model},
@@ -117,6 +117,18 @@ constexpr std::array table = {
     KeyRow{"convnext.*", Use::ignored, other_model},
     KeyRow{"shortconv.*", Use::ignored, other_model},
     KeyRow{"xielu.*", Use::ignored, other_model},
+    KeyRow{"adapters.*", Use::ignored, other_model},
+    KeyRow{"altup.*", Use::ignored, other_model},
+    KeyRow{"activation_sparsity_scale", Use::ignored, other_model},
+    KeyRow{"num_loops", Use::ignored, other_model},
+    KeyRow{"skip_loop_final_norm", Use::ignored, other_model},
+    KeyRow{"conv_*", Use::ignored, other_model},
+    KeyRow{"block_size", Use::ignored, drafts},
+    KeyRow{"norm_before_*", Use::ignored, drafts},
+    KeyRow{"selector_*", Use::ignored, drafts},
+    KeyRow{"target_*", Use::ignored, drafts},
+    KeyRow{"has_confidence_head", Use::ignored, drafts},
+    KeyRow{"sample_from_anchor", Use::ignored, drafts},
 };
 
 /// One '*' at most.

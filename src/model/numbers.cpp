@@ -14,7 +14,7 @@ namespace assay::model {
 namespace {
 
 constexpr uint32_t limit = 1u << 20;  // far above any model's width, far below what could wrap
-constexpr uint64_t most_positions = 1u << 31;
+constexpr uint64_t most_positions = UINT32_MAX;
 
 /// The factors of a tensor; none where it is absent.
 std::vector<float> read_factors(Reader& read, const std::string& tensor, uint32_t pairs) {
@@ -46,10 +46,10 @@ void read_rope(Reader& read, const Architecture& architecture, Numbers& n) {
   rope.dimensions = read.integer_or("rope.dimension_count", 2, n.key_dim, n.key_dim);
   if (rope.dimensions % 2)
     read.fail(fmt::format("{} {} is odd", read.key("rope.dimension_count"), rope.dimensions));
-  rope.base = read.real_or("rope.freq_base", 1.0, 1e12, 10000.0);
+  rope.base = read.real_or("rope.freq_base", 1e-30, 1e30, 10000.0);
   const char* factor =
       read.has_key("rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear";
-  rope.factor = read.real_or_off(factor, 1e-3, 1e6, 1.0);
+  rope.factor = read.real_or_off(factor, 1e-30, 1e30, 1.0);
   const std::string scaling = read.text_or("rope.scaling.type", "linear");
   if (scaling == "linear" || scaling == "longrope")
     rope.scaling = op::RopeScaling::linear;
@@ -73,13 +73,18 @@ void read_rope(Reader& read, const Architecture& architecture, Numbers& n) {
   for (const double frequency : n.rope.frequency) fastest = std::max(fastest, std::fabs(frequency));
   if (!(double(n.context) * fastest <= 0x1p24))
     read.fail(
-        fmt::format("{} positions and RoPE's frequencies make angles beyond 2^24", n.context));
+        fmt::format("{} positions and RoPE's frequencies make angles beyond 2^24, where they are "
+                    "not exact; -c sets a smaller limit, {:.0f} at most",
+                    n.context, 0x1p24 / fastest));
 }
 
 void read_attention(Reader& read, uint32_t blocks, Numbers& n) {
   n.heads = read.first_of_blocks("attention.head_count", 1, 65536, blocks, {});
   n.kv_heads = read.first_of_blocks("attention.head_count_kv", 1, 65536, blocks, n.heads);
   if (read.failed()) return;
+  if (read.varies("attention.head_count_kv"))  // llama.cpp sizes its cache by each, and stops
+    read.fail(fmt::format("{} differs from block to block, and assay does not implement it",
+                          read.key("attention.head_count_kv")));
   if (n.heads % n.kv_heads)
     read.fail(fmt::format("{} {} is not a multiple of head_count_kv {}",
                           read.key("attention.head_count"), n.heads, n.kv_heads));
@@ -104,9 +109,9 @@ void read_attention(Reader& read, uint32_t blocks, Numbers& n) {
 }
 
 /// Experts that none of these architectures has; what contradicts itself is no model.
-void check_experts(Reader& read) {
+void check_experts(Reader& read, uint32_t blocks) {
   const uint32_t count = read.integer_or("expert_count", 0, limit, 0);
-  const uint32_t used = read.integer_or("expert_used_count", 0, limit, 0);
+  const uint32_t used = read.first_of_blocks("expert_used_count", 0, limit, blocks, 0);
   if (used > count || (count && !used))
     read.fail(fmt::format("{} is {}, of {} experts", read.key("expert_used_count"), used, count));
 }
@@ -144,11 +149,11 @@ Numbers read_numbers(Reader& read, const gguf::File& file, const Architecture& a
   n.ffn_width = read.first_of_blocks("feed_forward_length", 1, limit, blocks, {});
   n.trained_context = read.integer("context_length", 1, most_positions);
   n.context = context ? context : n.trained_context;
-  n.eps = float(read.real("attention.layer_norm_rms_epsilon", 1e-30, 1.0));
+  n.eps = float(read.real("attention.layer_norm_rms_epsilon", 1e-30, 1e30));
   if (read.failed()) return n;
   read_attention(read, blocks, n);
   if (read.failed()) return n;
-  check_experts(read);
+  check_experts(read, blocks);
   read_rope(read, architecture, n);
   read_vocabulary(read, file, n);
   return n;

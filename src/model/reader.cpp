@@ -69,6 +69,14 @@ uint32_t Reader::first_of_blocks(std::string_view name, uint64_t low, uint64_t h
   return checked(name, uint64_t(list->integer(0)), low, high);
 }
 
+bool Reader::varies(std::string_view name) const {
+  const gguf::Value* value = file_.find(key_to_read(name));
+  const auto* list = value ? std::get_if<gguf::Array>(&value->data) : nullptr;
+  for (uint64_t i = 1; list && i < list->count; ++i)
+    if (list->integer(i) != list->integer(0)) return true;
+  return false;
+}
+
 double Reader::real_or(std::string_view name, double low, double high, double fallback) {
   const auto found = file_.real_value(key_to_read(name));
   if (!found) {

@@ -23,6 +23,8 @@ class Reader {
   Reader(const gguf::File& file, const Architecture& architecture);
 
   bool has_key(std::string_view name) const { return file_.find(key(name)) != nullptr; }
+  /// True where a list of integers has unequal elements.
+  bool varies(std::string_view name) const;
   /// An integer in [low, high]; an error where it is absent or outside.
   uint32_t integer(std::string_view name, uint64_t low, uint64_t high);
   /// The same, `fallback` where absent.

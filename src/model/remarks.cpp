@@ -1,5 +1,8 @@
 #include <fmt/format.h>
 
+#include <utility>
+
+#include "gguf/tokenizer_rules.h"
 #include "model/model.h"
 
 namespace assay::model {
@@ -16,6 +19,8 @@ uint64_t number(const gguf::File& file, std::string_view architecture, std::stri
 
 std::vector<std::string> remarks(const gguf::File& file) {
   std::vector<std::string> sentences;
+  if (std::string outside = gguf::ids_outside(file); !outside.empty())
+    sentences.push_back(std::move(outside));
   const auto name = file.string_value("general.architecture");
   if (!name || !*name) return sentences;
   const uint64_t trained = number(file, **name, "context_length");

@@ -13,10 +13,11 @@ constexpr double ln2 = 0x1.62e42fefa39efp-1;
 constexpr double pi = 0x1.921fb54442d18p+1;
 
 double natural_log(double x) {
-  // ln x by Newton on e^y = x from our own `power`, so that no libm is asked; x is within 1e-6 …
-  // 1e12 here.
+  // ln x by Newton on e^y = x from our own `power`, so that no libm is asked; x is within 1e-30 …
+  // 1e30 here.
   double y = 0.0;
   for (double rest = x; rest >= 2.0; rest *= 0.5) y += ln2;
+  for (double rest = x; rest <= 0.5; rest *= 2.0) y -= ln2;
   constexpr double e = 0x1.5bf0a8b145769p+1;
   for (int i = 0; i < 40; ++i) {
     const double value = power(e, y);
@@ -43,6 +44,7 @@ RopeTable make_rope(const RopeParameters& p, bool adjacent) {
   double low = 0.0, high = 0.0;
   if (yarn) {
     const auto whole = [](double x) {
+      x = std::clamp(x, -1e9, 1e9);  // a base of 1 has no such pair: ±infinity
       return double(int64_t(x)) - (x < double(int64_t(x)) ? 1.0 : 0.0);
     };
     const double start = whole(pair_of(p.beta_fast, p));

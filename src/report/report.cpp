@@ -50,8 +50,8 @@ h1{font-size:1rem;margin:0;letter-spacing:.08em;text-transform:uppercase}h2{font
 .banner{margin:16px 0;padding:16px 20px;border-left:10px solid var(--grey);background:var(--soft);overflow-wrap:anywhere}
 .banner.FAIL{border-color:var(--fail)}.banner.PASS{border-color:var(--pass)}.PASS .word{color:var(--pass)}.banner .word{font-size:2rem;font-weight:700;line-height:1.1}
 .FAIL .word{color:var(--fail)}.banner p{margin:.5rem 0 0}.where{font-size:1.25rem;font-weight:600}
-.sides{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:8px 24px}.wrong{color:var(--fail);font-weight:600}
-svg{display:block;width:100%;height:auto;font:11px system-ui,sans-serif}svg text{fill:var(--ink)}
+.sides{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(330px,100%),1fr));gap:8px 24px}.wrong{color:var(--fail);font-weight:600}
+svg{display:block;width:100%;height:auto;font:12px system-ui,sans-serif}svg text{fill:var(--ink)}
 .pass{fill:var(--pass)}.tie{fill:var(--tie)}.fail{fill:var(--fail)}.unmeasured{fill:none;stroke:var(--grey);stroke-dasharray:2 2}
 .cross{stroke:var(--paper);stroke-width:2;fill:none}.ring{fill:none;stroke:var(--ink);stroke-width:2.5}
 .line{fill:none;stroke-width:2;stroke:currentColor;stroke-linecap:round}.rule{stroke:var(--line);stroke-width:1}
@@ -61,11 +61,61 @@ th,td{text-align:left;padding:3px 10px;border-bottom:1px solid var(--line);white
 tr.FAIL td{background:color-mix(in srgb,var(--fail) 16%,transparent)}.key,.note{font-size:.85rem;margin:.2rem 0 .6rem}
 .swatch{display:inline-block;width:12px;height:12px;border-radius:2px;vertical-align:-1px;margin:0 4px 0 10px}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 16px;margin:.5rem 0}dt{font-weight:600}dd{margin:0;overflow-wrap:anywhere}
+.token{display:inline-block;background:var(--soft);border-radius:3px;padding:0 5px;margin:0 2px 3px 0;font-size:.85rem;white-space:pre-wrap}.token b{font-weight:400;opacity:.6}
+code{font-size:.85rem;overflow-wrap:anywhere}@media(max-width:480px){dl{grid-template-columns:1fr;gap:0}dt{margin-top:.4rem}}
 summary{cursor:pointer;font-weight:600;margin:1rem 0}@media print{body{max-width:none}svg,.banner{break-inside:avoid}details>*{display:block}}
 )";
 
 std::string item(const std::string& name, const std::string& value) {
   return fmt::format("<dt>{}</dt><dd>{}</dd>", name, value);
+}
+
+/// A heading with what stands below it; nothing where that is empty.
+std::string section(const std::string& title, const std::string& body) {
+  return body.empty() ? "" : fmt::format("<h2>{}</h2>{}", title, body);
+}
+
+/// A token's text in quotation marks; its spaces and line ends stay visible.
+std::string quoted(const std::string& text) {
+  std::string out = "‘";
+  for (const char c : text)
+    if (c == '\n')
+      out += "⏎";
+    else
+      out += c;
+  return escaped(out) + "’";
+}
+
+/// A drawing below a remark; nothing where there is none.
+std::string in_note(const std::string& note, const std::string& drawing) {
+  return drawing.empty() ? "" : fmt::format("<p class=\"note\">{}</p>{}", note, drawing);
+}
+
+std::string about_part(const About& about) {
+  std::string rows, text, tokens;
+  if (!about.model.empty()) rows += item("model", escaped(about.model));
+  for (size_t i = 0; i < about.traces.size(); ++i)
+    rows += item(about.traces.size() == 1 ? "trace"
+                 : i == 0                 ? "trace a"
+                                          : "trace b",
+                 escaped(about.traces[i]));
+  constexpr size_t most = 512;  // tokens that a page shows
+  for (size_t i = 0; i < std::min(most, about.tokens.size()); ++i) {
+    const auto& [id, piece] = about.tokens[i];
+    text += piece;
+    tokens += fmt::format("<span class=\"token\"><b>{}</b> {}{}</span> ", i, id,
+                          piece.empty() ? "" : " " + quoted(piece));
+  }
+  const std::string more =
+      about.tokens.size() > most ? fmt::format("and {} more", about.tokens.size() - most) : "";
+  if (!text.empty()) rows += item("prompt", quoted(text) + more);
+  if (!about.without_text.empty())
+    rows += item("prompt", "its text is not known: " + escaped(about.without_text));
+  if (!tokens.empty()) rows += item("tokens", tokens + more);
+  if (!about.command.empty())
+    rows += item("command", "<code>" + escaped(about.command) + "</code>");
+  if (!about.date.empty()) rows += item("made", escaped(about.date));
+  return rows.empty() ? "" : "<dl>" + rows + "</dl>";
 }
 
 /// "blk.3.down" without its block: "down".
@@ -90,20 +140,21 @@ std::string strip_of(const op::Program& program, const Report& report, bool of_a
   const Side& side = of_a ? report.a : report.b;
   Strip all;
   all.title = fmt::format("Every operation of {}: which pass and which fail", side.engine);
-  all.columns = program.layers;
+  all.rows = program.layers;
   for (const op::Operation& operation : program.operations)
     if (const std::string kind = kind_of(operation);
         operation.layer != op::none &&
-        std::ranges::find(all.row_names, kind) == all.row_names.end())
-      all.row_names.push_back(kind);
-  all.marks.assign(all.row_names.size() * all.columns, Mark::none);
+        std::ranges::find(all.column_names, kind) == all.column_names.end())
+      all.column_names.push_back(kind);
+  const size_t columns = all.column_names.size();
+  all.marks.assign(all.rows * columns, Mark::none);
   const bool wrong = report.first && (of_a ? report.first->a : report.first->b);
   for (size_t i = 0; i < program.operations.size(); ++i) {
     const op::Operation& operation = program.operations[i];
     if (operation.layer == op::none) continue;
-    const auto row =
-        size_t(std::ranges::find(all.row_names, kind_of(operation)) - all.row_names.begin());
-    const size_t at = row * all.columns + operation.layer;
+    const auto column =
+        size_t(std::ranges::find(all.column_names, kind_of(operation)) - all.column_names.begin());
+    const size_t at = operation.layer * columns + column;
     all.marks[at] = mark_of(side.operations[i]);
     if (wrong && operation.name == report.first->operation) all.first = int64_t(at);
   }
@@ -163,8 +214,25 @@ Close look_closely_at(const op::Program& program, const Report& report) {
   return best;
 }
 
+/// The rows of an operation's output: each token's index and the beginning of its text.
+std::vector<std::string> row_names(const op::Program& program, const trace::Trace& trace,
+                                   const Close& close, const About& about) {
+  std::vector<std::string> out;
+  for (const uint64_t token :
+       diff::tokens_of_rows(program, trace, close.step, program.operations[close.operation])) {
+    std::string text = token < about.tokens.size() ? about.tokens[token].second : "";
+    size_t end = 0;
+    for (size_t letters = 0; end < text.size() && letters < 8; ++end)
+      letters += end + 1 == text.size() || (uint8_t(text[end + 1]) & 0xC0) != 0x80;
+    out.push_back(text.empty() ? std::to_string(token)
+                               : fmt::format("{} {}", token, text.substr(0, end)));
+  }
+  return out;
+}
+
 /// error/limit of every element, the worst of each bin of `columns` columns.
-Grid bins(const diff::Scene& scene, const judge::Judged& judged, uint64_t columns) {
+Grid bins(const diff::Scene& scene, const judge::Judged& judged, uint64_t columns,
+          const std::vector<std::string>& names) {
   Grid grid;
   const uint64_t most_rows = 64, width = scene.output.width;
   const uint64_t per_row = (scene.output.rows + most_rows - 1) / most_rows;
@@ -179,18 +247,19 @@ Grid bins(const diff::Scene& scene, const judge::Judged& judged, uint64_t column
       double& bin = grid.values[t / per_row * grid.columns + i * grid.columns / width];
       if (std::isnan(ratio) || ratio > bin) bin = ratio;
     }
-  for (uint64_t r = 0; r < grid.rows; ++r) grid.row_names.push_back(std::to_string(r * per_row));
+  for (uint64_t r = 0; r < grid.rows; ++r) grid.row_names.push_back(names[r * per_row]);
   grid.down = "token";
   return grid;
 }
 
 std::string maps(const op::Program& program, const trace::Trace& trace, const Side& side,
-                 const Close& close) {
+                 const Close& close, const About& about) {
   const auto scene = diff::scene_at(program, trace, side, close.step, close.operation);
   if (!scene || scene->output.data.empty()) return "";
   const op::Operation& operation = program.operations[close.operation];
   const judge::Judged judged = diff::expect(program, *scene);
-  Grid grid = bins(*scene, judged, 96);
+  const std::vector<std::string> names = row_names(program, trace, close, about);
+  Grid grid = bins(*scene, judged, 96, names);
   const uint64_t width = scene->output.width;
   grid.title = fmt::format("{}: error over limit, token by channel", operation.name);
   grid.across = fmt::format("channel (of {})", width);
@@ -203,12 +272,11 @@ std::string maps(const op::Program& program, const trace::Trace& trace, const Si
   const auto* attend = operation.as<op::Attend>();
   const uint64_t heads = rope ? rope->heads : attend ? attend->heads : 0;
   if (heads > 0) {
-    grid = bins(*scene, judged, heads);
-    grid.title = fmt::format("{}: error over limit, position by head", operation.name);
+    grid = bins(*scene, judged, heads, names);
+    grid.title = fmt::format("{}: error over limit, token by head", operation.name);
     grid.across = "head";
-    grid.down = "position";
     for (uint64_t h = 0; h < grid.columns; ++h) grid.column_names.push_back(std::to_string(h));
-    out += "<h3>head × position</h3>" + heat_map(grid);
+    out += "<h3>token × head</h3>" + heat_map(grid);
   }
   return out +
          "<p class=\"key\">worst error/limit:<span class=\"swatch\" "
@@ -239,8 +307,11 @@ std::string growth(const op::Program& program, const Report& report) {
   }
   std::vector<Line> lines = {got};
   if (!usual.values.empty()) lines = {most, usual, got};
-  return chart("Difference of the two runs, layer by layer", "layer", "|a − b| / |b|", lines,
-               names);
+  const std::string drawn =
+      chart("Difference of the two runs, layer by layer", "layer", "|a − b| / |b|", lines, names);
+  const bool any = std::ranges::any_of(got.values, [](double x) { return x >= 0; });
+  if (drawn.empty() && any) return "<p>All values that both traces hold are equal.</p>";
+  return drawn;
 }
 
 /// The worst error/limit of each layer; what stands outside of the layers comes last.
@@ -258,9 +329,11 @@ std::string local_errors(const op::Program& program, const Report& report) {
         line.values[layer] = std::max(line.values[layer], seen.max_u / seen.limit_u);
     };
     add(report.a, a);
-    add(report.b, b);
+    if (!report.alone) add(report.b, b);
   }
-  return chart("Worst error over limit in each layer", "layer", "error / limit", {a, b}, names);
+  std::vector<Line> lines = {a};
+  if (!report.alone) lines.push_back(b);
+  return chart("Worst error over limit in each layer", "layer", "error / limit", lines, names);
 }
 
 std::string logits_part(const Report& report) {
@@ -290,21 +363,28 @@ std::string cell(const JudgedOperation& judged) {
 }
 
 std::string table(const op::Program& program, const Report& report) {
-  std::string out =
+  const bool two = !report.alone;
+  const bool ranked = std::ranges::any_of(report.percentile, [](double x) { return x >= 0; });
+  std::string out = fmt::format(
       "<details><summary>Every operation</summary><div "
       "class=\"box\"><table><thead><tr><th>operation"
-      "</th><th>a: error / limit, u</th><th>b: error / limit, "
-      "u</th><th>|a−b|/|b|</th><th>percentile"
-      "</th></tr></thead><tbody>";
+      "</th><th>{}error / limit, u</th>{}{}</tr></thead><tbody>",
+      two ? "a: " : "", two ? "<th>b: error / limit, u</th><th>|a−b|/|b|</th>" : "",
+      ranked ? "<th>percentile</th>" : "");
   for (size_t i = 0; i < program.operations.size(); ++i) {
     const auto &a = report.a.operations[i], &b = report.b.operations[i];
-    const bool fails = a.verdict == Verdict::fail || b.verdict == Verdict::fail;
-    out += fmt::format(
-        "<tr{}><td>{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td><td "
-        "class=\"n\">{}</td></tr>",
-        fails ? " class=\"FAIL\"" : "", escaped(program.operations[i].name), cell(a), cell(b),
-        report.differences[i] < 0 ? "-" : fmt::format("{:.2e}", report.differences[i]),
-        report.percentile[i] < 0 ? "-" : fmt::format("{:.0f}", report.percentile[i]));
+    const bool fails = a.verdict == Verdict::fail || (two && b.verdict == Verdict::fail);
+    out += fmt::format("<tr{}><td>{}</td><td>{}</td>", fails ? " class=\"FAIL\"" : "",
+                       escaped(program.operations[i].name), cell(a));
+    if (two)
+      out += fmt::format(
+          "<td>{}</td><td class=\"n\">{}</td>", cell(b),
+          report.differences[i] < 0 ? "-" : fmt::format("{:.2e}", report.differences[i]));
+    if (ranked)
+      out +=
+          fmt::format("<td class=\"n\">{}</td>",
+                      report.percentile[i] < 0 ? "-" : fmt::format("{:.0f}", report.percentile[i]));
+    out += "</tr>";
   }
   return out + "</tbody></table></div></details>";
 }
@@ -312,13 +392,14 @@ std::string table(const op::Program& program, const Report& report) {
 std::string first_part(const Report& report) {
   if (!report.first) return "";
   const auto& first = *report.first;
-  std::string out = "<h2>First divergence</h2><dl>";
+  std::string out = "<h2>The first wrong operation</h2><dl>";
   out += item("operation", escaped(first.operation));
   out += item("layer", first.layer == op::none ? "-" : std::to_string(first.layer));
-  out += item("place", fmt::format("step {}, token {}, row {}", first.step, first.seen.token,
-                                   first.seen.row));
-  out +=
-      item("error", fmt::format("{:.3g} u, limit {:.3g} u", first.seen.max_u, first.seen.limit_u));
+  out += item("where", escaped(first.where));
+  out += item("worst", fmt::format("token {}, channel {}: got {:.9g}, wanted {:.9g}", first.token,
+                                   first.seen.row, first.got, first.wanted));
+  out += item("error", fmt::format("{:.3g} u, limit {:.3g} u; {}", first.seen.max_u,
+                                   first.seen.limit_u, escaped(diff::unit_explained())));
   out += item("elements", fmt::format("{} of {}", first.seen.failures, first.seen.elements));
   const Side& side = first.a ? report.a : report.b;
   out += item("wrong", first.a && first.b
@@ -377,21 +458,25 @@ std::string growth_of(const std::vector<Summarised>& traces, const std::string& 
   }
   for (std::string& name : names)
     if (name.starts_with("blk.") && name.ends_with(".out")) name = name.substr(4, name.size() - 8);
-  return "<h2>" + what + "</h2>" +
-         chart(what + " of every line of the table", "layer", what, lines, names);
+  return section(what, chart(what + " of every line of the table", "layer", what, lines, names));
 }
 
 }  // namespace
 
 std::string to_html(const std::vector<Summarised>& traces,
-                    const std::vector<std::string>& sentences) {
+                    const std::vector<std::string>& sentences, const About& about) {
   std::string page = head_of("assay trace show");
   page += "<div class=\"banner\"><h1>assay trace show</h1>";
   for (const std::string& sentence : sentences)
     page += fmt::format("<p class=\"where\">{}</p>", escaped(sentence));
   page += "</div>";
   for (size_t i = 0; i < traces.size(); ++i)
-    page += fmt::format("<p>{}: {}</p>", i == 0 ? "a" : "b", escaped(traces[i].engine));
+    page += fmt::format("<p>{}{}</p>",
+                        traces.size() == 1 ? ""
+                        : i == 0           ? "a: "
+                                           : "b: ",
+                        escaped(traces[i].engine));
+  page += about_part(about);
   page += growth_of(traces, "RMS", &trace::Summary::rms);
   page += growth_of(traces, "max |x|", &trace::Summary::max_abs);
   page += "<h2>Table</h2><div class=\"box\"><table><thead><tr><th>operation</th>";
@@ -418,7 +503,7 @@ std::string to_html(const std::vector<Summarised>& traces,
 }
 
 std::string to_html(const op::Program& program, const trace::Trace& a, const trace::Trace& b,
-                    const Report& report) {
+                    const Report& report, const About& about) {
   const std::string verdict(diff::name_of(report.verdict));
   const Close close = look_closely_at(program, report);
   std::string page = head_of("assay diff: " + verdict);
@@ -426,6 +511,7 @@ std::string to_html(const op::Program& program, const trace::Trace& a, const tra
       "<div class=\"banner {0}\"><h1>assay diff</h1><div "
       "class=\"word\">{0}</div>{1}<p>{2}</p></div>",
       verdict, where(report), escaped(report.sentence));
+  page += about_part(about);
   page +=
       "<h2>Where</h2><p class=\"key\"><span class=\"swatch\" "
       "style=\"background:var(--pass)\"></span>inside its "
@@ -433,22 +519,22 @@ std::string to_html(const op::Program& program, const trace::Trace& a, const tra
       "class=\"swatch\" style=\"background:var(--fail)\"></span>✕ wrong<span class=\"swatch\" "
       "style=\"border:1px dashed var(--grey)\"></span>not measured; the ring: the first one</p>";
   page += "<div class=\"sides\">" + side_of(program, report, true) +
-          side_of(program, report, false) + "</div>";
+          (report.alone ? "" : side_of(program, report, false)) + "</div>";
   page += first_part(report);
   page +=
-      report.first ? "<h2>What is wrong in it</h2>" : "<h2>The operation nearest to its limit</h2>";
-  page += maps(program, close.of_a ? a : b, close.of_a ? report.a : report.b, close);
-  page += "<h2>How the two runs part</h2>" + growth(program, report);
-  page +=
-      "<h2>Every operation by itself, the worst of each layer</h2><p class=\"note\">Each is judged "
-      "from the inputs that its "
-      "engine gave it; "
-      "above 1 it is wrong.</p>" +
-      local_errors(program, report);
+      section(report.first ? "What is wrong in it" : "The operation nearest to its limit",
+              maps(program, close.of_a ? a : b, close.of_a ? report.a : report.b, close, about));
+  if (!report.alone) page += section("How the two runs part", growth(program, report));
+  page += section(
+      "Every operation by itself, the worst of each layer",
+      in_note("Each is judged from the inputs that its engine gave it; above 1 it is wrong.",
+              local_errors(program, report)));
   page += logits_part(report);
   page += list("Differs, and is right", report.benign);
-  page += fmt::format("<h2>Coverage</h2><p>{} of {} operations compared.</p>", report.compared,
-                      program.operations.size());
+  page += fmt::format("<h2>Coverage</h2><p>{} of {} operations {}.</p>", report.compared,
+                      program.operations.size(), report.alone ? "judged" : "compared");
+  if (const std::string unknown = diff::sentence_of(report.unknown); !unknown.empty())
+    page += fmt::format("<p>{}</p>", escaped(unknown));
   if (!report.unmeasured.empty())
     page += fmt::format("<p>Not measured: {}</p>",
                         escaped(fmt::format("{}", fmt::join(report.unmeasured, ", "))));

@@ -21,10 +21,10 @@ std::string heat_map(const Grid& grid);
 enum class Mark { none, pass, tie, fail, unmeasured };
 struct Strip {
   std::string title;
-  std::vector<std::string> row_names;  ///< kinds of operation
-  uint64_t columns = 0;                ///< layers
-  std::vector<Mark> marks;             ///< (rows, columns)
-  int64_t first = -1;                  ///< the index of the mark that is ringed; −1: none
+  std::vector<std::string> column_names;  ///< kinds of operation
+  uint64_t rows = 0;                      ///< layers
+  std::vector<Mark> marks;                ///< (rows, columns)
+  int64_t first = -1;                     ///< the index of the mark that is ringed; −1: none
 };
 std::string strip(const Strip& strip);
 

@@ -1,7 +1,9 @@
 #include "run/sampler.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
+#include <utility>
 
 #include "kernel/sampling.h"
 
@@ -46,21 +48,21 @@ void keep_min_p(std::vector<Candidate>& sorted, float p) {
 
 }  // namespace
 
-Sampler::Sampler(SamplerOptions options) : options_(options) {}
+Sampler::Sampler(SamplerOptions options) : options_(std::move(options)) {}
 
 void Sampler::accept(int32_t token) {
   history_.push_back(token);
 }
 
-bool Sampler::penalises() const {
-  return options_.repeat_last_n != 0 &&
-         (options_.repeat_penalty != 1.0f || options_.frequency_penalty != 0.0f ||
-          options_.presence_penalty != 0.0f);
+bool Sampler::changes_logits() const {
+  const bool penalises = options_.repeat_penalty != 1.0f || options_.frequency_penalty != 0.0f ||
+                         options_.presence_penalty != 0.0f;
+  return (options_.repeat_last_n != 0 && penalises) || !options_.banned.empty();
 }
 
 /// Of a token that stands `count` times in the window: l ← l·r where l <= 0, l/r where l > 0 (r =
-/// repeat_penalty), then l ← l − (count·frequency_penalty + presence_penalty).
-std::vector<float> Sampler::penalised(std::span<const float> logits) const {
+/// repeat_penalty), then l ← l − (count·frequency_penalty + presence_penalty). Of a banned one: −∞.
+std::vector<float> Sampler::changed(std::span<const float> logits) const {
   const size_t window = options_.repeat_last_n < 0
                             ? history_.size()
                             : std::min(history_.size(), size_t(options_.repeat_last_n));
@@ -74,6 +76,9 @@ std::vector<float> Sampler::penalised(std::span<const float> logits) const {
     logit = logit <= 0 ? logit * options_.repeat_penalty : logit / options_.repeat_penalty;
     logit -= float(count) * options_.frequency_penalty + options_.presence_penalty;
   }
+  for (const int32_t id : options_.banned)
+    if (id >= 0 && size_t(id) < changed.size())
+      changed[size_t(id)] = -std::numeric_limits<float>::infinity();
   return changed;
 }
 
@@ -82,7 +87,7 @@ uint32_t Sampler::top_k() const {
 }
 
 uint32_t Sampler::wanted() const {
-  return penalises() ? 0 : top_k();
+  return changes_logits() ? 0 : top_k();
 }
 
 op::Drawing Sampler::drawing() const {
@@ -103,7 +108,7 @@ std::vector<Candidate> Sampler::filtered(std::span<const op::Candidate> best) co
 }
 
 std::vector<Candidate> Sampler::candidates(std::span<const float> logits) const {
-  if (penalises()) return filtered(op::best_of(penalised(logits), top_k()));
+  if (changes_logits()) return filtered(op::best_of(changed(logits), top_k()));
   return filtered(op::best_of(logits, top_k()));
 }
 

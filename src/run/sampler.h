@@ -23,6 +23,7 @@ struct SamplerOptions {
   float presence_penalty = 0.0f;
   int32_t repeat_last_n = 64;  ///< window of the penalties; 0: off, -1: everything
   uint64_t seed = 0;
+  std::vector<int32_t> banned;  ///< tokens that are never drawn: their logits count as −infinity
 };
 
 /// Chooses tokens. The same logits, history, options and position give the same token on every
@@ -41,7 +42,7 @@ class Sampler {
   int32_t sample(std::span<const float> logits, uint64_t position) const;
   /// The same from the `wanted()` best of the logits (op::best_of).
   int32_t sample(std::span<const op::Candidate> best, uint64_t position) const;
-  /// How many of the best logits decide; 0: all of them (no top-k, or penalties).
+  /// How many of the best logits decide; 0: all of them (no top-k, penalties, banned tokens).
   uint32_t wanted() const;
   /// What an executor needs to draw from the `wanted()` best in this sampler's place.
   op::Drawing drawing() const;
@@ -58,9 +59,9 @@ class Sampler {
 
  private:
   bool greedy() const { return !(options_.temperature > 0.0f); }
-  bool penalises() const;
+  bool changes_logits() const;
   uint32_t top_k() const;  // 0: all
-  std::vector<float> penalised(std::span<const float> logits) const;
+  std::vector<float> changed(std::span<const float> logits) const;
   std::vector<Candidate> filtered(std::span<const op::Candidate> best) const;
   int32_t draw(std::span<const Candidate> list, uint64_t position) const;
 

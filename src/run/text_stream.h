@@ -2,8 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <string>
-#include <utility>
+#include <string_view>
 #include <vector>
 
 #include "run/stop_strings.h"
@@ -11,22 +12,43 @@
 
 namespace assay::run {
 
-/// Tokens go in one by one; whole characters come out, up to the first stop string. Control tokens
-/// have no text.
+/// A part of a generated text. A person is shown those that are not control tokens.
+struct TextPart {
+  std::string text;      ///< whole characters; U+FFFD for bytes that are none
+  bool control = false;  ///< the spelling of a control token
+};
+
+/// Tokens go in one by one; text comes out, up to the first stop string. Stop strings are looked
+/// for in the raw text, in which control tokens stand as they are spelled.
 class TextStream {
  public:
   /// The tokenizer must outlive the stream.
-  TextStream(const text::Tokenizer& tokenizer, std::vector<std::string> stops)
-      : tokenizer_(tokenizer), stops_(std::move(stops)) {}
+  TextStream(const text::Tokenizer& tokenizer, const std::vector<std::string>& stops)
+      : tokenizer_(tokenizer), stops_(stops) {}
 
-  StopStrings::Out add(int32_t token);
-  /// What was held back, when no further token comes; empty after a stop.
-  std::string finish();
+  struct Out {
+    std::vector<TextPart> parts;
+    std::string raw;       ///< the tokens' own bytes: what a conversation keeps
+    bool stopped = false;  ///< a stop string has been seen; nothing comes after it
+    /// What a person is shown; with control tokens where `special`.
+    std::string text(bool special = false) const;
+  };
+  Out add(int32_t token);
+  /// What was held back, when no further token comes; after a stop U+FFFD at most, for a character
+  /// that stayed unfinished.
+  Out finish();
 
  private:
+  struct Range {
+    uint64_t begin, end;
+  };
+  void give(std::string raw, Out& out);
+
   const text::Tokenizer& tokenizer_;
-  text::Detokenizer detokenizer_;
+  text::Detokenizer detokenizer_;  // of what is no control token
   StopStrings stops_;
+  std::deque<Range> controls_;      // in the raw text: those not yet given out
+  uint64_t taken_ = 0, given_ = 0;  // bytes of raw text
 };
 
 }  // namespace assay::run

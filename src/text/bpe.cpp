@@ -128,9 +128,9 @@ void BytePairs::merge(std::vector<Symbol>& symbols) const {
   }
 }
 
-void BytePairs::encode(std::string_view word, std::vector<int32_t>& tokens) const {
+void BytePairs::encode(std::string_view word, std::vector<int32_t>& tokens, LostBytes& lost) const {
   for (; word.size() > longest_word; word.remove_prefix(longest_word)) {
-    encode(word.substr(0, longest_word), tokens);
+    encode(word.substr(0, longest_word), tokens, lost);
   }
   std::vector<Symbol> symbols(word.size());
   for (uint32_t i = 0; i < symbols.size(); ++i) {
@@ -145,7 +145,11 @@ void BytePairs::encode(std::string_view word, std::vector<int32_t>& tokens) cons
     for (const char c :
          word.substr(i, symbols[i].next - i)) {  // each symbol begins at its first byte
       const int32_t token = byte_symbols_[static_cast<uint8_t>(c)];
-      if (token < vocabulary_) tokens.push_back(token);
+      if (token < vocabulary_) {
+        tokens.push_back(token);
+      } else {
+        ++lost[static_cast<uint8_t>(c)];
+      }
     }
   }
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "text/lost_bytes.h"
 #include "text/strings.h"
 
 namespace assay::text {
@@ -44,10 +45,10 @@ class BytePairs {
   static Result<BytePairs> build(const Strings& spellings, const std::vector<bool>& usable,
                                  std::span<const std::string_view> merges);
 
-  /// Appends the tokens of one pre-token. A byte for which the vocabulary has no token is left out,
-  /// as llama.cpp and Hugging Face's tokenizers do (SmolLM2 lacks 21 bytes, 13 of them never in
-  /// UTF-8).
-  void encode(std::string_view word, std::vector<int32_t>& tokens) const;
+  /// Appends the tokens of one pre-token. A byte for which the vocabulary has no token is left out
+  /// and counted in `lost`, as llama.cpp and Hugging Face's tokenizers leave it out (SmolLM2 lacks
+  /// 21 bytes, 13 of them never in UTF-8).
+  void encode(std::string_view word, std::vector<int32_t>& tokens, LostBytes& lost) const;
   /// The token that is this whole word; -1 where there is none.
   int32_t whole(std::string_view word) const;
 

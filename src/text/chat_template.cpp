@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "gguf/reader.h"
+#include "gguf/tokenizer_rules.h"
 #include "jinja/read_json.h"
 #include "jinja/unicode.h"
 #include "text/named_templates.h"
@@ -19,18 +20,18 @@ constexpr std::string_view template_key = "tokenizer.chat_template";
 /// The spellings of the special tokens whose ids the file gives.
 Result<Tokens> special_tokens(const gguf::File& file) {
   static constexpr std::pair<const char*, const char*> ids[] = {
-      {"bos_token", "tokenizer.ggml.bos_token_id"},
-      {"eos_token", "tokenizer.ggml.eos_token_id"},
-      {"unk_token", "tokenizer.ggml.unknown_token_id"},
-      {"pad_token", "tokenizer.ggml.padding_token_id"},
+      {"bos_token", "bos_token_id"},
+      {"eos_token", "eos_token_id"},
+      {"unk_token", "unknown_token_id"},
+      {"pad_token", "padding_token_id"},
   };
   const gguf::Value* list = file.find("tokenizer.ggml.tokens");
   const gguf::Array* tokens = list ? std::get_if<gguf::Array>(&list->data) : nullptr;
   Tokens made;
   for (const auto& [variable, key] : ids) {
-    const auto id = file.unsigned_value(key);
+    const auto id = gguf::special_id(file, key);
     if (!id) return id.error();
-    if (!*id || !tokens || **id >= tokens->strings.size()) continue;
+    if (!*id || **id >= tokens->strings.size()) continue;
     made.emplace_back(variable, std::string(tokens->strings[**id]));
   }
   return made;

@@ -45,9 +45,12 @@ int byte_of_spelling(std::string_view spelling) {
 }
 
 std::string with_spaces(std::string_view spelling) {
-  std::string text(spelling);
-  for (uint64_t i = 0; (i = text.find(space_letter, i)) != std::string::npos; ++i) {
-    text.replace(i, space_letter.size(), 1, ' ');
+  std::string text;
+  text.reserve(spelling.size());
+  for (uint64_t i = 0; i < spelling.size();) {
+    const bool space = spelling.substr(i).starts_with(space_letter);
+    text += space ? ' ' : spelling[i];
+    i += space ? space_letter.size() : 1;
   }
   return text;
 }
@@ -151,7 +154,8 @@ void SentencePieces::merge(std::string_view text, std::vector<Symbol>& symbols) 
   }
 }
 
-void SentencePieces::give_out(std::string_view text, std::vector<int32_t>& tokens) const {
+void SentencePieces::give_out(std::string_view text, std::vector<int32_t>& tokens,
+                              LostBytes& lost) const {
   if (const Piece* piece = find(text)) {
     tokens.push_back(piece->token);
     return;
@@ -159,12 +163,14 @@ void SentencePieces::give_out(std::string_view text, std::vector<int32_t>& token
   const auto token_of = [&](char byte) { return bytes_[static_cast<uint8_t>(byte)]; };
   if (std::any_of(text.begin(), text.end(), [&](char byte) { return token_of(byte) < 0; })) {
     tokens.push_back(unknown_);
+    for (const char byte : text) ++lost[static_cast<uint8_t>(byte)];
     return;
   }
   for (const char byte : text) tokens.push_back(token_of(byte));
 }
 
-void SentencePieces::encode(std::string_view text, std::vector<int32_t>& tokens) const {
+void SentencePieces::encode(std::string_view text, std::vector<int32_t>& tokens,
+                            LostBytes& lost) const {
   const std::string letters = escaped(text);
   std::string_view rest = letters;
   while (!rest.empty()) {
@@ -175,7 +181,7 @@ void SentencePieces::encode(std::string_view text, std::vector<int32_t>& tokens)
     std::vector<Symbol> symbols = symbols_of(part);
     merge(part, symbols);
     for (uint32_t i = 0; i < symbols.size(); i = symbols[i].next) {
-      give_out(part.substr(symbols[i].begin, symbols[i].length), tokens);
+      give_out(part.substr(symbols[i].begin, symbols[i].length), tokens, lost);
     }
   }
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "text/lost_bytes.h"
 #include "text/vocabulary.h"
 
 namespace assay::text {
@@ -32,8 +33,8 @@ class SentencePieces {
   static Result<SentencePieces> build(const Vocabulary& vocabulary);
 
   /// Appends the tokens of `text`, whose spaces are spaces yet. A character that is neither a token
-  /// nor has tokens for its bytes becomes one unknown token.
-  void encode(std::string_view text, std::vector<int32_t>& tokens) const;
+  /// nor has tokens for its bytes becomes one unknown token; these bytes are counted in `lost`.
+  void encode(std::string_view text, std::vector<int32_t>& tokens, LostBytes& lost) const;
 
  private:
   struct Hash {
@@ -63,7 +64,7 @@ class SentencePieces {
   const Piece* find(std::string_view text) const;
   std::vector<Symbol> symbols_of(std::string_view text) const;
   void merge(std::string_view text, std::vector<Symbol>& symbols) const;
-  void give_out(std::string_view text, std::vector<int32_t>& tokens) const;
+  void give_out(std::string_view text, std::vector<int32_t>& tokens, LostBytes& lost) const;
 
   std::unordered_map<std::string, Piece, Hash, std::equal_to<>> pieces_;
   uint64_t longest_ = 0;  // piece, in bytes

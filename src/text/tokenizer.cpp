@@ -18,13 +18,13 @@ struct BytePairModel {
   BytePairs pairs;
   bool whole_words;
 
-  void encode(std::string_view text, std::vector<Token>& tokens) const {
+  void encode(std::string_view text, std::vector<Token>& tokens, LostBytes& lost) const {
     for (const std::string_view word : pre_tokenizer.split(text)) {
       const Token whole = whole_words ? pairs.whole(word) : -1;
       if (whole >= 0) {
         tokens.push_back(whole);
       } else {
-        pairs.encode(word, tokens);
+        pairs.encode(word, tokens, lost);
       }
     }
   }
@@ -153,23 +153,28 @@ bool Tokenizer::names_pre_tokenizer() const {
   return data_->vocabulary.names_rules;
 }
 
-std::vector<Token> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
-  std::vector<Token> tokens;
+const std::string& Tokenizer::ids_outside() const {
+  return data_->vocabulary.ids_outside;
+}
+
+Encoded Tokenizer::encode_counting(std::string_view text, const EncodeOptions& options) const {
+  Encoded encoded;
+  auto& [tokens, lost] = encoded;
   if (options.add_bos && adds_bos()) tokens.push_back(bos());
   for (const Fragment& fragment :
        data_->specials.split(text, options.parse_special, options.plain)) {
     if (fragment.token >= 0) {
       tokens.push_back(fragment.token);
     } else if (data_->model.pairs) {
-      data_->model.pairs->encode(fragment.text, tokens);
+      data_->model.pairs->encode(fragment.text, tokens, lost);
     } else {
       // Ordinary text begins the input or follows a special token: two never stand side by side.
       std::string prefixed(adds_space_prefix() ? 1 : 0, ' ');
-      data_->model.pieces->encode(prefixed.append(fragment.text), tokens);
+      data_->model.pieces->encode(prefixed.append(fragment.text), tokens, lost);
     }
   }
   if (options.add_eos && adds_eos()) tokens.push_back(eos());
-  return tokens;
+  return encoded;
 }
 
 std::string Tokenizer::decode(std::span<const Token> tokens) const {

@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "gguf/file.h"
+#include "text/lost_bytes.h"
 #include "text/special.h"
 
 namespace assay::text {
@@ -28,10 +29,16 @@ struct EncodeOptions {
   std::span<const Span> plain = {};
 };
 
+/// A text's tokens, and what of it they do not hold.
+struct Encoded {
+  std::vector<Token> tokens;
+  LostBytes lost{};
+};
+
 class Tokenizer {
  public:
   /// Errors: no tokenizer in the file; a tokenizer model or pre-tokenizer that is not supported
-  /// (named, with the list of what is); arrays of unequal length; ids beyond the vocabulary.
+  /// (named, with the list of what is); arrays of unequal length.
   static Result<Tokenizer> open(const gguf::File& file);
 
   Tokenizer(Tokenizer&&) noexcept;
@@ -50,8 +57,13 @@ class Tokenizer {
   /// False where the file leaves the pre-tokenizer out and its rules are "default" for want of
   /// better: its tokens may be others than the model was trained with.
   bool names_pre_tokenizer() const;
+  /// Which special ids of the file name none of its tokens: one sentence, or "".
+  const std::string& ids_outside() const;
 
-  std::vector<Token> encode(std::string_view text, const EncodeOptions& options = {}) const;
+  std::vector<Token> encode(std::string_view text, const EncodeOptions& options = {}) const {
+    return encode_counting(text, options).tokens;
+  }
+  Encoded encode_counting(std::string_view text, const EncodeOptions& options = {}) const;
   /// The pieces joined, from the start of a text: a first BOS is left out, and one space at the
   /// start where encoding put it (adds_space_prefix). A text that goes on after a prompt keeps its
   /// first space: join the pieces.

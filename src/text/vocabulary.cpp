@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "gguf/reader.h"
+#include "gguf/tokenizer_rules.h"
 #include "text/known_tokens.h"
 
 namespace assay::text {
@@ -35,9 +36,9 @@ Result<gguf::Array> read_strings(const gguf::File& file, std::string_view name) 
   return array;
 }
 
-/// The id under `name`, which gguf::File has checked against the vocabulary; -1 where absent.
+/// The id under `name`; -1 where absent or outside the vocabulary.
 Result<int32_t> read_id(const gguf::File& file, std::string_view name) {
-  const auto id = file.unsigned_value(key_of(name));
+  const auto id = gguf::special_id(file, name);
   if (!id) return id.error();
   return *id ? static_cast<int32_t>(**id) : -1;
 }
@@ -92,8 +93,7 @@ Status read_scores(const gguf::File& file, Vocabulary& vocabulary) {
   const auto scores = read_array(file, "scores");
   if (!scores) return scores.error();
   vocabulary.scores.reserve(scores->count);
-  for (uint64_t i = 0; i < scores->count;
-       ++i) {  // as many floats as tokens: gguf::File has checked
+  for (uint64_t i = 0; i < scores->count; ++i) {  // as many floats as tokens: checked
     vocabulary.scores.push_back(static_cast<float>(scores->real(i)));
   }
   return ok();
@@ -111,8 +111,7 @@ Status read_tokens(const gguf::File& file, Vocabulary& vocabulary) {
   const auto types = read_array(file, "token_type");
   if (!types) return types.error();
   vocabulary.types.assign(tokens->count, TokenType::normal);
-  for (uint64_t i = 0; i < types->count;
-       ++i) {  // none, or as many as tokens: gguf::File has checked
+  for (uint64_t i = 0; i < types->count; ++i) {  // none, or as many as tokens: checked
     const int64_t type = types->integer(i);
     const bool known = type >= 0 && type <= static_cast<int64_t>(TokenType::byte);
     vocabulary.types[i] = known ? static_cast<TokenType>(type) : TokenType::undefined;
@@ -128,7 +127,7 @@ Result<bool> read_adds(const gguf::File& file, std::string_view which, int32_t t
   const auto adds = file.bool_value(key_of(fmt::format("add_{}_token", which)));
   if (!adds) return adds.error();
   if (adds->value_or(false) && token < 0) {
-    return refuse(file, fmt::format("{0}add_{1}_token is true, but there is no {0}{1}_token_id",
+    return refuse(file, fmt::format("{0}add_{1}_token is true, but {0}{1}_token_id names no token",
                                     prefix, which));
   }
   return token >= 0 && adds->value_or(otherwise);
@@ -222,6 +221,8 @@ Status find_strips(const gguf::File& file, Vocabulary& vocabulary) {
 
 Result<Vocabulary> read_vocabulary(const gguf::File& file) {
   Vocabulary vocabulary;
+  if (const Status good = gguf::check_tokenizer(file); !good) return good.error();
+  vocabulary.ids_outside = gguf::ids_outside(file);
   for (const auto step : {read_names, read_tokens, read_special_ids, find_ends, find_strips}) {
     if (Status status = step(file, vocabulary); !status) return status.error();
   }

@@ -38,6 +38,7 @@ struct Vocabulary {
   bool adds_bos = false, adds_eos = false;
   bool adds_space_prefix = false;  ///< sentence pieces: a space before text that begins or follows
                                    ///< a special token
+  std::string ids_outside;         ///< as gguf::ids_outside says
   std::unordered_set<int32_t> ends_generation;
   std::unordered_set<int32_t> strips_left, strips_right;  ///< see SpecialToken
 

@@ -6,10 +6,14 @@
 
 namespace assay::trace {
 
+/// The nodes of a product with one matrix, W·x·s + b; the last one holds the finished result.
+inline constexpr std::string_view product_node = "MUL_MAT", scale_node = "MUL", bias_node = "ADD";
+
 /// What a tensor of a llama.cpp graph is.
 struct LlamaName {
-  std::string canonical;  ///< "blk.3.q_rope"; empty where it has no name here
+  std::string canonical = {};  ///< "blk.3.q_rope"; empty where it has no name here
   bool part = false;      ///< a view, or a step inside an operation: nothing is lost without it
+  std::string node = {};  ///< of a product: which of its nodes
 };
 
 /// `name` as ggml prints it ("Qcur-3"), `operation` as ggml_op_name gives it ("ROPE").

@@ -155,9 +155,21 @@ Result<NpyType> type_of(std::string_view descr) {
   if (known != types.end()) return known->type;
   if (descr == "<u1") return NpyType::u1;
   descr = descr.substr(0, most_shown);
-  if (descr.starts_with('>')) return Error{fmt::format("its type '{}' is big-endian", descr)};
+  if (descr.starts_with('>'))
+    return Error{fmt::format("its type '{0}' is big-endian; array.astype('<{1}') turns it", descr,
+                             descr.substr(1))};
+  const std::string_view kind = descr.substr(std::min<size_t>(1, descr.size()));
+  std::string_view hint;
+  if (kind == "V2")
+    hint = "; this is how bfloat16 is saved: array.astype('float32') holds it exactly";
+  else if (kind == "V1")
+    hint = "; this is how float8 is saved: array.astype('float32') holds it exactly";
+  else if (kind.starts_with("f") || kind == "b1")
+    hint = "; save array.astype('float32')";
+  else if (kind.starts_with("O"))
+    hint = "; these are pickled objects, not numbers: save one array, as float32";
   return Error{fmt::format(
-      "its type '{}' is not supported; supported: <f4, <f8, <f2, <i4, <i8, |u1", descr)};
+      "its type '{}' is not supported; supported: <f4, <f8, <f2, <i4, <i8, |u1{}", descr, hint)};
 }
 
 }  // namespace
@@ -194,6 +206,34 @@ std::vector<double> Npy::values() const {
     case NpyType::u1:
       read(uint8_t(), as_it_is);
       break;
+  }
+  return out;
+}
+
+std::optional<std::pair<size_t, size_t>> outer_dimensions(const Npy& array) {
+  std::vector<size_t> above_one;
+  for (size_t d = 0; d < array.shape.size(); ++d)
+    if (array.shape[d] > 1) above_one.push_back(d);
+  if (above_one.size() != 3) return std::nullopt;
+  return std::pair(above_one[0], above_one[1]);
+}
+
+Npy exchanged(const Npy& array, size_t one, size_t other) {
+  const uint64_t size = facts(array.type).bytes;
+  Npy out{array.type, array.shape, std::vector<uint8_t>(array.bytes.size())};
+  std::swap(out.shape[one], out.shape[other]);
+  std::vector<uint64_t> stride(array.shape.size(), size), index(array.shape.size(), 0);
+  for (size_t d = array.shape.size(); d-- > 1;) stride[d - 1] = stride[d] * array.shape[d];
+  std::swap(stride[one], stride[other]);
+  uint64_t source = 0;
+  for (uint64_t at = 0; at < out.bytes.size(); at += size) {
+    std::memcpy(&out.bytes[at], &array.bytes[source], size);
+    for (size_t d = out.shape.size(); d-- > 0;) {
+      source += stride[d];
+      if (++index[d] < out.shape[d]) break;
+      source -= stride[d] * out.shape[d];
+      index[d] = 0;
+    }
   }
   return out;
 }

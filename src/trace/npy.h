@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -21,6 +23,13 @@ struct Npy {
   uint64_t elements() const;
   std::vector<double> values() const;  ///< integers beyond 2^53 are rounded
 };
+
+/// The two outermost of exactly three dimensions above 1, as places in the shape: those that an array
+/// of (heads, tokens, channels) has the other way round than (tokens, heads, channels). Empty for
+/// others.
+std::optional<std::pair<size_t, size_t>> outer_dimensions(const Npy& array);
+/// The array with two dimensions exchanged.
+Npy exchanged(const Npy& array, size_t one, size_t other);
 
 /// Errors, one sentence each, beginning with `path`: not .npy (shows the first bytes); truncated; a
 /// header that is not a dictionary of descr, fortran_order and shape; a big-endian or unsupported

@@ -76,6 +76,8 @@ Result<std::vector<Summary>> summarise(const Trace& trace) {
   std::map<std::string, size_t> by_name;
   const Status visited =
       visit_lines(trace, [&](const TraceTensor& tensor, uint64_t, const std::vector<double>& line) {
+        if (&tensor != trace.find(tensor.step, tensor.name))
+          return;  // an earlier node of a product
         const auto [where, fresh] = by_name.try_emplace(tensor.name, sums.size());
         if (fresh) sums.push_back({Summary{.name = tensor.name}});
         sums[where->second].add(line);
@@ -86,7 +88,12 @@ Result<std::vector<Summary>> summarise(const Trace& trace) {
   return out;
 }
 
-Result<TokenLines> token_lines(const Trace& trace) {
+Result<TokenLines> token_lines(const op::Program& program, const Trace& trace) {
+  std::map<const TraceTensor*, const std::string*> finished;
+  for (uint32_t step = 0; step < trace.steps().size(); ++step)
+    for (const op::Operation& operation : program.operations)
+      if (const TraceTensor* tensor = trace.find(step, operation))
+        finished[tensor] = &operation.name;
   std::vector<uint64_t> before;  // tokens of the steps before each
   uint64_t tokens = 0;
   for (const TraceStep& step : trace.steps()) {
@@ -96,12 +103,14 @@ Result<TokenLines> token_lines(const Trace& trace) {
   TokenLines lines;
   const Status visited = visit_lines(
       trace, [&](const TraceTensor& tensor, uint64_t row, const std::vector<double>& line) {
+        const auto name = finished.find(&tensor);
+        if (name == finished.end()) return;
         const TraceStep& step = trace.steps()[tensor.step];
         const bool all = tensor.rows == step.tokens.size();
         if (!all && tensor.rows != step.selected.size()) return;
-        lines[tensor.name].push_back({before[tensor.step] + (all ? row : step.selected[row]),
-                                      line[3], line[4], uint64_t(line[5]), uint64_t(line[6]),
-                                      uint64_t(line[7]), trace.rounding(tensor)});
+        lines[*name->second].push_back({before[tensor.step] + (all ? row : step.selected[row]),
+                                        line[3], line[4], uint64_t(line[5]), uint64_t(line[6]),
+                                        uint64_t(line[7]), trace.rounding(tensor)});
       });
   if (!visited) return visited.error();
   return lines;

@@ -31,8 +31,9 @@ struct TokenLine {
 };
 using TokenLines = std::map<std::string, std::vector<TokenLine>>;  ///< by canonical name
 
-/// Row by row; of traces of values and of statistics. Tensors whose rows are not the step's tokens,
-/// nor those selected, are left out. Errors: as summarise.
-Result<TokenLines> token_lines(const Trace& trace);
+/// Row by row, of the finished results of a program's operations; of traces of values and of
+/// statistics. Tensors whose rows are not the step's tokens, nor those selected, are left out.
+/// Errors: as summarise.
+Result<TokenLines> token_lines(const op::Program& program, const Trace& trace);
 
 }  // namespace assay::trace

@@ -83,6 +83,26 @@ Key read_key(std::string_view key) {
   return out;
 }
 
+/// What a file is that is no trace, and what can be done with it; empty where it is not known.
+std::string other_kind(std::span<const uint8_t> bytes) {
+  const auto begins = [&](std::string_view magic) {
+    return bytes.size() >= magic.size() &&
+           std::equal(magic.begin(), magic.end(), bytes.begin(),
+                      [](char c, uint8_t byte) { return uint8_t(c) == byte; });
+  };
+  if (begins("GGUF"))
+    return "it is a GGUF model; 'assay trace record' makes a trace of a run of it, and -m names "
+           "the "
+           "model that a trace is of";
+  if (begins("\x93NUMPY"))
+    return "it is a .npy array; 'assay check' judges one operation by such arrays, and "
+           "python/assay/trace.py writes them into a trace";
+  if (begins("PK\x03\x04"))
+    return "it is a zip archive, as torch.save and numpy.savez write; python/assay/trace.py writes "
+           "arrays into a trace";
+  return "";
+}
+
 }  // namespace
 
 Result<Trace> Trace::open(const std::string& path) {
@@ -95,6 +115,8 @@ Result<Trace> Trace::parse(std::vector<uint8_t> bytes, const std::string& path) 
   Trace trace;
   trace.path_ = path;
   trace.bytes_ = std::make_unique<std::vector<uint8_t>>(std::move(bytes));
+  if (const std::string kind = other_kind(*trace.bytes_); !kind.empty())
+    return Error{fmt::format("{}: not a safetensors file: {}", path, kind)};
   auto file = parse_safetensors(*trace.bytes_, path);
   if (!file) return file.error();
   trace.file_ = std::move(*file);
@@ -114,8 +136,13 @@ Status Trace::read_steps() {
     return Error{fmt::format("{}: this is not a trace: {}", path_, what)};
   };
   const std::string tokens = metadata("tokens"), steps = metadata("steps");
+  if (metadata("format").starts_with("assay.case/"))
+    return refuse(
+        "it is a case, one operation alone; 'assay trace replay' judges it and runs it again");
   if (tokens.empty() && steps.empty())
-    return refuse("its metadata has neither tokens nor steps (docs/trace-format.md)");
+    return refuse(
+        "its metadata has neither tokens nor steps; write the ids that the engine ran, "
+        "\"tokens\": \"[1, 2, 3]\" (docs/trace-format.md)");
   Json json = parse_shallow(steps.empty() ? "[{\"tokens\":" + tokens + "}]" : steps);
   if (json.is_discarded() || !json.is_array() || json.empty() || json.size() > most_tokens)
     return refuse(steps.empty() ? "tokens is not a JSON list of ids" : "steps is not a JSON list");
@@ -170,7 +197,13 @@ Status Trace::read_tensors() {
     }
     // The plain key `logits` of a capture repeats the last operation.
     if (!numbered && by_name_[step].contains(key.name.canonical)) continue;
-    TraceTensor entry{tensor.name, key.name.canonical, step, stored, 1, 1};
+    TraceTensor entry{.key = tensor.name,
+                      .name = key.name.canonical,
+                      .step = step,
+                      .stored = stored,
+                      .rows = 1,
+                      .width = 1,
+                      .node = key.name.node};
     size_t first = 0;
     while (first + 1 < tensor.shape.size() && tensor.shape[first] == 1) ++first;
     // A single token's dimension is a 1, too: what stands before it is 1 all the same.
@@ -182,14 +215,11 @@ Status Trace::read_tensors() {
     if (entry.rows == 0 || tensor.elements == 0)
       return Error{fmt::format("{}: tensor '{}' is empty", path_, tensor.name)};
     entry.width = tensor.elements / entry.rows;
-    auto [where, fresh] = by_name_[step].try_emplace(entry.name, tensors_.size());
-    if (!fresh && key.canonical)
+    std::vector<size_t>& of_name = by_name_[step][entry.name];
+    if (!of_name.empty() && key.canonical)
       return Error{fmt::format("{}: '{}' occurs twice in step {}", path_, entry.name, step)};
-    // llama.cpp's sum with the bias replaces the product.
-    if (fresh)
-      tensors_.push_back(std::move(entry));
-    else
-      tensors_[where->second] = std::move(entry);
+    of_name.push_back(tensors_.size());
+    tensors_.push_back(std::move(entry));
   }
   return ok();
 }
@@ -227,18 +257,113 @@ void Trace::split_fused() {
   }
   tensors_ = std::move(all);
   for (auto& names : by_name_) names.clear();
-  for (size_t i = 0; i < tensors_.size(); ++i) by_name_[tensors_[i].step][tensors_[i].name] = i;
+  for (size_t i = 0; i < tensors_.size(); ++i)
+    by_name_[tensors_[i].step][tensors_[i].name].push_back(i);
+}
+
+const std::vector<size_t>* Trace::all_of(uint32_t step, std::string_view name) const {
+  if (step >= by_name_.size()) return nullptr;
+  const auto found = by_name_[step].find(std::string(name));
+  return found == by_name_[step].end() ? nullptr : &found->second;
 }
 
 const TraceTensor* Trace::find(uint32_t step, std::string_view name) const {
-  if (step >= by_name_.size()) return nullptr;
-  const auto found = by_name_[step].find(std::string(name));
-  return found == by_name_[step].end() ? nullptr : &tensors_[found->second];
+  const auto* all = all_of(step, name);
+  return all ? &tensors_[all->back()] : nullptr;
 }
 
+namespace {
+
+/// The node of llama.cpp that holds the operation's finished result; empty where there is but one.
+std::string_view last_node(const op::Operation& operation) {
+  const bool bias = operation.bias != op::none;
+  if (operation.is<op::Matmul>()) return bias ? bias_node : product_node;
+  if (operation.is<op::Scale>()) return bias ? bias_node : scale_node;
+  return {};
+}
+
+/// What llama.cpp's nodes of a product are called, of a scaled one too: "blk.3.gate".
+std::string_view name_of_product(const op::Operation& operation) {
+  std::string_view name = operation.name;
+  if (name.ends_with("_unscaled")) name.remove_suffix(std::string_view("_unscaled").size());
+  return name;
+}
+
+}  // namespace
+
+const TraceTensor* Trace::find(uint32_t step, const op::Operation& operation) const {
+  const TraceTensor* own = find(step, operation.name);
+  if (own && own->node.empty()) return own;
+  const std::string_view node = last_node(operation);
+  const auto* all = all_of(step, name_of_product(operation));
+  if (node.empty() || !all) return own;
+  const auto at = std::ranges::find_if(all->rbegin(), all->rend(),
+                                       [&](size_t i) { return tensors_[i].node == node; });
+  return at == all->rend() ? nullptr : &tensors_[*at];
+}
+
+std::string Trace::why_missing(uint32_t step, const op::Operation& operation) const {
+  const TraceTensor* found = find(step, name_of_product(operation));
+  if (!found || found->node.empty()) return "not in the trace";
+  const std::string_view wanted = last_node(operation);
+  if (wanted == product_node)
+    return fmt::format("'{}' has something added or multiplied that the file does not have",
+                       found->key);
+  return fmt::format(
+      "'{}' is not the result: the file has a {}, and no node that {} it has a name "
+      "that is known",
+      found->key, wanted == bias_node ? "bias" : "scale",
+      wanted == bias_node ? "adds" : "multiplies by");
+}
+
+const std::vector<uint64_t>& Trace::shape(const TraceTensor& tensor) const {
+  return file_.tensors[tensor.stored].shape;
+}
+
+bool Trace::is_whole(const TraceTensor& tensor) const {
+  return tensor.rows * tensor.width == file_.tensors[tensor.stored].elements;
+}
+
+void Trace::arrange(const TraceTensor& tensor, std::vector<uint8_t> axes, uint64_t rows,
+                    uint64_t width) {
+  TraceTensor& own = tensors_[size_t(&tensor - tensors_.data())];
+  own.axes = std::move(axes);
+  own.rows = rows;
+  own.width = width;
+}
+
+namespace {
+
+/// A tensor with its dimensions in another order: axis d of the result is axes[d] of the stored one.
+std::vector<float> permuted(const std::vector<float>& from, const std::vector<uint64_t>& shape,
+                            const std::vector<uint8_t>& axes) {
+  std::vector<uint64_t> stored_stride(shape.size(), 1), extent, stride;
+  for (size_t d = shape.size(); d-- > 1;) stored_stride[d - 1] = stored_stride[d] * shape[d];
+  for (const uint8_t axis : axes) {
+    extent.push_back(shape[axis]);
+    stride.push_back(stored_stride[axis]);
+  }
+  std::vector<float> out(from.size());
+  std::vector<uint64_t> index(axes.size(), 0);
+  uint64_t source = 0;
+  for (float& value : out) {
+    value = from[source];
+    for (size_t d = axes.size(); d-- > 0;) {
+      source += stride[d];
+      if (++index[d] < extent[d]) break;
+      source -= stride[d] * extent[d];
+      index[d] = 0;
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
 Result<judge::Table> Trace::values(const TraceTensor& tensor) const {
-  const auto floats = to_f32(file_.tensors[tensor.stored]);
+  auto floats = to_f32(file_.tensors[tensor.stored]);
   if (!floats) return Error{fmt::format("{}: {}", path_, floats.error().message)};
+  if (!tensor.axes.empty()) *floats = permuted(*floats, shape(tensor), tensor.axes);
   judge::Table table(tensor.rows, tensor.width);
   const uint64_t stored = floats->size() / tensor.rows;
   for (uint64_t r = 0; r < tensor.rows; ++r)
@@ -247,8 +372,12 @@ Result<judge::Table> Trace::values(const TraceTensor& tensor) const {
   return table;
 }
 
+const std::string& Trace::type_of(const TraceTensor& tensor) const {
+  return file_.tensors[tensor.stored].dtype;
+}
+
 double Trace::rounding(const TraceTensor& tensor) const {
-  const std::string& type = file_.tensors[tensor.stored].dtype;
+  const std::string& type = type_of(tensor);
   return type == "F16" ? 0x1p-11 : type == "BF16" ? 0x1p-8 : 0x1p-24;
 }
 

@@ -31,7 +31,9 @@ struct TraceTensor {
   uint32_t step = 0;
   size_t stored = 0;  ///< index into the file's tensors
   uint64_t rows = 0, width = 0;
-  uint64_t first_column = 0;  ///< where the values begin in a stored row, which may be wider
+  uint64_t first_column = 0;       ///< where the values begin in a stored row, which may be wider
+  std::string node = {};           ///< of llama.cpp's products: MUL_MAT, MUL or ADD (llama_names.h)
+  std::vector<uint8_t> axes = {};  ///< which stored dimensions its own are; empty: as stored
 };
 
 class Trace {
@@ -52,18 +54,33 @@ class Trace {
   const std::vector<std::string>& unknown() const { return unknown_; }
   uint64_t parts() const { return parts_; }
 
-  /// nullptr where the trace doesn't have it.
+  /// The last of this name; nullptr where the trace doesn't have it.
   const TraceTensor* find(uint32_t step, std::string_view name) const;
+  /// The finished result of an operation; nullptr where the trace has none, be it that it shows the
+  /// product before its bias or its scale only.
+  const TraceTensor* find(uint32_t step, const op::Operation& operation) const;
+  /// Why find() gives nothing: "not in the trace", or which node of the product is.
+  std::string why_missing(uint32_t step, const op::Operation& operation) const;
+  /// Dimensions as the file has them, outermost first.
+  const std::vector<uint64_t>& shape(const TraceTensor& tensor) const;
+  /// Whether a tensor is all of a stored one, not a part of a fused product.
+  bool is_whole(const TraceTensor& tensor) const;
+  /// From now on the tensor is (rows, width) of its stored dimensions in this order: {1, 0, 2} for
+  /// heads before tokens.
+  void arrange(const TraceTensor& tensor, std::vector<uint8_t> axes, uint64_t rows, uint64_t width);
   /// Its values, (rows, width). Errors: a type that holds no numbers.
   Result<judge::Table> values(const TraceTensor& tensor) const;
   /// Half an ulp of its type, relative: 2^-11 for F16, 2^-8 for BF16, 2^-24 for the rest.
   double rounding(const TraceTensor& tensor) const;
+  /// "F32", "BF16": as safetensors calls it.
+  const std::string& type_of(const TraceTensor& tensor) const;
 
  private:
   Status read_steps();
   Status read_tensors();
   /// Splits products with fused matrices into the operations that they are of.
   void split_fused();
+  const std::vector<size_t>* all_of(uint32_t step, std::string_view name) const;
 
   std::string path_;
   std::unique_ptr<std::vector<uint8_t>> bytes_;  // stays where it is when the trace moves
@@ -72,7 +89,8 @@ class Trace {
   std::vector<TraceTensor> tensors_;
   std::vector<std::string> unknown_;
   uint64_t parts_ = 0;
-  std::vector<std::unordered_map<std::string, size_t>> by_name_;  // of each step
+  // Of each step, the tensors of a name in execution order: a product may have several nodes.
+  std::vector<std::unordered_map<std::string, std::vector<size_t>>> by_name_;
 };
 
 }  // namespace assay::trace

@@ -349,6 +349,20 @@ Result<Probe> special(const Bench& bench, float value) {
   return probe;
 }
 
+/// A row whose squares add up to more than f32 holds gives NaN, not zeros.
+Result<Probe> range(const Bench& bench) {
+  constexpr uint32_t width = 64;
+  std::vector<float> rows(width, 0x1p60f), want(width, 1.0f);  // 64·2^120 is finite
+  rows.insert(rows.end(), width, 0x1p62f);                     // 64·2^124 is not
+  want.insert(want.end(), width, nan);
+  Builder builder(2);
+  builder.add(op::RmsNorm{1e-5f}, {builder.given(width, rows)},
+              builder.weight(std::vector<float>(width, 1.0f)));
+  const auto got = bench.last(builder);
+  if (!got) return got.error();
+  return judged("norm's range", *got, want, "squares beyond f32 give NaN");
+}
+
 /// x + zeros, as logits: rows that were selected.
 void add_logits(Builder& builder, uint32_t x, uint32_t zeros) {
   op::Program& program = builder.program();
@@ -455,7 +469,7 @@ Result<std::vector<Probe>> probe(const Settings& settings) {
   for (const Ask ask : std::initializer_list<Ask>{
            half_weights, half_cache, division, square_root, written_fma, contraction, reassociation,
            ties, denormals, floor, [](const Bench& b) { return special(b, nan); },
-           [](const Bench& b) { return special(b, infinity); }, best_logits}) {
+           [](const Bench& b) { return special(b, infinity); }, range, best_logits}) {
     const auto answer = ask(bench);
     if (!answer) return answer.error();
     probes.push_back(*answer);

@@ -15,8 +15,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string_view verdict(bool pass) {
-  return pass ? "PASS" : "FAIL";
+std::string_view verdict(bool pass, bool unmeasured = false) {
+  return !pass ? "FAIL" : unmeasured ? "UNMEASURED" : "PASS";
 }
 
 size_t count_stored(const Report& report, std::string_view what) {
@@ -53,7 +53,7 @@ std::string table(const Report& report, const Stored& stored) {
   for (const Row& row : report.rows)
     text += fmt::format("{:<12} {:<7} {:>6} {:>11} {:>10.3g} {:>8.3g}  {:<10} {:<6} {}\n", row.kind,
                         row.format, row.cases, row.elements, row.max_u, row.limit_u, bits_of(row),
-                        stored_of(row), verdict(row.pass));
+                        stored_of(row), verdict(row.pass, row.undefined));
   text += fmt::format("stored bits: {}\n", stored_line(report, stored));
   for (const Probe& probe : report.probes)
     text +=
@@ -64,7 +64,7 @@ std::string table(const Report& report, const Stored& stored) {
 std::string to_json(const Report& report, const Settings& settings, const Circumstances& around) {
   Json json = {
       {"schema", "assay.verify/1"},
-      {"verdict", verdict(report.pass)},
+      {"verdict", verdict(report.pass, !report.unmeasured.empty())},
       {"sentence", report.sentence},
       {"device", report.device},
       {"isa", report.isa},
@@ -105,7 +105,7 @@ std::string to_json(const Report& report, const Settings& settings, const Circum
                                   {"bits", bits_of(row)},
                                   {"sha256", row.sha256},
                                   {"stored", stored_of(row)},
-                                  {"verdict", verdict(row.pass)}});
+                                  {"verdict", verdict(row.pass, row.undefined)}});
   for (const Probe& probe : report.probes)
     json["probes"].push_back(
         {{"name", probe.name}, {"found", probe.found}, {"verdict", verdict(probe.pass)}});

@@ -49,8 +49,9 @@ struct Row {
   double max_u = 0, limit_u = 0;      ///< the worst element's error and limit
   uint64_t compared = 0, differ = 0;  ///< elements whose bits were compared
   bool pass = true;
-  std::string sha256;  ///< of the synthetic cases' judged outputs; "": it has none
-  std::string stored;  ///< the hash it must have; "": none is stored
+  bool undefined = false;  ///< the exact result of some element is no finite number
+  std::string sha256;      ///< of the synthetic cases' judged outputs; "": it has none
+  std::string stored;      ///< the hash it must have; "": none is stored
 };
 
 /// A question to the device's arithmetic, asked through operations.
@@ -61,7 +62,8 @@ struct Probe {
 
 struct Report {
   bool pass = true;
-  std::string sentence;  ///< begins with PASS or FAIL
+  std::string unmeasured;  ///< where it passes: what could not be judged, and why; mostly empty
+  std::string sentence;    ///< begins with PASS, FAIL or UNMEASURED
   std::string device, isa, contract;
   uint32_t threads = 0;
   std::vector<Row> rows;

@@ -73,7 +73,7 @@ TEST(Check, WhatAProductMustGiveAndTheVerdict) {
   EXPECT_EQ(wrong.verdict, diff::Verdict::fail);
   EXPECT_EQ(wrong.cause->id, "not-finite");
   EXPECT_EQ(wrong.want, 28);
-  EXPECT_THAT(wrong.sentence, HasSubstr("FAIL matmul @ token 1 row 2"));
+  EXPECT_THAT(wrong.sentence, HasSubstr("FAIL matmul @ token 1 channel 2: got nan, wanted 28,"));
   EXPECT_TRUE(nlohmann::json::parse(to_json(question, wrong))["worst"]["got"].is_null());
 }
 
@@ -89,6 +89,12 @@ TEST(Check, AnOutputInF16MayBeOffByHalfItsUlp) {
   EXPECT_EQ(answer(question, "f32").verdict, diff::Verdict::fail);
 }
 
+/// (heads 2, rows 3, channels 2), where rows of 4 are wanted.
+std::string values_of_heads_first() {
+  const auto read = to_table(array({2, 3, 2}, std::vector<float>(12, 1)), 4, "x");
+  return read ? "accepted" : read.error().message;
+}
+
 TEST(Check, RowsAreCountedBeforeTheWidth) {
   const auto values = [](std::vector<uint64_t> shape, uint64_t width) {
     const auto read = to_table(array(std::move(shape), {1, 2, 3, 4, 5, 6}), width, "x");
@@ -97,6 +103,8 @@ TEST(Check, RowsAreCountedBeforeTheWidth) {
   EXPECT_EQ(values({2, 3}, 3), "2");
   EXPECT_EQ(values({6}, 3), "x: its shape is (6,); wanted (rows, 3)");
   EXPECT_EQ(values({6}, 6), "1");
+  // Two heads, three rows, one channel more: heads first.
+  EXPECT_THAT(values_of_heads_first(), HasSubstr("save array.swapaxes(0, 1)"));
   EXPECT_EQ(values({1, 2, 3, 1}, 3), "2");
   EXPECT_EQ(values({3, 2}, 6), "1");
   EXPECT_EQ(values({6, 1}, 1), "6");

@@ -1,5 +1,6 @@
 """`assay chat` as a person sees it: driven through a pseudo-terminal; and as a script does: through pipes."""
 import codecs
+import fcntl
 import json
 import os
 import pathlib
@@ -7,6 +8,8 @@ import pty
 import re
 import select
 import signal
+import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -16,7 +19,11 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from cli_test import BINARY, MODEL, assay
+from text_test import thinking
 
+STATE = tempfile.TemporaryDirectory()  # not the history of whoever runs the tests
+os.environ["XDG_STATE_HOME"] = STATE.name
+PASTE_BEGINS, PASTE_ENDS = "\x1b[200~", "\x1b[201~"
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\r|\x1b[^A-Za-z]*$")  # the last: not all of it read yet
 TALK = ("chat", "--temp", "0", "-t", "2", "--system", "You are a helpful assistant.")
 
@@ -24,12 +31,13 @@ TALK = ("chat", "--temp", "0", "-t", "2", "--system", "You are a helpful assista
 class Terminal:
     """A program on a pseudo-terminal of 80 columns."""
 
-    def __init__(self, *arguments, cwd=None):
+    def __init__(self, *arguments, cwd=None, env=None):
         self.master, slave = pty.openpty()
-        environment = {**os.environ, "TERM": "xterm", "LINES": "24", "COLUMNS": "80", "LC_ALL": "C.UTF-8"}
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        environment = {**os.environ, "TERM": "xterm", "LINES": "24", "COLUMNS": "80", "LC_ALL": "C.UTF-8", **(env or {})}
         self.process = subprocess.Popen([BINARY, *arguments], stdin=slave, stdout=slave, stderr=slave, cwd=cwd,
                                         env=environment, start_new_session=True,
-                                        preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0))
+                                        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
         os.close(slave)
         self.raw = b""
         self.seen = 0
@@ -106,6 +114,10 @@ class OnATerminal(unittest.TestCase):
         self.assertEqual(termios.tcgetattr(t.master)[6][termios.VINTR], b"\0")
         t.type("half a line\x03")
         t.wait_for(r"\n> ")
+        t.type("\x1b[A")  # what Ctrl-C took away is in the history
+        t.wait_for(r"half a line")
+        t.type("\x15\x03")
+        t.wait_for(r"Ctrl-D or /bye leaves\n> ")
         t.say("/stats")
         t.wait_for(r"; 5 messages")
         self.assertEqual(t.close(), 0)
@@ -165,7 +177,7 @@ class OnATerminal(unittest.TestCase):
             t = self.start("-n", "12", cwd=folder)
             t.say("/help")
             listed = t.wait_for(r"Ctrl-C stops an answer\n> ")
-            for name in ("system", "clear", "regen", "save", "load", "stats", "quit"):
+            for name in ("system", "clear", "regen", "undo", "drop", "set", "show", "save", "load", "stats", "quit"):
                 self.assertIn(f"/{name} ", listed)
             t.say("/fly")
             t.wait_for(r"unknown command '/fly'; /help lists all commands\n> ")
@@ -185,8 +197,12 @@ class OnATerminal(unittest.TestCase):
             t.wait_for(r"\n.+\n> ")
             t.say("/save a.json")
             t.wait_for(r"saved 3 messages to a.json\n> ")
+            t.say("/save a.json")
+            t.wait_for(r"'a.json' exists; /save! a.json replaces it\n> ")
+            t.say("/save! a.json")
+            t.wait_for(r"saved 3 messages to a.json\n> ")
             t.say("/clear")
-            t.wait_for(r"empty again; the system message stays\n> ")
+            t.wait_for(r"empty again; the system message stays \(/undo brings it back\)\n> ")
             t.say("/load a.json")
             t.wait_for(r"loaded 3 messages\n> ")
             t.say("/load nothing.json")
@@ -200,12 +216,247 @@ class OnATerminal(unittest.TestCase):
     def test_a_full_context_is_said(self):
         t = self.start("-c", "64")
         t.say("Tell me a long story.")
-        t.wait_for(r"context full: 64 positions; the answer ends here\n> ")
+        t.wait_for(r"context full: 64 positions; the answer ends here \(/drop N leaves out the N oldest exchanges\)\n> ")
         t.say("More.")
-        t.wait_for(r"context full: the conversation has \d+ tokens, the limit is 64 \(/clear starts over, -c sets the limit\)\n> ")
+        t.wait_for(r"context full: the conversation has \d+ tokens, the limit is 64; this message was not sent .*-c sets the limit\)\n> ")
         t.say("/stats")
         t.wait_for(r"; 3 messages")  # the message that found no room was taken back
+        t.say("/undo")
+        t.wait_for(r"took back the last exchange; 1 messages are left\n> ")
+        t.say("Hi.")
+        t.wait_for(r"\n.+\n> ")
         self.assertEqual(t.close(), 0)
+
+    def test_what_is_typed_during_an_answer_waits_for_its_turn(self):
+        t = self.start("-n", "120")
+        t.say("Write a very long story about a dragon.")
+        t.wait_for(r"\n.{40}")
+        t.type("Who?\rAnd" + PASTE_BEGINS + " why\nnot" + PASTE_ENDS)
+        t.wait_for(r"waits: Who\? ⏎ And why not")
+        t.wait_for(r"-n sets the limit\)\n> Who\?\n")
+        t.wait_for(r"> And why\r?\n?not")  # the begun line is there to be edited
+        t.say(" then?")
+        t.wait_for(r"\n.+\n> ")
+        t.say("/stats")
+        t.wait_for(r"; 7 messages")
+        self.assertEqual(t.close(), 0)
+
+
+class WithAScript(unittest.TestCase):
+    """A model that answers "hmyes" to everything, of which "hm" are thoughts."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.model = thinking().write(self.folder / "m.gguf")
+
+    def start(self, *arguments, **options):
+        terminal = Terminal("chat", self.model, "--temp", "0", *arguments, cwd=self.folder, **options)
+        self.addCleanup(terminal.kill)
+        terminal.wait_for(r"/help lists the commands; Ctrl-D leaves\n> ")
+        return terminal
+
+    def piped(self, lines, *arguments, code=0):
+        result = assay("chat", self.model, "--temp", 0, *arguments, stdin="\n".join(lines) + "\n", cwd=self.folder)
+        self.assertEqual(result.returncode, code, result.stderr)
+        return result
+
+    def messages(self, name="s.json"):
+        return [m["content"] for m in json.loads((self.folder / name).read_text())["messages"] if m["role"] == "user"]
+
+    def test_a_pasted_text_is_one_message(self):
+        t = self.start("--session", "s.json")
+        t.type(PASTE_BEGINS + "one\r\ntwo\rthree é" + PASTE_ENDS + "!")
+        t.wait_for(r"three é!")
+        t.say("")
+        t.wait_for(r"yes\n> ")
+        t.type("\x1b[A")  # it comes back whole
+        t.say("?")
+        t.wait_for(r"yes\n> ")
+        long = "\n".join(f"é {i}" for i in range(30))
+        t.type("See: " + PASTE_BEGINS + long + PASTE_ENDS)
+        t.wait_for(r"See: \[pasted text 1: 30 lines\]")
+        t.say("!")
+        t.wait_for(r"yes\n> ")
+        self.assertEqual(t.close(), 0)
+        self.assertEqual(self.messages(), ["one\ntwo\nthree é!", "one\ntwo\nthree é!?", f"See: {long}!"])
+
+    def test_thoughts_are_dim(self):
+        t = self.start()
+        t.say("?")
+        t.wait_for(r"yes\n> ")
+        self.assertIn(b"\x1b[2mhm\x1b[22myes", t.raw)
+        plain = self.start(env={"NO_COLOR": "1"})
+        plain.say("?")
+        plain.wait_for(r"\[THINK\]hm\[/THINK\]yes\n> ")
+        self.assertNotIn(b"\x1b[2m", plain.raw)
+
+    def test_a_template_that_begins_with_thoughts(self):
+        script = thinking(template="<|user|>{{ messages[-1].content }}<|assistant|>[THINK]\n")
+        script.say("\n", "h").write(self.model)
+        t = self.start()
+        t.say("?")
+        t.wait_for(r"yes\n> ")
+        self.assertIn(b"\x1b[2mhm\x1b[22myes", t.raw)
+
+    def test_lines_break_between_words(self):
+        thinking(context=1024).say("<|assistant|>", "a", "b", "c", "d", "e", "f", " ", "a").write(self.model)
+        t = self.start("-n", "300")
+        t.say("?")
+        text = t.wait_for(r"-n sets the limit\)\n> ")
+        lines = [line.split("%")[-1].strip() for line in text.splitlines() if "abcdef" in line]  # after the bar
+        self.assertEqual(lines[0], " ".join(["abcdef"] * 11))  # of 7 columns, and 79 fit
+        self.assertTrue(all(re.fullmatch(r"(abcdef ?)+[a-f]*", line) for line in lines), lines)
+        t.say("/set wrap off")
+        t.wait_for(r"\n> ")
+        t.say("?")
+        text = t.wait_for(r"-n sets the limit\)\n> ")
+        self.assertIn(" ".join(["abcdef"] * 40), text)
+        self.assertEqual(t.close(), 0)
+
+    def test_settings(self):
+        t = self.start()
+        t.say("/set temp 0.25")
+        t.wait_for(r"\n> ")
+        t.say("/set seed 7")
+        t.wait_for(r"\n> ")
+        t.say("/set stop yes")
+        t.wait_for(r"\n> ")
+        t.say("/show")
+        shown = t.wait_for(r"special.*\n> ")
+        for line in (r"temp +0\.25 ", r"seed +7 ", r"stop +'yes' ", r"context-full +stop ", r"model: .*m\.gguf", r"system: none"):
+            self.assertRegex(shown, line)
+        t.say("/set temp hot")
+        t.wait_for(r"'hot' is not a number from 0 to 1000\n> ")
+        t.say("/set temp")
+        t.wait_for(r"/set temp needs a value\n> ")
+        t.say("/set colour 1")
+        t.wait_for(r"there is no setting 'colour'; /show lists all\n> ")
+        t.say("/set stop off")
+        t.wait_for(r"\n> ")
+        t.say("/set temp 0")
+        t.wait_for(r"\n> ")
+        t.say("/set speed on")
+        t.wait_for(r"\n> ")
+        t.say("?")
+        t.wait_for(r"yes\n\[read \d+ tokens, [\d.]+ t/s; wrote 7 tokens, [\d.]+ t/s\]\n> ")
+        t.say("/exit")
+        self.assertEqual(t.process.wait(20), 0)
+
+    def test_tab_completes(self):
+        (self.folder / "talk.json").write_text("")
+        t = self.start()
+        t.type("/sy\t")
+        t.wait_for(r"/system ")
+        t.type("\x15/s\t")
+        t.wait_for(r"/system  /set  /show  /save  /save!  /stats\n")
+        t.type("\x15/set te\t")
+        t.wait_for(r"/set temp ")
+        t.type("\x15/load ta\t")
+        t.wait_for(r"/load talk.json|lk.json ")
+        t.type("\x15")
+        t.say("/bye")
+        self.assertEqual(t.process.wait(20), 0)
+
+    def test_the_history_is_kept_between_runs(self):
+        state = {"XDG_STATE_HOME": str(self.folder / "state")}
+        file = self.folder / "state/assay/history"
+        t = self.start(env=state)
+        t.type(PASTE_BEGINS + "one\ntwo" + PASTE_ENDS)
+        t.say("")
+        t.wait_for(r"yes\n> ")
+        self.assertEqual(t.close(), 0)
+        self.assertEqual(stat.S_IMODE(file.stat().st_mode), 0o600)
+        t = self.start("--history", "off", env=state)
+        t.say("secret")
+        t.wait_for(r"yes\n> ")
+        self.assertEqual(t.close(), 0)
+        self.assertEqual(file.read_text(), '"one\\ntwo"\n"/quit"\n')
+        t = self.start("--session", "s.json", env=state)
+        t.type("\x1b[A\x1b[A")
+        t.say("!")
+        t.wait_for(r"yes\n> ")
+        self.assertEqual(t.close(), 0)
+        self.assertEqual(self.messages(), ["one\ntwo!"])
+
+    def test_the_terminal_is_as_before(self):
+        for leave in ("\x04", "/quit\r"):
+            t = self.start()
+            t.say("?")
+            t.wait_for(r"yes\n> ")
+            t.type(leave)
+            self.assertEqual(t.process.wait(20), 0)
+            self.assertTrue(termios.tcgetattr(t.master)[3] & termios.ECHO)
+            t.wait_for("", 1)
+            while select.select([t.master], [], [], 0.2)[0]:
+                try:
+                    t.raw += os.read(t.master, 65536)
+                except OSError:
+                    break
+            self.assertGreater(t.raw.rfind(b"\x1b[?2004l"), t.raw.rfind(b"\x1b[?2004h"))
+
+    def test_what_a_session_holds_is_kept(self):
+        path = self.folder / "s.json"
+        talk = {"schema": "assay.chat/1", "model": "m", "title": "mine", "messages": [
+            {"role": "user", "content": "one", "name": "Ann"},
+            {"role": "assistant", "content": None, "reasoning_content": "hm", "tool_calls": [{"function": {"name": "f"}}]},
+            {"role": "tool", "content": "1"},
+            {"role": "assistant", "content": "two"}]}
+        thinking(template="{% for m in messages %}{{ m.content or '' }}{% endfor %}<|assistant|>").write(self.model)
+        path.write_text(json.dumps(talk))
+        before = path.read_bytes()
+        self.piped(["/stats"], "--session", "s.json")
+        self.assertEqual(path.read_bytes(), before, "nothing was said")
+        self.piped(["three"], "--session", "s.json")
+        after = json.loads(path.read_text())
+        self.assertEqual(after["messages"][:4], talk["messages"])
+        self.assertEqual((len(after["messages"]), after["title"]), (6, "mine"))
+
+    def test_bytes_that_are_not_utf8_come_back(self):
+        run = subprocess.run([BINARY, "chat", self.model, "--temp", "0", "--session", self.folder / "s.json"], input=b"caf\xe9\n",
+                             capture_output=True)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertEqual(json.loads((self.folder / "s.json").read_text())["messages"][0],
+                         {"role": "user", "content": "caf\ufffd", "content_hex": "636166e9"})
+
+    def test_clear_and_load_keep_the_sessions_file_until_there_is_another_answer(self):
+        self.piped(["one"], "--session", "s.json")
+        first = (self.folder / "s.json").read_bytes()
+        said = self.piped(["/clear"], "--session", "s.json").stderr
+        self.assertIn("'s.json' keeps the conversation before", said)
+        self.assertEqual((self.folder / "s.json").read_bytes(), first)
+        said = self.piped(["/clear", "two"], "--session", "s.json").stderr
+        self.assertIn("the conversation that 's.json' held before is kept in 's.json.1'", said)
+        self.assertEqual((self.folder / "s.json.1").read_bytes(), first)
+        self.assertEqual(self.messages(), ["two"])
+        self.piped(["/load s.json.1", "three"], "--session", "s.json")
+        self.assertEqual(self.messages(), ["one", "three"])
+        self.assertEqual(self.messages("s.json.2"), ["two"])
+        self.piped(["/clear", "/load s.json.2", "/undo", "/undo", "four"], "--session", "s.json")
+        self.assertEqual(self.messages(), ["one", "three", "four"])
+        self.assertFalse((self.folder / "s.json.3").exists(), "what was undone replaced nothing")
+
+    def test_a_session_that_cannot_be_written_is_refused_before_the_answer(self):
+        for path in ("no/s.json", "/dev/null"):
+            result = self.piped(["one"], "--session", path, code=2)
+            self.assertEqual(result.stdout, "")
+            self.assertIn(f"cannot write '{path}'", result.stderr)
+
+    def test_a_full_context_drops_what_it_is_told_to(self):
+        # <|user|> a <end> <|assistant|> and "yes" <end> are 8 tokens an exchange; a new message has 4, its answer 7.
+        stopped = self.piped(["a", "b", "c", "d"], "-c", 28, "--session", "s.json", code=2)
+        self.assertIn("context full: the conversation has 28 tokens, the limit is 28; this message was not sent", stopped.stderr)
+        self.assertEqual(self.messages(), ["a", "b", "c"])
+        dropped = self.piped(["/drop 1", "d", "/stats", "/drop 9"], "-c", 28, "--session", "s.json", code=2)
+        self.assertIn("the model no longer sees the oldest exchange; the conversation keeps it", dropped.stderr)
+        self.assertIn("8 messages, of which the model does not see the oldest exchange", dropped.stderr)
+        self.assertIn("/drop takes a number from 1 to 3", dropped.stderr)
+        self.assertEqual(self.messages(), ["a", "b", "c", "d"])
+        oldest = self.piped(["e", "f"], "-c", 28, "--session", "s.json", "--context-full", "drop-oldest")
+        self.assertIn("context full: the model no longer sees the oldest 2 exchanges of 5; the conversation keeps them", oldest.stderr)
+        self.assertEqual(oldest.stdout, "hmyes\n" * 2)
+        self.assertEqual(self.messages(), list("abcdef"))
 
 
 @unittest.skipUnless(MODEL.exists(), f"the default model is not there: {MODEL}")

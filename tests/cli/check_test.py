@@ -272,7 +272,7 @@ class WithoutAModel(Numpy):
         w[1, 2] = np.nan
         done = assay("check", "--op", "matmul", "--weight", self.save("w", w), "--input", self.save("x", x), "--output", self.save("y", x @ w.T))
         self.assertEqual(done.returncode, 2, done.stdout)
-        self.assertIn("UNMEASURED matmul @ token 0 row 1: the operation itself gives NaN there", done.stdout)
+        self.assertIn("UNMEASURED matmul @ token 0 channel 1: the operation itself gives NaN there", done.stdout)
 
     def test_arrays_of_every_layout_that_numpy_writes(self):
         a, b = self.normal(3, 4), self.normal(3, 4)

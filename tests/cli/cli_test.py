@@ -77,7 +77,7 @@ class DefaultModel(unittest.TestCase):
     def test_run_json_has_its_shape(self):
         result = json.loads(assay("run", "-p", FRANCE, "-n", 3, "--temp", 0, "--json", "-t", 1).stdout)
         self.assertEqual(list(result), ["schema", "model", "device", "isa", "contract", "threads", "seed", "prompt_tokens",
-                                        "tokens", "text", "finish_reason", "logits_sha256", "timings", "peak_bytes"])
+                                        "tokens", "text", "raw_text", "finish_reason", "logits_sha256", "timings", "peak_bytes"])
         self.assertEqual(result["schema"], "assay.run/1")
         self.assertEqual(result["model"]["sha256"], "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53")
         self.assertEqual(result["model"]["architecture"], "llama")

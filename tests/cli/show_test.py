@@ -161,7 +161,7 @@ class Cases(Folder):
         self.assertLess(case.stat().st_size, self.values.stat().st_size / 20)
         for device in ("cpu", "reference"):
             self.assertRegex(self.last("trace", "replay", case, "--device", device),
-                             r"^PASS blk\.4\.down: .* output fails again: token 0 row 5, ")
+                             r"^PASS blk\.4\.down: .* output fails again: token 0 channel 5, ")
         report = json.loads(assay("trace", "replay", case, "--json").stdout)
         self.assertEqual((report["schema"], report["stored"]["as_recorded"], report["device"]["passes"]),
                          ("assay.replay/1", True, True))

@@ -74,6 +74,25 @@ TEST(NotFinite, StaysInTheNormAndInSwiGlu) {
     }
 }
 
+// Σ x² is finite up to |x| = 2^64/√n: 1/∞ made zeros of such a row once.
+TEST(NotFinite, ANormWhoseSquaresLeaveF32GivesNanAndNoZeros) {
+  for (const cpu::Kernels* kernels : all_kernels())
+    for (const uint32_t n : {1u, 16u, 31u, 64u, 576u}) {
+      std::vector<float> w(n, 1.0f), y(n);
+      const float edge = float(0x1p64 / std::sqrt(double(n)));
+      std::vector<float> x(n, -edge * 0.999f);
+      kernels->rms_norm(x.data(), w.data(), n, 1e-5f, y.data());
+      for (const float v : y) EXPECT_NEAR(v, -1.0f, 1e-6f) << kernels->isa << " " << n;
+      x.assign(n, edge * 1.001f);
+      kernels->rms_norm(x.data(), w.data(), n, 1e-5f, y.data());
+      for (const float v : y) EXPECT_TRUE(std::isnan(v)) << kernels->isa << " " << n << " " << v;
+      x.assign(n, 1.0f);
+      x[n / 2] = 1e30f;  // one is enough
+      kernels->rms_norm(x.data(), w.data(), n, 1e-5f, y.data());
+      for (const float v : y) EXPECT_TRUE(std::isnan(v)) << kernels->isa << " " << n << " " << v;
+    }
+}
+
 TEST(NotFinite, ANanKeyGivesNanAndANanValueItsLane) {
   for (uint32_t count : {1u, 33u, 64u, 200u})
     for (uint32_t where : {0u, count / 2, count - 1}) {

@@ -95,7 +95,7 @@ TEST(DeviceFaults, ARaceShowsInTwoRunsOfOneEngine) {
   ASSERT_TRUE(report.first);
   EXPECT_EQ(report.first->operation, "blk.0.attn_norm");
   EXPECT_EQ(report.cause->id, "race") << report.sentence;
-  EXPECT_THAT(report.cause->evidence, ::testing::HasSubstr("from token 0 row "));
+  EXPECT_THAT(report.cause->evidence, ::testing::HasSubstr("from token 0 channel "));
   std::printf("%s\n", report.sentence.c_str());
   // The same schedule is the same run, and another engine is no evidence.
   const auto same = recorded(recording(diff::eight, 0), open_faulty("race", 1));

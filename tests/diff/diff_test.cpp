@@ -89,7 +89,9 @@ TEST(Diff, OneWrongElementIsFoundAtItsPlaceAndOnItsSide) {
     EXPECT_EQ(report.first->seen.failures, 1u);
     EXPECT_EQ(report.first->a, !swapped);
     EXPECT_EQ(report.first->b, swapped);
-    EXPECT_THAT(report.sentence, HasSubstr("FAIL blk.2.down @ step 0 token 3 row 5"));
+    EXPECT_THAT(
+        report.sentence,
+        HasSubstr("FAIL blk.2.down of assay test (assay/1) is wrong: token 3, channel 5; got "));
   }
 }
 

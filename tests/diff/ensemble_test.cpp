@@ -17,7 +17,7 @@ const Ensemble& of_eight() {
 
 trace::TokenLines lines_of(const Result<trace::Trace>& trace) {
   if (!trace) throw std::runtime_error(trace.error().message);
-  const auto lines = trace::token_lines(*trace);
+  const auto lines = trace::token_lines(kjv_program(), *trace);
   if (!lines) throw std::runtime_error(lines.error().message);
   return *lines;
 }

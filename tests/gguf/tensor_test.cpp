@@ -54,17 +54,37 @@ TEST(GgufTensor, AWildCountIsRefusedBeforeAllocating) {
   EXPECT_TRUE(refused(RawFile{.tensor_count = uint64_t{1} << 63}, "at least 2^64 bytes"));
 }
 
-TEST(GgufTensor, DimensionsAreOneToFour) {
-  for (uint32_t n = 1; n <= 4; ++n)
+TEST(GgufTensor, DimensionsAreNoneToFour) {
+  for (uint32_t n = 0; n <= 4; ++n)
     EXPECT_TRUE(accepted(with({.dims = std::vector<uint64_t>(n, 2)}))) << n;
-  EXPECT_TRUE(refused(with({.dims = {}}), "has 0 dimensions"));
+  const auto bytes = with({.dims = {}}, 4).bytes();  // one f32
+  const auto file = File::parse(bytes, "x.gguf");
+  ASSERT_TRUE(file) << file.error().message;
+  EXPECT_EQ(file->tensors()[0].elements(), 1u);
+  EXPECT_EQ(file->tensors()[0].data.size(), 4u);
+  EXPECT_TRUE(refused(with({.dims = {}}, 3), "truncated"));
+  EXPECT_TRUE(refused(with({.dims = {}, .type = 8}), "not a multiple of the 32"));
   EXPECT_TRUE(refused(with({.dims = {2, 2, 2, 2, 2}}), "has 5 dimensions"));
   EXPECT_TRUE(refused(with({.n_dims = UINT32_MAX}), "has 4294967295 dimensions"));
 }
 
-TEST(GgufTensor, ADimensionOfZeroIsRefused) {
-  EXPECT_TRUE(refused(with({.dims = {0}}), "dimension 0 of tensor \"w\" is 0"));
-  EXPECT_TRUE(refused(with({.dims = {8, 1, 0}}), "dimension 2 of tensor \"w\" is 0"));
+TEST(GgufTensor, ADimensionOfZeroMakesAnEmptyTensor) {
+  for (const std::vector<uint64_t>& dims : {std::vector<uint64_t>{0}, {8, 1, 0}, {0, 4}}) {
+    const auto bytes = with({.dims = dims}, 0).bytes();
+    const auto file = File::parse(bytes, "x.gguf");
+    ASSERT_TRUE(file) << file.error().message;
+    EXPECT_EQ(file->tensors()[0].elements(), 0u);
+    EXPECT_TRUE(file->tensors()[0].data.empty());
+  }
+  EXPECT_TRUE(refused(with({.dims = {0, uint64_t{1} << 63}}), "too large for 64 bits"));
+  // It overlaps nothing, wherever it lies, and hides no overlap of others.
+  RawFile three{.tensors = {RawTensor{.name = "a", .dims = {16}, .offset = 0},
+                            RawTensor{.name = "b", .dims = {0}, .offset = 32},
+                            RawTensor{.name = "c", .dims = {8}, .offset = 64}},
+                .data_bytes = 96};
+  EXPECT_TRUE(accepted(three));
+  three.tensors[2].offset = 32;
+  EXPECT_TRUE(refused(three, "overlap"));
 }
 
 TEST(GgufTensor, ElementsThatWrapAreRefused) {

@@ -197,11 +197,9 @@ def tensor_kinds():
     model_kind("alignment as a float", FILE, "general.alignment", meta("general.alignment", F32, 32.0))
     q, head = "blk.0.attn_q.weight", "token_embd.weight"
     for name, contains, change in [
-            ("tensor of 0 dimensions", "0 dimensions", tensor(q, dims=[])),
+            ("tensor of 0 dimensions and whole blocks", "not a multiple of the 32", tensor(q, dims=[])),
             ("tensor of 5 dimensions", "5 dimensions", tensor(q, dims=[32, 32, 1, 1, 1])),
             ("tensor of 2^32-1 dimensions", "4294967295 dimensions", tensor(q, n_dims=2**32 - 1)),
-            ("dimension 0", "is 0", tensor(q, dims=[32, 0])),
-            ("row length 0", "is 0", tensor(q, dims=[0, 32])),
             ("elements that wrap", "too large", tensor(q, dims=[2**32, 2**32])),
             ("elements that wrap to a few", "too large", tensor(q, dims=[2**62 + 32, 4, 1, 1], kind=0)),
             ("bytes that wrap", "", tensor(q, dims=[2**61, 2, 1, 1], kind=0)),
@@ -226,6 +224,10 @@ def tensor_kinds():
             ("tensor of wrong shape", "wanted 32 x 32", tensor(q, dims=[32, 16])),
             ("tensor transposed", "wanted 32 x 16", tensor("blk.0.attn_k.weight", dims=[16, 32], kind=0)),
             ("matrix of three dimensions", "wanted 32 x 32", tensor(q, dims=[32, 32, 2])),
+            ("dimension 0", "has shape 32 x 0", tensor(q, dims=[32, 0])),
+            ("row length 0", "has shape 0 x 32", tensor(q, dims=[0, 32])),
+            ("embedding without rows", head, tensor(head, dims=[32, 0])),
+            ("tensor of one element", "has shape 1, wanted", tensor(q, dims=[], kind=0)),
             ("embedding of another width", head, tensor(head, dims=[64, 259])),
             ("embedding of one row", "259", tensor(head, dims=[32, 1])),
             ("norm as a matrix", "blk.0.ffn_norm.weight", tensor("blk.0.ffn_norm.weight", dims=[32, 2])),
@@ -296,14 +298,10 @@ def tokenizer_kinds():
             ("tokens as numbers", "array of strings", meta(T + "tokens", ARRAY, (U32, [0] * 259))),
             ("tokens as one string", "array of strings", meta(T + "tokens", STRING, "abc")),
             ("no tokens", "", meta(T + "tokens", ARRAY, (STRING, []))),
-            ("negative special id", "not negative", meta(T + "bos_token_id", I32, -1)),
-            ("special id at the vocabulary's end", "outside the vocabulary", meta(T + "eos_token_id", U32, 259)),
-            ("special id of 2^32-1", "outside the vocabulary", meta(T + "eot_token_id", U32, 2**32 - 1)),
-            ("special id of 2^63", "outside the vocabulary", meta(T + "padding_token_id", U64, 2**63)),
             ("special id as a string", "not an integer", meta(T + "bos_token_id", STRING, "1")),
             ("special id as a float", "not an integer", meta(T + "bos_token_id", F32, 1.0)),
             ("special id as an array", "not an integer", meta(T + "bos_token_id", ARRAY, (U32, [1])))]:
-        model_kind(name, FILE, contains, change)
+        model_kind(name, TOKENIZER, contains, change)
     model_kind("more tokens than embedding rows", MODEL, "269 tokens", lambda f: (
         meta(T + "tokens", ARRAY, (STRING, [f"t{i}" for i in range(269)]))(f), f.metadata.pop(T + "token_type")))
 

@@ -239,6 +239,12 @@ TEST(CompareElement, PassesAtTheLimitAndFailsBeyond) {
   EXPECT_EQ(seen(NAN, 1.0, 1.0, 8.0).failures, 1u);
   EXPECT_EQ(seen(1.0f, NAN, NAN, 8.0).failures, 1u);
   EXPECT_EQ(seen(NAN, NAN, NAN, 8.0).failures, 1u);
+  // What no kernel can make right is told apart.
+  EXPECT_EQ(seen(NAN, NAN, NAN, 8.0).undefined, 1u);
+  EXPECT_EQ(seen(0.0f, NAN, NAN, 8.0).undefined, 1u);
+  EXPECT_EQ(seen(INFINITY, 1e39, 1e39, 8.0).undefined, 1u);
+  EXPECT_EQ(seen(NAN, 1.0, 1.0, 8.0).undefined, 0u);
+  EXPECT_EQ(seen(INFINITY, 3e38, 3e38, 8.0).undefined, 0u);
 }
 
 TEST(Bounds, AreTheDesignsFormulas) {

@@ -127,6 +127,12 @@ TEST(Keys, AListHasANumberForEachBlockAndTheFirstCounts) {
     small.set(key, std::vector<float>{4, 4});
     expect_refused(small, {key});
   }
+  SmallFile unequal;
+  unequal.set("attention.head_count_kv", std::vector<int32_t>{2, 1});
+  expect_refused(unequal, {"llama.attention.head_count_kv differs from block to block"});
+  unequal.set("attention.head_count_kv", 2u);
+  unequal.set("attention.head_count", std::vector<int32_t>{4, 2});  // here the first counts
+  EXPECT_TRUE(Built(unequal).program) << Built(unequal).error;
   SmallFile scalar;
   scalar.set("context_length", std::vector<int32_t>{256, 256});
   expect_refused(scalar, {"context_length"});
@@ -152,6 +158,9 @@ TEST(Keys, ExpertsMustNotContradictThemselves) {
   EXPECT_TRUE(Built(small).program);
   small.set("expert_used_count", 0u);
   expect_refused(small, {"expert_used_count"});
+  SmallFile list;
+  list.set("expert_used_count", std::vector<int32_t>{0, 0});
+  EXPECT_TRUE(Built(list).program) << Built(list).error;
 }
 
 TEST(Keys, ZeroIsRefusedWhereItWouldBeGuessed) {
@@ -164,6 +173,14 @@ TEST(Keys, ZeroIsRefusedWhereItWouldBeGuessed) {
   SmallFile base;
   base.set("rope.freq_base", 0.0f);
   expect_refused(base, {"rope.freq_base"});
+}
+
+TEST(Keys, ATrainedContextBeyondExactAnglesRunsWithASmallerLimit) {
+  SmallFile small;
+  small.set("context_length", UINT32_MAX);
+  expect_refused(small, {"4294967295 positions", "-c sets a smaller limit, 16777216 at most"});
+  EXPECT_TRUE(Built(small, 1u << 24).program) << Built(small, 1u << 24).error;
+  EXPECT_FALSE(Built(small, (1u << 24) + 1).program);
 }
 
 TEST(Keys, AttnFactorMultipliesTheMagnitudeOfEveryScaling) {

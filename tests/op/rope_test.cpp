@@ -197,6 +197,19 @@ TEST(Rope, YarnTakesTheFilesAttentionFactorAndBetas) {
   EXPECT_FALSE(rope.adjacent);
 }
 
+// ln base is in the denominator of the ramp's ends: 0 for a base of 1, negative below.
+TEST(Rope, YarnOfABaseOfOneOrLess) {
+  for (const double base : {1.0, 0.5, 1e-30, 1e30}) {
+    RopeParameters p = parameters(64, base);
+    p.scaling = RopeScaling::yarn;
+    p.factor = 4.0;
+    p.original_context = 2048;
+    const RopeTable rope = make_rope(p, true);
+    for (uint32_t i = 0; i < 32; ++i)
+      expect_relative(rope.frequency[i], base == 1.0 ? 1.0L : yarn_frequency(p, i), 1e-9L, "yarn");
+  }
+}
+
 TEST(Rope, YarnOfFactorOneChangesNothing) {
   RopeParameters p = parameters(64, 10000.0);
   p.scaling = RopeScaling::yarn;

@@ -220,6 +220,61 @@ class Small(InFolder):
                                 ({"Metal"}, ("Metal", None))):
             self.assertEqual(llama_cpp_engine.backend_of(buffers), wanted)
 
+    def test_unnamed_nodes_are_called_by_their_weights(self):
+        recorder = llama_cpp_engine.Recorder(None, 4, False)
+        kept = []  # what the structures point to
+
+        def node(operation, *sources, name=b"node_7"):
+            tensor = ggml.Tensor(name=name)
+            for i, source in enumerate(sources):
+                tensor.src[i] = ggml.ctypes.pointer(source)
+            kept.append(tensor)
+            return recorder._name_of(ggml.ctypes.addressof(tensor), tensor, name.decode(), operation), tensor
+
+        def leaf(name):
+            kept.append(ggml.Tensor(name=name))
+            return kept[-1]
+
+        x = leaf(b"ffn_norm-1")
+        for weight, wanted in ((b"attn_q", "Qcur-1"), (b"attn_qkv", "wqkv-1"), (b"ffn_down", "ffn_down-1")):
+            name, product = node("MUL_MAT", leaf(b"blk.1.%s.weight" % weight), x)
+            self.assertEqual(name, wanted)
+            name, scaled = node("MUL", product, leaf(b"blk.1.%s.scale" % weight))
+            self.assertEqual(name, wanted)
+            self.assertEqual(node("ADD", scaled, leaf(b"CUDA0#blk.1.%s.bias#0" % weight))[0], wanted)
+        _, product = node("MUL_MAT", leaf(b"blk.12.attn_output.weight"), x)
+        rows = node("GET_ROWS", product, leaf(b"inp_out_ids"))[1]
+        self.assertEqual(node("ADD", rows, x)[0], "ffn_inp-12")
+        self.assertEqual(node("MUL_MAT", leaf(b"token_embd.weight"), x)[0], "result_output_no_bias")
+        self.assertEqual(node("MUL_MAT", leaf(b"blk.1.ffn_up.weight"), x, name=b"ffn_up-1")[0], "ffn_up-1")
+        self.assertEqual(node("ADD", x, leaf(b"something"))[0], "node_7")
+
+    def test_known_models_have_the_names_of_the_command_line(self):
+        source = (ROOT / "cli/common.cpp").read_text()
+        for name, file in model_file.KNOWN.items():
+            self.assertIn(f'{{"{name}", "{file}"}}', source)
+        file = self.folder / "models" / next(iter(model_file.KNOWN)) / next(iter(model_file.KNOWN.values()))
+        with unittest.mock.patch.dict("os.environ", {"ASSAY_CACHE": str(self.folder)}):
+            self.refused("'make model' fetches it", "llama_cpp", next(iter(model_file.KNOWN)), "--tokens", "1")
+            file.parent.mkdir(parents=True)
+            file.write_bytes(b"")
+            self.assertEqual(model_file.resolve(next(iter(model_file.KNOWN))), file)
+
+    def test_a_text_that_is_not_utf8_reaches_llama_cpp_as_it_is(self):
+        seen = []
+
+        class Bindings:
+            llama_token = ggml.ctypes.c_int32
+
+            def llama_tokenize(self, _, data, length, ids, *rest):
+                seen.append((data, length))
+                return 0
+
+        model = llama_cpp_engine.Model.__new__(llama_cpp_engine.Model)
+        model.bindings, model.vocabulary = Bindings(), None
+        model.tokenize("caf\udce9", True)  # b"caf\xe9" as Python has it from a command line
+        self.assertEqual(seen, [(b"caf\xe9", 4)])
+
     def refused(self, contains, *arguments):
         code, errors = self.run_main(*arguments, "-o", self.path)
         self.assertEqual(code, 2, errors)
@@ -228,7 +283,7 @@ class Small(InFolder):
         self.assertFalse(self.path.exists())
 
     def test_what_cannot_be_captured_exits_2_with_a_sentence(self):
-        self.refused("is not there", "llama_cpp", self.folder / "none.gguf", "--tokens", "1")
+        self.refused("no known model of that name", "llama_cpp", self.folder / "none.gguf", "--tokens", "1")
         with unittest.mock.patch.dict(sys.modules, {"llama_cpp": None}):
             self.refused("pip install llama-cpp-python==0.3.36", "llama_cpp", KJV, "--tokens", "1")
         with unittest.mock.patch.dict(sys.modules, {"torch": None}):

@@ -56,6 +56,45 @@ TEST(Report, TwoRightRunsHaveNoCrossAndABandOfCorrectRuns) {
   EXPECT_THAT(page, HasSubstr("correct runs, median"));
 }
 
+TEST(Report, ThePageNamesWhatItIsAbout) {
+  const auto a = record(wrong_down()), b = record({});
+  ASSERT_TRUE(a && b);
+  const auto report = diff::compare(kjv_program(), *a, *b, {.runs = 0});
+  ASSERT_TRUE(report);
+  About about{.command = "assay diff a b --html 'x y'",
+              .date = "2026-03-01 12:00 UTC",
+              .model = "<kjv>.gguf",
+              .tokens = {},
+              .without_text = "",
+              .traces = {"a.trace", "b.trace"}};
+  for (const int32_t id : eight) about.tokens.emplace_back(id, id == 1 ? "<s>" : " in\n");
+  const std::string page = to_html(kjv_program(), *a, *b, *report, about);
+  for (const char* said :
+       {"<dt>model</dt><dd>&lt;kjv&gt;.gguf</dd>", "<dt>trace b</dt><dd>b.trace</dd>",
+        "<code>assay diff a b --html &#39;x y&#39;</code>", "2026-03-01 12:00 UTC",
+        "<b>0</b> 1 ‘&lt;s&gt;’", "<b>1</b> 1044 ‘ in⏎’", "<dt>prompt</dt><dd>‘&lt;s&gt; in⏎ in⏎"})
+    EXPECT_THAT(page, HasSubstr(said));
+  EXPECT_THAT(page, HasSubstr("<dt>where</dt><dd>token 0, channel 5</dd>"));
+  // Rows of the map are named by their tokens.
+  EXPECT_THAT(page, HasSubstr(">0 &lt;s&gt;</text>"));
+}
+
+TEST(Report, NoSectionIsEmpty) {
+  const std::regex empty("</h[23]>(<h2>|<details>|</body>|<p class=\"note\">[^<]*</p><h2>)");
+  const auto one = record(wrong_down());
+  ASSERT_TRUE(one);
+  const auto alone = diff::judge_alone(kjv_program(), *one);
+  ASSERT_TRUE(alone);
+  const std::string page_alone = to_html(kjv_program(), *one, *one, *alone);
+  EXPECT_THAT(page_alone, Not(HasSubstr("<h3>b: ")));
+  EXPECT_THAT(page_alone, Not(HasSubstr("How the two runs part")));
+  Recording nothing;
+  nothing.wanted = [](std::string_view name) { return name == "embd"; };
+  for (const std::string& page :
+       {page_alone, page_of({}, {}), page_of(wrong_down(), {}), page_of(nothing, nothing)})
+    EXPECT_FALSE(std::regex_search(page, empty));
+}
+
 TEST(Report, NamesOfATraceAreNoMarkup) {
   Recording evil;
   evil.metadata = {{"engine", "<script>alert('x')</script>&\"\n"}};

@@ -61,14 +61,98 @@ TEST(Conversation, WhatIsSavedComesBack) {
   EXPECT_EQ(loaded->model, "m.gguf");
 }
 
-TEST(Conversation, BytesThatAreNotUtf8AreSavedAsReplacementCharacters) {
+TEST(Conversation, BytesThatAreNotUtf8ComeBackAndOthersReadReplacementCharacters) {
   Conversation conversation;
-  conversation.add("user", "a\xFFz");
+  conversation.add("user", "a\xFFz\xC3");
   const std::string path = file_with("");
   ASSERT_TRUE(save(conversation, path));
   const auto loaded = load_conversation(path);
   ASSERT_TRUE(loaded);
-  EXPECT_EQ(loaded->messages[0]["content"], "a\xEF\xBF\xBDz");
+  EXPECT_EQ(loaded->messages, conversation.messages);
+  auto json = nlohmann::ordered_json::parse(to_text(conversation));
+  EXPECT_EQ(json["messages"][0]["content"], "a\xEF\xBF\xBDz\xEF\xBF\xBD");
+  // Who edits the content means the new one.
+  json["messages"][0]["content"] = "b";
+  const auto edited = load_conversation(file_with(json.dump()));
+  ASSERT_TRUE(edited);
+  EXPECT_EQ(edited->messages[0]["content"], "b");
+}
+
+TEST(Conversation, WhatAFileSaysBesidesRoleAndContentIsKept) {
+  const std::string text = R"({
+  "schema": "assay.chat/1",
+  "model": "m.gguf",
+  "title": "weather",
+  "messages": [
+    {
+      "role": "user",
+      "content": [
+        {
+          "type": "text",
+          "text": "Is it raining?"
+        }
+      ]
+    },
+    {
+      "role": "assistant",
+      "content": null,
+      "reasoning_content": "I should look.",
+      "tool_calls": [
+        {
+          "function": {
+            "name": "look",
+            "arguments": "{}"
+          }
+        }
+      ]
+    },
+    {
+      "role": "tool",
+      "content": "yes",
+      "mine": 1.5
+    }
+  ]
+}
+)";
+  const auto loaded = load_conversation(file_with(text));
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  EXPECT_EQ(to_text(*loaded), text);
+}
+
+/// Three exchanges after a system message.
+Conversation three() {
+  Conversation conversation;
+  conversation.set_system("s");
+  for (const char* text : {"1", "2", "3"}) {
+    conversation.add("user", text);
+    conversation.add("assistant", "a");
+  }
+  return conversation;
+}
+
+TEST(Conversation, UndoTakesBackOneExchangeAfterTheOther) {
+  Conversation conversation = three();
+  for (const uint64_t left : {2, 1, 0}) {
+    EXPECT_TRUE(conversation.undo());
+    EXPECT_EQ(conversation.exchanges(), left);
+  }
+  EXPECT_FALSE(conversation.undo());
+  EXPECT_EQ(conversation.system(), "s");
+}
+
+TEST(Conversation, WhatIsLeftOutStaysInTheFile) {
+  Conversation conversation = three();
+  conversation.left_out = 2;
+  const auto shown = conversation.shown();
+  ASSERT_EQ(shown.size(), 3u);
+  EXPECT_EQ(shown[0]["content"], "s");
+  EXPECT_EQ(shown[1]["content"], "3");
+  const auto loaded = load_conversation(file_with(to_text(conversation)));
+  ASSERT_TRUE(loaded);
+  EXPECT_EQ(loaded->messages, conversation.messages);
+  EXPECT_EQ(loaded->left_out, 2u);
+  ASSERT_TRUE(conversation.undo() && conversation.undo());
+  EXPECT_EQ(conversation.left_out, 1u) << "of one exchange two cannot be left out";
 }
 
 TEST(Conversation, FilesThatAreNoChatsAreRefusedWithASentence) {

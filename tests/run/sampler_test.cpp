@@ -296,6 +296,19 @@ TEST(Sampler, NanAndMinusInfinityAreNeverChosen) {
   }
 }
 
+TEST(Sampler, BannedTokensAreNeverDrawnWhateverTheirLogits) {
+  SamplerOptions options = plain();
+  options.banned = {2, 7, -1};               // the best; ids that the logits don't have
+  EXPECT_EQ(Sampler(options).wanted(), 0u);  // the best of a device may be banned ones
+  EXPECT_EQ(ids(Sampler(options), four), (Ids{0, 3, 1}));
+  options.top_k = 1;
+  EXPECT_EQ(ids(Sampler(options), four), Ids{0});
+  options.temperature = 0;
+  EXPECT_EQ(Sampler(options).sample(four, 0), 0);
+  options.banned = {0, 1, 2, 3};
+  EXPECT_EQ(Sampler(options).sample(four, 0), -1);
+}
+
 TEST(Sampler, InfiniteLogitsShareAllTheProbability) {
   const auto found = Sampler(plain()).candidates(std::vector<float>{infinity, 1.0f, infinity});
   ASSERT_EQ(found.size(), 3u);

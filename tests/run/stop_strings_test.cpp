@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -82,6 +83,19 @@ TEST(StopStrings, TheResultDoesNotDependOnTheCuts) {
     }
   }
   EXPECT_EQ(heard(stops, {"cafécafé!x"}), "cafécaf|stop");
+}
+
+TEST(StopStrings, LongStopsTakeTimeInProportionToTheText) {
+  // A stop string of n bytes that always almost matches: n steps a byte would be 10^11.
+  const std::string almost(100'000, 'a');
+  StopStrings filter({almost + "b", "c" + almost});
+  const auto start = std::chrono::steady_clock::now();
+  std::string text;
+  for (int i = 0; i < 1000; ++i) text += filter.add(std::string(1000, 'a')).text;
+  text += filter.finish();
+  EXPECT_EQ(text.size(), 1'000'000u);
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  EXPECT_LT(took.count(), 20);
 }
 
 }  // namespace

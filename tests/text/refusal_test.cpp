@@ -82,14 +82,19 @@ TEST(TokenizerRefusals, MergesWithoutExactlyOneInnerSpace) {
   }
 }
 
-TEST(TokenizerRefusals, IdsBeyondTheVocabulary) {
+// Files have 4294967295 for "none"; so it is said, and no refusal.
+TEST(TokenizerRefusals, IdsBeyondTheVocabularyAreNotedAndCountAsAbsent) {
   for (const char* key :
        {"bos_token_id", "eos_token_id", "eot_token_id", "eom_token_id", "unknown_token_id"}) {
     HandMade vocabulary;
     vocabulary.ids = {{key, 256}};
-    expect_in(refusal(vocabulary.writer()), {key, "256"});
+    const auto outside = open_bytes(vocabulary.writer());
+    ASSERT_TRUE(outside) << outside.error().message;
+    expect_in(outside->ids_outside(), {key, "256", "as if it were absent"});
+    EXPECT_EQ(outside->bos(), -1);
+    EXPECT_EQ(outside->eos(), -1);
     vocabulary.ids = {{key, 255}};
-    EXPECT_EQ(refusal(vocabulary.writer()), "accepted");
+    EXPECT_EQ(open_bytes(vocabulary.writer())->ids_outside(), "");
   }
 }
 

@@ -85,6 +85,9 @@ TEST(Npy, HostileHeadersAreRefusedInOneSentence) {
   EXPECT_THAT(refusal(file("{'descr': '<f4'}", four)), HasSubstr("is missing"));
   EXPECT_THAT(refusal(file(header("<f4", "(1,)") + "x", four)), HasSubstr("follows"));
   EXPECT_THAT(refusal(file(header(">f4", "(1,)"), four)), HasSubstr("big-endian"));
+  EXPECT_THAT(refusal(file(header("<V2", "(2,)"), four)),
+              HasSubstr("this is how bfloat16 is saved"));
+  EXPECT_THAT(refusal(file(header("|V2", "(2,)"), four)), HasSubstr("array.astype('float32')"));
   EXPECT_THAT(refusal(file(header("<c8", "(1,)"), four)), HasSubstr("'<c8' is not supported"));
   EXPECT_THAT(refusal(file(header("|O", "(1,)"), four)), HasSubstr("is not supported"));
   EXPECT_THAT(

@@ -132,9 +132,66 @@ TEST(TraceFile, LlamaNamesOfQwenAndPhi) {
   EXPECT_EQ(from_llama_cpp("wqkv-3", "MUL_MAT").canonical, "blk.3.qkv");
   EXPECT_EQ(from_llama_cpp("wqkv_b-3", "ADD").canonical, "blk.3.qkv");
   EXPECT_EQ(from_llama_cpp("result_output", "ADD").canonical, "logits");
-  EXPECT_TRUE(from_llama_cpp("result_output_no_bias", "MUL_MAT").part);
+  EXPECT_EQ(from_llama_cpp("result_output_no_bias", "MUL_MAT").canonical, "logits");
   EXPECT_TRUE(from_llama_cpp("Qcur-3", "SCALE").part);
   EXPECT_TRUE(from_llama_cpp("Qcur-3", "VIEW").part);
+}
+
+TEST(TraceFile, LlamaNamesTellTheNodesOfAProductApart) {
+  // llama.cpp gives each node the name that build_ffn, build_attn or the model's graph gives last.
+  for (const char* name : {"ffn_down", "ffn_down_s", "ffn_out"})
+    for (const char* node : {"MUL_MAT", "MUL", "ADD"}) {
+      const LlamaName found = from_llama_cpp(std::string(name) + "-3", node);
+      EXPECT_EQ(found.canonical, "blk.3.down") << name;
+      EXPECT_EQ(found.node, node);
+    }
+  EXPECT_EQ(from_llama_cpp("ffn_gate_b-3", "ADD").canonical, "blk.3.gate");
+  EXPECT_EQ(from_llama_cpp("ffn_up_s-3", "MUL").canonical, "blk.3.up");
+  EXPECT_EQ(from_llama_cpp("l_out-3", "ADD").node, "");
+}
+
+// A product, its sum with a bias, and what a program makes of them.
+TEST(TraceFile, TheFinishedResultIsTheNodeThatTheFileNeeds) {
+  op::Operation plain{.name = "blk.0.down", .of = op::Matmul{}};
+  op::Operation biased = plain;
+  biased.bias = 0;
+  op::Operation unscaled{.name = "blk.0.down_unscaled", .of = op::Matmul{}};
+  op::Operation scaled{.name = "blk.0.down", .of = op::Scale{}};
+  const auto key_of = [](const Result<Trace>& trace, const op::Operation& operation) {
+    const TraceTensor* found = trace->find(0, operation);
+    return found ? found->key : trace->why_missing(0, operation);
+  };
+  const Stored product{"000001.ffn_down-0.MUL_MAT", "[1,1,2,2]", {1, 2, 3, 4}};
+  const Stored sum{"000002.ffn_out-0.ADD", "[1,1,2,2]", {1, 2, 3, 5}};
+  const auto both = parsed(R"({"tokens":"[1,2]"})", {product, sum});
+  ASSERT_TRUE(both) << both.error().message;
+  EXPECT_EQ(key_of(both, plain), product.key);
+  EXPECT_EQ(key_of(both, biased), sum.key);
+  EXPECT_EQ(key_of(both, unscaled), product.key);
+  EXPECT_THAT(key_of(both, scaled), HasSubstr("the file has a scale"));
+  const auto one = parsed(R"({"tokens":"[1,2]"})", {product});
+  ASSERT_TRUE(one);
+  EXPECT_THAT(key_of(one, biased), HasSubstr("'000001.ffn_down-0.MUL_MAT' is not the result: the "
+                                             "file has a bias"));
+  const auto other = parsed(R"({"tokens":"[1,2]"})", {sum});
+  ASSERT_TRUE(other);
+  EXPECT_THAT(key_of(other, plain), HasSubstr("has something added or multiplied"));
+  // A name of ours is the finished result, whatever the file has.
+  const auto ours = parsed(R"({"tokens":"[1,2]"})", {{"000000.blk.0.down", "[2,2]", {1, 2, 3, 4}}});
+  ASSERT_TRUE(ours);
+  EXPECT_EQ(key_of(ours, biased), "000000.blk.0.down");
+  EXPECT_EQ(key_of(ours, unscaled), "not in the trace");
+}
+
+TEST(TraceFile, WhatIsNoTraceSaysWhatItIs) {
+  const auto refused = [](std::string_view bytes) {
+    return Trace::parse({bytes.begin(), bytes.end()}, "x").error().message;
+  };
+  EXPECT_THAT(refused("GGUF\3\0\0\0 and more"), HasSubstr("it is a GGUF model"));
+  EXPECT_THAT(refused("\x93NUMPY and more"), HasSubstr("it is a .npy array"));
+  EXPECT_THAT(refused("PK\3\4 and more"), HasSubstr("it is a zip archive"));
+  EXPECT_THAT(refusal(R"({"format":"assay.case/1","tokens":"[1]"})"),
+              HasSubstr("'assay trace replay' judges it"));
 }
 
 // 2 tokens; q is 2 wide, k and v 1; gate and up 1.

@@ -1,0 +1,129 @@
+#include "diff/where.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+namespace assay::diff {
+
+namespace {
+
+std::string ordinal(uint64_t n) {
+  const bool teen = n % 100 >= 11 && n % 100 <= 13;
+  const char* ending = teen || n % 10 > 3 || n % 10 == 0 ? "th"
+                       : n % 10 == 1                     ? "st"
+                       : n % 10 == 2                     ? "nd"
+                                                         : "rd";
+  return fmt::format("{}{}", n, ending);
+}
+
+/// The distance of neighbours, if it is the same for all; 0 otherwise.
+uint64_t common_step(const std::vector<uint64_t>& numbers) {
+  const uint64_t step = numbers.size() > 1 ? numbers[1] - numbers[0] : 0;
+  for (size_t i = 1; i < numbers.size(); ++i)
+    if (numbers[i] - numbers[i - 1] != step) return 0;
+  return step;
+}
+
+std::vector<uint64_t> listed(const std::set<uint64_t>& numbers) {
+  return {numbers.begin(), numbers.end()};
+}
+
+/// Channels in words: by heads where the row has several and they tell more.
+std::string channels_in_words(const std::set<uint64_t>& channels, uint64_t width, uint64_t heads) {
+  const std::string plain = in_words("channel", listed(channels), width);
+  if (heads < 2 || width % heads != 0 || channels.size() == width || channels.size() == 1)
+    return plain;
+  const uint64_t dim = width / heads;
+  std::set<uint64_t> of_heads, lanes;
+  for (const uint64_t channel : channels) {
+    of_heads.insert(channel / dim);
+    lanes.insert(channel % dim);
+  }
+  const std::string which = in_words("head", listed(of_heads), heads);
+  const std::string of_all = heads == of_heads.size() ? "each head"
+                             : of_heads.size() == 1   ? which + fmt::format(" of {}", heads)
+                                                      : which;
+  // Single elements of a wrong head may be right by chance.
+  if (channels.size() * 2 >= of_heads.size() * dim) {
+    if (of_heads.size() == heads) {
+      if (lanes.size() == dim) return plain;
+    } else if (lanes.size() == dim) {
+      return of_heads.size() == 1 ? of_all : fmt::format("{} of {}", which, heads);
+    }
+  }
+  const bool same_lanes = channels.size() == of_heads.size() * lanes.size();
+  if (!same_lanes) return plain;
+  return fmt::format("{} of {}", in_words("channel", listed(lanes), dim), of_all);
+}
+
+}  // namespace
+
+std::string in_words(std::string_view thing, const std::vector<uint64_t>& numbers, uint64_t count) {
+  if (numbers.empty()) return fmt::format("no {}", thing);
+  const uint64_t first = numbers.front(), last = numbers.back(), step = common_step(numbers);
+  if (numbers.size() == 1) return fmt::format("{} {}", thing, first);
+  if (numbers.size() == count) return fmt::format("all {}s", thing);
+  if (step == 1) return fmt::format("{}s {} to {}", thing, first, last);
+  if (step > 1 && numbers.size() > 2)
+    return fmt::format("every {} {} from {} to {}", ordinal(step), thing, first, last);
+  if (numbers.size() == 2) return fmt::format("{}s {} and {}", thing, first, last);
+  return fmt::format("{} of {} {}s, from {} to {}", numbers.size(), count, thing, first, last);
+}
+
+uint64_t heads_of(const op::Program& program, const op::Operation& operation) {
+  if (const auto* rope = operation.as<op::Rope>()) return rope->heads;
+  if (const auto* attend = operation.as<op::Attend>()) return attend->heads;
+  if (const auto* norm = operation.as<op::RmsNorm>()) return norm->parts;
+  for (const op::Operation& reader : program.operations) {
+    if (std::find(reader.inputs.begin(), reader.inputs.end(), operation.output) ==
+        reader.inputs.end())
+      continue;
+    if (const auto* rope = reader.as<op::Rope>()) return rope->heads;
+    if (const auto* norm = reader.as<op::RmsNorm>(); norm && norm->parts > 1) return norm->parts;
+    if (const auto* store = reader.as<op::KvStore>()) return program.caches[store->cache].kv_heads;
+  }
+  return 1;
+}
+
+std::string where_wrong(const op::Program& program, const op::Operation& operation,
+                        const judge::Table& got, const judge::Judged& judged,
+                        const std::vector<uint64_t>& token_of_row) {
+  std::set<uint64_t> tokens, channels;
+  uint64_t failures = 0;
+  for (uint64_t t = 0; t < got.rows; ++t)
+    for (uint64_t i = 0; i < got.width; ++i) {
+      if (judge::compare_element(got, judged, t, i).failures == 0) continue;
+      ++failures;
+      tokens.insert(t < token_of_row.size() ? token_of_row[t] : t);
+      channels.insert(i);
+    }
+  if (failures == 0) return "";
+  const std::string which = got.rows == 1 ? fmt::format("token {}", *tokens.begin())
+                                          : in_words("token", listed(tokens), got.rows);
+  std::string where;
+  if (const auto* store = operation.as<op::KvStore>()) {
+    // Keys and values side by side.
+    const op::CacheShape& shape = program.caches[store->cache];
+    const uint64_t keys = uint64_t(shape.kv_heads) * shape.key_dim;
+    std::set<uint64_t> of_keys, of_values;
+    for (const uint64_t channel : channels)
+      channel < keys ? of_keys.insert(channel) : of_values.insert(channel - keys);
+    const auto part = [&](const char* name, const std::set<uint64_t>& some, uint64_t width) {
+      if (some.empty()) return;
+      where += fmt::format("{}{} of the {}", where.empty() ? "" : " and ",
+                           channels_in_words(some, width, shape.kv_heads), name);
+    };
+    part("keys", of_keys, keys);
+    part("values", of_values, got.width - keys);
+  } else {
+    where = channels_in_words(channels, got.width, heads_of(program, operation));
+  }
+  std::string text = fmt::format("{}, {}", which, where);
+  if (failures < tokens.size() * channels.size())
+    text += fmt::format(" ({} of these {} elements)", failures, tokens.size() * channels.size());
+  return text;
+}
+
+}  // namespace assay::diff
