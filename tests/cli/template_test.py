@@ -126,6 +126,13 @@ class WithTheDefaultModel(unittest.TestCase):
         self.assertEqual(self.prompt("--chat-template", template, "--system", "")[1], [])
         self.assertEqual(self.prompt("--chat-template", template, "--system", "x")[1], [])
 
+    def test_a_system_message_that_the_template_leaves_out_is_told(self):
+        template = self.write("user.jinja", "{{ messages[-1].content }}")
+        for system, told in (("Be kind.", True), ("", False)):
+            result = assay("run", "--chat", "-p", "Hi", "-n", "1", "--chat-template", template, "--system", system)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertEqual("leaves out the system message" in result.stderr, told, result.stderr)
+
     def test_the_models_own_template(self):
         messages = self.write("m.json", json.dumps(HELLO))
         result = assay("template", MODEL, "--messages", messages)
