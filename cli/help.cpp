@@ -59,6 +59,9 @@ std::string wrap_command(std::string line, size_t width) {
 /// A name and what it means, in two columns, or in two lines where the name is too long.
 std::string entry(const std::string& name, const std::string& help, size_t column, size_t width) {
   const size_t length = length_of(name) + 2;
+  if (length > width)
+    return "  " + wrap(name, width, 4, 2) + std::string(column, ' ') +
+           wrap(help, width, column, column);
   std::string out = "  " + name;
   if (help.empty()) return out + "\n";
   if (length + 2 <= column)

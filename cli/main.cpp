@@ -61,12 +61,30 @@ std::string what_is_too_much(const CLI::App& command) {
 }
 
 /// One line that says what the parser refused and which command shows help.
-int report_usage(const CLI::App& app, const CLI::ParseError& error) {
+void report_usage(const CLI::App& app, const CLI::ParseError& error) {
   std::string message = error.what();
   if (dynamic_cast<const CLI::RequiredError*>(&error)) message = what_is_missing(called(app));
   if (dynamic_cast<const CLI::ExtrasError*>(&error)) message = what_is_too_much(called(app));
   std::ranges::replace(message, '\n', ' ');
-  return report(wrong_usage(message));
+  report(wrong_usage(message));
+}
+
+/// Runs the command, or prints the help that is asked for. False where the use is wrong, which is
+/// said.
+bool parse(CLI::App& app, std::vector<std::string>& arguments) {
+  std::ostringstream help;
+  try {
+    app.parse(arguments);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() != 0) {
+      report_usage(app, error);
+      return false;
+    }
+    app.exit(error, help, help);
+  }
+  // Not in the handler: {fmt} throws where stdout is full.
+  fmt::print("{}", help.str());
+  return true;
 }
 
 /// -v and --verbose, for every command that does something itself.
@@ -120,15 +138,10 @@ int main(int argc, char** argv) {
   if (!arguments) return report(arguments.error());
   std::ranges::reverse(*arguments);  // as the parser takes them
   try {
-    app.parse(*arguments);
+    if (!parse(app, *arguments)) return int(assay::Exit::cannot);
     if (verbose)
       fmt::print(stderr, "{:.2f} s; peak {:.0f} MB; exit code {}\n", seconds() - start,
                  double(peak_bytes()) / 1e6, exit_code);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() != 0) return report_usage(app, error);
-    std::ostringstream help;
-    app.exit(error, help, help);
-    fmt::print("{}", help.str());
   } catch (const std::system_error& error) {
     // {fmt} throws where stdout refuses what it prints.
     if (!std::ferror(stdout)) return report({std::string("internal error: ") + error.what()});

@@ -78,7 +78,9 @@ std::string value_of(const CLI::Option& option, std::vector<std::string>& choice
     return list.size() <= longest ? list : "NAME";
   }
   type = type.substr(0, type.find(':'));
-  if (type.find('|') != type.npos)  // on|off
+  // "on|off", but not "NAME|FILE"
+  if (type.find('|') != type.npos &&
+      std::ranges::none_of(type, [](unsigned char c) { return std::isupper(c); }))
     choices = words_of(replaced(type, '|', ' '));
   std::erase_if(type, [](char c) { return c == '[' || c == ']'; });
   return type;

@@ -30,7 +30,9 @@ class Completions(unittest.TestCase):
         self.assertEqual(completions(["assay", "run", "--top"]), ["--top-k", "--top-p"])
         self.assertEqual(completions(["assay", "run", "-p", "x", "--kv", ""]), ["f16", "f32"])
         self.assertIn("cuda", completions(["assay", "trace", "record", "--device", "c"]))
+        self.assertEqual(completions(["assay", "chat", "--history", ""]), ["on", "off"])
         self.assertEqual(completions(["assay", "run", "-m", ""]), ["files"])
+        self.assertEqual(completions(["assay", "run", "--chat-template", ""]), ["files"])
         self.assertEqual(completions(["assay", "inspect", "model"]), ["files"])
 
     def test_every_option_of_the_help_is_completed(self):
