@@ -196,7 +196,7 @@ int run(Flags flags) {
   if (!text) return report(text.error());
   if (flags.escape) {
     text = unescaped(*text);
-    flags.system = unescaped(flags.system);
+    if (flags.system) flags.system = unescaped(*flags.system);
   }
   const double start = seconds();
   auto engine = open_engine(flags.model, flags.batch);

@@ -24,7 +24,7 @@ using Json = nlohmann::ordered_json;
 struct Flags {
   std::string source, messages, tools, name, date;
   std::vector<std::string> variables;
-  bool no_generation_prompt = false, json = false;
+  bool generation_prompt = false, no_generation_prompt = false, json = false;
 };
 
 /// The JSON of a file, or of standard input for "-". Errors name the place.
@@ -120,6 +120,13 @@ Result<Input> read_input(const Flags& flags) {
     input.options.tools = (*messages)["tools"];
   }
   input.options.extra = Json::object();
+  if (messages->is_object()) {
+    if (const auto found = messages->find("documents"); found != messages->end())
+      input.options.extra["documents"] = *found;
+    if (const auto found = messages->find("chat_template_kwargs");
+        found != messages->end() && found->is_object())
+      input.options.extra.update(*found);
+  }
   for (const std::string& each : flags.variables) {
     if (const auto set = set_variable(input.options.extra, each); !set) return set.error();
   }
@@ -175,8 +182,9 @@ void add_template(CLI::App& app, int& exit_code) {
       ->required();
   command->add_option("--tools", flags->tools, "JSON: a list of tools, or an object with 'tools'")
       ->type_name("FILE");
-  CLI::Option* with = command->add_flag(
-      "--add-generation-prompt", "end with what begins the assistant's answer (the default)");
+  CLI::Option* with =
+      command->add_flag("--add-generation-prompt", flags->generation_prompt,
+                        "end with what begins the assistant's answer (the default)");
   command
       ->add_flag("--no-generation-prompt", flags->no_generation_prompt, "end with the last message")
       ->excludes(with);

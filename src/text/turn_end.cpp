@@ -23,9 +23,10 @@ std::string unknown_turn_end(const Tokenizer& tokenizer, const ChatTemplate& cha
                                            {{"role", "user"}, {"content", "question"}}};
   const auto rendered = chat.render(messages);
   if (!rendered) return {};
-  const size_t at = rendered->rfind(answer);
-  if (at == rendered->npos) return {};
-  std::string_view rest = std::string_view(*rendered).substr(at + answer.size());
+  std::string_view rest = rendered->text;
+  const size_t at = rest.rfind(answer);
+  if (at == rest.npos) return {};
+  rest.remove_prefix(at + answer.size());
   rest.remove_prefix(std::min(rest.find_first_not_of(" \t\r\n"), rest.size()));
   const auto tokens = tokenizer.encode(rest, {.add_bos = false, .add_eos = false});
   if (tokens.empty() || tokenizer.ends_generation(tokens[0])) return {};
