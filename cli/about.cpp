@@ -70,6 +70,7 @@ assay::report::About about(const std::vector<const assay::trace::Trace*>& traces
   const auto tokenizer =
       file ? assay::text::Tokenizer::open(*file)
            : assay::Result<assay::text::Tokenizer>(assay::Error{"there is no model"});
+  if (!tokenizer) out.without_text = as_utf8(tokenizer.error().message);
   for (const int32_t id : assay::diff::all_tokens(*traces[0]))
     out.tokens.emplace_back(id, tokenizer ? as_utf8(tokenizer->piece(id)) : std::string());
   return out;

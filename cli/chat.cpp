@@ -301,7 +301,7 @@ int chat(const Flags& flags) {
   if (!engine) return report(engine.error());
   const auto& tokenizer = open_tokenizer(engine->model());
   if (!tokenizer) return report(tokenizer.error());
-  const auto format = open_chat_template(engine->file(), flags.chat_template);
+  const auto format = open_chat_template(engine->file(), flags.chat_template, flags.system);
   if (!format) return report(format.error());
   auto sequence = engine->start();
   if (!sequence) return report(sequence.error());

@@ -36,11 +36,7 @@ Result<ChatTemplate> open_given(const assay::gguf::File& file, const std::string
   return made;
 }
 
-}  // namespace
-
-Result<ChatTemplate> open_chat_template(const assay::gguf::File& file,
-                                        const std::optional<std::string>& flag) {
-  if (flag) return open_given(file, *flag);
+Result<ChatTemplate> open_own(const assay::gguf::File& file) {
   auto made = ChatTemplate::open(file);
   if (!made)
     return Error{made.error().message + "; --chat-template NAME or FILE gives another one"};
@@ -49,6 +45,21 @@ Result<ChatTemplate> open_chat_template(const assay::gguf::File& file,
                "assay: the file's chat template is only the name '{0}'; assay's own template for "
                "'{0}' is used\n",
                made->name());
+  return made;
+}
+
+}  // namespace
+
+Result<ChatTemplate> open_chat_template(const assay::gguf::File& file,
+                                        const std::optional<std::string>& flag,
+                                        const std::optional<std::string>& system) {
+  auto made = flag ? open_given(file, *flag) : open_own(file);
+  const nlohmann::ordered_json messages = {{{"role", "system"}, {"content", system.value_or("")}},
+                                           {{"role", "user"}, {"content", "?"}}};
+  if (made && made->leaves_out(messages, 0))
+    fmt::print(
+        stderr,
+        "assay: the chat template leaves out the system message: the model does not see it\n");
   return made;
 }
 

@@ -12,10 +12,11 @@
 /// --chat-template NAME|FILE.
 CLI::Option* add_chat_template_flag(CLI::App& command, std::optional<std::string>& flag);
 
-/// The template of that flag, or else the file's; a note on stderr where the file has only the name
-/// of one.
-assay::Result<assay::text::ChatTemplate> open_chat_template(const assay::gguf::File& file,
-                                                            const std::optional<std::string>& flag);
+/// The template of that flag, or else the file's. Notes on stderr: the file has only the name of
+/// one; the template leaves out the text of --system.
+assay::Result<assay::text::ChatTemplate> open_chat_template(
+    const assay::gguf::File& file, const std::optional<std::string>& flag,
+    const std::optional<std::string>& system);
 
 /// What to tell the template of --system: an empty one switches off the template's own, too.
 assay::text::ChatOptions chat_options(const std::optional<std::string>& system);

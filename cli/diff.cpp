@@ -174,13 +174,14 @@ assay::Status save_case(const Flags& flags, const assay::op::Program& program, c
 }
 
 int diff(const Flags& flags) {
+  Progress reading("read traces and weights");
   auto traces = open_traces(flags);
   if (!traces) return refuse(flags, traces.error(), "no-trace", "there is nothing to judge");
   const std::vector<Trace*> all = traces->all();
   const Trace* a = all.front();
   const Trace* b = all.back();
   if (flags.swap && !traces->b)
-    return report({"--swap takes tensors from another trace: give two traces"});
+    return report(wrong_usage("--swap takes tensors from another trace: give two traces"));
   const auto path = model_of(flags, all);
   if (!path) return refuse(flags, path.error(), "no-model", "there is no model to judge by");
   const auto file = assay::gguf::File::open(*path);
@@ -209,6 +210,7 @@ int diff(const Flags& flags) {
   }
   auto options = flags.options;
   options.other_weights = !flags.model.empty();
+  reading.erase();
   Progress judging("judge every operation");
   auto found = traces->b ? assay::diff::compare(*program, *a, *b, options)
                          : assay::diff::judge_alone(*program, *a);

@@ -148,9 +148,10 @@ constexpr std::array options = {
                 value, "", "", "", no_reasoning},
     LlamaOption{"--keep", value, "0", "", "",
                 "is for llama.cpp's context shift, which assay does not have: a full context ends "
-                "the text"},
+                "the text; 'assay chat --context-full drop-oldest' drops old turns"},
     LlamaOption{"--context-shift", nothing, "", "", "",
-                "has no equivalent: assay does not shift a full context, which ends the text"},
+                "has no equivalent: a full context ends the text; 'assay chat --context-full "
+                "drop-oldest' drops old turns"},
     LlamaOption{"--no-context-shift --swa-full", nothing, "*", "", "", ""},
     LlamaOption{"--prompt-cache", value, "", "", "",
                 "keeps a prompt's state: use 'assay chat --session FILE', which keeps the "

@@ -7,7 +7,7 @@
 #include "base/result.h"
 #include "run/engine.h"
 
-/// True if NaN or +infinity is among them. -infinity is a token that must not come.
+/// True if NaN or an infinity is among them.
 bool has_not_finite(std::span<const float> logits);
 
 /// Why: the weight that is NaN or infinite, else the cache's range, else that of f32.

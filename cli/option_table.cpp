@@ -9,6 +9,7 @@
 #include <iterator>
 
 #include "examples.h"
+#include "llama_options.h"
 
 namespace {
 
@@ -26,13 +27,16 @@ constexpr std::array groups = {
     Group{"Model", " model ctx-size chat-template run "},
     Group{"Prompt",
           " prompt file tokens tokens-count chat system escape session no-parse-special no-bos "
-          "messages tools context-full special "},
+          "messages tools set name date add-generation-prompt no-generation-prompt context-full "
+          "history "},
     Group{"Sampling",
           " predict temp top-k top-p min-p repeat-penalty frequency-penalty presence-penalty "
           "repeat-last-n seed stop ignore-eos "},
     Group{"Device", " device threads batch kv "},
     Group{unlisted, ""},
-    Group{"Output", " json output html all ids top case keep plan weights verbose help version "},
+    Group{"Output",
+          " json special output expected html all ids top case keep plan weights verbose help "
+          "version "},
     Group{"For engine authors",
           " contract stats layers chain cut sequences filter values peer peer-batched swap runs "
           "attention token "},
@@ -43,11 +47,10 @@ bool lists(const Group& group, const std::string& name) {
   return group.names.find(" " + name + " ") != std::string_view::npos;
 }
 
-/// Where a group stands in the help; a command's own groups stand before those of the engine
-/// authors.
+/// Where a group stands in the help; a command's own groups follow "Model".
 size_t order_of(const std::string& title) {
   const auto found = std::ranges::find(groups, title, &Group::title);
-  return found == groups.end() ? 2 * groups.size() - 5 : 2 * size_t(found - groups.begin());
+  return found == groups.end() ? 3 : 2 * size_t(found - groups.begin());
 }
 
 std::string group_of(const CLI::Option& option) {
@@ -60,19 +63,23 @@ std::string group_of(const CLI::Option& option) {
   return unlisted;
 }
 
+std::string replaced(std::string text, char from, char to) {
+  std::ranges::replace(text, from, to);
+  return text;
+}
+
 /// "MODEL" of "TEXT:FILE", "[MODEL]" or "NAME:{a,b}"; the choices in braces go to `choices`.
 std::string value_of(const CLI::Option& option, std::vector<std::string>& choices) {
   std::string type = option.get_type_name();
   if (const size_t brace = type.find('{'); brace != type.npos) {
-    std::string names = type.substr(brace + 1, type.find('}') - brace - 1);
-    for (size_t comma; (comma = names.find(',')) != names.npos; names.erase(0, comma + 1))
-      choices.push_back(names.substr(0, comma));
-    choices.push_back(names);
+    choices = words_of(replaced(type.substr(brace + 1, type.find('}') - brace - 1), ',', ' '));
     constexpr size_t longest = 24;  // a longer list would not fit beside a help text
     const std::string list = type.substr(brace, type.find('}') + 1 - brace);
     return list.size() <= longest ? list : "NAME";
   }
   type = type.substr(0, type.find(':'));
+  if (type.find('|') != type.npos)  // on|off
+    choices = words_of(replaced(type, '|', ' '));
   std::erase_if(type, [](char c) { return c == '[' || c == ']'; });
   return type;
 }

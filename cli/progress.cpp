@@ -17,16 +17,23 @@
 namespace {
 
 using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
 
 std::mutex terminal;          // guards what is below, and the terminal's last line
 const void* shown = nullptr;  // the Progress whose turn it is: the innermost
 size_t drawn = 0;             // characters that the line has now
+
+// Several pieces of work in a row may be short, and take long together: the second of silence is
+// counted from the first of them, where they follow each other closely.
+constexpr milliseconds patience{1000}, closely{500};
+Clock::time_point silent_since = Clock::now(), last_end = silent_since;
 
 void erase_line() {
   if (drawn == 0) return;
   fmt::print(stderr, "\r{:<{}}\r", "", drawn);
   std::fflush(stderr);
   drawn = 0;
+  silent_since = Clock::now();
 }
 
 }  // namespace
@@ -57,9 +64,9 @@ struct Progress::Line {
 
   void run() {
     std::unique_lock lock(terminal);
-    auto wait = std::chrono::milliseconds(1000);
-    while (!end.wait_for(lock, wait, [&] { return ended; })) {
-      wait = std::chrono::milliseconds(250);
+    auto next = silent_since + patience;
+    while (!end.wait_until(lock, next, [&] { return ended; })) {
+      next = Clock::now() + milliseconds(250);
       if (shown == this) draw();
     }
   }
@@ -71,6 +78,7 @@ Progress::Progress(std::string label) {
   line_->label = std::move(label);
   {
     const std::lock_guard lock(terminal);
+    if (!shown && line_->start - last_end > closely) silent_since = line_->start;
     line_->outer = std::exchange(shown, line_.get());
   }
   line_->thread = std::thread([line = line_.get()] { line->run(); });
@@ -93,6 +101,7 @@ void Progress::erase() {
     line_->ended = true;
     shown = line_->outer;
     erase_line();
+    last_end = Clock::now();
   }
   line_->end.notify_all();
   line_->thread.join();

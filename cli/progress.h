@@ -5,8 +5,8 @@
 #include <memory>
 #include <string>
 
-/// While it lives and stderr is a terminal, a line says what goes on, from the second second on;
-/// it is erased at the end. Of several at once, the one made last is shown.
+/// While it lives and stderr is a terminal, a line says what goes on, after a second without one; it
+/// is erased at the end. Of several at once, the one made last is shown.
 class Progress {
  public:
   explicit Progress(std::string label);

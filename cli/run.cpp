@@ -137,7 +137,7 @@ Result<std::vector<int32_t>> encode_prompt(const Flags& flags, const Engine& eng
     return encode_text(
         tokenizer, text,
         {.parse_special = !flags.no_parse_special, .add_bos = !flags.no_bos, .add_eos = false});
-  const auto chat = open_chat_template(engine.file(), flags.chat_template);
+  const auto chat = open_chat_template(engine.file(), flags.chat_template, flags.system);
   if (!chat) return chat.error();
   auto messages = nlohmann::ordered_json::array();
   if (!flags.system.value_or("").empty())

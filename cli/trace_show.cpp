@@ -71,7 +71,11 @@ Result<std::vector<Candidate>> best_tokens(const Trace& trace, const Result<Show
     out.push_back({one.id, one.logit, {}});
   if (!model) return out;
   const auto tokenizer = open_tokenizer(model->file);
-  if (!tokenizer) return out;  // its text is an extra: a model may have no tokenizer that is known
+  if (!tokenizer) {
+    fmt::print(stderr, "assay: the tokens' text is not known: {}\n",
+               escaped(tokenizer.error().message, false));
+    return out;
+  }
   for (Candidate& one : out)
     if (uint32_t(one.id) < model->program.vocabulary)
       one.text = std::string(tokenizer->piece(one.id));

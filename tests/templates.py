@@ -71,7 +71,8 @@ def weather_tool():
             "properties": {
                 "place": {"type": "string", "description": "A town"},
                 "unit": {"type": "string", "enum": ["celsius", "kelvin"]},
-                "days": {"type": "array", "items": {"type": "integer"}}},
+                "days": {"type": "array", "items": {"type": "integer", "minimum": -2**63 - 1,
+                                                   "maximum": 2**64 - 1}}},
             "required": ["place"]},
         "return": {"type": "object", "properties": {"value": {"type": "number"}}}}}
 

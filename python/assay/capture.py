@@ -17,8 +17,9 @@ try:
 except ImportError as missing:
     if __name__ != "__main__":
         raise
-    print(f"assay.capture: numpy cannot be imported ({missing}); to install it: {install.command('numpy')}",
-          file=sys.stderr)
+    needed = [one for engine in sys.argv[1:2] for one in install.PACKAGES.get(engine, ())]
+    print(f"assay.capture: numpy cannot be imported ({missing}); to install what is needed: "
+          f"{install.command('numpy', *needed)}", file=sys.stderr)
     sys.exit(2)
 
 from assay import llama_cpp_engine, model_file, trace, transformers_engine  # noqa: E402
@@ -51,12 +52,18 @@ def parse(arguments):
 
 
 def token_ids(text):
-    return [int(part) for part in text.split(",")]
+    try:
+        ids = [int(part) for part in text.split(",")]
+    except ValueError:
+        ids = [-1]
+    if min(ids) < 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of token ids such as 1,2,3")
+    return ids
 
 
 def count(text):
-    if int(text) < 0:
-        raise ValueError(text)
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 on")
     return int(text)
 
 

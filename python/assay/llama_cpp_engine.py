@@ -22,7 +22,7 @@ import numpy
 from assay import ggml, install
 from assay.captured import Captured, CaptureError, difference
 
-VERSION = "0.3.36"  # of llama-cpp-python
+VERSION = install.LLAMA_CPP_PYTHON
 FLASH = {"on": 1, "off": 0, "auto": -1}  # enum llama_flash_attn_type
 KV_TYPES = {"f32": 0, "f16": 1}          # enum ggml_type
 ERROR = 4                                # enum ggml_log_level
@@ -52,13 +52,13 @@ def load_bindings():
         import llama_cpp.llama_cpp as bindings
     except ImportError as missing:
         raise CaptureError(f"llama_cpp cannot be imported ({missing}); to install it: "
-                           + install.command(f"llama-cpp-python=={VERSION}")) from None
+                           + install.command(*install.PACKAGES["llama_cpp"])) from None
     except (RuntimeError, OSError) as broken:
-        again = install.command("--force-reinstall", "--no-cache-dir", f"llama-cpp-python=={VERSION}")
+        again = install.command("--force-reinstall", "--no-cache-dir", *install.PACKAGES["llama_cpp"])
         raise CaptureError(f"llama_cpp cannot load its library ({broken}); to install it again: {again}") from None
     if llama_cpp.__version__ != VERSION:
         raise CaptureError(f"llama-cpp-python is {llama_cpp.__version__}; the capture fits {VERSION} only; to install "
-                           "that one: " + install.command(f"llama-cpp-python=={VERSION}"))
+                           "that one: " + install.command(*install.PACKAGES["llama_cpp"]))
     return bindings
 
 

@@ -56,7 +56,7 @@ def load(path):
         import transformers
     except ImportError as missing:
         raise CaptureError(f"transformers cannot be imported ({missing}); to install it: "
-                           + install.command("torch", "transformers", "gguf", "accelerate")) from None
+                           + install.command(*install.PACKAGES["transformers"])) from None
     dtype = "dtype" if int(transformers.__version__.split(".")[0]) >= 5 else "torch_dtype"
     model = open_pretrained(transformers.AutoModelForCausalLM, path, **{dtype: torch.float32},
                             attn_implementation="eager")

@@ -53,6 +53,18 @@ class Arrangement {
  public:
   explicit Arrangement(Trace& trace) : trace_(trace) {}
 
+  /// Whether any tensor can be meant otherwise than documented.
+  static bool is_needed(const Trace& trace) {
+    return std::ranges::any_of(trace.tensors(), [&](const trace::TraceTensor& tensor) {
+      const trace::TraceStep& step = trace.steps()[tensor.step];
+      return std::ranges::any_of(
+          std::array{step.tokens.size(), step.selected.size()}, [&](uint64_t rows) {
+            const std::vector<Layout> all = layouts(trace.shape(tensor), rows);
+            return all.size() > 1 || (all.size() == 1 && !all[0].documented());
+          });
+    });
+  }
+
   void look(const op::Program& program, uint32_t number, const op::Operation& operation,
             const Inputs& inputs, bool lacks) {
     const trace::TraceStep& step = trace_.steps()[number];
@@ -85,8 +97,10 @@ class Arrangement {
 
  private:
   struct Layout {
-    std::string_view name;
+    std::string_view name;      // empty: as documented
     std::vector<uint8_t> axes;  // empty: as stored
+
+    bool documented() const { return name.empty(); }
   };
   struct Keys {
     std::string first;
@@ -107,7 +121,7 @@ class Arrangement {
     for (size_t d = 0; d < shape.size(); ++d)
       if (shape[d] != 1) big.push_back(uint8_t(d));
     std::vector<Layout> out;
-    if (big.empty() || shape[big[0]] == rows || rows == 1) out.push_back({"tokens first", {}});
+    if (big.empty() || shape[big[0]] == rows || rows == 1) out.push_back({});
     if (big.size() < 2 || rows == 1) return out;
     const auto with = [&](std::string_view name, std::vector<uint8_t> order) {
       std::vector<uint8_t> axes;
@@ -132,7 +146,7 @@ class Arrangement {
     if (!tensor || !trace_.is_whole(*tensor) || tensor->rows * tensor->width != rows * width)
       return;
     const std::vector<Layout> all = layouts(trace_.shape(*tensor), rows);
-    const bool documented = !all.empty() && all[0].axes.empty() && all[0].name == "tokens first";
+    const bool documented = !all.empty() && all[0].documented();
     if (all.empty() || (documented && all.size() == 1)) return;
     const Table want = make_want();
     if (want.data.empty()) return;
@@ -407,6 +421,18 @@ static std::string declared_name(const Trace& trace) {
   return declared.substr(0, declared.find(' '));
 }
 
+/// "f16" or "f32": as the trace says, else as the keys that it shows in its cache are; "" unknown.
+static std::string cache_type(const Trace& trace) {
+  if (const std::string stated = trace.metadata("kv"); !stated.empty()) return stated;
+  const auto* keys = trace.find(0, "blk.0.kv_k");
+  if (!keys) return "";
+  const auto values = trace.values(*keys);
+  if (!values) return "";
+  const bool halves = std::ranges::all_of(
+      values->data, [](double x) { return x == judge::round_to_f16(x) || std::isnan(x); });
+  return halves ? "f16" : "f32";
+}
+
 std::string find_contract(const op::Program& program, const Trace& trace) {
   const std::string declared = declared_name(trace);
   std::vector<std::string> names;
@@ -415,18 +441,22 @@ std::string find_contract(const op::Program& program, const Trace& trace) {
   for (const std::string_view name : judge::contracts())
     if (name != declared && name != "exact") names.emplace_back(name);
   std::map<std::string, uint64_t> passes;
-  std::map<std::string, Chooser> choosers;
-  for (const std::string& name : names) choosers.emplace(name, Chooser(name));
-  Walk walk(program, trace, {});
-  const Status walked = walk.run([&](const Walk::Item& item) {
-    if (item.step > 0 || (item.operation.layer != op::none && item.operation.layer > 1))
-      return false;
-    if (!item.operation.is<op::Matmul>() || !item.got || item.lacks) return true;
-    for (const std::string& name : names)
-      passes[name] += choosers.at(name).look(program, item, {}).first.failures == 0;
-    return true;
-  });
-  (void)walked;  // what is wrong with the trace, judge_trace says
+  const std::string engine = trace.metadata("engine"), kv = cache_type(trace);
+  for (const std::string& name : names) {
+    const Arithmetic arithmetic = judge::arithmetic_of(name, engine, kv);
+    Chooser chooser(name);
+    Walk walk(program, trace, arithmetic);
+    const Status walked = walk.run([&](const Walk::Item& item) {
+      if (item.step > 0 || (item.operation.layer != op::none && item.operation.layer > 1))
+        return false;
+      // What rounds differently from contract to contract. Weights of floats fit several.
+      const bool tells = item.operation.is<op::Matmul>() || item.operation.is<op::Attend>();
+      if (tells && item.got && !item.lacks)
+        passes[name] += chooser.look(program, item, arithmetic).first.failures == 0;
+      return true;
+    });
+    (void)walked;  // what is wrong with the trace, judge_trace says
+  }
   std::string best = names[0];
   for (const std::string& name : names)
     if (passes[name] > passes[best]) best = name;
@@ -441,7 +471,7 @@ static std::string narrow_type(const Trace& trace) {
 }
 
 std::vector<std::string> arrange(const op::Program& program, Trace& trace) {
-  if (trace.holds_statistics()) return {};
+  if (trace.holds_statistics() || !Arrangement::is_needed(trace)) return {};
   Arrangement arrangement(trace);
   Walk walk(program, trace, {}, &arrangement);
   const Status walked = walk.run([](const Walk::Item&) { return true; });
@@ -449,22 +479,13 @@ std::vector<std::string> arrange(const op::Program& program, Trace& trace) {
   return arrangement.notes();
 }
 
-/// "f16" or "f32": as the trace says, else as the keys that it shows in its cache are; "" unknown.
-static std::string cache_type(const Trace& trace) {
-  if (const std::string stated = trace.metadata("kv"); !stated.empty()) return stated;
-  const auto* keys = trace.find(0, "blk.0.kv_k");
-  if (!keys) return "";
-  const auto values = trace.values(*keys);
-  if (!values) return "";
-  const bool halves = std::ranges::all_of(
-      values->data, [](double x) { return x == judge::round_to_f16(x) || std::isnan(x); });
-  return halves ? "f16" : "f32";
-}
-
 Result<Side> judge_trace(const op::Program& program, const Trace& trace) {
   if (trace.holds_statistics())
-    return Error{fmt::format(
-        "{}: the trace holds statistics, not values: it can be shown, not judged", trace.path())};
+    return Error{
+        fmt::format("{}: the trace holds statistics, not values: it can be shown, not judged; "
+                    "record it without "
+                    "--stats",
+                    trace.path())};
   const std::string kv = cache_type(trace);
   if (!kv.empty() && kv != "f16" && kv != "f32")
     return Error{fmt::format("{}: its cache is of type '{}'; only f16 and f32 can be judged",

@@ -53,7 +53,7 @@ struct Side {
 /// were found, a sentence each.
 std::vector<std::string> arrange(const op::Program& program, trace::Trace& trace);
 
-/// Returns the contract under which most matmuls of the first two layers pass; if several do
+/// Returns the contract under which most products and attentions of the first two layers pass; if several do
 /// equally well, the declared one is preferred.
 std::string find_contract(const op::Program& program, const trace::Trace& trace);
 

@@ -77,6 +77,7 @@ Value call_macro(Run& run, const Macro& macro, Call& call) {
 }  // namespace
 
 Value make_macro(Run& run, const Statement& definition, const ScopePointer& scope) {
+  run.meter.add(200);
   run.captured.push_back(scope);
   return Value{std::make_shared<Macro>(Macro{&definition, scope, definition.uses_caller,
                                              definition.uses_varargs, definition.uses_kwargs})};

@@ -107,6 +107,116 @@ void run_output(Run& run, const Statement& statement, const ScopePointer& scope)
   }
 }
 
+/// Whether both name the same variable or attribute of one.
+bool same_place(const Expression& a, const Expression& b) {
+  if (a.kind != b.kind || a.text != b.text) return false;
+  return a.kind == ExpressionKind::name ||
+         (a.kind == ExpressionKind::attribute && same_place(*a.children[0], *b.children[0]));
+}
+
+/// The operands that `x = x ~ a ~ b` and `x = x + a + b` put behind x; empty for other statements.
+std::vector<const Expression*> tails_of(const Statement& statement) {
+  const Expression& target = *statement.target;
+  const Expression* value = statement.value.get();
+  std::vector<const Expression*> tails;
+  if (value->kind == ExpressionKind::concatenate) {
+    for (uint64_t i = 1; i < value->children.size(); ++i) tails.push_back(value->children[i].get());
+    value = value->children[0].get();
+  } else {
+    while (value->kind == ExpressionKind::arithmetic && value->operators[0] == Operator::add) {
+      tails.insert(tails.begin(), value->children[1].get());
+      value = value->children[0].get();
+    }
+  }
+  return same_place(target, *value) ? tails : std::vector<const Expression*>();
+}
+
+/// The variable of this scope, or the attribute of a namespace, that the target names; null where
+/// there is none yet.
+Value* slot_of(Run& run, const Expression& target, const ScopePointer& scope) {
+  if (target.kind == ExpressionKind::name) {
+    for (auto& [name, value] : scope->variables) {
+      if (name == target.text) return &value;
+    }
+    return nullptr;
+  }
+  if (target.kind != ExpressionKind::attribute || target.text.starts_with('_')) return nullptr;
+  const Value owner = evaluate(run, *target.children[0], scope);
+  const auto* space = std::get_if<std::shared_ptr<Namespace>>(&owner.data);
+  return space ? const_cast<Value*>((*space)->attributes.find(target.text)) : nullptr;
+}
+
+bool is_list(const Value& value) {
+  return value.is_sequence() && value.sequence().kind == SequenceKind::list;
+}
+
+/// Whether both hold the same string or list, not only equal ones.
+bool is_same(const Value& a, const Value& b) {
+  if (a.data.index() != b.data.index()) return false;
+  return a.is_string() ? a.as<StringPointer>() == b.as<StringPointer>()
+                       : a.as<SequencePointer>() == b.as<SequencePointer>();
+}
+
+/// `x = x + a` where x is a string or list that nobody else holds: a loop that collects a long text
+/// would take the square of its length if each round copied it. False where nothing was done.
+bool extend(Run& run, const Statement& statement, const ScopePointer& scope) {
+  const std::vector<const Expression*> tails = tails_of(statement);
+  if (tails.empty()) return false;
+  const Nesting nesting(run);
+  const bool joins = statement.value->kind == ExpressionKind::concatenate;
+  Value* slot = slot_of(run, *statement.target, scope);
+  if (!slot || !(slot->is_string() ? !slot->string().safe : is_list(*slot) && !joins)) return false;
+  Value whole = *slot;
+  std::vector<Value> parts;
+  bool fits = true;
+  for (const Expression* tail : tails) {
+    parts.push_back(evaluate(run, *tail, scope));
+    const Value& part = parts.back();
+    fits = fits &&
+           (joins || (whole.is_string() ? part.is_string() && !part.string().safe : is_list(part)));
+  }
+  // The operands may have changed what they are put behind; and they may hold it.
+  slot = slot_of(run, *statement.target, scope);
+  const auto owners = [&] {
+    return whole.is_string() ? whole.as<StringPointer>().use_count()
+                             : whole.as<SequencePointer>().use_count();
+  };
+  if (!fits || !slot || !is_same(*slot, whole) || owners() != 2) {
+    run.place = statement.value->place;
+    for (Value& part : parts) {
+      if (joins) {
+        Text text;
+        append_str(text, whole, run);
+        append_str(text, part, run);
+        whole = run.string(std::move(text));
+      } else {
+        whole = arithmetic(run, Operator::add, whole, part);
+      }
+    }
+    assign_to(run, *statement.target, std::move(whole), scope);
+    return true;
+  }
+  *slot = none();
+  for (const Value& part : parts) {
+    if (whole.is_string()) {
+      const Text text = run.str(part);
+      run.charge_bytes(text.size());
+      append(whole.as<StringPointer>(), text);
+    } else {
+      run.charge_items(part.sequence().items.size());
+      append(whole.as<SequencePointer>(), part.sequence().items);
+    }
+  }
+  if (whole.is_string() && whole.text().size() > run.limits.value_bytes) {
+    run.charge_bytes(whole.text().size());
+  }
+  if (is_list(whole) && whole.sequence().items.size() > run.limits.list_items) {
+    run.charge_items(whole.sequence().items.size());
+  }
+  *slot = std::move(whole);
+  return true;
+}
+
 Flow execute_one(Run& run, const Statement& statement, const ScopePointer& scope) {
   run.place = statement.place;
   run.charge(1);
@@ -122,7 +232,9 @@ Flow execute_one(Run& run, const Statement& statement, const ScopePointer& scope
     case StatementKind::condition:
       return run_condition(run, statement, scope);
     case StatementKind::set:
-      assign_to(run, *statement.target, evaluate(run, *statement.value, scope), scope);
+      if (!extend(run, statement, scope)) {
+        assign_to(run, *statement.target, evaluate(run, *statement.value, scope), scope);
+      }
       break;
     case StatementKind::set_block:
       run_set_block(run, statement, scope);
@@ -163,21 +275,12 @@ Flow execute(Run& run, const std::vector<Statement>& body, const ScopePointer& s
 }
 
 Value rendered(Run& run, const std::vector<Statement>& body, const ScopePointer& scope) {
-  Text text;
-  Text* const around = std::exchange(run.out, &text);
-  // Nothing prints after an error, so `out` needs no restoring then.
-  execute(run, body, scope);
-  run.out = around;
-  return run.string(std::move(text));
+  return run.printed([&] { execute(run, body, scope); });
 }
 
 Value recurse(Run& run, Loop& loop, Value items) {
   if (!loop.recursive) fail("this loop calls itself but isn't marked 'recursive'");
-  Text text;
-  Text* const around = std::exchange(run.out, &text);
-  run_loop(run, *loop.recursive, items, loop.scope, loop.depth + 1);
-  run.out = around;
-  return run.string(std::move(text));
+  return run.printed([&] { run_loop(run, *loop.recursive, items, loop.scope, loop.depth + 1); });
 }
 
 }  // namespace assay::jinja

@@ -18,6 +18,7 @@ struct Builder : nlohmann::json_sax<Json> {
   std::vector<Json*> open;  // containers that are not closed yet
   std::string name;         // of the member that comes next
   size_t stopped_at = 0;    // bytes read when an error was met
+  bool too_large = false;   // a number
   std::string near;
 
   Json* put(Json value) {
@@ -65,7 +66,8 @@ struct Builder : nlohmann::json_sax<Json> {
   }
   bool end_array() override { return end_object(); }
   bool parse_error(size_t position, const std::string& last,
-                   const nlohmann::detail::exception&) override {
+                   const nlohmann::detail::exception& error) override {
+    too_large = dynamic_cast<const Json::out_of_range*>(&error) != nullptr;
     stopped_at = position;
     near = last;
     return false;
@@ -85,7 +87,10 @@ Result<Json> read_json(std::string_view text) {
                         std::to_string(count_code_points(read.substr(start)) + 1) + ": not JSON";
   const std::string near = repaired_utf8(
       builder.near.substr(builder.near.size() - std::min<size_t>(builder.near.size(), 30)));
-  if (builder.stopped_at > text.size()) {
+  if (builder.too_large) {
+    message = message.substr(0, message.rfind(':')) + ": the number ends with '" + near +
+              "' and is beyond 1.8e308";
+  } else if (builder.stopped_at > text.size()) {
     message += ": it ends too early";
   } else if (near.find_first_of("\n\r") == near.npos && !near.empty()) {
     message += " at '" + near + "'";

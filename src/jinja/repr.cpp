@@ -161,7 +161,9 @@ void append_repr(Text& out, const Value& value, Run& run) {
     out += float_repr(value.as<double>());
   } else if (value.is_string()) {
     run.charge_bytes(value.text().size());
+    if (value.string().safe) out += "Markup(";
     append_string_repr(out, value.string());
+    if (value.string().safe) out += ')';
   } else if (value.is_sequence()) {
     append_sequence(out, value.sequence(), run);
   } else if (value.is_dict()) {

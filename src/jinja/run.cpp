@@ -7,6 +7,7 @@ Run::~Run() {
   for (const auto& each : namespaces) each->attributes = {};
   for (const auto& each : captured) each->variables.clear();
   for (const auto& each : changed_loops) each->changed.reset();
+  current_meter = outer_meter;
 }
 
 void Work::add(uint64_t steps) const {
@@ -69,6 +70,7 @@ void Run::print(const Text& text) {
          place);
   }
   charge(text.size() / 64);
+  meter.add(text.size());
   *out += text;
 }
 

@@ -25,14 +25,18 @@ struct Run {
   Text* out = nullptr;  ///< where statements print: the output, or a block's text
   Place place;          ///< of what is being evaluated, for errors
   uint64_t steps = 0;
+  Meter meter;
   uint64_t depth = 0;
   std::optional<std::tm> now;  ///< for strftime_now; the clock where empty
   // What could hold itself; emptied when the rendering ends, so that nothing leaks.
   std::vector<std::shared_ptr<Namespace>> namespaces;
   std::vector<ScopePointer> captured;
   std::vector<std::shared_ptr<Loop>> changed_loops;
+  Meter* outer_meter = nullptr;  ///< of a rendering that this one is inside of
 
-  explicit Run(const Limits& most) : limits(most) {}
+  explicit Run(const Limits& most) : limits(most), meter{0, most.memory_bytes} {
+    outer_meter = std::exchange(current_meter, &meter);
+  }
   ~Run();
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
@@ -58,6 +62,16 @@ struct Run {
   Text repr(const Value& value);
   Work work() { return Work{this}; }
   void print(const Text& text);
+  /// What `body` prints, as a string.
+  template <class Body>
+  Value printed(const Body& body) {
+    Text text;
+    Text* const around = std::exchange(out, &text);
+    body();  // nothing prints after an error, so `out` needs no restoring then
+    out = around;
+    meter.held -= text.size();  // counted by print()
+    return string(std::move(text));
+  }
 };
 
 /// One level of nested evaluation.

@@ -39,6 +39,7 @@ Value undefined(std::string reason) {
 Value make_string(Text text, bool safe) {
   auto string = std::make_shared<String>();
   string->length = count_code_points(text.bytes);
+  string->held = Held(text.bytes.size() + text.origins.size() + sizeof(String) + 32);
   static_cast<Text&>(*string) = std::move(text);
   string->safe = safe;
   return Value{StringPointer(std::move(string))};
@@ -92,8 +93,28 @@ Value make_sequence(SequenceKind kind, std::vector<Value> items) {
   sequence->weight = std::min(sequence->weight, UINT64_MAX >> 24);  // can't wrap when summed again
   sequence->kind = kind;
   sequence->depth = checked_depth(inside);
+  sequence->held = Held(items.size() * sizeof(Value) + sizeof(Sequence) + 32);
   sequence->items = std::move(items);
   return Value{std::move(sequence)};
+}
+
+void append(const StringPointer& only, const Text& tail) {
+  String& string = const_cast<String&>(*only);  // made by make_string, which makes no const object
+  string += tail;
+  string.length += count_code_points(tail.bytes);
+  string.held.grow(tail.bytes.size() + tail.origins.size());
+}
+
+void append(const SequencePointer& only, const std::vector<Value>& tail) {
+  uint32_t inside = only->depth - 1;
+  for (const Value& item : tail) {
+    inside = std::max(inside, depth_of(item));
+    only->weight += item.is_sequence() ? item.sequence().weight : 1;
+  }
+  only->weight = std::min(only->weight, UINT64_MAX >> 24);
+  only->depth = checked_depth(inside);
+  only->items.insert(only->items.end(), tail.begin(), tail.end());
+  only->held.grow(tail.size() * sizeof(Value));
 }
 Value make_list(std::vector<Value> items) {
   return make_sequence(SequenceKind::list, std::move(items));
@@ -113,6 +134,7 @@ Dict build_dict(std::vector<std::pair<Value, Value>> entries) {
     inside = std::max({inside, depth_of(key), depth_of(value)});
   }
   dict.depth = checked_depth(inside);
+  dict.held = Held(entries.size() * (2 * sizeof(Value) + 4) + sizeof(Dict) + 32);
   std::vector<uint32_t> sorted(entries.size());
   std::iota(sorted.begin(), sorted.end(), 0u);
   std::stable_sort(sorted.begin(), sorted.end(), [&](uint32_t a, uint32_t b) {

@@ -31,7 +31,8 @@ struct None {};
 
 struct String : Text {
   uint64_t length = 0;  ///< in code points
-  bool safe = false;    ///< marked by `safe` or `escape`
+  Held held;
+  bool safe = false;  ///< marked by `safe` or `escape`
 };
 
 /// An integer beyond 64 bits: printed and compared, but not calculated with.
@@ -56,12 +57,14 @@ struct Sequence {
   uint64_t weight = 1;  ///< items of all levels
   uint64_t taken = 0;   ///< generator: the items already walked
   int64_t range[3] = {0, 0, 1};
+  Held held;
 };
 
 struct Dict {
   std::vector<std::pair<Value, Value>> entries;  ///< in the order of insertion
   std::vector<uint32_t> order;                   ///< entries by key_order, for look-up
   uint32_t depth = 1;
+  Held held;
 
   const Value* find(const Value& key) const;
   const Value* find(std::string_view key) const;
@@ -69,6 +72,7 @@ struct Dict {
 
 /// namespace(): the one thing that a loop body can assign to and that outlives it.
 struct Namespace {
+  Held held{300};
   Dict attributes;
 };
 
@@ -164,6 +168,10 @@ Dict build_dict(std::vector<std::pair<Value, Value>> entries);
 Value make_dict(std::vector<std::pair<Value, Value>> entries);
 /// The only change of a dict: an attribute of a namespace.
 void assign(Dict& dict, std::string_view key, Value value);
+
+// Changes of a string or list that nobody else can see. `only` must be its only owner.
+void append(const StringPointer& only, const Text& tail);
+void append(const SequencePointer& only, const std::vector<Value>& tail);
 Value make_function(std::string name, Value self, FunctionBody body);
 
 /// Nesting of a value; 0 for what isn't a container.

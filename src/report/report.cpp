@@ -109,6 +109,8 @@ std::string about_part(const About& about) {
   const std::string more =
       about.tokens.size() > most ? fmt::format("and {} more", about.tokens.size() - most) : "";
   if (!text.empty()) rows += item("prompt", quoted(text) + more);
+  if (!about.without_text.empty())
+    rows += item("prompt", "its text is not known: " + escaped(about.without_text));
   if (!tokens.empty()) rows += item("tokens", tokens + more);
   if (!about.command.empty())
     rows += item("command", "<code>" + escaped(about.command) + "</code>");

@@ -21,6 +21,7 @@ struct About {
   std::string model;    ///< path and hash of the file
   /// Each token of the prompt: its id, and its text where the model's tokenizer is known.
   std::vector<std::pair<int32_t, std::string>> tokens;
+  std::string without_text;         ///< why the tokens have no text
   std::vector<std::string> traces;  ///< the files
 };
 

@@ -228,6 +228,13 @@ Result<Rendering> ChatTemplate::rendering(const Json& messages, const ChatOption
   return made;
 }
 
+bool ChatTemplate::leaves_out(const Json& messages, size_t index,
+                              const ChatOptions& options) const {
+  if (!messages[index].contains("content") || !has_text(messages[index]["content"])) return false;
+  const auto rendered = text(messages, options, index);
+  return rendered && std::none_of(rendered->origins.begin(), rendered->origins.end(), is_asked);
+}
+
 Result<Rendering> ChatTemplate::render(const Json& messages, const ChatOptions& options) const {
   if (!messages.is_array()) return Error{"the messages of a chat must be an array"};
   const bool has_system =

@@ -59,6 +59,10 @@ class ChatTemplate {
   Result<Rendering> render(const nlohmann::ordered_json& messages,
                            const ChatOptions& options = {}) const;
 
+  /// Whether a rendering has nothing of the text of this message.
+  bool leaves_out(const nlohmann::ordered_json& messages, size_t index,
+                  const ChatOptions& options = {}) const;
+
   /// The name that the file holds instead of a template; empty where it holds a template.
   const std::string& name() const { return name_; }
 

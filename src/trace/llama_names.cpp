@@ -46,8 +46,9 @@ constexpr std::array of_the_whole = {
 };
 
 /// Operations that move or rename values, and the first halves of operations that end in another.
-constexpr std::array<std::string_view, 9> moves = {
-    "RESHAPE", "VIEW", "PERMUTE", "TRANSPOSE", "CONT", "CPY", "SET_ROWS", "GET_ROWS", "NONE"};
+constexpr std::array<std::string_view, 10> moves = {"RESHAPE", "VIEW", "PERMUTE",  "TRANSPOSE",
+                                                    "CONT",    "CPY",  "SET_ROWS", "GET_ROWS",
+                                                    "CONCAT",  "NONE"};
 constexpr std::array halves = {Row{"norm", "RMS_NORM", ""},
                                Row{"", "FLASH_ATTN_EXT", ""},
                                Row{"kq", "MUL_MAT", ""},

@@ -91,7 +91,9 @@ std::string other_kind(std::span<const uint8_t> bytes) {
                       [](char c, uint8_t byte) { return uint8_t(c) == byte; });
   };
   if (begins("GGUF"))
-    return "it is a GGUF model; 'assay trace record' makes a trace of a run of it";
+    return "it is a GGUF model; 'assay trace record' makes a trace of a run of it, and -m names "
+           "the "
+           "model that a trace is of";
   if (begins("\x93NUMPY"))
     return "it is a .npy array; 'assay check' judges one operation by such arrays, and "
            "python/assay/trace.py writes them into a trace";

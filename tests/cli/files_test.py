@@ -87,6 +87,21 @@ class Weights(Folder):
         self.assertEqual(done.returncode, 0)
         self.assertIn("tensor 'blk.1.ffn_norm.weight' holds NaN", done.stderr)
 
+    def test_one_logit_that_is_not_finite_gets_a_word_and_the_text_goes_on(self):
+        def change(file):
+            file.tensors.append(Tensor("output.weight", (32, 259)))
+        file = small_model()
+        change(file)
+        data = bytearray(file.bytes())
+        start = file.marks["data"] + sum((tensor.size() + 31) // 32 * 32 for tensor in file.tensors[:-1])
+        struct.pack_into("<f", data, start + 4 * (32 * 200 + 3), float("inf"))
+        path = self.folder / "row.gguf"
+        path.write_bytes(data)
+        done = assay("run", path, "--tokens", "1,2", "-n", "2", "--temp", "0")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("1 of 259 logits are NaN or infinite; tensor 'output.weight' holds infinity in row 200, column 3",
+                      done.stderr)
+
     def test_a_file_without_such_weights_gets_no_word(self):
         done = assay("run", KJV, "-p", "In the", "-n", "3", "--temp", "0")
         self.assertEqual(done.returncode, 0, done.stderr)

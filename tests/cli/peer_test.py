@@ -87,7 +87,7 @@ class Doctor(Programs):
                                    'sys.argv = sys.argv[:1] + sys.argv[3:]\nrunpy.run_module(\'assay.capture\', run_name=\'__main__\')" "$@"\n')
             done = self.doctor(blocked, "--tokens", TOKENS)
             self.assertEqual(done.returncode, 2, done.stdout + done.stderr)
-            package = {"llama_cpp": "llama-cpp-python==0.3.36", "numpy": "numpy"}[missing]
+            package = {"llama_cpp": "llama-cpp-python==0.3.36", "numpy": "numpy llama-cpp-python==0.3.36"}[missing]
             self.assertRegex(done.stdout.splitlines()[-1], f"^UNMEASURED: .*{missing} cannot be imported .* -m pip install {package}$")
 
     def test_a_python_without_the_package_says_what_to_set(self):

@@ -47,6 +47,9 @@ class WithoutAModel(unittest.TestCase):
                 f"Hi{tools}False<s>")
         self.assertEqual(self.rendered(source, f'{{"messages": {json.dumps(HELLO)}, "tools": {tools}}}'),
                          f"Hi{tools}")
+        body = {"messages": HELLO, "documents": ["d"], "chat_template_kwargs": {"x": 1}, "temperature": 0}
+        self.assertEqual(self.rendered("{{ messages[0].content }}{{ documents[0] }}{{ x }}", body), "Hid1")
+        self.assertEqual(self.rendered("{{ messages[0].content }}{{ x }}", body, "--set", "x=2"), "Hi2")
         self.assertEqual(self.rendered("{{ messages[0].content }}{{ strftime_now('%d %b') }}", HELLO,
                                        "--date", "2024-07-26"), "Hi26 Jul")
 
@@ -122,6 +125,13 @@ class WithTheDefaultModel(unittest.TestCase):
         self.assertEqual(self.prompt("--chat-template", template)[1], ["<|im_start|>"])
         self.assertEqual(self.prompt("--chat-template", template, "--system", "")[1], [])
         self.assertEqual(self.prompt("--chat-template", template, "--system", "x")[1], [])
+
+    def test_a_system_message_that_the_template_leaves_out_is_told(self):
+        template = self.write("user.jinja", "{{ messages[-1].content }}")
+        for system, told in (("Be kind.", True), ("", False)):
+            result = assay("run", "--chat", "-p", "Hi", "-n", "1", "--chat-template", template, "--system", system)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertEqual("leaves out the system message" in result.stderr, told, result.stderr)
 
     def test_the_models_own_template(self):
         messages = self.write("m.json", json.dumps(HELLO))

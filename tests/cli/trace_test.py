@@ -137,6 +137,8 @@ class TraceAndDiff(unittest.TestCase):
                 (("record", KJV, "--tokens", "1", "-o", "x", "--filter", "("), "is not a regular expression"),
                 (("record", KJV, "--tokens", "1", "-o", self.path("x"), "--filter", "nothing"), "matches no operation"),
                 (("show", "nowhere"), "no such file"),
+                (("show", self.folder.name), "it is a folder"),
+                (("show", "/dev/null"), "it is not a regular file"),
                 (("show", KJV), "not a safetensors file")):
             done = assay("trace", *arguments)
             self.assertEqual(done.returncode, 2, arguments)

@@ -64,6 +64,8 @@ TEST(ReadJson, ErrorsHaveLineAndColumn) {
   EXPECT_EQ(error("{\"a\": 1,\n \"é\": x}"), "line 2, column 7: not JSON at '\"é\": x'");
   EXPECT_EQ(error("[1, 2"), "line 1, column 6: not JSON: it ends too early");
   EXPECT_EQ(error(""), "line 1, column 1: not JSON: it ends too early");
+  EXPECT_EQ(error("[1, 1e400]"),
+            "line 1, column 9: the number ends with '1e400' and is beyond 1.8e308");
   EXPECT_EQ(error("[1] 2").substr(0, 26), "line 1, column 5: not JSON");
 }
 

@@ -64,6 +64,73 @@ TEST(Limits, StepsCountWhatTheyAreGiven) {
             "error: line 1: the template takes more than the limit of 1000 steps");
 }
 
+TEST(Limits, GrowWithTheVariables) {
+  // 1500² rounds of five steps and more are beyond the limit of 10 million.
+  const std::string source =
+      "{% for m in messages %}{% for n in messages %}{% if n.x == 1 %}x{% endif %}{% endfor %}"
+      "{% endfor %}ok";
+  nlohmann::ordered_json messages;
+  for (int i = 0; i < 1500; ++i) messages.push_back({{"x", 0}, {"text", std::string(50, 'a')}});
+  EXPECT_EQ(render(source, nlohmann::ordered_json{{"messages", messages}}.dump()), "ok");
+  EXPECT_GT(Limits{}.grown(1'000'000).steps, Limits{}.steps);
+  EXPECT_EQ(Limits{}.grown(0).steps, Limits{}.steps);
+}
+
+TEST(Limits, WhatALoopCollectsTakesNoSquare) {
+  EXPECT_EQ(render("{% set ns = namespace(t='', l=[]) %}{% for i in range(50000) %}"
+                   "{% set ns.t = ns.t + 'abcde' + 'fghij' %}{% set ns.t = ns.t ~ i ~ '.' %}"
+                   "{% set ns.l = ns.l + [i] %}{% endfor %}"
+                   "{{ ns.t | length }} {{ ns.l | length }} {{ ns.t[:24] }} {{ ns.l[:3] }}"),
+            "788890 50000 abcdefghij0.abcdefghij1. [0, 1, 2]");
+}
+
+TEST(Limits, WhatOthersHoldIsNotChanged) {
+  check({{"{% set ns = namespace(t='a' ~ 'b') %}{% set old = ns.t %}{% set ns.t = ns.t + 'x' %}"
+          "{{ old }} {{ ns.t }}",
+          "ab abx"},
+         {"{% set ns = namespace(t='a' ~ 'b') %}{% set ns.t = ns.t + ns.t %}"
+          "{% set ns.t = ns.t ~ ns.t ~ 1 %}{{ ns.t }}",
+          "abababab1"},
+         {"{% set l = [1] + [2] %}{% set m = [l] %}{% set l = l + [3] %}{{ l }} {{ m }}",
+          "[1, 2, 3] [[1, 2]]"},
+         {"{% for i in [1, 2] %}{% set t = 'a' %}{% set t = t + 'b' %}{{ t }}{% endfor %}", "abab"},
+         {"{% set t = 'a' %}{% for i in [1, 2] %}{% set t = t + 'b' %}{{ t }}{% endfor %}{{ t }}",
+          "ababa"},
+         {"{% set ns = namespace(t='a' ~ '') %}{% macro f() %}{% set ns.t = 'z' %}b{% endmacro %}"
+          "{% set ns.t = ns.t + f() %}{{ ns.t }}",
+          "ab"},
+         {"{% set t = 'a' ~ 'b' %}{% set t = t + 1 %}",
+          "error: line 1: '+' doesn't take 'str' and 'int'"},
+         {"{% set t = ('<' | safe) %}{% set t = t + '<' %}{{ t }}", "<&lt;"},
+         {"{% set l = [1] + [2] %}{% set l = l ~ 3 %}{{ l }}", "[1, 2]3"},
+         {"{% set ns = namespace(n=1) %}{% set ns.n = ns.n + 1 %}{{ ns.n }}", "2"}});
+}
+
+TEST(Limits, Memory) {
+  Limits small;
+  small.memory_bytes = 1'000'000;
+  const auto kept = [&](const char* what) {
+    return render(
+        "{% set ns = namespace(l=[]) %}{% for i in range(20000) %}{% set ns.l = ns.l + [" +
+            std::string(what) + "] %}{% endfor %}",
+        "{}", small);
+  };
+  const std::string error =
+      "error: line 1: the template holds more than the limit of 1000000 bytes";
+  EXPECT_EQ(kept("'a' * 1000"), error);
+  EXPECT_EQ(kept("[i]"), error);
+  EXPECT_EQ(kept("{'a': i}"), error);
+  EXPECT_EQ(kept("namespace()"), error);
+  // What is given up again doesn't count.
+  EXPECT_EQ(
+      render("{% for i in range(20000) %}{% set x = 'a' * 1000 %}{% endfor %}ok", "{}", small),
+      "ok");
+  EXPECT_EQ(render("{% macro f() %}{{ 'a' * 1000 }}{% endmacro %}{% for i in range(2000) %}"
+                   "{% set x = f() %}{% endfor %}ok",
+                   "{}", small),
+            "ok");
+}
+
 TEST(Limits, SharedListsAreWalkedOnlySoFar) {
   expect_refused(growing("[1]", "[ns.x, ns.x]", "{{ ns.x }}"), "longer than the limit");
   expect_refused(growing("[1]", "[ns.x, ns.x]", "{{ ns.x | tojson }}"), "longer than the limit");

@@ -153,6 +153,14 @@ TEST(Context, KeepsOrderAndRefusesWhatDoesNotFit) {
             "error: the variables are nested more tha");
 }
 
+TEST(Namespace, AttributesWithAnUnderscoreAreNotRead) {
+  check({{"{% set ns = namespace(_x=1, y=2) %}[{{ ns._x }}{{ ns['_x'] is defined }}{{ ns.y }}]",
+          "[False2]"},
+         {"{% set ns = namespace(_x='a') %}{% set ns._x = ns._x + 'b' %}",
+          "error: line 1: the attribute '_x' of a namespace can't be read: it begins with '_'"},
+         {"{{ {'_x': 1}._x }}", "1"}});
+}
+
 TEST(Place, ErrorsHaveLineAndColumn) {
   const auto error = [](std::string_view source) { return render_with_columns(source); };
   EXPECT_EQ(error("a\n  {% bad %}"), "error: line 2, column 6: unknown tag 'bad'");

@@ -65,6 +65,7 @@ TEST(Report, ThePageNamesWhatItIsAbout) {
               .date = "2026-03-01 12:00 UTC",
               .model = "<kjv>.gguf",
               .tokens = {},
+              .without_text = "",
               .traces = {"a.trace", "b.trace"}};
   for (const int32_t id : eight) about.tokens.emplace_back(id, id == 1 ? "<s>" : " in\n");
   const std::string page = to_html(kjv_program(), *a, *b, *report, about);

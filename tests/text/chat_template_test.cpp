@@ -152,6 +152,19 @@ TEST(ChatTemplate, WithoutASystemMessageNotEvenTheTemplatesOwnIsWritten) {
   EXPECT_EQ(rendered(kind + rest, own, none), "<sys>Mine.Hi");
 }
 
+TEST(ChatTemplate, SaysWhichMessageItLeavesOut) {
+  const auto chat = ChatTemplate::compile(
+      "{% for m in messages %}{% if m.role == 'user' %}{{ m.content | upper }}{% endif %}"
+      "{% endfor %}",
+      {});
+  const Json messages = {{{"role", "system"}, {"content", "Be kind."}},
+                         {{"role", "user"}, {"content", "be kind."}},
+                         {{"role", "system"}, {"content", " "}}};
+  EXPECT_TRUE(chat->leaves_out(messages, 0));
+  EXPECT_FALSE(chat->leaves_out(messages, 1));
+  EXPECT_FALSE(chat->leaves_out(messages, 2));  // it has no text
+}
+
 TEST(ChatTemplate, LargeIntegersInArgumentsStayWhatTheyAre) {
   const Json call = {
       {{"role", "assistant"},
