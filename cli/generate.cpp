@@ -37,6 +37,7 @@ void Output::emit(const assay::run::TextStream::Out& out) {
   const std::string text = out.text(options_.special);
   text_ += text;
   raw_ += out.raw;
+  controls_.insert(controls_.end(), out.controls.begin(), out.controls.end());
   if (options_.screen) {
     options_.screen->write(out.parts, options_.special);
     writable_ = bool(flush_output());
@@ -101,6 +102,7 @@ Result<Generated> generate(assay::run::Engine& engine, assay::run::Sequence& seq
   output.finish();
   out.text = output.text();
   out.raw_text = output.raw_text();
+  out.controls = output.controls();
   out.seconds = seconds() - start;
   if (hashing.wanted) out.logits_hash = hash.hex();
   return out;

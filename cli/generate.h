@@ -35,6 +35,7 @@ class Output {
   void finish();
   const std::string& text() const { return text_; }
   const std::string& raw_text() const { return raw_; }
+  const std::vector<assay::text::Span>& controls() const { return controls_; }
   /// False once stdout has refused the text: nobody is left to generate for.
   bool writable() const { return writable_; }
 
@@ -45,6 +46,7 @@ class Output {
   std::optional<assay::run::TextStream> stream_;  // none: token ids
   OutputOptions options_;
   std::string text_, raw_;
+  std::vector<assay::text::Span> controls_;  // in the raw text
   bool terminal_, writable_ = true;
 };
 
@@ -54,9 +56,10 @@ void end_line_after(const std::string& text);
 
 struct Generated {
   std::vector<int32_t> tokens;
-  std::string text;                      ///< what is shown
-  std::string raw_text;                  ///< with control tokens as they are spelled
-  std::string finish_reason = "length";  ///< stop, length, interrupted
+  std::string text;                         ///< what is shown
+  std::string raw_text;                     ///< with control tokens as they are spelled
+  std::vector<assay::text::Span> controls;  ///< where these stand in the raw text
+  std::string finish_reason = "length";     ///< stop, length, interrupted
   bool context_full = false;
   std::string logits_hash;  ///< of the logits each token was drawn from, in order, if wanted
   std::vector<std::string> logits_chain;  ///< the hash after each `chain` tokens

@@ -153,8 +153,9 @@ void Talk::print_speed() const {
 }
 
 Result<std::vector<int32_t>> Talk::encode() const {
-  auto tokens =
-      assay::text::encode_chat(tokenizer_, format_, conversation.shown(), template_options);
+  auto options = template_options;
+  options.control_tokens = true;
+  auto tokens = assay::text::encode_chat(tokenizer_, format_, conversation.shown(), options);
   if (tokens && tokens->empty())
     return Error{"the chat template gives no text for this conversation"};
   return tokens;
@@ -253,6 +254,8 @@ Status Talk::answer() {
   if (!screen) fmt::print("\n");
   writable_ = output.writable();
   conversation.add("assistant", generated_.raw_text);
+  for (const auto& [begin, end] : generated_.controls)
+    conversation.messages.back()["control_tokens"].push_back({begin, end});
   conversation.model = model();
   replaced_.clear();
   tell_end();

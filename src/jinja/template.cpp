@@ -1,5 +1,7 @@
 #include "jinja/template.h"
 
+#include <algorithm>
+
 #include "jinja/run.h"
 #include "jinja/unicode.h"
 
@@ -23,9 +25,14 @@ struct Reader {
     std::string text = text_of(json);
     context.size += text.size();
     const bool own = quoting.own && quoting.own(member, text);
-    return make_string(Text(std::move(text), own     ? Origin::own
-                                             : asked ? Origin::asked
-                                                     : Origin::quoted));
+    Text made(std::move(text), own ? Origin::own : asked ? Origin::asked : Origin::quoted);
+    if (const auto found = quoting.own_parts.find(&json); found != quoting.own_parts.end()) {
+      for (const auto& [begin, end] : found->second) {
+        for (uint64_t i = begin; i < std::min<uint64_t>(end, made.origins.size()); ++i)
+          made.origins[i] = static_cast<char>(Origin::own);
+      }
+    }
+    return make_string(std::move(made));
   }
 
   Value object(const Json& json, bool asked, uint64_t depth) const {

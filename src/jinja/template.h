@@ -11,6 +11,7 @@
 #pragma once
 
 #include <ctime>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -29,6 +30,9 @@ struct Quoting {
   const nlohmann::ordered_json* asked = nullptr;  ///< a value inside, whose strings are `asked`
   /// Whether the text of an object's member counts as the template's own.
   bool (*own)(std::string_view member, std::string_view text) = nullptr;
+  /// Parts of strings inside that count as the template's own: (first byte, end).
+  using Parts = std::vector<std::pair<uint64_t, uint64_t>>;
+  std::map<const nlohmann::ordered_json*, Parts> own_parts = {};
 };
 
 /// What a template sees.

@@ -47,6 +47,7 @@ void TextStream::give(std::string raw, Out& out) {
       out.parts.push_back({detokenizer_.add(part)});
     }
     given_ += part.size();
+    if (control && given_ == controls_.front().end) out.controls.push_back(controls_.front());
     rest.remove_prefix(part.size());
   }
   out.raw += raw;

@@ -28,7 +28,9 @@ class TextStream {
 
   struct Out {
     std::vector<TextPart> parts;
-    std::string raw;       ///< the tokens' own bytes: what a conversation keeps
+    std::string raw;  ///< the tokens' own bytes: what a conversation keeps
+    /// The control tokens that ended, by their bytes in the whole raw text.
+    std::vector<text::Span> controls = {};
     bool stopped = false;  ///< a stop string has been seen; nothing comes after it
     /// What a person is shown; with control tokens where `special`.
     std::string text(bool special = false) const;
@@ -39,16 +41,13 @@ class TextStream {
   Out finish();
 
  private:
-  struct Range {
-    uint64_t begin, end;
-  };
   void give(std::string raw, Out& out);
 
   const text::Tokenizer& tokenizer_;
   text::Detokenizer detokenizer_;  // of what is no control token
   StopStrings stops_;
-  std::deque<Range> controls_;      // in the raw text: those not yet given out
-  uint64_t taken_ = 0, given_ = 0;  // bytes of raw text
+  std::deque<text::Span> controls_;  // in the raw text: those not yet given out
+  uint64_t taken_ = 0, given_ = 0;   // bytes of raw text
 };
 
 }  // namespace assay::run

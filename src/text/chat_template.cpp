@@ -70,6 +70,26 @@ bool is_word_of_format(std::string_view member, std::string_view text) {
   });
 }
 
+bool has_role(const Json& message, std::string_view role) {
+  return message.is_object() && message.contains("role") && message["role"].is_string() &&
+         message["role"].get_ref<const std::string&>() == role;
+}
+
+/// Where a message says that its content spells control tokens. Offsets in UTF-8: of a content that
+/// is none they would name other bytes once it is repaired.
+jinja::Quoting::Parts control_tokens(const Json& message) {
+  jinja::Quoting::Parts parts;
+  if (!has_role(message, "assistant") || !message.contains("control_tokens")) return parts;
+  if (!message.contains("content") || !message["content"].is_string()) return parts;
+  if (!jinja::is_valid_utf8(message["content"].get_ref<const std::string&>())) return parts;
+  for (const Json& part : message["control_tokens"]) {
+    const bool whole = part.is_array() && part.size() == 2 && part[0].is_number_unsigned() &&
+                       part[1].is_number_unsigned();
+    if (whole) parts.emplace_back(part[0].get<uint64_t>(), part[1].get<uint64_t>());
+  }
+  return parts;
+}
+
 /// The text of message `asked`, if any, is marked.
 Result<jinja::Text> render_as(const jinja::Template& made, const Tokens& tokens,
                               const Json& messages, const ChatOptions& options,
@@ -78,6 +98,10 @@ Result<jinja::Text> render_as(const jinja::Template& made, const Tokens& tokens,
   context.now = options.now;
   jinja::Quoting quoting{.own = is_word_of_format};
   if (asked) quoting.asked = &messages[*asked]["content"];
+  for (size_t i = 0; options.control_tokens && i < messages.size(); ++i) {
+    if (auto parts = control_tokens(messages[i]); !parts.empty())
+      quoting.own_parts[&messages[i]["content"]] = std::move(parts);
+  }
   const Json documents, generation = options.add_generation_prompt;
   for (const auto& [name, value] :
        {std::pair{"messages", &messages}, std::pair{"tools", &options.tools},
@@ -99,11 +123,6 @@ bool has_text(const Json& content) {
   return content.is_array() && std::any_of(content.begin(), content.end(), [](const Json& part) {
            return part.is_object() && part.contains("text") && has_text(part["text"]);
          });
-}
-
-bool has_role(const Json& message, std::string_view role) {
-  return message.is_object() && message.contains("role") && message["role"].is_string() &&
-         message["role"].get_ref<const std::string&>() == role;
 }
 
 /// The user's last message, if it has text.

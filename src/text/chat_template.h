@@ -24,6 +24,9 @@ struct ChatOptions {
   /// No system message, not even the one that a template writes of its own where none is given: of
   /// an empty one and of one whose text is cut out again, what gives the shorter prompt.
   bool no_system = false;
+  /// The assistant's messages say under "control_tokens" where their content spells control tokens:
+  /// [[first byte, end], …]. These are control tokens again; other spellings are plain text.
+  bool control_tokens = false;
 };
 
 /// What a template made of a conversation.

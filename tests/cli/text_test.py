@@ -60,10 +60,19 @@ class Text(unittest.TestCase):
         chat = ("chat", model, "--temp", 0, "--session", "s.json")
         self.assertEqual(self.assay(*chat, stdin="?\n").out, "hmyes\n")
         messages = json.loads((self.folder / "s.json").read_text())["messages"]
-        self.assertEqual(messages[-1], {"role": "assistant", "content": "[THINK]hm[/THINK]yes"})
+        self.assertEqual(messages[-1], {"role": "assistant", "content": "[THINK]hm[/THINK]yes", "control_tokens": [[0, 7], [9, 17]]})
         second = self.assay(*chat, stdin="!\n/stats\n")
         # <|user|> ? <end> <|assistant|> yes <end> <|user|> ! <end> <|assistant|>: the thoughts are 4 tokens, or 17 letters.
         self.assertIn("last answer: prompt 12 tokens", second.err)
+
+    def test_a_control_token_of_the_history_is_that_token_again_and_what_a_user_spells_is_not(self):
+        keeps = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<end>{% endfor %}<|assistant|>"
+        chat = ("chat", self.model(thinking(template=keeps)), "--temp", 0, "--session", "s.json")
+        said = self.assay(*chat, stdin="[THINK]\n!\n/stats\n")
+        # <|user|> 7 letters <end> <|assistant|> [THINK] h m [/THINK] y e s <end> <|user|> ! <end> <|assistant|>
+        self.assertIn("last answer: prompt 22 tokens, 17 of them kept", said.err)
+        again = self.assay(*chat, stdin="/regen\n/stats\n")
+        self.assertIn("last answer: prompt 22 tokens", again.err, "the file knows it, too")
 
     def test_chat_takes_stop_strings(self):
         model = self.model(thinking())

@@ -54,6 +54,23 @@ TEST(ChatPrompt, WhatAMessageSpellsIsTextAndWhatTheTemplateSpellsIsAToken) {
   EXPECT_EQ(Fixture().shown("{{ messages[0].content }}nd>", say("<end>")), "[256]<end>nd>");
 }
 
+TEST(ChatPrompt, AnAnswerSaysWhichSpellingsAreControlTokens) {
+  // The bytes of the second <end>; a place beyond the end; a user's message that says so, too.
+  const Json parts = Json::parse("[[6, 11], [100, 200]]");
+  Json messages = {{{"role", "assistant"}, {"content", "<end>a<end>"}, {"control_tokens", parts}},
+                   {{"role", "user"}, {"content", "bbbbbb<end>"}, {"control_tokens", parts}}};
+  ChatOptions options;
+  EXPECT_EQ(Fixture().shown(plain, messages, options), "[256]<end>a<end>[257]bbbbbb<end>[257]");
+  options.control_tokens = true;
+  EXPECT_EQ(Fixture().shown(plain, messages, options), "[256]<end>a[257][257]bbbbbb<end>[257]");
+  // Of a content that is not UTF-8 the bytes would be others: all of it is plain.
+  messages[0]["content"] = "\xFF<end><end>";
+  EXPECT_EQ(Fixture().shown(plain, messages, options).find("[257]"),
+            std::string("[256]\xEF\xBF\xBD<end><end>").size());
+  messages[0]["control_tokens"] = "no";
+  EXPECT_EQ(Fixture().shown(plain, messages, options).find("error"), std::string::npos);
+}
+
 TEST(ChatPrompt, BosComesOnceAndEosNever) {
   EXPECT_EQ(Fixture().shown("x", say("")), "[256]x");
   EXPECT_EQ(Fixture().shown("{{ bos_token }}x", say("")), "[256]x");
