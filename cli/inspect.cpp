@@ -119,7 +119,13 @@ std::optional<CachePlan> plan_cache(const gguf::File& file) {
   const auto architecture = file.string_value("general.architecture");
   if (!architecture || !*architecture) return std::nullopt;
   const std::string prefix(**architecture);
+  // Of a list with a number for each layer the first: heads of queries set the head length alone.
   const auto number = [&](const char* name) -> std::optional<uint64_t> {
+    const gguf::Value* list = file.find(prefix + name);
+    const auto* array = list ? std::get_if<gguf::Array>(&list->data) : nullptr;
+    const bool integers = array && !array->bytes.empty() && array->type != gguf::ValueType::f32 &&
+                          array->type != gguf::ValueType::f64;
+    if (integers && array->integer(0) >= 0) return uint64_t(array->integer(0));
     const auto value = file.unsigned_value(prefix + name);
     return value ? *value : std::nullopt;
   };

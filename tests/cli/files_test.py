@@ -13,7 +13,7 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "hostile"))
 from cli_test import ROOT, assay
-from small_gguf import F32, I32, U32, Tensor, small_model
+from small_gguf import ARRAY, F32, I32, U32, Tensor, small_model
 
 KJV = ROOT / "tests/data/kjv/kjv.gguf"
 TOKENS = "1,300,391,394,1991,948,388,298"
@@ -175,12 +175,20 @@ class Freedoms(Folder):
         self.assertEqual(done.returncode, 2)
         self.assertIn("tensor 'nothing' is not used", done.stderr)
 
+    def test_inspect_plans_the_cache_of_heads_in_lists(self):
+        def change(file):
+            for name, heads in (("head_count", 2), ("head_count_kv", 1)):
+                file.metadata[f"llama.attention.{name}"] = (ARRAY, (U32, [heads]))
+        path = self.write(change)
+        self.assertIn("KV cache 65.5 kB (f16)", assay("inspect", path).stdout)  # 1024 positions, 1 head, 16 + 16 values
+        self.assertEqual(assay("run", path, "--tokens", "1,2", "-n", "1").returncode, 0)
+
     def test_a_scale_of_no_dimensions_is_one_number(self):
         path = self.write(lambda file: file.tensors.append(Tensor("blk.0.attn_q.scale", ())))
         self.assertEqual(assay("run", path, "--tokens", "1,2", "-n", "1").returncode, 0)
 
     def test_inspect_shows_a_file_whose_tokenizer_is_wrong(self):
-        path = self.write(lambda file: file.metadata.__setitem__("tokenizer.ggml.scores", (9, (F32, [0.0]))))
+        path = self.write(lambda file: file.metadata.__setitem__("tokenizer.ggml.scores", (ARRAY, (F32, [0.0]))))
         self.assertEqual(assay("inspect", path).returncode, 0)
         self.assertEqual(assay("run", path, "--tokens", "1,2", "-n", "1").returncode, 0)
         done = assay("run", path, "-p", "hi", "-n", "1")
