@@ -25,12 +25,18 @@ def steps(page):
             found.append((line[6:], []))
         elif line.startswith("    ") and found:
             found[-1][1].append(line[4:])
-    return found
+        elif not line and found and found[-1][1]:
+            found[-1][1].append("")
+    return [(command, "\n".join(lines).strip("\n").splitlines()) for command, lines in found]
 
 
-def pattern(line):
-    """A line of the page as a regular expression: … stands for anything."""
-    return ".*".join(re.escape(part) for part in line.rstrip().split("…")) + r"\s*"
+def pattern(lines):
+    """Lines of the page as a regular expression: … stands for the rest of a line, alone for any number of lines."""
+    whole = ""
+    for line in lines:
+        parts = ".*".join(re.escape(part) for part in line.rstrip().split("…"))
+        whole += r"(?:.*\n)*" if line.strip() == "…" else parts + r" *\n"
+    return "^" + whole + r"\s*$"
 
 
 class Tutorial(unittest.TestCase):
@@ -44,13 +50,13 @@ class Tutorial(unittest.TestCase):
                 shutil.copytree(ROOT / part, folder / part)
             (folder / "build/release").mkdir(parents=True)
             (folder / "build/release/assay").symlink_to(BINARY)
-            script = "".join(f"{REPLACED.get(command, command)}\necho \"<<{i}>>\"\n" for i, (command, _) in enumerate(commands))
+            script = "".join(f"{REPLACED.get(command, command)}\necho; echo \"<<{i}>>\"\n" for i, (command, _) in enumerate(commands))
             done = subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True, timeout=300,
                                   env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
         printed = re.split(r"<<\d+>>\n", done.stdout)
         for (command, wanted), got in zip(commands, printed):
             with self.subTest(command):
-                self.assertRegex(got, "^" + "\n".join(map(pattern, wanted)) + "$", done.stderr)
+                self.assertRegex(got, pattern(wanted), done.stderr)
 
 
 if __name__ == "__main__":
