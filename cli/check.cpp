@@ -338,7 +338,7 @@ int check(const CheckFlags& flags) {
   if (!path) return report(path.error());
   const auto file = assay::gguf::File::open(*path);
   if (!file) return report(file.error());
-  const auto program = assay::model::build(*file);
+  const auto program = assay::model::build(*file, flags.context);
   if (!program) return report(program.error());
   const auto index = assay::check::find_operation(*program, name);
   if (!index) return report(index.error());
@@ -355,6 +355,7 @@ void add_check(CLI::App& app, int& exit_code) {
       ->type_name("[MODEL]");
   command->add_option("-m,--model", flags->model, "the model, if not the first argument")
       ->type_name("MODEL");
+  add_context_flag(*command, flags->context);
   command->add_option("name", flags->second, "operation or tensor: blk.0.attn_q, blk.3.kqv, logits")
       ->type_name("NAME");
   const char* kernel = "What the kernel did";

@@ -19,6 +19,7 @@ struct CheckFlags {
   std::string kind;           ///< --op
   std::vector<std::string> inputs;
   std::string output, expected, contract, cache, positions, tokens;
+  uint32_t context = 0;
   bool json = false;
   // What --op is made of.
   std::string weight, weight_type = "F32", bias, pairing = "adjacent";

@@ -82,6 +82,14 @@ int report(const Error& error) {
   return int(error.exit);
 }
 
+CLI::Option* add_context_flag(CLI::App& command, uint32_t& context) {
+  return command
+      .add_option("-c,--ctx-size", context,
+                  "most positions of a sequence (default: the context the model was trained for)")
+      ->type_name("N")
+      ->check(between(0, 1 << 28));
+}
+
 void add_model_flags(CLI::App& command, ModelFlags& flags) {
   command
       .add_option("model,-m,--model", flags.model,
@@ -93,11 +101,7 @@ void add_model_flags(CLI::App& command, ModelFlags& flags) {
   command.add_option("-t,--threads", flags.threads, "threads of the cpu (default: all cores)")
       ->type_name("N")
       ->check(between(0, 1024));
-  command
-      .add_option("-c,--ctx-size", flags.context,
-                  "most positions of a sequence (default: the context the model was trained for)")
-      ->type_name("N")
-      ->check(between(0, 1 << 28));
+  add_context_flag(command, flags.context);
   command.add_option("--kv", flags.cache, "type of the KV cache")
       ->check(CLI::IsMember({"f16", "f32"}))
       ->capture_default_str();

@@ -47,6 +47,8 @@ struct ModelFlags {
   std::string fault;  ///< a seeded fault (src/fault); only in a build that has them
   std::optional<uint64_t> fault_seed;
 };
+/// -c, the limit of positions, by which a model may choose its RoPE factors; 0: the trained context.
+CLI::Option* add_context_flag(CLI::App& command, uint32_t& context);
 void add_model_flags(CLI::App& command, ModelFlags& flags);
 /// -b, --batch: most prompt tokens in one step.
 void add_batch_flag(CLI::App& command, uint32_t& batch);

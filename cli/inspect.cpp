@@ -411,12 +411,12 @@ void print_sizes(const Report& report) {
 }
 
 /// What a GPU runs for a step.
-int inspect_plan(const std::string& model) {
+int inspect_plan(const std::string& model, uint32_t context) {
   const auto path = resolve_model(model);
   if (!path) return report(path.error());
   const auto file = gguf::File::open(*path);
   if (!file) return report(file.error());
-  const auto program = model::build(*file);
+  const auto program = model::build(*file, context);
   if (!program) return report(program.error());
   fmt::print("{}", gpu::text_of_plan(*program, gpu::make_plan(*program, true)));
   return static_cast<int>(Exit::done);
@@ -455,6 +455,7 @@ int inspect(const std::string& model, bool json, bool weights) {
 void add_inspect(CLI::App& app, int& exit_code) {
   struct Options {
     std::string model;
+    uint32_t context = 0;
     bool json = false;
     bool weights = false;
     bool plan = false;
@@ -470,14 +471,16 @@ void add_inspect(CLI::App& app, int& exit_code) {
   CLI::Option* weights =
       command->add_flag("--weights", options->weights,
                         "Also RMS, largest value, NaN count and SHA-256 of each tensor");
-  command
-      ->add_flag("--plan", options->plan,
-                 "Only the plan that a GPU runs: how operations are fused, and what each node "
-                 "writes as f32 or int8")
-      ->excludes(json)
-      ->excludes(weights);
+  CLI::Option* plan =
+      command
+          ->add_flag("--plan", options->plan,
+                     "Only the plan that a GPU runs: how operations are fused, and what each node "
+                     "writes as f32 or int8")
+          ->excludes(json)
+          ->excludes(weights);
+  add_context_flag(*command, options->context)->needs(plan);
   command->callback([options, &exit_code] {
-    exit_code = options->plan ? inspect_plan(options->model)
+    exit_code = options->plan ? inspect_plan(options->model, options->context)
                               : inspect(options->model, options->json, options->weights);
   });
 }

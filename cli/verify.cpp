@@ -39,7 +39,7 @@ constexpr const char* text =
 
 struct Flags {
   std::string model, device = "cpu", tokens, level = "quick", output, store;
-  uint32_t threads = 0;
+  uint32_t threads = 0, context = 0;
   bool synthetic = false, json = false;
 };
 
@@ -54,7 +54,7 @@ Result<std::unique_ptr<Model>> open_model(const Flags& flags) {
   if (!path) return path.error();
   auto file = assay::gguf::File::open(*path);
   if (!file) return file.error();
-  auto program = assay::model::build(*file);
+  auto program = assay::model::build(*file, flags.context);
   if (!program) return program.error();
   Result<std::vector<int32_t>> tokens = parse_ids(flags.tokens);
   if (tokens && flags.tokens.empty()) {
@@ -210,6 +210,7 @@ void add_verify(CLI::App& app, int& exit_code) {
   command->add_option("-t,--threads", flags->threads, "threads of the cpu (default: all cores)")
       ->type_name("N")
       ->check(between(0, 1024));
+  add_context_flag(*command, flags->context);
   command->add_option("--level", flags->level, "quick: seconds; full: more shapes, a long prompt")
       ->check(CLI::IsMember({"quick", "full"}))
       ->capture_default_str();

@@ -40,7 +40,7 @@ TEST(NotFinite, IsFoundInEveryFormatWhereDecodingGivesIt) {
     // which weight is the first that is not finite; where bytes are codes there is none.
     uint64_t found_some = 0;
     for (const uint64_t block : {uint64_t{0}, data.size() / info.block_bytes - 1})
-      for (uint64_t at = 0; at + 2 <= info.block_bytes || at == 0; at += 2) {
+      for (uint64_t at = 0; at + (type == 0 ? 4 : 2) <= info.block_bytes; at += 2) {
         std::vector<uint8_t> bad = data;
         const uint64_t offset = block * info.block_bytes + at;
         if (type == 0) {
