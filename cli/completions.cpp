@@ -36,7 +36,7 @@ std::string replaced(std::string text, std::string_view characters, std::string_
 }
 
 /// Between single quotes of a POSIX shell.
-std::string quoted(const std::string& text) {
+std::string shell_word(const std::string& text) {
   std::string out = "'";
   for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return out + "'";
@@ -61,21 +61,21 @@ std::string bash_completions(const CommandRow& program) {
   Words paths, values;
   std::string words;
   for (const CommandRow* row : all_of(program)) {
-    if (row != &program) paths.push_back(quoted(row->path));
+    if (row != &program) paths.push_back(shell_word(row->path));
     Words names = command_names(*row);
     for (const OptionRow& option : row->options) {
       names.insert(names.end(), option.names.begin(), option.names.end());
       if (option.names.empty() || option.value.empty()) continue;
       Words patterns;
       for (const std::string& name : option.names)
-        patterns.push_back(quoted(row->path + " " + name));
+        patterns.push_back(shell_word(row->path + " " + name));
       values.push_back(fmt::format(
           "    {}) values={} ;;\n", fmt::join(patterns, "|"),
-          quoted(option.choices.empty() ? std::string("FILE")
-                                        : fmt::format("{}", fmt::join(option.choices, " ")))));
+          shell_word(option.choices.empty() ? std::string("FILE")
+                                            : fmt::format("{}", fmt::join(option.choices, " ")))));
     }
-    words += fmt::format("    {}) values={} ;;\n", quoted(row->path),
-                         quoted(fmt::format("{}", fmt::join(names, " "))));
+    words += fmt::format("    {}) values={} ;;\n", shell_word(row->path),
+                         shell_word(fmt::format("{}", fmt::join(names, " "))));
   }
   out += fmt::format("      {}) command+=\" ${{COMP_WORDS[i]}}\" ;;\n", fmt::join(paths, "|"));
   out += "    esac\n  done\n  case \"$command $previous\" in\n";
@@ -125,10 +125,10 @@ std::string zsh_options(const CommandRow& row) {
                              : fmt::format(":{}:{}", zsh_text(option.value), zsh_action(option));
     for (const std::string& name : option.names)
       out += fmt::format(" \\\n    {}",
-                         quoted(fmt::format("*{}[{}]{}", name, zsh_text(option.help), value)));
+                         shell_word(fmt::format("*{}[{}]{}", name, zsh_text(option.help), value)));
     if (!option.argument.empty())
       out += fmt::format(" \\\n    {}",
-                         quoted(fmt::format("::{}:{}", option.argument, zsh_action(option))));
+                         shell_word(fmt::format("::{}:{}", option.argument, zsh_action(option))));
   }
   return out;
 }
@@ -148,7 +148,7 @@ std::string zsh_completions(const CommandRow& program) {
            "    command)\n      local -a commands=(";
     for (const CommandRow& command : row->commands)
       out += fmt::format("\n        {}",
-                         quoted(command.name() + ":" + replaced(command.help, ":\\", "\\")));
+                         shell_word(command.name() + ":" + replaced(command.help, ":\\", "\\")));
     out +=
         "\n      )\n      _describe command commands ;;\n    argument)\n      case $line[1] in\n";
     for (const CommandRow& command : row->commands)

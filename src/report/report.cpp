@@ -76,7 +76,7 @@ std::string section(const std::string& title, const std::string& body) {
 }
 
 /// A token's text in quotation marks; its spaces and line ends stay visible.
-std::string quoted(const std::string& text) {
+std::string in_quotes(const std::string& text) {
   std::string out = "‘";
   for (const char c : text)
     if (c == '\n')
@@ -104,11 +104,11 @@ std::string about_part(const About& about) {
     const auto& [id, piece] = about.tokens[i];
     text += piece;
     tokens += fmt::format("<span class=\"token\"><b>{}</b> {}{}</span> ", i, id,
-                          piece.empty() ? "" : " " + quoted(piece));
+                          piece.empty() ? "" : " " + in_quotes(piece));
   }
   const std::string more =
       about.tokens.size() > most ? fmt::format("and {} more", about.tokens.size() - most) : "";
-  if (!text.empty()) rows += item("prompt", quoted(text) + more);
+  if (!text.empty()) rows += item("prompt", in_quotes(text) + more);
   if (!about.without_text.empty())
     rows += item("prompt", "its text is not known: " + escaped(about.without_text));
   if (!tokens.empty()) rows += item("tokens", tokens + more);
