@@ -31,7 +31,7 @@ LIBRARIES = {
     FRAMEWORK.format("Metal"): r"_MTL[A-Z]\w+",
     FRAMEWORK.format("Foundation"): r"_NS[A-Z]\w+|_OBJC_CLASS_\$_NS\w+",
     OBJECTIVE_C: r"_objc_\w+|_sel_registerName|_class_\w+",
-    "/usr/lib/libedit.3.dylib": r"_el_\w+|_history\w*",
+    "/usr/lib/libedit.3.dylib": r"__?el_\w+|_history\w*",
     "/opt/homebrew/opt/openssl@3/lib/libcrypto.3.dylib": r"_EVP_\w+",
     "/opt/homebrew/opt/pcre2/lib/libpcre2-8.0.dylib": r"_pcre2_\w+_8",
     "/opt/homebrew/opt/utf8proc/lib/libutf8proc.3.dylib": r"_utf8proc_\w+",
