@@ -2,45 +2,19 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
-#include <cstdlib>
-#include <cstring>
 #include <string_view>
 
 #include "option_table.h"
+#include "paragraph.h"
 
 namespace {
 
-/// Characters, of UTF-8.
-size_t length_of(std::string_view text) {
-  return size_t(std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; }));
-}
-
-/// The words in lines of at most `width`, all but the first indented. `begun`: characters that the
-/// first line has already. `joint` ends a line that goes on.
-std::string wrap(std::string_view text, size_t width, size_t indent, size_t begun,
-                 std::string_view joint = "") {
-  std::string out;
-  size_t column = begun;
-  for (bool first = true; !text.empty(); first = false) {
-    const std::string_view word = text.substr(0, text.find(' '));
-    text.remove_prefix(std::min(text.size(), word.size() + 1));
-    const size_t length = length_of(word), after = text.empty() ? 0 : joint.size();
-    if (!first && column + 1 + length + after > width) {
-      out += std::string(joint) + "\n" + std::string(indent, ' ');
-      column = indent;
-    } else if (!first) {
-      out += ' ';
-      ++column;
-    }
-    out += word;
-    column += length;
-  }
-  return out + "\n";
+/// The words in lines of their own.
+std::string wrap(std::string_view text, size_t width, size_t indent, size_t begun) {
+  return wrapped(text, width, indent, begun) + "\n";
 }
 
 /// A line for a shell, broken between its words.
@@ -51,7 +25,7 @@ std::string wrap_command(std::string line, size_t width) {
     inside ^= c == '"';
     if (inside && c == ' ') c = kept;
   }
-  line = wrap(line, width, 4, 0, " \\");
+  line = wrapped(line, width, 4, 0, " \\") + "\n";
   std::ranges::replace(line, kept, ' ');
   return line;
 }
@@ -126,21 +100,6 @@ std::string text_of(const CommandRow& row, size_t width) {
 }
 
 }  // namespace
-
-size_t columns_of_terminal(int descriptor) {
-  constexpr size_t least = 20, usual = 80;
-  if (const char* set = std::getenv("COLUMNS")) {
-    size_t columns = 0;
-    const char* end = set + std::strlen(set);
-    const auto parsed = std::from_chars(set, end, columns);
-    if (parsed.ec == std::errc() && parsed.ptr == end && columns > 0)
-      return std::max(columns, least);
-  }
-  winsize size{};
-  if (isatty(descriptor) && ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-    return std::max<size_t>(size.ws_col, least);
-  return usual;
-}
 
 std::string help_of(const CLI::App& app) {
   return text_of(table_of(app), columns_of_terminal(STDOUT_FILENO));

@@ -5,48 +5,54 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
+#include <cstdint>
 #include <cstdlib>
+#include <cstring>
 
-namespace {
-
-/// COLUMNS where it is set, else the terminal's; 0 where standard output is none.
-size_t columns_of_output() {
-  if (!isatty(STDOUT_FILENO)) return 0;
-  if (const char* set = std::getenv("COLUMNS"); set && std::atoi(set) > 0)
-    return size_t(std::atoi(set));
+size_t columns_of_terminal(int descriptor) {
+  constexpr size_t least = 20, usual = 80;
+  if (const char* set = std::getenv("COLUMNS")) {
+    size_t columns = 0;
+    const char* end = set + std::strlen(set);
+    const auto parsed = std::from_chars(set, end, columns);
+    if (parsed.ec == std::errc() && parsed.ptr == end && columns > 0)
+      return std::max(columns, least);
+  }
   winsize size{};
-  return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+  if (isatty(descriptor) && ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+    return std::max<size_t>(size.ws_col, least);
+  return usual;
 }
 
-size_t characters(std::string_view text) {
+size_t length_of(std::string_view text) {
   return size_t(std::ranges::count_if(text, [](char c) { return (uint8_t(c) & 0xC0) != 0x80; }));
 }
 
-}  // namespace
-
-std::string wrapped(std::string_view text, size_t columns) {
+std::string wrapped(std::string_view text, size_t width, size_t indent, size_t begun,
+                    std::string_view joint) {
   std::string out;
-  size_t used = 0;
-  while (!text.empty()) {
-    const size_t end = std::min(text.find(' '), text.size());
-    const std::string_view word = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
-    const size_t length = characters(word);
-    if (out.empty()) {
-      used = length;
-    } else if (used + 1 + length > columns) {
-      out += "\n  ";
-      used = 2 + length;
-    } else {
+  size_t column = begun;
+  for (bool first = true; !text.empty(); first = false) {
+    const std::string_view word = text.substr(0, text.find(' '));
+    text.remove_prefix(std::min(text.size(), word.size() + 1));
+    const size_t length = length_of(word), after = text.empty() ? 0 : joint.size();
+    if (!first && column + 1 + length + after > width) {
+      out += std::string(joint) + "\n" + std::string(indent, ' ');
+      column = indent;
+    } else if (!first) {
       out += ' ';
-      used += 1 + length;
+      ++column;
     }
     out += word;
+    column += length;
   }
   return out;
 }
 
 void print_paragraph(std::string_view text) {
-  const size_t columns = columns_of_output();
-  fmt::print("{}\n", columns ? wrapped(text, std::max<size_t>(columns, 20)) : std::string(text));
+  if (isatty(STDOUT_FILENO))
+    fmt::print("{}\n", wrapped(text, columns_of_terminal(STDOUT_FILENO), 2));
+  else
+    fmt::print("{}\n", text);
 }

@@ -12,7 +12,7 @@
 #include <thread>
 #include <utility>
 
-#include "help.h"
+#include "paragraph.h"
 
 namespace {
 

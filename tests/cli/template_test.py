@@ -11,7 +11,7 @@ from cli_test import MODEL, assay
 HELLO = [{"role": "user", "content": "Hi"}]
 
 
-class WithoutAModel(unittest.TestCase):
+class Folder(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
@@ -22,6 +22,8 @@ class WithoutAModel(unittest.TestCase):
         path.write_text(content if isinstance(content, str) else json.dumps(content))
         return path
 
+
+class WithoutAModel(Folder):
     def rendered(self, source, messages, *arguments, code=0):
         result = assay("template", self.write("t.jinja", source), "--messages",
                        self.write("m.json", messages), *arguments)
@@ -79,17 +81,7 @@ class WithoutAModel(unittest.TestCase):
 
 
 @unittest.skipUnless(MODEL.exists(), f"the default model is not there: {MODEL}")
-class WithTheDefaultModel(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-
-    def write(self, name, content):
-        path = self.folder / name
-        path.write_text(content)
-        return path
-
+class WithTheDefaultModel(Folder):
     def prompt(self, *arguments):
         """The text that the tokens of `run --chat` spell."""
         result = assay("run", "--chat", "-p", "Hi", "-n", "1", "--json", *arguments)
