@@ -9,15 +9,17 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "base/mix64.h"
 #include "gguf/writer.h"
-#include "quant/formats.h"
+#include "quant/fields.h"
 
 namespace {
 
@@ -159,9 +161,43 @@ constexpr Layout layout_of(quant::Q5_K) {
   return {0, 2, 527, 15.5};  // sc, m in 0 … 63: √(1333.5·(325.5 + 15.5²) − 2·488.25²)
 }
 
+/// The RMS of random blocks whose scales are 1: of formats without a minimum, whose codes have a
+/// mean of about 0.
+template <class F>
+double measured_spread() {
+  static_assert(!F::has_minimum, "a format with a minimum needs a layout");
+  static const double spread = [] {
+    Random random{1};
+    std::vector<uint8_t> block(F::block_bytes);
+    double sum = 0;
+    const int blocks = 1024;
+    for (int b = 0; b < blocks; ++b) {
+      random.fill(block.data(), F::block_bytes);
+      for (uint32_t g = 0; g < quant::own_scales<F>; ++g)
+        quant::put_scale<F>(block.data(), g, 1.0f);
+      for (uint32_t i = 0; i < F::block_size; ++i) {
+        const double w = quant::decode<F>(block.data(), i);
+        sum += w * w;
+      }
+    }
+    return std::sqrt(sum / (blocks * double(F::block_size)));
+  }();
+  return spread;
+}
+
+/// Any format: by its layout where it has one here, else random bytes with scales of a random sign.
+/// Where scales are not f16, they are the nearest that there are.
 template <class F>
 void block(F format, Random& random, double rms, uint8_t* at) {
-  block(layout_of(format), F::block_bytes, random, rms, at);
+  if constexpr (requires { layout_of(format); }) {
+    block(layout_of(format), F::block_bytes, random, rms, at);
+  } else {
+    random.fill(at, F::block_bytes);
+    for (uint32_t g = 0; g < quant::own_scales<F>; ++g) {
+      const float d = short_scale(random, rms / measured_spread<F>());
+      quant::put_scale<F>(at, g, random.next() & 1 ? -d : d);
+    }
+  }
 }
 
 std::vector<uint8_t> weights(uint32_t type, Random random, uint64_t count, double rms) {
@@ -184,22 +220,34 @@ std::vector<uint8_t> norm_weights(Random random, uint64_t count) {
 }
 
 struct Type {
-  const char* name;
+  std::string name;
   uint32_t tensor_type;  ///< of all matrices; for q4_k_m of most
-  uint32_t file_type;    ///< general.file_type
 };
-constexpr Type types[] = {{"q4_k_m", quant::Q4_K::id, 15}, {"q4_k", quant::Q4_K::id, 14},
-                          {"q2_k", quant::Q2_K::id, 10},   {"q3_k", quant::Q3_K::id, 11},
-                          {"q5_k", quant::Q5_K::id, 16},   {"q6_k", quant::Q6_K::id, 18},
-                          {"q8_0", quant::Q8_0::id, 7},    {"q4_0", quant::Q4_0::id, 2},
-                          {"q4_1", quant::Q4_1::id, 3},    {"q5_0", quant::Q5_0::id, 8},
-                          {"q5_1", quant::Q5_1::id, 9},    {"iq4_nl", quant::IQ4_NL::id, 25},
-                          {"bf16", quant::BF16::id, 32},   {"f16", quant::F16::id, 1},
-                          {"f32", quant::F32::id, 0}};
+
+/// The mix, and each format alone by its name in small letters.
+const std::vector<Type>& types() {
+  static const std::vector<Type> all = [] {
+    std::vector<Type> list = {{"q4_k_m", quant::Q4_K::id}};
+    quant::visit_all([&]<class F>() {
+      std::string name(quant::name_of<F>);
+      for (char& c : name) c = char(std::tolower(c));
+      list.push_back({name, F::id});
+    });
+    return list;
+  }();
+  return all;
+}
+
+/// llama.cpp's general.file_type of the names that have one.
+const std::map<std::string, uint32_t> file_types = {
+    {"q4_k_m", 15}, {"q4_k", 14},  {"q2_k", 10},  {"q3_k", 11},    {"q5_k", 16},   {"q6_k", 18},
+    {"q8_0", 7},    {"q4_0", 2},   {"q4_1", 3},   {"q5_0", 8},     {"q5_1", 9},    {"iq4_nl", 25},
+    {"bf16", 32},   {"f16", 1},    {"f32", 0},    {"iq2_xxs", 19}, {"iq2_xs", 20}, {"iq3_xxs", 23},
+    {"iq1_s", 24},  {"iq3_s", 26}, {"iq2_s", 28}, {"iq4_xs", 30},  {"iq1_m", 31},  {"tq1_0", 36},
+    {"tq2_0", 37},  {"mxfp4", 38}, {"nvfp4", 39}};
 
 const Type& type_of(const Shape& shape) {
-  return *std::find_if(std::begin(types), std::end(types),
-                       [&](const Type& t) { return shape.type == t.name; });
+  return *std::ranges::find(types(), shape.type, &Type::name);
 }
 
 /// llama.cpp's rule of which layers get more bits in the Q4_K_M mix.
@@ -220,7 +268,8 @@ std::string problem(const Shape& s) {
 void add_metadata(gguf::Writer& file, const Shape& s) {
   file.add_string("general.architecture", "llama");
   file.add_string("general.name", fmt::format("synthetic {} seed {}", s.type, s.seed));
-  file.add_u32("general.file_type", type_of(s).file_type);
+  if (const auto number = file_types.find(s.type); number != file_types.end())
+    file.add_u32("general.file_type", number->second);
   file.add_u32("general.quantization_version", 2);
   file.add_u32("llama.block_count", s.layers);
   file.add_u32("llama.context_length", s.context);
@@ -292,7 +341,7 @@ int main(int argc, char** argv) {
   count("--vocab", shape.vocabulary, 1u << 20, "tokens");
   count("--context", shape.context, 1u << 24, "context length written into the file");
   std::vector<std::string> names;
-  for (const Type& type : types) names.emplace_back(type.name);
+  for (const Type& type : types()) names.emplace_back(type.name);
   app.add_option("--type,--format", shape.type, "format of the matrices")
       ->transform(CLI::IsMember(names, CLI::ignore_case))
       ->capture_default_str();

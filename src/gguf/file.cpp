@@ -1,46 +1,14 @@
 #include "gguf/file.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 
 #include "gguf/parse.h"
 #include "gguf/split.h"
 
 namespace assay::gguf {
 namespace {
-
-/// An open file that closes itself.
-struct Descriptor {
-  int number;
-  explicit Descriptor(int opened) : number(opened) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (number >= 0) close(number);
-  }
-};
-
-Error system_error(const std::string& path, std::string_view doing) {
-  return {fmt::format("{}: cannot {}: {}", path, doing, std::strerror(errno))};
-}
-
-/// The size of a regular file with something in it.
-Result<uint64_t> file_size(const Descriptor& file, const std::string& path) {
-  struct stat facts {};
-  if (fstat(file.number, &facts) != 0) return system_error(path, "read the file's size");
-  if (S_ISDIR(facts.st_mode))
-    return Error{fmt::format("{}: this is a directory, not a GGUF file", path)};
-  if (!S_ISREG(facts.st_mode)) return Error{fmt::format("{}: this is not a regular file", path)};
-  if (facts.st_size == 0) return Error{fmt::format("{}: the file is empty (0 bytes)", path)};
-  return static_cast<uint64_t>(facts.st_size);
-}
 
 Error wrong_type(const std::string& path, std::string_view key, const Value& value,
                  std::string_view wanted) {
@@ -50,22 +18,11 @@ Error wrong_type(const std::string& path, std::string_view key, const Value& val
 
 }  // namespace
 
-void File::Unmap::operator()(const uint8_t* address) const {
-  munmap(const_cast<uint8_t*>(address), size);
-}
-
 Result<File> File::open_one(const std::string& path) {
-  // Non-blocking, so that a named pipe is refused rather than waited for.
-  const Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (descriptor.number < 0) return system_error(path, "open the file");
-  const auto size = file_size(descriptor, path);
-  if (!size) return size.error();
-  void* address = mmap(nullptr, *size, PROT_READ, MAP_PRIVATE, descriptor.number, 0);
-  if (address == MAP_FAILED) return system_error(path, fmt::format("map {} bytes", *size));
-  const auto* bytes = static_cast<const uint8_t*>(address);
-  Mapping mapping(bytes, Unmap{*size});
-  auto file = parse_one({bytes, *size}, path);
-  if (file) file->mappings_.push_back(std::move(mapping));
+  auto mapping = MappedFile::open(path, "GGUF");
+  if (!mapping) return mapping.error();
+  auto file = parse_one(mapping->bytes(), path);
+  if (file) file->mappings_.push_back(std::move(*mapping));
   return file;
 }
 
@@ -120,7 +77,7 @@ void File::append(File&& shard) {
     contents_.tensors.push_back(tensor);
   }
   parts_.push_back(shard.parts_.front());
-  for (Mapping& mapping : shard.mappings_) mappings_.push_back(std::move(mapping));
+  for (MappedFile& mapping : shard.mappings_) mappings_.push_back(std::move(mapping));
 }
 
 uint64_t File::size() const {
@@ -176,17 +133,7 @@ Result<std::optional<std::string_view>> File::string_value(std::string_view key)
 
 void File::release(std::span<const uint8_t> range) const {
   // Only a mapping can be read back from the file; memory that someone else owns would be lost.
-  if (mappings_.empty() || range.empty()) return;
-  const auto holds = [&](std::span<const uint8_t> part) {
-    return range.data() >= part.data() && range.data() + range.size() <= part.data() + part.size();
-  };
-  const auto part = std::ranges::find_if(parts_, holds);
-  if (part == parts_.end()) return;
-  const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  const uint64_t first = static_cast<uint64_t>(range.data() - part->data());
-  const uint64_t begin = (first + page - 1) / page * page;  // the mapping itself begins on a page
-  const uint64_t end = (first + range.size()) / page * page;
-  if (begin < end) madvise(const_cast<uint8_t*>(part->data()) + begin, end - begin, MADV_DONTNEED);
+  for (const MappedFile& mapping : mappings_) mapping.release(range);
 }
 
 }  // namespace assay::gguf

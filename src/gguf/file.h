@@ -6,7 +6,6 @@
 
 #include <array>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -14,6 +13,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/mapped_file.h"
 #include "base/result.h"
 #include "gguf/types.h"
 
@@ -124,11 +124,6 @@ class File {
   void release(std::span<const uint8_t> range) const;
 
  private:
-  struct Unmap {
-    uint64_t size;
-    void operator()(const uint8_t* address) const;
-  };
-  using Mapping = std::unique_ptr<const uint8_t, Unmap>;
   File() = default;
   static Result<File> open_one(const std::string& path);
   static Result<File> parse_one(std::span<const uint8_t> bytes, const std::string& path);
@@ -137,7 +132,7 @@ class File {
 
   std::string path_;
   std::vector<std::span<const uint8_t>> parts_;
-  std::vector<Mapping> mappings_;  // one a part; none where the bytes belong to someone else
+  std::vector<MappedFile> mappings_;  // one a part; none where the bytes belong to someone else
   Contents contents_;
 };
 

@@ -10,8 +10,19 @@
 namespace assay::gguf {
 namespace {
 
-/// The index of the first weight that is not finite. In a block format a group's weights are finite
-/// exactly if its scale and minimum are.
+/// The first weight of a group that is not finite. Where the scale and the minimum are finite and
+/// no product can pass 2^128, none is.
+template <class F>
+std::optional<uint32_t> first_of_group(const uint8_t* block, uint32_t group) {
+  float most = std::fabs(F::scale(block, group));
+  if constexpr (F::has_minimum) most += std::fabs(F::minimum(block, group));
+  if (most < 0x1p100f) return std::nullopt;
+  for (uint32_t i = group * F::group_size; i < (group + 1) * F::group_size; ++i)
+    if (!std::isfinite(quant::decode<F>(block, i))) return i;
+  return std::nullopt;
+}
+
+/// The index of the first weight that is not finite.
 template <class F>
 std::optional<uint64_t> first_not_finite(std::span<const uint8_t> bytes) {
   const uint64_t blocks = bytes.size() / F::block_bytes;
@@ -20,11 +31,8 @@ std::optional<uint64_t> first_not_finite(std::span<const uint8_t> bytes) {
     if constexpr (quant::is_float_format<F>) {
       if (!std::isfinite(F::value(block))) return b;
     } else {
-      for (uint32_t group = 0; group < F::block_size / F::group_size; ++group) {
-        bool finite = std::isfinite(F::scale(block, group));
-        if constexpr (F::has_minimum) finite = finite && std::isfinite(F::minimum(block, group));
-        if (!finite) return b * F::block_size + group * F::group_size;
-      }
+      for (uint32_t group = 0; group < F::block_size / F::group_size; ++group)
+        if (const auto i = first_of_group<F>(block, group)) return b * F::block_size + *i;
     }
   }
   return std::nullopt;

@@ -1,4 +1,5 @@
-// NaN and infinity among a file's weights: whatever reads them gives NaN, and no kernel is to blame.
+// NaN and infinity among a file's weights: whatever reads them gives NaN, and no kernel is to
+// blame.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,8 @@ struct NotFinite {
 };
 
 /// The first weight, in file order, that is NaN or infinite. Types that assay can't decode are left
-/// out. Reads every weight once, and of a block format only the scales.
+/// out. Reads every weight once, and of a block format only the scales, but for those near an end
+/// of f32.
 std::optional<NotFinite> find_not_finite(const File& file);
 
 /// "tensor 'blk.0.ffn_down.weight' holds NaN in row 5, column 3"

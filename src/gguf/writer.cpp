@@ -133,6 +133,11 @@ void Writer::add_i32_array(std::string_view key, std::span<const int32_t> values
   append(metadata_, bytes_of(values));
 }
 
+void Writer::add_bool_array(std::string_view key, const std::vector<bool>& values) {
+  add_array(key, id(ValueType::boolean), values.size());
+  for (const bool value : values) metadata_.push_back(value ? 1 : 0);
+}
+
 void Writer::add_tensor(std::string_view name, uint32_t type, std::vector<uint64_t> dims,
                         std::function<std::vector<uint8_t>()> produce) {
   tensors_.push_back({std::string(name), type, std::move(dims), std::move(produce)});
@@ -189,7 +194,8 @@ std::vector<uint8_t> Writer::bytes() const {
   return out;
 }
 
-Status Writer::write(const std::string& path) const {
+Status Writer::write(const std::string& path,
+                     const std::function<Status(const std::string& part)>& check) const {
   const std::string part = path + ".part";
   std::ofstream file(part, std::ios::binary | std::ios::trunc);
   if (!file) return Error{fmt::format("{}: cannot write the file: {}", part, std::strerror(errno))};
@@ -200,9 +206,11 @@ Status Writer::write(const std::string& path) const {
   });
   const bool refused = !emitted && !emitted.error().message.empty();
   file.close();
-  if (emitted && file && std::rename(part.c_str(), path.c_str()) == 0) return ok();
+  Status checked = emitted && file && check ? check(part) : ok();
+  if (emitted && file && checked && std::rename(part.c_str(), path.c_str()) == 0) return ok();
   const std::string reason = refused ? emitted.error().message : std::strerror(errno);
   std::remove(part.c_str());
+  if (!checked) return checked;
   return Error{fmt::format("{}: cannot write the file: {}", path, reason)};
 }
 

@@ -27,6 +27,7 @@ class Writer {
   void add_string_array(std::string_view key, std::span<const std::string> values);
   void add_f32_array(std::string_view key, std::span<const float> values);
   void add_i32_array(std::string_view key, std::span<const int32_t> values);
+  void add_bool_array(std::string_view key, const std::vector<bool>& values);
 
   /// dims[0] is the row length, a multiple of the block of `type` (gguf/types.h).
   /// `produce` is called at write time and must return exactly the tensor's bytes.
@@ -35,9 +36,11 @@ class Writer {
 
   /// The whole file as bytes (small files, tests); none where write() would give an error.
   std::vector<uint8_t> bytes() const;
-  /// Writes PATH.part, then renames it to PATH; on an error PATH.part is removed. Errors also: a
-  /// tensor whose shape its type can't have, or whose producer returns another number of bytes.
-  Status write(const std::string& path) const;
+  /// Writes PATH.part, asks `check` of it, then renames it to PATH; on an error PATH.part is removed.
+  /// Errors also: a tensor whose shape its type can't have, or whose producer returns another number
+  /// of bytes; those of `check`, as they are.
+  Status write(const std::string& path,
+               const std::function<Status(const std::string& part)>& check = {}) const;
 
  private:
   struct Entry {

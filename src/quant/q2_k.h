@@ -18,17 +18,20 @@ struct Q2_K {
   K_TABLE uint32_t code_bits = 2;
   K_TABLE int32_t code_offset = 0;
   K_TABLE bool has_minimum = true;
+  K_TABLE bool has_table = false;
+  K_TABLE bool scale_is_bf16 = false;
+  K_TABLE float scale_unit = 1.0f;
 
   K_TABLE float minimum_sign = -1.0f;  ///< what the file stores is subtracted
 
-  K_FN uint16_t scale_bits(K_DEV const uint8_t* block) { return k_load_u16(block + 80); }
+  K_FN uint16_t scale_bits(K_DEV const uint8_t* block, uint32_t) { return k_load_u16(block + 80); }
   K_FN uint16_t minimum_bits(K_DEV const uint8_t* block) { return k_load_u16(block + 82); }
   K_FN int32_t scale_code(K_DEV const uint8_t* block, uint32_t group) { return block[group] & 15; }
   K_FN int32_t minimum_code(K_DEV const uint8_t* block, uint32_t group) {
     return block[group] >> 4;
   }
   K_FN float scale(K_DEV const uint8_t* block, uint32_t group) {
-    return k_f16_to_f32(scale_bits(block)) * float(scale_code(block, group));
+    return k_f16_to_f32(scale_bits(block, 0u)) * float(scale_code(block, group));
   }
   K_FN float minimum(K_DEV const uint8_t* block, uint32_t group) {
     return -(k_f16_to_f32(minimum_bits(block)) * float(minimum_code(block, group)));

@@ -17,9 +17,14 @@ struct Q5_0 {
   K_TABLE uint32_t code_bits = 5;
   K_TABLE int32_t code_offset = 16;
   K_TABLE bool has_minimum = false;
+  K_TABLE bool has_table = false;
+  K_TABLE bool scale_is_bf16 = false;
+  K_TABLE float scale_unit = 1.0f;
 
-  K_FN uint16_t scale_bits(K_DEV const uint8_t* block) { return k_load_u16(block); }
-  K_FN float scale(K_DEV const uint8_t* block, uint32_t) { return k_f16_to_f32(scale_bits(block)); }
+  K_FN uint16_t scale_bits(K_DEV const uint8_t* block, uint32_t) { return k_load_u16(block); }
+  K_FN float scale(K_DEV const uint8_t* block, uint32_t) {
+    return k_f16_to_f32(scale_bits(block, 0u));
+  }
   K_FN uint32_t code(K_DEV const uint8_t* block, uint32_t i) {
     const uint32_t low = i < 16 ? block[6 + i] & 15u : block[6 + i - 16] >> 4;
     const uint32_t high = (block[2 + i / 8] >> (i % 8)) & 1u;

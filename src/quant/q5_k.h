@@ -19,10 +19,13 @@ struct Q5_K {
   K_TABLE uint32_t code_bits = 5;
   K_TABLE int32_t code_offset = 0;
   K_TABLE bool has_minimum = true;
+  K_TABLE bool has_table = false;
+  K_TABLE bool scale_is_bf16 = false;
+  K_TABLE float scale_unit = 1.0f;
 
   K_TABLE float minimum_sign = -1.0f;  ///< what the file stores is subtracted
 
-  K_FN uint16_t scale_bits(K_DEV const uint8_t* block) { return k_load_u16(block); }
+  K_FN uint16_t scale_bits(K_DEV const uint8_t* block, uint32_t) { return k_load_u16(block); }
   K_FN uint16_t minimum_bits(K_DEV const uint8_t* block) { return k_load_u16(block + 2); }
   K_FN int32_t scale_code(K_DEV const uint8_t* block, uint32_t group) {
     return Q4_K::scale_code(block, group);
@@ -31,7 +34,7 @@ struct Q5_K {
     return Q4_K::minimum_code(block, group);
   }
   K_FN float scale(K_DEV const uint8_t* block, uint32_t group) {
-    return k_f16_to_f32(scale_bits(block)) * float(scale_code(block, group));
+    return k_f16_to_f32(scale_bits(block, 0u)) * float(scale_code(block, group));
   }
   K_FN float minimum(K_DEV const uint8_t* block, uint32_t group) {
     return -(k_f16_to_f32(minimum_bits(block)) * float(minimum_code(block, group)));

@@ -19,13 +19,16 @@ struct Q6_K {
   K_TABLE uint32_t code_bits = 6;
   K_TABLE int32_t code_offset = 32;
   K_TABLE bool has_minimum = false;
+  K_TABLE bool has_table = false;
+  K_TABLE bool scale_is_bf16 = false;
+  K_TABLE float scale_unit = 1.0f;
 
-  K_FN uint16_t scale_bits(K_DEV const uint8_t* block) { return k_load_u16(block + 208); }
+  K_FN uint16_t scale_bits(K_DEV const uint8_t* block, uint32_t) { return k_load_u16(block + 208); }
   K_FN int32_t scale_code(K_DEV const uint8_t* block, uint32_t group) {
     return int8_t(block[192 + group]);
   }
   K_FN float scale(K_DEV const uint8_t* block, uint32_t group) {
-    return k_f16_to_f32(scale_bits(block)) * float(scale_code(block, group));
+    return k_f16_to_f32(scale_bits(block, 0u)) * float(scale_code(block, group));
   }
   K_FN uint32_t code(K_DEV const uint8_t* block, uint32_t i) {
     const uint32_t side = i / 128, quarter = (i % 128) / 32, lane = i % 32;
