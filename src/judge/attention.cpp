@@ -16,41 +16,51 @@ std::vector<double> softmax(std::span<const double> scores) {
   return p;
 }
 
-// s[j] = scale·Σ_d q[d]·K[j, d],  p = softmax(s),  y[i] = Σ_j p[j]·V[j, i],  j <= position
-Attended attend(std::span<const double> query, const Cache& cache, uint32_t position,
-                uint32_t kv_head, const op::AttentionShape& attention) {
-  const size_t keys = size_t(position) + 1;
-  assert(keys <= cache.keys.size());
-  Attended head{std::vector<double>(keys),
-                std::vector<double>(keys),
-                {},
-                std::vector<double>(attention.value_dim)};
+Attended attend(std::span<const double> query, const Cache& cache, uint32_t position, uint32_t head,
+                const op::AttentionShape& attention, std::optional<double> sink) {
+  assert(position < cache.keys.size());
+  const uint32_t kv_head = head / (attention.heads / attention.kv_heads);
+  const uint32_t first = attention.first_key(position);
+  const size_t keys = size_t(position) - first + 1;
+  Attended out{.first = first,
+               .score = std::vector<double>(keys),
+               .magnitude = std::vector<double>(keys),
+               .probability = {},
+               .output = std::vector<double>(attention.value_dim),
+               .slope = double(op::alibi_slope(attention.alibi, head, attention.heads)),
+               .sink = sink};
+  const double cap = double(attention.soft_cap);
   for (size_t j = 0; j < keys; ++j) {
-    const double* key = &cache.keys[j][size_t(kv_head) * attention.key_dim];
+    const double* key = &cache.keys[first + j][size_t(kv_head) * attention.key_dim];
     double sum = 0, magnitude = 0;
     for (size_t d = 0; d < attention.key_dim; ++d) {
       sum += query[d] * key[d];
       magnitude += std::fabs(query[d] * key[d]);
     }
-    head.score[j] = sum * double(attention.scale);
-    head.magnitude[j] = magnitude * std::fabs(double(attention.scale));
+    const double scaled = sum * double(attention.scale);
+    out.score[j] =
+        (cap > 0 ? cap * std::tanh(scaled / cap) : scaled) - out.slope * double(keys - 1 - j);
+    out.magnitude[j] = magnitude * std::fabs(double(attention.scale));
   }
-  head.probability = softmax(head.score);
+  std::vector<double> all = out.score;
+  if (sink) all.push_back(*sink);
+  out.probability = softmax(all);
+  out.probability.resize(keys);
   for (size_t j = 0; j < keys; ++j) {
-    const double* value = &cache.values[j][size_t(kv_head) * attention.value_dim];
-    for (size_t i = 0; i < attention.value_dim; ++i)
-      head.output[i] += head.probability[j] * value[i];
+    const double* value = &cache.values[first + j][size_t(kv_head) * attention.value_dim];
+    for (size_t i = 0; i < attention.value_dim; ++i) out.output[i] += out.probability[j] * value[i];
   }
-  return head;
+  return out;
 }
 
 std::vector<double> attention(std::span<const double> query, const Cache& cache, uint32_t position,
-                              const op::AttentionShape& attention) {
-  const uint32_t group = attention.heads / attention.kv_heads;
+                              const op::AttentionShape& attention, std::span<const double> sinks) {
   std::vector<double> y;
   for (uint32_t head = 0; head < attention.heads; ++head) {
     const auto q = query.subspan(size_t(head) * attention.key_dim, attention.key_dim);
-    const Attended attended = attend(q, cache, position, head / group, attention);
+    const Attended attended =
+        attend(q, cache, position, head, attention,
+               sinks.empty() ? std::optional<double>() : std::optional(sinks[head]));
     y.insert(y.end(), attended.output.begin(), attended.output.end());
   }
   return y;
@@ -59,27 +69,36 @@ std::vector<double> attention(std::span<const double> query, const Cache& cache,
 std::vector<Limit> attention_limits(const Attended& head, const Cache& cache, uint32_t kv_head,
                                     const op::AttentionShape& attention) {
   constexpr size_t chunk = 64;  // keys whose softmax the contract keeps apart
-  const size_t keys = head.score.size(), chunks = (keys + chunk - 1) / chunk;
+  const size_t keys = head.score.size();
+  const auto chunk_of = [&](size_t j) { return (head.first + j) / chunk - head.first / chunk; };
+  const size_t chunks = chunk_of(keys - 1) + 1 + (head.sink ? 1 : 0);
   const double dot = float_matmul_limit(attention.key_dim, false);
   const double sums = float_matmul_limit(std::min(keys, chunk), false) + 4.0 * double(chunks) + 8.0;
-  const double largest = *std::max_element(head.score.begin(), head.score.end());
-  std::vector<double> error(keys);  // of a score, absolute: the weight is e^±error off
-  for (size_t j = 0; j < keys; ++j) {
-    const double exponentials = 4.0 * double(chunks - j / chunk);
-    error[j] = unit * (dot * head.magnitude[j] + std::fabs(head.score[j]) +
-                       (largest - head.score[j]) + exponentials);
+  std::vector<double> score = head.score;
+  if (head.sink) score.push_back(*head.sink);
+  const double largest = *std::max_element(score.begin(), score.end());
+  std::vector<double> error(score.size());  // of a score, absolute: the weight is e^±error off
+  for (size_t j = 0; j < score.size(); ++j) {
+    double u = (largest - score[j]) + 4.0;
+    if (j < keys)
+      u = dot * head.magnitude[j] + std::fabs(score[j]) + (largest - score[j]) +
+          4.0 * double(chunks - chunk_of(j)) + 4.0 * double(attention.soft_cap) +
+          4.0 * head.slope * double(keys - 1 - j);
+    error[j] = unit * u;
   }
   const double worst = *std::max_element(error.begin(), error.end());
   const size_t width = attention.value_dim;
+  const std::vector<double> nothing(width, 0.0);
   std::vector<double> moved(width, 0.0), weighed(width, 0.0), most(width, 0.0), far(width, 0.0);
   double least_sum = 0;
-  for (size_t j = 0; j < keys; ++j) {
-    const double below = largest - head.score[j], weight = std::exp(-below);
+  for (size_t j = 0; j < score.size(); ++j) {
+    const double below = largest - score[j], weight = std::exp(-below);
     const double up = std::exp(std::min(error[j] - below, 700.0));
     const double low = below + error[j] + worst >= 49.0 ? 0.0 : std::exp(-below - error[j]);
     const double change = std::max(up - weight, weight - low);
     least_sum += low;
-    const double* value = &cache.values[j][size_t(kv_head) * width];
+    const double* value =
+        j < keys ? &cache.values[head.first + j][size_t(kv_head) * width] : nothing.data();
     for (size_t i = 0; i < width; ++i) {
       const double distance = std::fabs(value[i] - head.output[i]);
       moved[i] += change * distance;
@@ -107,7 +126,7 @@ static double f16_attention_u(const Attended& head, const Cache& cache, uint32_t
   if (scale == 0) return 0;
   double by_scores = 0;
   for (size_t j = 0; j < head.score.size(); ++j) {
-    const double value = cache.values[j][size_t(kv_head) * attention.value_dim + i];
+    const double value = cache.values[head.first + j][size_t(kv_head) * attention.value_dim + i];
     by_scores += head.probability[j] * std::fabs(value - head.output[i]) * head.magnitude[j];
   }
   const double sums = 2.0 + 4.0 * std::sqrt(double(head.score.size()));
@@ -118,12 +137,18 @@ static double f16_attention_u(const Attended& head, const Cache& cache, uint32_t
   return ((by_scores / scale * scores + sums) * 0x1p-11 + tiny) / unit;
 }
 
+static std::vector<double> sinks_of(const Subject& subject) {
+  return subject.operation.weight == op::none ? std::vector<double>()
+                                              : decode_row(subject.weight(), 0);
+}
+
 template <>
 Table formula_of(const Subject& subject, const op::Attend& p) {
   const op::AttentionShape shape = subject.program.attention_of(subject.operation);
   const Table& queries = subject.x();
+  const std::vector<double> sinks = sinks_of(subject);
   return by_row(queries.rows, uint64_t(shape.heads) * shape.value_dim, [&](uint64_t t) {
-    return attention(queries.row(t), subject.cache(t, p.cache), subject.position(t), shape);
+    return attention(queries.row(t), subject.cache(t, p.cache), subject.position(t), shape, sinks);
   });
 }
 
@@ -133,6 +158,7 @@ Judged expect_of(const Subject& subject, const op::Attend& p, const Coding&,
   const op::AttentionShape a = subject.program.attention_of(subject.operation);
   const Table& queries = subject.x();
   const uint64_t width = uint64_t(a.heads) * a.value_dim;
+  const std::vector<double> sinks = sinks_of(subject);
   Judged out{
       Table(queries.rows, width), Table(queries.rows, width), Table(queries.rows, width), {}};
   in_parallel(queries.rows * a.heads, [&](uint64_t first, uint64_t last) {
@@ -141,7 +167,9 @@ Judged expect_of(const Subject& subject, const op::Attend& p, const Coding&,
       const Cache& cache = subject.cache(t, p.cache);
       const uint32_t h = uint32_t(item % a.heads), kv_head = h / (a.heads / a.kv_heads);
       const auto query = queries.row(t).subspan(size_t(h) * a.key_dim, a.key_dim);
-      const Attended want = attend(query, cache, subject.position(t), kv_head, a);
+      const Attended want =
+          attend(query, cache, subject.position(t), h, a,
+                 sinks.empty() ? std::optional<double>() : std::optional(sinks[h]));
       const auto limits = attention_limits(want, cache, kv_head, a);
       for (uint32_t i = 0; i < a.value_dim; ++i) {
         const uint64_t column = uint64_t(h) * a.value_dim + i;

@@ -142,6 +142,10 @@ constexpr Coding q8_1{Coding::Kind::integers, 32, Rounding::even_of_product, tru
 constexpr Coding q8_1_away{Coding::Kind::integers, 32, Rounding::away_of_product, true,
                            Sums::codes_f16};
 constexpr Coding q8_k{Coding::Kind::integers, 256, Rounding::signed_maximum};
+constexpr Coding q8_k_offset{.kind = Coding::Kind::integers,
+                             .block = 256,
+                             .rounding = Rounding::signed_maximum,
+                             .offset_meets_sums = true};
 // ggml's CUDA: block_q8_1 (quantize.cu); d as f16 beside the sum of the plain values, or as f32
 // (the D4 layout of the matrix kernels).
 constexpr Coding cuda{Coding::Kind::integers, 32, Rounding::away_of_quotient, true,
@@ -152,12 +156,12 @@ constexpr Coding cuda_offset{
     Coding::Kind::integers, 32, Rounding::away_of_quotient, true, Sums::values_f16, false, true};
 constexpr Coding cuda_f32{Coding::Kind::integers, 32, Rounding::away_of_quotient};
 
-bool is_k_format(uint32_t type) {
-  return quant::info(type).block_size == 256;
-}
-
+/// All formats of super-blocks meet Q8_K rows: the K ones, IQ4_XS to IQ1_S and the ternary ones.
+/// The others meet Q8_0 rows, MXFP4 and NVFP4 too, or Q8_1 rows where they have a minimum.
 std::vector<Coding> ggml_cpu(uint32_t type) {
-  if (is_k_format(type)) return {q8_k};
+  // The ternary ones add up code·x and, apart from it, x (ggml's vec_dot of TQ1_0 and TQ2_0).
+  if (type == quant::TQ1_0::id || type == quant::TQ2_0::id) return {q8_k_offset};
+  if (quant::info(type).block_size == 256) return {q8_k};
   bool has_minimum = false;
   quant::visit(type, [&]<class F>() {
     if constexpr (!quant::is_float_format<F>) has_minimum = F::has_minimum;

@@ -3,10 +3,11 @@
 namespace assay::judge {
 
 template <>
-Table formula_of(const Subject& subject, const op::Embed&) {
+Table formula_of(const Subject& subject, const op::Embed& p) {
   const auto& tokens = subject.inputs.step.tokens;
-  return by_row(tokens.size(), subject.weight().columns,
-                [&](uint64_t t) { return decode_row(subject.weight(), uint64_t(tokens[t])); });
+  return by_row(tokens.size(), subject.weight().columns, [&](uint64_t t) {
+    return decode_row(subject.weight(), p.of_position ? subject.position(t) : uint64_t(tokens[t]));
+  });
 }
 
 // Decoding rounds once, in one way; engines that keep scale and minimum apart round the product,

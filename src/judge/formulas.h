@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -33,7 +34,9 @@ inline constexpr double copy_limit = 0.0;
 std::vector<double> decode_row(const op::Weight& weight, uint64_t row);
 
 /// y[i] = x[i] / √(Σ x²/n + eps) · w[i], each part of n values by itself   x, y: (parts·n), w: (n)
-std::vector<double> rms_norm(std::span<const double> x, std::span<const double> w, double eps);
+/// or (parts·n)
+std::vector<double> rms_norm(std::span<const double> x, uint32_t parts, std::span<const double> w,
+                             double eps);
 
 /// Rule 1 of the contract: per 32 values, in f32, m = max|x|, d = m/127, code = rne(x·(127/m));
 /// returns d·code. d = 0 where m < 2^-72; d = NaN where a value is NaN or infinite.          (n) →
@@ -68,27 +71,42 @@ double round_to_f16(double x);
 /// p[j] = e^(s[j] − max s) / Σ_k e^(s[k] − max s)
 std::vector<double> softmax(std::span<const double> scores);
 
-/// One head of one query over the keys 0 … position.
+/// One head of one query over the keys that it sees, first … position.
 struct Attended {
-  std::vector<double> score;        ///< s[j] = scale·Σ_d q[d]·K[j, d]        (keys)
+  uint32_t first = 0;               ///< position of the first key
+  std::vector<double> score;        ///< op::Attend's s[j]                    (keys)
   std::vector<double> magnitude;    ///< scale·Σ_d |q[d]·K[j, d]|             (keys)
-  std::vector<double> probability;  ///< softmax(s)                           (keys)
+  std::vector<double> probability;  ///< softmax(s), of s and the sink        (keys)
   std::vector<double> output;       ///< y[i] = Σ_j p[j]·V[j, i]              (value_dim)
+  double slope = 0;                 ///< ALiBi's
+  std::optional<double> sink = {};
 };
-Attended attend(std::span<const double> query, const Cache& cache, uint32_t position,
-                uint32_t kv_head, const op::AttentionShape& attention);
+/// `head` is the query's; its sink, where there is one.
+Attended attend(std::span<const double> query, const Cache& cache, uint32_t position, uint32_t head,
+                const op::AttentionShape& attention, std::optional<double> sink = {});
 
-/// All heads: head h reads KV head h / (heads/kv_heads).      query: (heads·key_dim) →
-/// (heads·value_dim)
+/// All heads: head h reads KV head h / (heads/kv_heads).      query: (heads·key_dim), sinks: (heads)
+/// or none → (heads·value_dim)
 std::vector<double> attention(std::span<const double> query, const Cache& cache, uint32_t position,
-                              const op::AttentionShape& attention);
+                              const op::AttentionShape& attention,
+                              std::span<const double> sinks = {});
 
-/// f(x): silu x / (1 + e^−x)
+/// f(x), as the activation's row says
 double activate(op::Activation activation, double x);
 
-/// y[i] = f(g[i])·u[i]
+/// y[i] = f(g[i / r])·u[i], r = |u| / |g|
 std::vector<double> gate(op::Activation activation, std::span<const double> g,
                          std::span<const double> u);
+
+/// y[i] = (x[i] − m)·w[i] / √(Σ (x − m)²/n + eps) + b[i], each part of n values by itself; w and b
+/// (n) or (parts·n), b may be empty.
+std::vector<double> layer_norm(std::span<const double> x, uint32_t parts, std::span<const double> w,
+                               std::span<const double> b, double eps);
+
+/// A routing: the ids of the chosen experts, then their weights (op::Route). b may be empty.
+/// `chosen`, where not empty, are the ids that an engine chose: their weights.
+std::vector<double> route(std::span<const double> logits, std::span<const double> b,
+                          const op::Route& router, std::span<const uint32_t> chosen = {});
 
 /// y[i] = a[i] + b[i]
 std::vector<double> add(std::span<const double> a, std::span<const double> b);
@@ -129,6 +147,11 @@ struct Limit {
   double limit_u;  ///< how many u of it
 };
 
+/// 6 + √n/4, of (|x − m| + Σ|x|/n)·|w|·r + |b|, r the root's inverse: as rms_norm_limit, with one
+/// rounding more for x − m and one for b; the mean itself is off by up to (√n/4 + 2)·u·Σ|x|/n, which
+/// x − m takes over.
+double layer_norm_limit(uint64_t n);
+
 /// For one head, each output i. With w[j] = e^(s[j] − max s) and w'[j] what an executor has in its
 /// place, y' − y = Σ (w'[j] − w[j])·(V[j,i] − y[i]) / Σ w'[j], as Σ w·(V − y) = 0: a factor common
 /// to all weights cancels. w'[j] lies in w[j]·e^±e[j], and e[j], in u, is the sum of
@@ -144,6 +167,9 @@ struct Limit {
 /// `sums`: V in order inside a chunk (float_matmul_limit of 64 keys at most), four roundings a
 /// chunk where chunks combine (two for O, two for L), and 8 for the lanes and the tree of L and the
 /// last division.
+/// A soft cap adds 4 u of the cap to a score (lang/activation.h) and makes no error larger; ALiBi
+/// adds 4 u of what it takes away (its slope is a power that engines round); a sink is a key whose
+/// score is exact and whose value is 0.
 std::vector<Limit> attention_limits(const Attended& head, const Cache& cache, uint32_t kv_head,
                                     const op::AttentionShape& attention);
 

@@ -47,12 +47,14 @@ struct Inputs {
   std::vector<const Table*> values = {};  ///< of operation.inputs
   op::Step step = {};                     ///< no sequences: all tokens are of sequence 0
   std::span<const Caches> caches = {};    ///< by sequence, with this step's keys and values in them
+  const Table* got = nullptr;  ///< what the engine gave: a router's choice is judged by it
 };
 
 /// The operation's formula in f64; for kv_store, keys and values side by side, not rounded.
 Table formula(const op::Program& program, const op::Operation& operation, const Inputs& inputs);
 
-/// What the operation must give, and how far off it may be. `coding` is used for matmul only.
+/// What the operation must give, and how far off it may be. `coding` is used for
+/// products only (meets_codes()).
 Judged expect(const op::Program& program, const op::Operation& operation, const Inputs& inputs,
               const Coding& coding, const Arithmetic& arithmetic);
 

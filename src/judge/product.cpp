@@ -96,7 +96,8 @@ void read_row(const uint8_t* bytes, uint64_t columns, bool offset_meets_sums, We
       if (offset_meets_sums) out.minimum[at] -= double(F::code_offset) * out.scale[at];
     }
     for (uint32_t i = 0; i < F::block_size; ++i)
-      out.code[first + i] = int16_t(int32_t(F::code(block, i)) - offset);
+      out.code[first + i] =
+          int16_t(quant::value_of<F>(F::code(block, i)) + F::code_offset - offset);
   }
 }
 

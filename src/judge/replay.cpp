@@ -71,8 +71,9 @@ void Replay::operator()(const op::Operation& operation, std::span<const float> o
 void Replay::judge(const op::Operation& operation, const Table& got, OperationError& error) {
   Inputs inputs{{}, {tokens_, positions_, sequences_, selected_}, caches_};
   for (const uint32_t value : operation.inputs) inputs.values.push_back(&values_[value]);
+  inputs.got = &got;
   Coding coding;
-  if (operation.is<op::Matmul>())
+  if (op::multiplies(operation))
     coding = codings(contract_, program_.weights[operation.weight].type)[0];
   Judged judged = expect(program_, operation, inputs, coding, arithmetic_);
   judged.slack = {};  // an executor of the contract makes the very codes: it has no ties

@@ -5,14 +5,16 @@
 
 namespace assay::judge {
 
-// y[i] = x[i] / √(Σ x²/n + eps) · w[i], n = w.size(), for each part of n values
-std::vector<double> rms_norm(std::span<const double> x, std::span<const double> w, double eps) {
+// y[i] = x[i] / √(Σ x²/n + eps) · w[i] for each part of n values
+std::vector<double> rms_norm(std::span<const double> x, uint32_t parts, std::span<const double> w,
+                             double eps) {
+  const size_t n = x.size() / parts;
   std::vector<double> y(x.size());
-  for (size_t start = 0; start < x.size(); start += w.size()) {
+  for (size_t start = 0; start < x.size(); start += n) {
     double sum = 0;
-    for (double value : x.subspan(start, w.size())) sum += value * value;
-    const double root = std::sqrt(sum / double(w.size()) + eps);
-    for (size_t i = 0; i < w.size(); ++i) y[start + i] = x[start + i] / root * w[i];
+    for (double value : x.subspan(start, n)) sum += value * value;
+    const double root = std::sqrt(sum / double(n) + eps);
+    for (size_t i = start; i < start + n; ++i) y[i] = x[i] / root * w[i % w.size()];
   }
   return y;
 }
@@ -20,8 +22,9 @@ std::vector<double> rms_norm(std::span<const double> x, std::span<const double> 
 template <>
 Table formula_of(const Subject& subject, const op::RmsNorm& p) {
   const std::vector<double> w = decode_row(subject.weight(), 0);
-  return by_row(subject.x().rows, subject.x().width,
-                [&](uint64_t t) { return rms_norm(subject.x().row(t), w, double(p.eps)); });
+  return by_row(subject.x().rows, subject.x().width, [&](uint64_t t) {
+    return rms_norm(subject.x().row(t), p.parts, w, double(p.eps));
+  });
 }
 
 /// assay/1 gives NaN for a part whose squares add up to more than f32 holds.

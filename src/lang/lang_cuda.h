@@ -87,6 +87,12 @@ K_FN float k_f16_to_f32(uint16_t bits) {
 K_FN int32_t k_dot4_i8(uint32_t a, uint32_t b, int32_t c) {
   return __dp4a(int32_t(a), int32_t(b), c);
 }
+K_FN uint32_t k_pick_bytes(uint32_t codes, uint32_t low, uint32_t high) {
+  // The selector is a nibble for each byte: 3 bits, and a fourth one that must be 0.
+  const uint32_t three = codes & 0x07070707u;
+  const uint32_t pairs = three | (three >> 4);  // in bytes 0 and 2
+  return __byte_perm(low, high, __byte_perm(pairs, 0u, 0x4420u));
+}
 
 struct alignas(16) Words4 {
   uint32_t x, y, z, w;

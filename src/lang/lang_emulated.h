@@ -17,10 +17,10 @@
 #define K_TABLE static constexpr  // a constant of program or class scope
 #define K_UNROLL                  // before a loop of constant length
 
-/// The kernel `name` over Args (as the host filled them) and a group's Shared, whose groups have the
-/// threads that Group says (lang/lang.h). Its body sees `a`, `s` and `t`. For a host this makes the
-/// handle assay::kernels::name, with which it is launched; lang/lang_entries.h adds the entry by
-/// which the emulated grid runs it.
+/// The kernel `name` over Args (as the host filled them) and a group's Shared, whose groups have
+/// the threads that Group says (lang/lang.h). Its body sees `a`, `s` and `t`. For a host this makes
+/// the handle assay::kernels::name, with which it is launched; lang/lang_entries.h adds the entry
+/// by which the emulated grid runs it.
 #define K_KERNEL(name, Args, Shared, Group) ASSAY_HANDLE(name, Args, Shared, Group)
 #define ASSAY_HANDLE(name, Args, Shared, Group)                                    \
   namespace assay {                                                                \
@@ -101,6 +101,16 @@ K_FN int32_t k_round(float x) {
 K_FN int32_t k_dot4_i8(uint32_t a, uint32_t b, int32_t c) {
   for (int i = 0; i < 32; i += 8) c += int32_t(int8_t(a >> i)) * int32_t(int8_t(b >> i));
   return c;
+}
+/// Four bytes of the eight in `low` (0 … 3) and `high` (4 … 7), as the low three bits of each byte
+/// of `codes` name them.
+K_FN uint32_t k_pick_bytes(uint32_t codes, uint32_t low, uint32_t high) {
+  uint32_t picked = 0u;
+  for (uint32_t at = 0u; at < 32u; at += 8u) {
+    const uint32_t code = codes >> at;
+    picked |= (((code & 4u) != 0u ? high : low) >> (8u * (code & 3u)) & 255u) << at;
+  }
+  return picked;
 }
 
 /// Sixteen bytes.

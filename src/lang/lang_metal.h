@@ -58,6 +58,14 @@ K_FN int32_t k_dot4_i8(uint32_t a, uint32_t b, int32_t c) {
   return c + int32_t(x.x) * int32_t(y.x) + int32_t(x.y) * int32_t(y.y) +
          int32_t(x.z) * int32_t(y.z) + int32_t(x.w) * int32_t(y.w);
 }
+K_FN uint32_t k_pick_bytes(uint32_t codes, uint32_t low, uint32_t high) {
+  uint32_t picked = 0u;
+  for (uint32_t at = 0u; at < 32u; at += 8u) {
+    const uint32_t code = codes >> at;
+    picked |= (((code & 4u) != 0u ? high : low) >> (8u * (code & 3u)) & 255u) << at;
+  }
+  return picked;
+}
 
 struct alignas(16) Words4 {
   uint32_t x, y, z, w;

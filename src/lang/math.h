@@ -14,6 +14,14 @@ K_FN float k_floor_tiny(float x) {
   return (x > -k_floor_limit && x < k_floor_limit) ? 0.0f : x;
 }
 
+/// Sums with fine scales (docs/numbers.md) below this magnitude become +0.
+K_TABLE float k_flush_limit = 7.88860905e-31f;  // 0x1p-100
+
+/// x, or +0 where |x| < 2^-100. NaN passes.
+K_FN float k_flush(float x) {
+  return (x > -k_flush_limit && x < k_flush_limit) ? 0.0f : x;
+}
+
 /// 1/√(sum/n + eps), by which RMSNorm multiplies a row of n values whose squares add up to `sum`.
 /// NaN where the sum is beyond f32: 1/infinity would make zeros of the row.
 K_FN float k_inverse_rms(float sum, float n, float eps) {

@@ -26,7 +26,7 @@ struct ExecutorOptions {
   uint32_t threads = 0;    ///< 0: the machine's cores
   uint32_t context = 0;    ///< positions a sequence can hold
   uint32_t sequences = 1;  ///< rows of a page table
-  uint32_t pages = 0;      ///< of the cache; 0: enough for every sequence's context
+  uint32_t pages = 0;      ///< of a group of caches at most; 0: enough for every sequence's context
   uint32_t batch = 512;    ///< most tokens in one step
   CacheType cache = CacheType::f16;
   Contract contract = Contract::assay1;
@@ -38,6 +38,9 @@ struct ExecutorOptions {
   std::function<void(std::span<const uint8_t>)>
       release;  ///< called with weight bytes no longer read; may be empty
 };
+
+/// The most tokens of a sequence that any executor draws in one run_ahead().
+inline constexpr uint32_t most_drawn_ahead = 8;
 
 /// How a token is drawn from the best logits (run/sampler.h).
 struct Drawing {
@@ -68,7 +71,8 @@ class Executor {
   /// Runs one step and returns the `most` (0: all) best logits of each selected token. A GPU finds
   /// them itself, so that not all logits are copied to the host. Throws DeviceFailure.
   virtual std::vector<std::vector<Candidate>> run_best(const Step& step, uint32_t most);
-  /// The largest `count` that run_ahead() accepts; 0 if this executor cannot draw tokens itself.
+  /// The largest `count` that run_ahead() accepts, up to most_drawn_ahead; 0 if this executor cannot
+  /// draw tokens itself.
   virtual uint32_t most_ahead(const Drawing&) const { return 0; }
   /// Runs a step of one token per sequence, all selected, draws the next token of each sequence as
   /// its entry of `drawings` says, runs that token, and so on, until `count` tokens per sequence

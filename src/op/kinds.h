@@ -19,7 +19,7 @@ struct Program;
 enum class WeightShape {
   absent,
   vector,  ///< one row of F32
-  matrix,  ///< (outputs, inputs)
+  matrix,  ///< (outputs, inputs); of experts one after another
   table    ///< (tokens, width): rows are looked up
 };
 
@@ -32,10 +32,11 @@ struct KindRow {
   std::span<const std::string_view> reads;
   uint32_t inputs;
   WeightShape weight = WeightShape::absent;
-  bool bias = false;     ///< may have one
-  bool cache = false;    ///< reads or writes a KV cache
-  bool moves = false;    ///< gives what it is given: there is nothing to judge
-  bool of_rows = false;  ///< a row is made of the inputs' rows, as wide, of weight and bias alone
+  bool optional = false;  ///< the weight need not be there
+  bool bias = false;      ///< may have one
+  bool cache = false;     ///< reads or writes a KV cache
+  bool moves = false;     ///< gives what it is given: there is nothing to judge
+  bool of_rows = false;   ///< a row is made of the inputs' rows, as wide, of weight and bias alone
 };
 
 const KindRow& row_of(Kind kind);
@@ -46,7 +47,7 @@ inline const KindRow& row_of(const Operation& operation) {
   return row_of(operation.of);
 }
 
-/// "matmul", "rms_norm", …; a gate has the name of its activation's row.
+/// "matmul", "rms_norm", …; a gate or an activation has the name that its activation's row says.
 std::string_view name_of(const Parameters& of);
 inline std::string_view name_of(const Operation& operation) {
   return name_of(operation.of);

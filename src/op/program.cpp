@@ -1,20 +1,21 @@
 #include "op/program.h"
 
 #include <algorithm>
+#include <bit>
 #include <stdexcept>
 
 #include "op/kinds.h"
+#include "op/trigonometry.h"
+#include "quant/formats.h"
 
 namespace assay::op {
 
 AttentionShape Program::attention_of(const Operation& operation) const {
-  const auto shape = [&](uint32_t cache, uint32_t heads, float scale) {
-    const CacheShape& c = caches[cache];
-    return AttentionShape{heads, c.kv_heads, c.key_dim, c.value_dim, scale};
-  };
-  if (const auto* attend = operation.as<Attend>())
-    return shape(attend->cache, attend->heads, attend->scale);
-  return shape(std::get<KvStore>(operation.of).cache, 0, 0);
+  const auto* p = operation.as<Attend>();
+  const CacheShape& c = caches[p ? p->cache : std::get<KvStore>(operation.of).cache];
+  if (!p) return {.kv_heads = c.kv_heads, .key_dim = c.key_dim, .value_dim = c.value_dim};
+  return {p->heads,  c.kv_heads, c.key_dim,   c.value_dim, p->scale,
+          p->window, p->chunked, p->soft_cap, p->alibi};
 }
 
 Parameters Program::adopt(const Program& from, Parameters of) {
@@ -22,9 +23,14 @@ Parameters Program::adopt(const Program& from, Parameters of) {
     caches.push_back(from.caches[cache]);
     cache = uint32_t(caches.size() - 1);
   };
+  const auto adopt_table = [&](uint32_t& table) {
+    rope_tables.push_back(from.rope_tables[table]);
+    table = uint32_t(rope_tables.size() - 1);
+  };
   if (auto* rope = std::get_if<Rope>(&of)) {
-    rope_tables.push_back(from.rope_tables[rope->table]);
-    rope->table = uint32_t(rope_tables.size() - 1);
+    adopt_table(rope->table);
+  } else if (auto* scale = std::get_if<PositionScale>(&of)) {
+    adopt_table(scale->table);
   } else if (auto* store = std::get_if<KvStore>(&of)) {
     adopt_cache(store->cache);
   } else if (auto* attend = std::get_if<Attend>(&of)) {
@@ -37,10 +43,29 @@ uint32_t Program::head_dim_of(const Operation& operation) const {
   for (const Operation& reader : operations) {
     if (reader.inputs.empty() || reader.inputs[0] != operation.output) continue;
     if (const auto* rope = reader.as<Rope>()) return values[reader.output].width / rope->heads;
-    if (const auto* norm = reader.as<RmsNorm>(); norm && norm->parts > 1)
-      return values[reader.output].width / norm->parts;
+    if (const uint32_t parts = parts_of(reader); parts > 1)
+      return values[reader.output].width / parts;
   }
   return caches.empty() ? 0 : caches[0].key_dim;
+}
+
+uint32_t Program::add_constant(std::string name, std::vector<float> row) {
+  const auto held = std::make_shared<const std::vector<float>>(std::move(row));
+  const auto* bytes = reinterpret_cast<const uint8_t*>(held->data());
+  const uint32_t index = add_weight({.name = std::move(name),
+                                     .type = quant::F32::id,
+                                     .rows = 1,
+                                     .columns = held->size(),
+                                     .data = {bytes, held->size() * sizeof(float)}});
+  constants.push_back(held);
+  return index;
+}
+
+float alibi_slope(float alibi, uint32_t head, uint32_t heads) {
+  if (alibi == 0) return 0;
+  const uint32_t n = std::bit_floor(heads);
+  const double step = head < n ? double(head + 1) / n : double(2 * (head - n) + 1) / (2.0 * n);
+  return float(power(2.0, -double(alibi) * step));
 }
 
 uint32_t Program::add_value(std::string name, uint32_t value_width, bool selected) {
@@ -76,7 +101,27 @@ std::vector<size_t> last_uses(const Program& program) {
   return last;
 }
 
+void Program::group_caches() {
+  std::vector<uint32_t> reach(caches.size(), none);
+  for (const Operation& operation : operations) {
+    const auto* attend = operation.as<Attend>();
+    if (!attend) continue;
+    uint32_t& most = reach[attend->cache];
+    most = most == none             ? attend->window
+           : most && attend->window ? std::max(most, attend->window)
+                                    : 0;
+  }
+  std::ranges::replace(reach, none, 0u);
+  windows = reach.empty() ? std::vector<uint32_t>{0} : reach;
+  std::ranges::sort(windows);
+  windows.erase(std::ranges::unique(windows).begin(), windows.end());
+  groups.clear();
+  for (const uint32_t window : reach)
+    groups.push_back(uint32_t(std::ranges::lower_bound(windows, window) - windows.begin()));
+}
+
 void Program::assign_buffers() {
+  group_caches();
   const std::vector<size_t> last_use = last_uses(*this);
   std::vector<size_t> free_after;  // for each buffer, the operation that reads it last
   for (size_t i = 0; i < operations.size(); ++i) {

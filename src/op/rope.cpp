@@ -9,22 +9,7 @@ namespace assay::op {
 
 namespace {
 
-constexpr double ln2 = 0x1.62e42fefa39efp-1;
 constexpr double pi = 0x1.921fb54442d18p+1;
-
-double natural_log(double x) {
-  // ln x by Newton on e^y = x from our own `power`, so that no libm is asked; x is within 1e-30 …
-  // 1e30 here.
-  double y = 0.0;
-  for (double rest = x; rest >= 2.0; rest *= 0.5) y += ln2;
-  for (double rest = x; rest <= 0.5; rest *= 2.0) y -= ln2;
-  constexpr double e = 0x1.5bf0a8b145769p+1;
-  for (int i = 0; i < 40; ++i) {
-    const double value = power(e, y);
-    y += 2.0 * (x - value) / (x + value);  // Halley: cubic convergence; 40 is far more than enough
-  }
-  return y;
-}
 
 /// The (fractional) pair whose wave turns `rotations` times over `context` positions.
 double pair_of(double rotations, const RopeParameters& p) {
@@ -33,6 +18,18 @@ double pair_of(double rotations, const RopeParameters& p) {
 }
 
 }  // namespace
+
+double growth_at(const PositionGrowth& growth, uint32_t position) {
+  const uint64_t steps = (uint64_t(position) + growth.offset) / growth.every;
+  return 1.0 + growth.slope * natural_log(1.0 + double(steps));
+}
+
+RopeTable make_growth(const PositionGrowth& growth) {
+  RopeTable table;
+  table.dimensions = 1;
+  table.growth = growth;
+  return table;
+}
 
 RopeTable make_rope(const RopeParameters& p, bool adjacent) {
   RopeTable rope;
@@ -47,11 +44,17 @@ RopeTable make_rope(const RopeParameters& p, bool adjacent) {
       x = std::clamp(x, -1e9, 1e9);  // a base of 1 has no such pair: ±infinity
       return double(int64_t(x)) - (x < double(int64_t(x)) ? 1.0 : 0.0);
     };
-    const double start = whole(pair_of(p.beta_fast, p));
-    const double end = -whole(-pair_of(p.beta_slow, p));
+    double start = pair_of(p.beta_fast, p), end = pair_of(p.beta_slow, p);
+    if (p.whole_bounds) {
+      start = whole(start);
+      end = -whole(-end);
+    }
     low = std::max(0.0, start);
     high = std::min(double(p.dimensions) - 1.0, end);
-    if (p.factor > 1.0) rope.magnitude *= 1.0 + 0.1 * natural_log(p.factor);
+    if (p.factor > 1.0) {
+      const double growth = 0.1 * natural_log(p.factor);
+      rope.magnitude *= (1.0 + growth) / (1.0 + p.log_multiplier * growth);
+    }
   }
   for (uint32_t i = 0; i < p.dimensions / 2; ++i) {
     double frequency = power(p.base, -2.0 * double(i) / double(p.dimensions));
@@ -69,6 +72,10 @@ RopeTable make_rope(const RopeParameters& p, bool adjacent) {
 }
 
 void rope_row(const RopeTable& rope, uint32_t position, std::span<float> out) {
+  if (rope.growth) {
+    out[0] = float(growth_at(*rope.growth, position));
+    return;
+  }
   for (size_t i = 0; i < rope.frequency.size(); ++i) {
     const SinCos turn = sin_cos(double(position) * rope.frequency[i]);
     out[2 * i] = k_floor_tiny(float(turn.cos * rope.magnitude));

@@ -89,4 +89,19 @@ double power(double base, double exponent) {
   return exp2_of(exponent * log2_of(base));
 }
 
+double natural_log(double x) {
+  constexpr double ln2 = 0x1.62e42fefa39efp-1;
+  // ln x by Newton on e^y = x from our own `power`, so that no libm is asked; x is within 1e-30 …
+  // 1e30 here.
+  double y = 0.0;
+  for (double rest = x; rest >= 2.0; rest *= 0.5) y += ln2;
+  for (double rest = x; rest <= 0.5; rest *= 2.0) y -= ln2;
+  constexpr double e = 0x1.5bf0a8b145769p+1;
+  for (int i = 0; i < 40; ++i) {
+    const double value = power(e, y);
+    y += 2.0 * (x - value) / (x + value);  // Halley: cubic convergence; 40 is far more than enough
+  }
+  return y;
+}
+
 }  // namespace assay::op

@@ -16,4 +16,7 @@ SinCos sin_cos(double x);
 /// 2e-14 for <= 32.
 double power(double base, double exponent);
 
+/// ln x for x within 1e-30 … 1e30.
+double natural_log(double x);
+
 }  // namespace assay::op

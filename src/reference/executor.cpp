@@ -21,8 +21,10 @@ class Judge final : public op::Executor {
         contract_(options.contract),
         values_(program.values.size()),
         last_use_(op::last_uses(program)),
-        paging_(options),
-        pages_(program.caches.size(), std::vector<judge::Cache>(op::pages_of(options))) {}
+        paging_(options, program.windows) {
+    for (uint32_t i = 0; i < program.caches.size(); ++i)
+      pages_.emplace_back(op::pages_of(options, program.window_of(i)));
+  }
 
   std::span<const float> run(const op::Step& given, const op::Sink& sink) override {
     const op::Step step = paging_.resolve(given);
@@ -54,7 +56,7 @@ class Judge final : public op::Executor {
   Table compute(const op::Operation& operation, const op::Step& step) {
     if (const auto* store = operation.as<op::KvStore>()) return keep(operation, *store, step);
     std::vector<judge::Caches> caches;
-    if (const auto* attend = operation.as<op::Attend>()) caches = gather(attend->cache, step);
+    if (operation.is<op::Attend>()) caches = gather(operation, step);
     judge::Inputs inputs{{}, step, caches};
     for (const uint32_t value : operation.inputs) inputs.values.push_back(&values_[value]);
     Table coded;
@@ -66,7 +68,7 @@ class Judge final : public op::Executor {
   }
 
   bool meets_codes(const op::Operation& operation) const {
-    return operation.is<op::Matmul>() && mode_ == Mode::contract &&
+    return op::multiplies(operation) && mode_ == Mode::contract &&
            contract_ == op::Contract::assay1 &&
            judge::meets_quantised(program_.weights[operation.weight]);
   }
@@ -91,8 +93,9 @@ class Judge final : public op::Executor {
     Table keys = values_[operation.inputs[0]], values = values_[operation.inputs[1]];
     for (double& value : keys.data) value = cached(value);
     for (double& value : values.data) value = cached(value);
+    const uint32_t group = program_.group_of(store.cache);
     for (size_t t = 0; t < keys.rows; ++t)
-      pages_[store.cache][step.pages.page_of(step.sequences[t], step.positions[t])].store(
+      pages_[store.cache][step.pages.page_of(step.sequences[t], step.positions[t], group)].store(
           step.positions[t] % op::page_positions, keys.row(t), values.row(t));
     Table both(1, keys.data.size() + values.data.size());
     std::copy(values.data.begin(), values.data.end(),
@@ -100,17 +103,28 @@ class Judge final : public op::Executor {
     return both;
   }
 
-  // For each sequence of the step, its keys and values from the pages that its row names.
-  std::vector<judge::Caches> gather(uint32_t cache, const op::Step& step) const {
-    std::vector<judge::Caches> caches;
+  // For each sequence of the step, its keys and values from the pages that its row names; nothing
+  // at positions that none of its queries sees.
+  std::vector<judge::Caches> gather(const op::Operation& attend, const op::Step& step) const {
+    const uint32_t cache = attend.as<op::Attend>()->cache, group = program_.group_of(cache);
+    const op::AttentionShape shape = program_.attention_of(attend);
+    std::vector<uint32_t> first;  // by sequence: the first key that is seen
     for (size_t t = 0; t < step.tokens.size(); ++t) {
       const uint32_t sequence = step.sequences[t];
-      if (caches.size() <= sequence)
-        caches.resize(sequence + 1, judge::Caches(program_.caches.size()));
+      if (first.size() <= sequence) first.resize(sequence + 1, op::none);
+      first[sequence] = std::min(first[sequence], shape.first_key(step.positions[t]));
+    }
+    std::vector<judge::Caches> caches(first.size(), judge::Caches(program_.caches.size()));
+    for (size_t t = 0; t < step.tokens.size(); ++t) {
+      const uint32_t sequence = step.sequences[t];
       judge::Cache& all = caches[sequence][cache];
+      if (all.keys.empty()) {
+        all.keys.resize(first[sequence]);
+        all.values.resize(first[sequence]);
+      }
       for (uint32_t position = uint32_t(all.keys.size()); position <= step.positions[t];
            ++position) {
-        const judge::Cache& page = pages_[cache][step.pages.page_of(sequence, position)];
+        const judge::Cache& page = pages_[cache][step.pages.page_of(sequence, position, group)];
         all.keys.push_back(page.keys.at(position % op::page_positions));
         all.values.push_back(page.values.at(position % op::page_positions));
       }
