@@ -28,11 +28,11 @@ uint64_t element_bytes(const op::ExecutorOptions& options) {
 
 }  // namespace
 
-Cache::Cache(const op::CacheShape& shape, const op::ExecutorOptions& options)
+Cache::Cache(const op::CacheShape& shape, const op::ExecutorOptions& options, uint32_t window)
     : shape_(shape),
       f16_(options.cache == op::CacheType::f16),
       value_stride_(round_up(shape.value_dim, 16)) {
-  const uint64_t positions = uint64_t(op::pages_of(options)) * shape.kv_heads * key_chunk;
+  const uint64_t positions = uint64_t(op::pages_of(options, window)) * shape.kv_heads * key_chunk;
   // calloc of large sizes gives untouched zero pages.
   keys_.reset(
       static_cast<uint8_t*>(std::calloc(positions, shape_.key_dim * element_bytes(options))));
@@ -40,9 +40,10 @@ Cache::Cache(const op::CacheShape& shape, const op::ExecutorOptions& options)
       static_cast<uint8_t*>(std::calloc(positions, value_stride_ * element_bytes(options))));
 }
 
-uint64_t Cache::bytes(const op::CacheShape& shape, const op::ExecutorOptions& options) {
+uint64_t Cache::bytes(const op::CacheShape& shape, const op::ExecutorOptions& options,
+                      uint32_t window) {
   const uint64_t row = shape.key_dim + round_up(shape.value_dim, 16);
-  return uint64_t(op::pages_of(options)) * shape.kv_heads * key_chunk * row *
+  return uint64_t(op::pages_of(options, window)) * shape.kv_heads * key_chunk * row *
          element_bytes(options);
 }
 

@@ -20,15 +20,18 @@ static_assert(key_chunk == op::page_positions, "a page is a chunk of keys");
 struct Place {
   uint32_t page, slot;  // slot: 0 … 63
 };
-inline Place place_of(const op::PageTable& table, uint32_t sequence, uint32_t position) {
-  return {table.page_of(sequence, position), position % key_chunk};
+inline Place place_of(const op::PageTable& table, uint32_t sequence, uint32_t position,
+                      uint32_t group = 0) {
+  return {table.page_of(sequence, position, group), position % key_chunk};
 }
 
 class Cache {
  public:
-  Cache(const op::CacheShape& shape, const op::ExecutorOptions& options);
+  /// `window` of the group that the cache is in.
+  Cache(const op::CacheShape& shape, const op::ExecutorOptions& options, uint32_t window = 0);
 
-  static uint64_t bytes(const op::CacheShape& shape, const op::ExecutorOptions& options);
+  static uint64_t bytes(const op::CacheShape& shape, const op::ExecutorOptions& options,
+                        uint32_t window = 0);
   bool allocated() const { return keys_ && values_; }
 
   /// Stores one position's keys (kv_heads·key_dim) and values (kv_heads·value_dim).

@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <limits>
 #include <mutex>
 #include <vector>
 
 #include "cpu/cache.h"
+#include "cpu/experts.h"
 #include "cpu/kernels.h"
 #include "cpu/panel.h"
 #include "cpu/pool.h"
@@ -45,6 +47,33 @@ bool is_block_format(uint32_t type) {
   return quant::info(type).block_size > 1;
 }
 
+/// The matrices of an operation that multiplies.
+uint32_t experts_of(const op::Operation& operation) {
+  const auto* p = operation.as<op::MatmulExperts>();
+  return p ? p->experts : 1;
+}
+
+/// y = x·factor (+ bias)
+void scale_row(const float* x, float factor, const float* bias, uint64_t n, float* y) {
+  for (uint64_t i = 0; i < n; ++i) {
+    const float product = x[i] * factor;
+    y[i] = bias ? product + bias[i] : product;
+  }
+}
+
+/// The rows that one matrix product reads and writes.
+struct Factors {
+  std::vector<QuantisedRow> quantised;  // one of the two is empty
+  std::vector<const float*> plain;
+  std::vector<float*> y;
+
+  void clear() {
+    quantised.clear();
+    plain.clear();
+    y.clear();
+  }
+};
+
 class CpuExecutor final : public op::Executor {
  public:
   CpuExecutor(const op::Program& program, const op::ExecutorOptions& options,
@@ -53,14 +82,20 @@ class CpuExecutor final : public op::Executor {
         options_(options),
         kernels_(kernels),
         pool_(options.threads, options.flush_denormals),
-        paging_(options),
+        paging_(options, program.windows),
         panels_(program.weights.size()),
         buffers_(program.buffers),
-        counters_(program.operations.size()) {
+        counters_(program.operations.size()),
+        slopes_(program.operations.size()),
+        mine_(options.threads) {
     find_barriers();
+    for (size_t i = 0; i < program.operations.size(); ++i)
+      if (const auto* attend = program.operations[i].as<op::Attend>(); attend && attend->alibi != 0)
+        for (uint32_t head = 0; head < attend->heads; ++head)
+          slopes_[i].push_back(op::alibi_slope(attend->alibi, head, attend->heads));
     uint64_t stride = 0;
-    for (const op::CacheShape& shape : program.caches) {
-      caches_.emplace_back(shape, options);
+    for (uint32_t i = 0; i < program.caches.size(); ++i) {
+      caches_.emplace_back(program.caches[i], options, program.window_of(i));
       stride = std::max<uint64_t>(stride, caches_.back().value_stride());
     }
     scratch_.resize(options.threads * 2 * stride);
@@ -85,17 +120,24 @@ class CpuExecutor final : public op::Executor {
   void offer(const op::Operation& operation, const op::Step& step, const op::Sink& sink);
   void execute(size_t index, const op::Step& step, uint32_t thread);
   void quantise_input(const op::Operation& operation, const op::Step& step, uint32_t thread);
-  void matmul(size_t index, const op::Step& step);
+  void multiply(const Panels& panels, uint64_t expert, uint64_t first, uint64_t last,
+                const Factors& factors, const float* bias) const;
+  void matmul(size_t index, const op::Step& step, uint32_t thread);
+  void matmul_experts(size_t index, const op::Step& step, uint32_t thread);
+  const ExpertRows& rows_by_expert(uint32_t routing, uint32_t experts, const op::Step& step,
+                                   uint32_t thread);
   void attention(size_t index, const op::Step& step, uint32_t thread);
 
   bool quantises(const op::Operation& operation) const {
-    return operation.is<op::Matmul>() && options_.contract == op::Contract::assay1 &&
+    return op::multiplies(operation) && options_.contract == op::Contract::assay1 &&
            is_block_format(program_.weights[operation.weight].type);
   }
-  const float* bias_of(const op::Operation& operation) const {
-    if (operation.bias == op::none) return nullptr;
-    return reinterpret_cast<const float*>(program_.weights[operation.bias].data.data());
+  /// The values of an F32 weight or bias; null where there is none.
+  const float* floats_of(uint32_t weight) const {
+    if (weight == op::none) return nullptr;
+    return reinterpret_cast<const float*>(program_.weights[weight].data.data());
   }
+  const float* bias_of(const op::Operation& operation) const { return floats_of(operation.bias); }
   uint64_t rows_of(uint32_t value, const op::Step& step) const {
     return program_.values[value].selected ? step.selected.size() : step.tokens.size();
   }
@@ -119,19 +161,30 @@ class CpuExecutor final : public op::Executor {
     }
   }
 
+  /// What a thread keeps for itself.
+  struct Mine {
+    Chooser chooser;
+    ExpertRows rows;
+    Factors factors;
+    std::vector<float> probabilities;
+  };
+
   const op::Program& program_;
   op::ExecutorOptions options_;
   const Kernels& kernels_;
   Pool pool_;
   op::Paging paging_;
   std::vector<Cache> caches_;   // by index of the program's
-  std::vector<Panels> panels_;  // by weight; empty where no matmul reads it
+  std::vector<Panels> panels_;  // by weight; empty where no operation multiplies with it
   std::vector<std::vector<float>> buffers_;
   std::vector<std::atomic<uint64_t>> counters_;  // next unclaimed item of each operation
   std::vector<bool> barrier_before_, quantise_before_;
   QuantisedRows quantised_;
-  std::vector<std::vector<float>> rope_;  // by rotary table: (tokens, dimensions): cos, sin
+  std::vector<std::vector<float>> rope_;    // by rotary table: (tokens, dimensions): cos, sin
+  std::vector<std::vector<float>> slopes_;  // by operation: ALiBi's, (heads)
+  std::vector<Mine> mine_;                  // by thread
   std::vector<float> scratch_;
+  uint64_t steps_ = 0;  // begun
 };
 
 /// A barrier stands before an operation that reads what was written since the last one, or whose
@@ -169,23 +222,30 @@ void CpuExecutor::find_barriers() {
 }
 
 Status CpuExecutor::prepare() {
-  for (size_t i = 0; i < caches_.size(); ++i)
+  for (uint32_t i = 0; i < caches_.size(); ++i)
     if (!caches_[i].allocated())
       return Error{fmt::format("not enough memory for a KV cache: {} bytes",
-                               Cache::bytes(program_.caches[i], options_)),
+                               Cache::bytes(program_.caches[i], options_, program_.window_of(i))),
                    Exit::device};
   uint64_t total = 0, done = 0;
   std::vector<uint32_t> wanted;
-  for (const op::Operation& operation : program_.operations)
-    if (operation.is<op::Matmul>() && !panels_[operation.weight].data) {
-      if (std::find(wanted.begin(), wanted.end(), operation.weight) != wanted.end()) continue;
+  for (const op::Operation& operation : program_.operations) {
+    if (!op::multiplies(operation)) continue;
+    const op::Weight& weight = program_.weights[operation.weight];
+    Panels& panels = panels_[operation.weight];
+    if (std::find(wanted.begin(), wanted.end(), operation.weight) == wanted.end()) {
       wanted.push_back(operation.weight);
-      total += program_.weights[operation.weight].data.size();
+      total += weight.data.size();
+      panels = shape_of_panels(weight, experts_of(operation));
+    } else if (panels.experts != experts_of(operation)) {
+      return Error{fmt::format("{} is read as {} matrices and as {}", weight.name, panels.experts,
+                               experts_of(operation))};
     }
+  }
   for (uint32_t weight : wanted) {
     const op::Weight& source = program_.weights[weight];
     Panels& panels = panels_[weight];
-    panels = allocate_panels(source);
+    panels = allocate_panels(source, panels.experts);
     if (!panels.data)
       return Error{fmt::format("not enough memory for {} packed weights of {} bytes", source.name,
                                panels.count() * panels.panel_bytes),
@@ -224,6 +284,7 @@ void CpuExecutor::reserve(const op::Step& step) {
                    std::span(rope_[i]).subspan(t * table.dimensions, table.dimensions));
   }
   for (auto& counter : counters_) counter.store(0, std::memory_order_relaxed);
+  ++steps_;
 }
 
 std::span<const float> CpuExecutor::run(const op::Step& given, const op::Sink& sink) {
@@ -259,11 +320,12 @@ void CpuExecutor::offer(const op::Operation& operation, const op::Step& step,
   const uint64_t key_width = program_.values[operation.inputs[0]].width;
   const uint64_t value_width = program_.values[operation.inputs[1]].width;
   const uint64_t tokens = step.tokens.size();
+  const uint32_t cache = operation.as<op::KvStore>()->cache, group = program_.group_of(cache);
   std::vector<float> stored(tokens * (key_width + value_width));
   for (uint64_t t = 0; t < tokens; ++t)
-    caches_[operation.as<op::KvStore>()->cache].read(
-        place_of(step.pages, step.sequences[t], step.positions[t]), stored.data() + t * key_width,
-        stored.data() + tokens * key_width + t * value_width);
+    caches_[cache].read(place_of(step.pages, step.sequences[t], step.positions[t], group),
+                        stored.data() + t * key_width,
+                        stored.data() + tokens * key_width + t * value_width);
   sink(operation, stored);
 }
 
@@ -285,38 +347,104 @@ void CpuExecutor::quantise_input(const op::Operation& operation, const op::Step&
   }
 }
 
-void CpuExecutor::matmul(size_t index, const op::Step& step) {
+/// The panels first … last − 1 of an expert times the rows.
+void CpuExecutor::multiply(const Panels& panels, uint64_t expert, uint64_t first, uint64_t last,
+                           const Factors& factors, const float* bias) const {
+  const auto count = uint32_t(factors.y.size());
+  if (!factors.quantised.empty())
+    kernels_.matmul(panels.type, panels.expert(expert), panels.panel_bytes, panels.rows,
+                    panels.columns, first, last, factors.quantised.data(), count, bias,
+                    factors.y.data());
+  else if (!factors.plain.empty())
+    kernels_.matmul_f32(panels.type, panels.expert(expert), panels.panel_bytes, panels.rows,
+                        panels.columns, first, last, factors.plain.data(), count, bias,
+                        factors.y.data());
+}
+
+/// Pieces of panels small enough to even out two threads, large enough that claiming costs nothing.
+static uint64_t piece_of(uint64_t panels, uint32_t threads) {
+  return std::clamp<uint64_t>(panels / (8 * threads), 1, 16);
+}
+
+void CpuExecutor::matmul(size_t index, const op::Step& step, uint32_t thread) {
   const op::Operation& operation = program_.operations[index];
   const Panels& panels = panels_[operation.weight];
   const uint32_t input = operation.inputs[0];
-  const uint64_t count = rows_of(input, step);
-  const uint64_t columns = panels.columns;
-  const float* bias = bias_of(operation);
-  float* y = data(operation.output);
-  // Pieces small enough to even out two threads, large enough that claiming costs nothing.
-  const uint64_t piece = std::clamp<uint64_t>(panels.count() / (8 * pool_.threads()), 1, 16);
-  std::vector<QuantisedRow> rows;
-  std::vector<const float*> plain;
-  if (quantises(operation)) {
-    for (uint64_t r = 0; r < count; ++r) rows.push_back(quantised_.at(r * columns));
-  } else {
-    for (uint64_t r = 0; r < count; ++r) plain.push_back(data(input, r));
+  Factors& factors = mine_[thread].factors;
+  factors.clear();
+  for (uint64_t r = 0; r < rows_of(input, step); ++r) {
+    if (quantises(operation))
+      factors.quantised.push_back(quantised_.at(r * panels.columns));
+    else
+      factors.plain.push_back(data(input, r));
+    factors.y.push_back(data(operation.output, r));
   }
-  claim(index, panels.count(), piece, [&](uint64_t first, uint64_t last) {
-    if (!rows.empty())
-      kernels_.matmul(panels.type, panels.data.get(), panels.panel_bytes, panels.rows, columns,
-                      first, last, rows.data(), uint32_t(count), bias, y, panels.rows);
-    else if (!plain.empty())
-      kernels_.matmul_f32(panels.type, panels.data.get(), panels.panel_bytes, panels.rows, columns,
-                          first, last, plain.data(), uint32_t(count), bias, y, panels.rows);
+  claim(index, panels.count(), piece_of(panels.count(), pool_.threads()),
+        [&](uint64_t first, uint64_t last) {
+          multiply(panels, 0, first, last, factors, bias_of(operation));
+        });
+}
+
+const ExpertRows& CpuExecutor::rows_by_expert(uint32_t routing, uint32_t experts,
+                                              const op::Step& step, uint32_t thread) {
+  ExpertRows& rows = mine_[thread].rows;
+  const uint32_t width = program_.values[routing].width;
+  rows.make({data(routing), rows_of(routing, step) * width}, width / 2, experts,
+            steps_ << 32 | routing);
+  return rows;
+}
+
+/// Each chosen expert's panels times its own rows, the panels of all of them claimed in one list:
+/// what is not chosen is not read.
+void CpuExecutor::matmul_experts(size_t index, const op::Step& step, uint32_t thread) {
+  const op::Operation& operation = program_.operations[index];
+  const Panels& panels = panels_[operation.weight];
+  const uint32_t input = operation.inputs[0], routing = operation.inputs[1];
+  const uint32_t used = program_.values[routing].width / 2;
+  const uint64_t width = program_.values[input].width;
+  const bool row_of_slot = width != panels.columns;
+  const ExpertRows& rows = rows_by_expert(routing, panels.experts, step, thread);
+  const auto y = [&](uint32_t place) { return data(operation.output) + place * panels.rows; };
+  Factors& factors = mine_[thread].factors;
+  const auto gather = [&](uint32_t expert) {
+    factors.clear();
+    for (const uint32_t place : rows.of(expert)) {
+      const uint64_t first =
+          place / used * width + (row_of_slot ? place % used * panels.columns : 0);
+      if (quantises(operation))
+        factors.quantised.push_back(quantised_.at(first));
+      else
+        factors.plain.push_back(data(input) + first);
+      factors.y.push_back(y(place));
+    }
+  };
+  const float* bias = bias_of(operation);
+  const uint64_t each = panels.per_expert(), count = rows.chosen().size() * each;
+  uint32_t gathered = op::none;
+  claim(index, count, piece_of(count, pool_.threads()), [&](uint64_t first, uint64_t last) {
+    for (uint64_t end; first < last; first = end) {
+      const uint64_t start = first / each * each;
+      end = std::min(last, start + each);
+      const uint32_t expert = rows.chosen()[first / each];
+      if (gathered != expert) gather(expert);
+      gathered = expert;
+      multiply(panels, expert, first - start, end - start, factors,
+               bias ? bias + expert * panels.rows : nullptr);
+    }
+  });
+  share(rows.strays().size(), thread, [&](uint64_t i) {
+    std::fill_n(y(rows.strays()[i]), panels.rows, std::numeric_limits<float>::quiet_NaN());
   });
 }
 
 void CpuExecutor::attention(size_t index, const op::Step& step, uint32_t thread) {
   const op::Operation& operation = program_.operations[index];
   const op::AttentionShape a = program_.attention_of(operation);
-  const Cache& cache = caches_[operation.as<op::Attend>()->cache];
+  const uint32_t cache_index = operation.as<op::Attend>()->cache;
+  const Cache& cache = caches_[cache_index];
   const uint32_t group = a.heads / a.kv_heads;
+  const float* sinks = floats_of(operation.weight);
+  const std::vector<float>& slopes = slopes_[index];
   claim(index, step.tokens.size() * a.heads, 1, [&](uint64_t first, uint64_t) {
     // Heads of one KV head and neighbouring tokens are claimed one after another, so its keys stay
     // in cache.
@@ -329,7 +457,7 @@ void CpuExecutor::attention(size_t index, const op::Step& step, uint32_t thread)
     work.query = data(operation.inputs[0], token) + head * a.key_dim;
     work.keys = cache.keys(uint32_t(kv_head));
     work.values = cache.values(uint32_t(kv_head));
-    work.pages = step.pages.row(sequence).data();
+    work.pages = step.pages.row(sequence, program_.group_of(cache_index)).data();
     work.key_page = cache.key_page();
     work.value_page = cache.value_page();
     work.key_count = step.positions[token] + 1;
@@ -337,6 +465,10 @@ void CpuExecutor::attention(size_t index, const op::Step& step, uint32_t thread)
     work.value_dim = a.value_dim;
     work.value_stride = cache.value_stride();
     work.scale = a.scale;
+    work.first_key = a.first_key(step.positions[token]);
+    work.soft_cap = a.soft_cap;
+    work.slope = slopes.empty() ? 0.0f : slopes[head];
+    work.sink = sinks ? sinks + head : nullptr;
     work.scratch = scratch_.data() + uint64_t(thread) * 2 * cache.value_stride();
     work.output = data(operation.output, token) + head * a.value_dim;
     (options_.cache == op::CacheType::f16 ? kernels_.attention_f16 : kernels_.attention_f32)(work);
@@ -360,32 +492,47 @@ struct CpuExecutor::Work {
   void share(uint64_t count, Function function) const {
     cpu.share(count, thread, function);
   }
-  /// kernel(a, b, count, y) over all rows at once, in pieces of 256.
-  template <class Kernel>
-  void pairs(Kernel kernel) const {
+  /// Calls function(first, count) for this thread's elements of all rows together, in pieces of 256.
+  template <class Function>
+  void elements(Function function) const {
     const uint64_t count = rows() * width(), pieces = (count + 255) / 256;
     const uint64_t threads = cpu.pool_.threads();
     const uint64_t first = pieces * thread / threads * 256;
     const uint64_t last = std::min(count, pieces * (thread + 1) / threads * 256);
-    if (first < last)
-      kernel(x() + first, cpu.data(operation.inputs[1]) + first, last - first, y() + first);
+    if (first < last) function(first, last - first);
   }
+  /// Of a norm: calls function(x, weight, bias, n, y) for each part of each row; the weight and the
+  /// bias have the width of a part, or of the row.
+  template <class Function>
+  void parts(uint32_t count, Function function) const {
+    const float *weight = cpu.floats_of(operation.weight), *bias = cpu.bias_of(operation);
+    const uint64_t n = width() / count;
+    const bool of_row = cpu.program_.weights[operation.weight].columns == width();
+    share(rows() * count, [&](uint64_t i) {
+      const uint64_t first = of_row ? i % count * n : 0;
+      function(x() + i * n, weight + first, bias ? bias + first : nullptr, n, y() + i * n);
+    });
+  }
+  uint32_t used() const { return cpu.program_.values[operation.inputs[1]].width / 2; }
+  const float* routing(uint64_t row) const { return cpu.data(operation.inputs[1], row); }
 
-  void operator()(const op::Embed&) const {
+  void operator()(const op::Embed& p) const {
     const op::Weight& table = cpu.program_.weights[operation.weight];
     share(tokens(), [&](uint64_t t) {
-      quant::decode_row(table.type, table.row(uint64_t(step.tokens[t])), {y(t), width()});
+      const uint64_t row = p.of_position ? step.positions[t] : uint64_t(step.tokens[t]);
+      quant::decode_row(table.type, table.row(row), {y(t), width()});
     });
   }
   void operator()(const op::RmsNorm& p) const {
-    const auto* weight =
-        reinterpret_cast<const float*>(cpu.program_.weights[operation.weight].data.data());
-    const uint64_t part = width() / p.parts;
-    share(rows() * p.parts, [&](uint64_t i) {
-      cpu.kernels_.rms_norm(x() + i * part, weight, part, p.eps, y() + i * part);
+    parts(p.parts, [&](const float* x, const float* weight, const float*, uint64_t n, float* y) {
+      cpu.kernels_.rms_norm(x, weight, n, p.eps, y);
     });
   }
-  void operator()(const op::Matmul&) const { cpu.matmul(index, step); }
+  void operator()(const op::LayerNorm& p) const {
+    parts(p.parts, [&](const float* x, const float* weight, const float* bias, uint64_t n,
+                       float* y) { cpu.kernels_.layer_norm(x, weight, bias, n, p.eps, y); });
+  }
+  void operator()(const op::Matmul&) const { cpu.matmul(index, step, thread); }
   void operator()(const op::Rope& p) const {
     const op::RopeTable& table = cpu.program_.rope_tables[p.table];
     const uint64_t dim = width() / p.heads;
@@ -395,25 +542,101 @@ struct CpuExecutor::Work {
     });
   }
   void operator()(const op::KvStore& p) const {
+    const uint32_t group = cpu.program_.group_of(p.cache);
     share(tokens(), [&](uint64_t t) {
-      cpu.caches_[p.cache].store(place_of(step.pages, step.sequences[t], step.positions[t]), x(t),
-                                 cpu.data(operation.inputs[1], t));
+      cpu.caches_[p.cache].store(place_of(step.pages, step.sequences[t], step.positions[t], group),
+                                 x(t), cpu.data(operation.inputs[1], t));
     });
   }
   void operator()(const op::Attend&) const { cpu.attention(index, step, thread); }
   void operator()(const op::Gate& p) const {
-    pairs([&](const float* gates, const float* up, uint64_t count, float* y) {
-      cpu.kernels_.gate(uint32_t(p.activation), gates, up, count, y);
+    const float* up = cpu.data(operation.inputs[1]);
+    const uint64_t gates = cpu.program_.values[operation.inputs[0]].width;
+    const uint64_t repeat = width() / gates;
+    if (repeat == 1)
+      elements([&](uint64_t first, uint64_t count) {
+        cpu.kernels_.gate(uint32_t(p.activation), x() + first, up + first, count, y() + first);
+      });
+    else
+      share(rows() * gates, [&](uint64_t i) {
+        cpu.kernels_.gate_all(uint32_t(p.activation), x()[i], up + i * repeat, repeat,
+                              y() + i * repeat);
+      });
+  }
+  void operator()(const op::Activate& p) const {
+    elements([&](uint64_t first, uint64_t count) {
+      cpu.kernels_.activate(uint32_t(p.activation), x() + first, count, y() + first);
     });
   }
-  void operator()(const op::Add&) const { pairs(cpu.kernels_.add); }
+  void operator()(const op::Xielu& p) const {
+    elements([&](uint64_t first, uint64_t count) {
+      cpu.kernels_.xielu(x() + first, {p.alpha_p, p.alpha_n, p.beta, p.eps}, count, y() + first);
+    });
+  }
+  void operator()(const op::Add&) const {
+    const float* second = cpu.data(operation.inputs[1]);
+    elements([&](uint64_t first, uint64_t count) {
+      cpu.kernels_.add(x() + first, second + first, count, y() + first);
+    });
+  }
   void operator()(const op::Scale& p) const {
     const float* bias = cpu.bias_of(operation);
+    share(rows(), [&](uint64_t t) { scale_row(x(t), p.factor, bias, width(), y(t)); });
+  }
+  void operator()(const op::SoftCap& p) const {
+    elements([&](uint64_t first, uint64_t count) {
+      cpu.kernels_.soft_cap(x() + first, p.cap, count, y() + first);
+    });
+  }
+  void operator()(const op::Clamp& p) const {
+    elements([&](uint64_t first, uint64_t count) {
+      cpu.kernels_.clamp(x() + first, p.low, p.high, count, y() + first);
+    });
+  }
+  void operator()(const op::PositionScale& p) const {
     share(rows(), [&](uint64_t t) {
-      for (uint64_t i = 0; i < width(); ++i) {
-        const float product = x(t)[i] * p.factor;
-        y(t)[i] = bias ? product + bias[i] : product;
-      }
+      cpu.kernels_.multiply_floored(x(t), cpu.rope_[p.table][t], width(), y(t));
+    });
+  }
+  void operator()(const op::Slice& p) const {
+    const uint64_t part = cpu.program_.values[operation.inputs[0]].width / p.parts;
+    share(rows() * p.parts, [&](uint64_t i) {
+      std::memcpy(y() + i * p.width, x() + i * part + p.first, p.width * sizeof(float));
+    });
+  }
+  void operator()(const op::Route& p) const {
+    const uint64_t experts = cpu.program_.values[operation.inputs[0]].width;
+    Mine& mine = cpu.mine_[thread];
+    mine.probabilities.resize(experts);
+    float* probabilities = mine.probabilities.data();
+    share(rows(), [&](uint64_t t) {
+      (p.sigmoid ? cpu.kernels_.sigmoid : cpu.kernels_.softmax)(x(t), experts, probabilities);
+      mine.chooser.choose(p, {x(t), experts}, probabilities, cpu.bias_of(operation), y(t));
+    });
+  }
+  void operator()(const op::MatmulExperts&) const { cpu.matmul_experts(index, step, thread); }
+  void operator()(const op::ScaleExperts&) const {
+    const uint64_t n = width() / used();
+    const auto experts = uint32_t(cpu.program_.weights[operation.weight].columns);
+    const float *factors = cpu.floats_of(operation.weight), *bias = cpu.bias_of(operation);
+    share(rows() * used(), [&](uint64_t i) {
+      const uint32_t expert = expert_of(routing(i / used())[i % used()], experts);
+      if (expert == experts)
+        std::fill_n(y() + i * n, n, std::numeric_limits<float>::quiet_NaN());
+      else
+        scale_row(x() + i * n, factors[expert], bias ? bias + expert * n : nullptr, n, y() + i * n);
+    });
+  }
+  void operator()(const op::SpreadExperts&) const {
+    const uint64_t n = width() / used();
+    share(rows() * used(), [&](uint64_t i) {
+      const uint64_t t = i / used();
+      cpu.kernels_.multiply_floored(x(t), routing(t)[used() + i % used()], n, y() + i * n);
+    });
+  }
+  void operator()(const op::MixExperts& p) const {
+    share(rows(), [&](uint64_t t) {
+      cpu.kernels_.mix(x(t), p.weighted ? routing(t) + used() : nullptr, used(), width(), y(t));
     });
   }
   void operator()(const op::SelectRows&) const {
@@ -438,15 +661,13 @@ MemoryPlan plan_memory(const op::Program& program, const op::ExecutorOptions& op
   MemoryPlan plan;
   std::vector<bool> counted(program.weights.size(), false);
   for (const op::Operation& operation : program.operations) {
-    if (!operation.is<op::Matmul>() || counted[operation.weight]) continue;
+    if (!op::multiplies(operation) || counted[operation.weight]) continue;
     counted[operation.weight] = true;
-    const op::Weight& weight = program.weights[operation.weight];
-    quant::visit(weight.type, [&]<class F>() {
-      plan.weights +=
-          (weight.rows + panel_rows - 1) / panel_rows * PanelLayout<F>::panel_bytes(weight.columns);
-    });
+    const Panels panels = shape_of_panels(program.weights[operation.weight], experts_of(operation));
+    plan.weights += panels.count() * panels.panel_bytes;
   }
-  for (const op::CacheShape& shape : program.caches) plan.cache += Cache::bytes(shape, options);
+  for (uint32_t i = 0; i < program.caches.size(); ++i)
+    plan.cache += Cache::bytes(program.caches[i], options, program.window_of(i));
   for (uint32_t width : program.buffer_width)
     plan.work += uint64_t(width) * sizeof(float) * options.batch;
   return plan;

@@ -6,9 +6,21 @@
 
 #include "cpu/kernels.h"
 #include "cpu/panel.h"
+#include "lang/math.h"
 
 namespace assay::cpu {
 namespace {
+
+/// The largest |value| of a table format.
+template <class F>
+inline constexpr int largest_value = [] {
+  int largest = 0;
+  for (const int value : quant::values_of<F>.of) {
+    const int size = value < 0 ? -value : value;
+    if (size > largest) largest = size;
+  }
+  return largest;
+}();
 
 /// Scale and minimum of a group's 16 rows, as the format's products make them: exact in f32.
 template <class S, class F>
@@ -25,10 +37,14 @@ struct GroupScales {
       } else {
         scale = S::mul(S::load_f16(d), S::load_i8(scales));
       }
+      if constexpr (F::scale_unit != 1.0f) scale = S::mul(scale, S::set(F::scale_unit));
     } else {
-      scale = S::load_f16(reinterpret_cast<const uint16_t*>(scales));
-      if constexpr (F::has_minimum)
-        minimum = S::load_f16(reinterpret_cast<const uint16_t*>(scales) + panel_rows);
+      const auto* bits = reinterpret_cast<const uint16_t*>(scales);
+      if constexpr (F::scale_is_bf16)
+        scale = S::load_bf16(bits);
+      else
+        scale = S::load_f16(bits);
+      if constexpr (F::has_minimum) minimum = S::load_f16(bits + panel_rows);
     }
   }
 };
@@ -61,12 +77,26 @@ void store_rows(typename S::F32 total, const float* bias, uint64_t row, uint64_t
   for (uint64_t i = 0; i < valid; ++i) y[row + i] = bias ? lanes[i] + bias[row + i] : lanes[i];
 }
 
+/// dot[c] = Σ value·x over the codes of a group; sums[c] = Σ x.
+template <class S, class F, int count>
+void group_dots(const uint8_t* codes, const int8_t* const* x, const int32_t* sums,
+                typename S::I32* dot) {
+  if constexpr (F::has_table)
+    S::template dot_table<count, F::group_size / 8, largest_value<F>>(codes, x, sums,
+                                                                      quant::values_of<F>.of, dot);
+  else if constexpr (PanelLayout<F>::nibbles)
+    S::template dot_nibbles<count, F::group_size / 8, F::code_offset>(codes, x, sums, dot);
+  else
+    S::template dot_bytes<count, F::group_size / 4, F::code_bits, F::code_offset>(codes, x, sums,
+                                                                                  dot);
+}
+
 /// total = Σ chunks, chunk v = Σ groups in order: t = RN(dot·scale), v = fma(t, d, v), v =
-/// fma(minimum, RN(d·Σ), v). Groups are of 32 activations, or of 16 that share a d with the next.
+/// fma(minimum, RN(d·Σ), v), of fine scales v = flush(v). Groups are of 32 activations, or of 16
+/// that share a d with the next.
 template <class S, class F, int count>
 void panel_quantised(const uint8_t* panel, uint64_t columns, const QuantisedRow* x,
                      typename S::F32* total) {
-  using Layout = PanelLayout<F>;
   typename S::F32 v[count];
   for (int c = 0; c < count; ++c) total[c] = v[c] = S::zero();
   each_group<F>(panel, columns,
@@ -79,12 +109,7 @@ void panel_quantised(const uint8_t* panel, uint64_t columns, const QuantisedRow*
                     sums[c] = x[c].half_sums[k / 16];
                     if constexpr (F::group_size == 32) sums[c] += x[c].half_sums[k / 16 + 1];
                   }
-                  if constexpr (Layout::nibbles)
-                    S::template dot_nibbles<count, F::group_size / 8, F::code_offset>(codes, xs,
-                                                                                      sums, dot);
-                  else
-                    S::template dot_bytes<count, F::group_size / 4, F::code_bits, F::code_offset>(
-                        codes, xs, sums, dot);
+                  group_dots<S, F, count>(codes, xs, sums, dot);
                   const GroupScales<S, F> group(scales, block);
                   for (int c = 0; c < count; ++c) {
                     v[c] = S::fma(S::mul(S::to_float(dot[c]), group.scale),
@@ -95,6 +120,8 @@ void panel_quantised(const uint8_t* panel, uint64_t columns, const QuantisedRow*
                                                    : x[c].scale[k / quantum] * float(sums[c]);
                       v[c] = S::fma(group.minimum, S::set(scaled_sum), v[c]);
                     }
+                    if constexpr (quant::has_fine_scales<F>)
+                      v[c] = S::floor_tiny(v[c], k_flush_limit);
                   }
                   const uint64_t end = k + F::group_size;
                   if (end % sum_chunk == 0 || end == columns)
@@ -138,12 +165,17 @@ void panel_f32(const uint8_t* panel, uint64_t columns, const float* const* x,
           constexpr int mask = Layout::nibbles ? 15 : 255;
           for (uint32_t j = 0; j < F::group_size; ++j) {
             const int shift = int(8 * (j % 4) + (j >= low ? 4 : 0));
-            typename S::F32 code = S::code_lanes(codes + 64 * ((j % low) / 4), shift, mask);
-            if constexpr (F::code_offset != 0) code = S::sub(code, S::set(float(F::code_offset)));
-            if constexpr (F::has_minimum)
-              step(k + j, S::fma(group.scale, code, group.minimum));
+            const uint8_t* line = codes + 64 * ((j % low) / 4);
+            typename S::F32 value;
+            if constexpr (F::has_table)
+              value = S::table_lanes(line, shift, quant::values_of<F>.of);
             else
-              step(k + j, S::mul(group.scale, code));
+              value = S::code_lanes(line, shift, mask);
+            if constexpr (F::code_offset != 0) value = S::sub(value, S::set(float(F::code_offset)));
+            if constexpr (F::has_minimum)
+              step(k + j, S::fma(group.scale, value, group.minimum));
+            else
+              step(k + j, S::mul(group.scale, value));
           }
         });
   }
@@ -175,14 +207,14 @@ void column_tiles(uint32_t count, uint64_t first, uint64_t last, Tile tile) {
 template <class S>
 void matmul(uint32_t format, const uint8_t* panels, uint64_t panel_bytes, uint64_t rows,
             uint64_t columns, uint64_t first, uint64_t last, const QuantisedRow* x, uint32_t count,
-            const float* bias, float* y, uint64_t y_stride) {
+            const float* bias, float* const* y) {
   quant::visit(format, [&]<class F>() {
     if constexpr (!quant::is_float_format<F>)
       column_tiles(count, first, last, [&]<int tile>(uint64_t panel, uint32_t c) {
         typename S::F32 total[tile];
         panel_quantised<S, F, tile>(panels + panel * panel_bytes, columns, x + c, total);
         for (int i = 0; i < tile; ++i)
-          store_rows<S>(total[i], bias, panel * panel_rows, rows, y + (c + i) * y_stride);
+          store_rows<S>(total[i], bias, panel * panel_rows, rows, y[c + i]);
       });
   });
 }
@@ -190,13 +222,13 @@ void matmul(uint32_t format, const uint8_t* panels, uint64_t panel_bytes, uint64
 template <class S>
 void matmul_f32(uint32_t format, const uint8_t* panels, uint64_t panel_bytes, uint64_t rows,
                 uint64_t columns, uint64_t first, uint64_t last, const float* const* x,
-                uint32_t count, const float* bias, float* y, uint64_t y_stride) {
+                uint32_t count, const float* bias, float* const* y) {
   quant::visit(format, [&]<class F>() {
     column_tiles(count, first, last, [&]<int tile>(uint64_t panel, uint32_t c) {
       typename S::F32 total[tile];
       panel_f32<S, F, tile>(panels + panel * panel_bytes, columns, x + c, total);
       for (int i = 0; i < tile; ++i)
-        store_rows<S>(total[i], bias, panel * panel_rows, rows, y + (c + i) * y_stride);
+        store_rows<S>(total[i], bias, panel * panel_rows, rows, y[c + i]);
     });
   });
 }

@@ -7,10 +7,10 @@ namespace assay::cpu {
 
 namespace {
 
-/// The f16 scales of all rows, then their minima; zeros where there is no block.
+/// The scales of all rows, 16 bits each, then their minima; zeros where there is no block.
 template <class F>
-void pack_halves(const uint8_t* block, uint32_t row, uint8_t* out) {
-  const uint16_t scale = block ? F::scale_bits(block) : uint16_t(0);
+void pack_halves(const uint8_t* block, uint32_t group, uint32_t row, uint8_t* out) {
+  const uint16_t scale = block ? F::scale_bits(block, group) : uint16_t(0);
   std::memcpy(out + 2 * row, &scale, 2);
   if constexpr (F::has_minimum) {
     const uint16_t minimum = block ? F::minimum_bits(block) : uint16_t(0);
@@ -38,16 +38,17 @@ void pack_group(const uint8_t* block, uint32_t group, uint32_t row, uint8_t* out
     if constexpr (F::has_minimum)
       scales[panel_rows + row] = block ? uint8_t(F::minimum_code(block, group)) : 0;
   } else {
-    pack_halves<F>(block, row, scales);
+    pack_halves<F>(block, group, row, scales);
   }
 }
 
 template <class F>
-void pack_panel(const op::Weight& weight, uint64_t panel, uint8_t* out) {
+void pack_panel(const op::Weight& weight, const Panels& panels, uint64_t panel, uint8_t* out) {
   const uint64_t blocks = weight.columns / F::block_size;
+  const uint64_t expert = panel / panels.per_expert(), within = panel % panels.per_expert();
   for (uint32_t row = 0; row < panel_rows; ++row) {
-    const uint64_t r = panel * panel_rows + row;
-    const uint8_t* source = r < weight.rows ? weight.row(r).data() : nullptr;
+    const uint64_t r = within * panel_rows + row;
+    const uint8_t* source = r < panels.rows ? weight.row(expert * panels.rows + r).data() : nullptr;
     uint8_t* target = out;
     for (uint64_t b = 0; b < blocks; ++b) {
       const uint8_t* block = source ? source + b * F::block_bytes : nullptr;
@@ -60,7 +61,7 @@ void pack_panel(const op::Weight& weight, uint64_t panel, uint8_t* out) {
       } else {
         using Layout = PanelLayout<F>;
         if constexpr (Layout::super_blocks) {
-          pack_halves<F>(block, row, target);
+          pack_halves<F>(block, 0, row, target);
           target += Layout::block_bytes;
         }
         for (uint32_t group = 0; group < Layout::groups_per_block;
@@ -73,14 +74,20 @@ void pack_panel(const op::Weight& weight, uint64_t panel, uint8_t* out) {
 
 }  // namespace
 
-Panels allocate_panels(const op::Weight& weight) {
+Panels shape_of_panels(const op::Weight& weight, uint32_t experts) {
   Panels panels;
   panels.type = weight.type;
-  panels.rows = weight.rows;
+  panels.experts = experts;
+  panels.rows = weight.rows / experts;
   panels.columns = weight.columns;
   quant::visit(weight.type, [&]<class F>() {
     panels.panel_bytes = PanelLayout<F>::panel_bytes(weight.columns);
   });
+  return panels;
+}
+
+Panels allocate_panels(const op::Weight& weight, uint32_t experts) {
+  Panels panels = shape_of_panels(weight, experts);
   const uint64_t bytes = (panels.count() * panels.panel_bytes + 63) / 64 * 64;
   panels.data = {static_cast<uint8_t*>(std::aligned_alloc(64, bytes)),
                  [](uint8_t* p) { std::free(p); }};
@@ -90,7 +97,7 @@ Panels allocate_panels(const op::Weight& weight) {
 void pack(const op::Weight& weight, Panels& panels, uint64_t first, uint64_t last) {
   quant::visit(weight.type, [&]<class F>() {
     for (uint64_t panel = first; panel < last; ++panel)
-      pack_panel<F>(weight, panel, panels.data.get() + panel * panels.panel_bytes);
+      pack_panel<F>(weight, panels, panel, panels.data.get() + panel * panels.panel_bytes);
   });
 }
 

@@ -3,10 +3,11 @@
 // (docs/formats.md):
 //   codes: lines of 64 bytes, byte 4·row + b of line l is code k = 4·l + b of that row;
 //          formats of at most four bits put code group/2 + 4·l + b in the high nibble
-//   scales: 16 × f16, then 16 × f16 minimum where the format has one (block = group), or
+//   scales: 16 × 16 bits, then 16 × f16 minimum where the format has one, or in super-blocks
 //           16 × int8 scale codes, then 16 × u8 minimum codes, with 16 × f16 d (and dmin) before
 //           each super-block
-// Float formats: for each k, 16 values. Rows beyond the matrix are zeros.
+// Float formats: for each k, 16 values. Rows beyond the matrix are zeros. Of experts each has panels
+// of its own, one expert's after another's.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +26,7 @@ template <class F>
 struct PanelLayout {
   static constexpr bool is_float = quant::is_float_format<F>;
   static constexpr bool nibbles = !is_float && F::code_bits <= 4;
-  static constexpr bool super_blocks = !is_float && F::block_size != F::group_size;
+  static constexpr bool super_blocks = !is_float && quant::is_super_block<F>;
   static constexpr uint32_t code_bytes =
       is_float ? panel_rows * F::block_bytes : panel_rows * F::group_size / (nibbles ? 2 : 1);
   static constexpr uint32_t arrays = F::has_minimum ? 2 : 1;
@@ -47,19 +48,25 @@ struct PanelLayout<F> {
   static constexpr uint64_t panel_bytes(uint64_t columns) { return columns * group_bytes; }
 };
 
-/// A packed matrix. `data` is 64-byte aligned.
+/// The packed matrices, of equal shape, of a weight's experts; of most weights one. `data` is 64-byte
+/// aligned.
 struct Panels {
   uint32_t type = 0;
-  uint64_t rows = 0, columns = 0;
+  uint32_t experts = 1;
+  uint64_t rows = 0, columns = 0;  // of each
   uint64_t panel_bytes = 0;
   std::unique_ptr<uint8_t, void (*)(uint8_t*)> data{nullptr, nullptr};
 
-  uint64_t count() const { return (rows + panel_rows - 1) / panel_rows; }
+  uint64_t per_expert() const { return (rows + panel_rows - 1) / panel_rows; }
+  uint64_t count() const { return experts * per_expert(); }
   const uint8_t* panel(uint64_t i) const { return data.get() + i * panel_bytes; }
+  const uint8_t* expert(uint64_t e) const { return panel(e * per_expert()); }
 };
 
+/// The shape of a weight's panels, without room for them.
+Panels shape_of_panels(const op::Weight& weight, uint32_t experts = 1);
 /// Allocates room for a weight's panels; data is null where memory is short.
-Panels allocate_panels(const op::Weight& weight);
+Panels allocate_panels(const op::Weight& weight, uint32_t experts = 1);
 /// Packs panels [first, last).
 void pack(const op::Weight& weight, Panels& panels, uint64_t first, uint64_t last);
 

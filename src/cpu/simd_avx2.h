@@ -74,6 +74,11 @@ struct Avx2 {
     return {_mm256_blendv_ps(value.a, infinity, _mm256_cmp_ps(x.a, limit, _CMP_GT_OQ)),
             _mm256_blendv_ps(value.b, infinity, _mm256_cmp_ps(x.b, limit, _CMP_GT_OQ))};
   }
+  /// yes where a < b, else no, also where either is NaN.
+  static F32 where_less(F32 a, F32 b, F32 yes, F32 no) {
+    return {_mm256_blendv_ps(no.a, yes.a, _mm256_cmp_ps(a.a, b.a, _CMP_LT_OQ)),
+            _mm256_blendv_ps(no.b, yes.b, _mm256_cmp_ps(a.b, b.b, _CMP_LT_OQ))};
+  }
   static I32 truncate(F32 x) { return {_mm256_cvttps_epi32(x.a), _mm256_cvttps_epi32(x.b)}; }
   static I32 half(I32 x) { return {_mm256_srai_epi32(x.a, 1), _mm256_srai_epi32(x.b, 1)}; }
   static I32 sub(I32 x, I32 y) { return {_mm256_sub_epi32(x.a, y.a), _mm256_sub_epi32(x.b, y.b)}; }
@@ -100,6 +105,20 @@ struct Avx2 {
     const __m128i count = _mm_cvtsi32_si128(shift);
     const auto lanes = [&](const uint8_t* p) {
       return _mm256_and_si256(_mm256_srl_epi32(_mm256_loadu_si256((const __m256i*)p), count), keep);
+    };
+    return to_float({lanes(line), lanes(line + 32)});
+  }
+  static __m256i load_table(const int8_t* table) {
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i*)table));
+  }
+  /// The same with nibbles as codes, and their values from a table of sixteen.
+  static F32 table_lanes(const uint8_t* line, int shift, const int8_t* table) {
+    const __m256i keep = _mm256_set1_epi32(15), values = load_table(table);
+    const __m128i count = _mm_cvtsi32_si128(shift);
+    const auto lanes = [&](const uint8_t* p) {
+      const __m256i words = _mm256_srl_epi32(_mm256_loadu_si256((const __m256i*)p), count);
+      const __m256i bytes = _mm256_shuffle_epi8(values, _mm256_and_si256(words, keep));
+      return _mm256_srai_epi32(_mm256_slli_epi32(bytes, 24), 24);
     };
     return to_float({lanes(line), lanes(line + 32)});
   }
@@ -195,6 +214,43 @@ struct Avx2 {
         const __m256i shift = _mm256_set1_epi32(offset * sums[c]);
         dot[c] = sub(dot[c], {shift, shift});
       }
+    }
+  }
+
+  /// The same over nibble codes that stand for the values of a table of sixteen, of magnitude
+  /// `largest` at most, by sign and magnitude. Up to 64 two steps fit sixteen bits (4·64·127 =
+  /// 32512).
+  template <int columns, int lines, int largest>
+  static void dot_table(const uint8_t* codes, const int8_t* const* x, const int32_t*,
+                        const int8_t* table, I32* dot) {
+    static_assert(largest <= 127);
+    const __m256i low_mask = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
+    const __m256i values = load_table(table), sizes = _mm256_abs_epi8(values);
+    for (int c = 0; c < columns; ++c) dot[c].a = dot[c].b = _mm256_setzero_si256();
+    for (int line = 0; line < lines; ++line) {
+      const __m256i* p = (const __m256i*)(codes + 64 * line);
+      const auto eight_rows = [&](__m256i w, __m256i I32::*part) {
+        const __m256i low = _mm256_and_si256(w, low_mask);
+        const __m256i high = _mm256_and_si256(_mm256_srli_epi16(w, 4), low_mask);
+        const __m256i low_size = _mm256_shuffle_epi8(sizes, low),
+                      high_size = _mm256_shuffle_epi8(sizes, high);
+        const __m256i low_value = _mm256_shuffle_epi8(values, low),
+                      high_value = _mm256_shuffle_epi8(values, high);
+        for (int c = 0; c < columns; ++c) {
+          const __m256i v = broadcast4(x[c] + 4 * line), u = broadcast4(x[c] + 4 * (lines + line));
+          const __m256i s = _mm256_maddubs_epi16(low_size, _mm256_sign_epi8(v, low_value));
+          const __m256i t = _mm256_maddubs_epi16(high_size, _mm256_sign_epi8(u, high_value));
+          __m256i& sum = dot[c].*part;
+          if constexpr (largest <= 64) {
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_add_epi16(s, t), ones));
+          } else {
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(s, ones));
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(t, ones));
+          }
+        }
+      };
+      eight_rows(_mm256_loadu_si256(p), &I32::a);
+      eight_rows(_mm256_loadu_si256(p + 1), &I32::b);
     }
   }
 

@@ -46,6 +46,9 @@ struct Avx512 {
     const __mmask16 greater = _mm512_cmp_ps_mask(x, _mm512_set1_ps(bound), _CMP_GT_OQ);
     return _mm512_mask_mov_ps(value, greater, _mm512_set1_ps(__builtin_inff()));
   }
+  static F32 where_less(F32 a, F32 b, F32 yes, F32 no) {
+    return _mm512_mask_mov_ps(no, _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), yes);
+  }
   static I32 truncate(F32 x) { return _mm512_cvttps_epi32(x); }
   static I32 half(I32 x) { return _mm512_srai_epi32(x, 1); }
   static I32 sub(I32 x, I32 y) { return _mm512_sub_epi32(x, y); }
@@ -62,6 +65,15 @@ struct Avx512 {
   static F32 code_lanes(const uint8_t* line, int shift, int mask) {
     const __m512i words = _mm512_srl_epi32(_mm512_loadu_si512(line), _mm_cvtsi32_si128(shift));
     return to_float(_mm512_and_si512(words, _mm512_set1_epi32(mask)));
+  }
+  static __m512i load_table(const int8_t* table) {
+    return _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i*)table));
+  }
+  static F32 table_lanes(const uint8_t* line, int shift, const int8_t* table) {
+    const __m512i words = _mm512_srl_epi32(_mm512_loadu_si512(line), _mm_cvtsi32_si128(shift));
+    const __m512i codes = _mm512_and_si512(words, _mm512_set1_epi32(15));
+    const __m512i bytes = _mm512_shuffle_epi8(load_table(table), codes);
+    return to_float(_mm512_srai_epi32(_mm512_slli_epi32(bytes, 24), 24));
   }
   static uint32_t max_magnitude_bits(F32 x, F32 y) {
     const __m512i mask = _mm512_set1_epi32(0x7fffffff);
@@ -111,6 +123,25 @@ struct Avx512 {
       const __m512i w = _mm512_loadu_si512(codes + 64 * line);
       const __m512i low = _mm512_and_si512(w, low_mask);
       const __m512i high = _mm512_and_si512(_mm512_srli_epi16(w, 4), low_mask);
+      for (int c = 0; c < columns; ++c) {
+        dot[c] = _mm512_dpbusd_epi32(dot[c], low, broadcast4(x[c] + 4 * line));
+        dot[c] = _mm512_dpbusd_epi32(dot[c], high, broadcast4(x[c] + 4 * lines + 4 * line));
+      }
+    }
+  }
+
+  /// The values with 128 added, as vpdpbusd's first factor has no sign.
+  template <int columns, int lines, int>
+  static void dot_table(const uint8_t* codes, const int8_t* const* x, const int32_t* sums,
+                        const int8_t* table, I32* dot) {
+    const __m512i low_mask = _mm512_set1_epi8(15);
+    const __m512i values = _mm512_xor_si512(load_table(table), _mm512_set1_epi8(char(0x80)));
+    for (int c = 0; c < columns; ++c) dot[c] = _mm512_set1_epi32(-128 * sums[c]);
+    for (int line = 0; line < lines; ++line) {
+      const __m512i w = _mm512_loadu_si512(codes + 64 * line);
+      const __m512i low = _mm512_shuffle_epi8(values, _mm512_and_si512(w, low_mask));
+      const __m512i high =
+          _mm512_shuffle_epi8(values, _mm512_and_si512(_mm512_srli_epi16(w, 4), low_mask));
       for (int c = 0; c < columns; ++c) {
         dot[c] = _mm512_dpbusd_epi32(dot[c], low, broadcast4(x[c] + 4 * line));
         dot[c] = _mm512_dpbusd_epi32(dot[c], high, broadcast4(x[c] + 4 * lines + 4 * line));

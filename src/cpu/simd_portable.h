@@ -75,6 +75,9 @@ struct Portable {
   static F32 infinity_where_greater(F32 value, F32 x, float bound) {
     return each<F32>([&](int i) { return x.lane[i] > bound ? __builtin_inff() : value.lane[i]; });
   }
+  static F32 where_less(F32 a, F32 b, F32 yes, F32 no) {
+    return each<F32>([&](int i) { return a.lane[i] < b.lane[i] ? yes.lane[i] : no.lane[i]; });
+  }
   /// Lanes outside int32 (or NaN) give 0: their results are replaced or NaN anyway.
   static I32 truncate(F32 x) {
     return each<I32>(
@@ -100,6 +103,10 @@ struct Portable {
   }
   static F32 code_lanes(const uint8_t* line, int shift, int mask) {
     return each<F32>([&](int i) { return float((line[4 * i + shift / 8] >> (shift % 8)) & mask); });
+  }
+  static F32 table_lanes(const uint8_t* line, int shift, const int8_t* table) {
+    return each<F32>(
+        [&](int i) { return float(table[(line[4 * i + shift / 8] >> (shift % 8)) & 15]); });
   }
   static uint32_t max_magnitude_bits(F32 x, F32 y) {
     uint32_t largest = 0;
@@ -150,6 +157,21 @@ struct Portable {
         for (int k = 0; k < half; ++k) {
           const uint8_t byte = codes[64 * (k / 4) + 4 * row + k % 4];
           sum += (byte & 15) * x[c][k] + (byte >> 4) * x[c][half + k];
+        }
+        return sum;
+      });
+  }
+
+  template <int columns, int lines, int>
+  static void dot_table(const uint8_t* codes, const int8_t* const* x, const int32_t*,
+                        const int8_t* table, I32* dot) {
+    constexpr int half = 4 * lines;
+    for (int c = 0; c < columns; ++c)
+      dot[c] = each<I32>([&](int row) {
+        int32_t sum = 0;
+        for (int k = 0; k < half; ++k) {
+          const uint8_t byte = codes[64 * (k / 4) + 4 * row + k % 4];
+          sum += table[byte & 15] * x[c][k] + table[byte >> 4] * x[c][half + k];
         }
         return sum;
       });

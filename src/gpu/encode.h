@@ -40,6 +40,7 @@ struct Encoder {
   Status sample(uint32_t k) const;
   uint32_t rows(uint32_t value) const;
   device::Address buffer(uint32_t value) const;
+  const float* vector(uint32_t weight) const;  ///< null for none
 
  private:
   struct Plain;
@@ -48,11 +49,14 @@ struct Encoder {
   Status multiply(const Node& node, const std::vector<uint32_t>& operations, uint32_t add) const;
   Status gate_up(const Node& node) const;
   Status rope_store(const Node& node) const;
-  template <class Kernel>
-  Status pair(const Kernel& kernel, const op::Operation& operation, uint32_t activation = 0) const;
+  Status gate(const op::Operation& operation) const;
   Status attention(const Node& node) const;
-  Status split_attention(const AttentionArgs& args) const;
-  Status norm(const Node& node) const;
+  Status split_attention(const AttentionArgs& args, bool special) const;
+  template <class Args, class Kernel>
+  Status norm(const Node& node, const Kernel& kernel, float eps) const;
+  Status group_experts(const Node& node) const;
+  Status multiply_experts(const Node& node) const;
+  uint32_t experts_used(uint32_t routing) const;
   CacheView cache(uint32_t index) const;
   const float* rope_table(uint32_t table) const;
   /// Queues the launch; does nothing if the grid is empty.

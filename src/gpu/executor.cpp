@@ -13,6 +13,7 @@
 #include "gpu/memory.h"
 #include "gpu/plan.h"
 #include "kernel/attention_tile.h"
+#include "kernel/route.h"
 #include "kernel/sample.h"
 #include "kernel/top_k.h"
 #include "op/paging.h"
@@ -21,6 +22,8 @@
 namespace assay::gpu {
 
 namespace {
+
+static_assert(most_drawn <= op::most_drawn_ahead, "windows leave room for what is drawn ahead");
 
 constexpr uint32_t most_recorded_tokens = 8;  // steps of so few tokens come again and again
 
@@ -63,8 +66,9 @@ class DeviceExecutor final : public op::Executor {
         program_(program),
         options_(options),
         memory_(std::move(memory)),
-        paging_(options),
-        table_(memory_.table ? uint64_t(options.sequences) * memory_.stride : 0, op::none),
+        paging_(options, program.windows),
+        table_(memory_.table ? uint64_t(options.sequences) * memory_.groups * memory_.stride : 0,
+               op::none),
         plain_(make_plan(program, false)),
         fused_(make_plan(program, true)),
         rope_(program.rope_tables.begin(), program.rope_tables.end()) {}
@@ -87,6 +91,7 @@ class DeviceExecutor final : public op::Executor {
   Encoder begin(const op::Step& step, bool traced, const Ahead* ahead = nullptr);
   void upload(const op::Step& step, const Ahead* ahead, StepShape& shape);
   void upload_table(const op::Step& step);
+  void upload_row(const op::PageTable& pages, uint32_t sequence, uint32_t group);
   void run_fused(const Encoder& encoder, uint32_t best = 0);
   bool selects_logits() const;
   void run_plain(const Encoder& encoder, const op::Sink& sink);
@@ -98,7 +103,7 @@ class DeviceExecutor final : public op::Executor {
   op::ExecutorOptions options_;
   DeviceMemory memory_;
   op::Paging paging_;
-  std::vector<uint32_t> table_;  // (sequences, stride): the page table as the device has it
+  std::vector<uint32_t> table_;  // (sequences, groups, stride): as the device has it
   std::vector<Node> plain_, fused_;
   // (tokens, selected, best, split_heads, draws) → handle
   std::map<std::array<uint32_t, 5>, uint32_t> recordings_;
@@ -153,23 +158,26 @@ void DeviceExecutor::upload(const op::Step& step, const Ahead* ahead, StepShape&
 /// Brings the device's page table up to date: of each sequence in the step, what has changed.
 void DeviceExecutor::upload_table(const op::Step& step) {
   if (table_.empty()) return;
-  const uint32_t stride = memory_.stride, shared = std::min(stride, step.pages.stride);
-  for (size_t t = 0; t < step.sequences.size(); ++t) {
-    const uint32_t sequence = step.sequences[t];
-    if (t > 0 && step.sequences[t - 1] == sequence) continue;
-    const auto want = step.pages.row(sequence).first(shared);
-    const auto have = std::span(table_).subspan(uint64_t(sequence) * stride, shared);
-    const auto [from, unused] = std::ranges::mismatch(want, have);
-    if (from == want.end()) continue;
-    const auto first = uint64_t(from - want.begin());
-    uint64_t last = shared;
-    while (want[last - 1] == have[last - 1]) --last;
-    std::copy(from, want.begin() + ptrdiff_t(last), have.begin() + ptrdiff_t(first));
-    const auto changed = have.subspan(first, last - first);
-    require(
-        queue_->upload(memory_.table + (uint64_t(sequence) * stride + first) * sizeof(uint32_t),
-                       {reinterpret_cast<const uint8_t*>(changed.data()), changed.size_bytes()}));
-  }
+  for (size_t t = 0; t < step.sequences.size(); ++t)
+    if (t == 0 || step.sequences[t - 1] != step.sequences[t])
+      for (uint32_t group = 0; group < memory_.groups; ++group)
+        upload_row(step.pages, step.sequences[t], group);
+}
+
+void DeviceExecutor::upload_row(const op::PageTable& pages, uint32_t sequence, uint32_t group) {
+  const uint32_t stride = memory_.stride, shared = std::min(stride, pages.stride);
+  const uint64_t row = (uint64_t(sequence) * memory_.groups + group) * stride;
+  const auto want = pages.row(sequence, group).first(shared);
+  const auto have = std::span(table_).subspan(row, shared);
+  const auto [from, unused] = std::ranges::mismatch(want, have);
+  if (from == want.end()) return;
+  const auto first = uint64_t(from - want.begin());
+  uint64_t last = shared;
+  while (want[last - 1] == have[last - 1]) --last;
+  std::copy(from, want.begin() + ptrdiff_t(last), have.begin() + ptrdiff_t(first));
+  const auto changed = have.subspan(first, last - first);
+  require(queue_->upload(memory_.table + (row + first) * sizeof(uint32_t),
+                         {reinterpret_cast<const uint8_t*>(changed.data()), changed.size_bytes()}));
 }
 
 /// If best > 0, also finds the `best` highest logits of each row, and draws a token from them if the
@@ -198,8 +206,7 @@ void DeviceExecutor::run_fused(const Encoder& encoder, uint32_t best) {
 void DeviceExecutor::run_plain(const Encoder& encoder, const op::Sink& sink) {
   for (const Node& node : plain_) {
     require(encoder.node(node));
-    if (node.form != Node::Form::quantise)
-      offer(encoder, program_.operations[node.operations[0]], sink);
+    if (!node.operations.empty()) offer(encoder, program_.operations[node.operations[0]], sink);
   }
 }
 
@@ -312,6 +319,11 @@ std::vector<int32_t> DeviceExecutor::run_ahead(const op::Step& step,
   return drawn;
 }
 
+uint64_t experts_of(const op::Program& program, const op::Operation& operation) {
+  if (const auto* p = operation.as<op::MatmulExperts>()) return p->experts;
+  return operation.is<op::Route>() ? program.values[operation.inputs[0]].width : 0;
+}
+
 /// What the kernels do not take, as a sentence; empty where they take all.
 std::string unsupported(const std::string& device, const op::Program& program,
                         const op::ExecutorOptions& options) {
@@ -324,6 +336,9 @@ std::string unsupported(const std::string& device, const op::Program& program,
     return fmt::format("rows of {} values, {} at once, are more than the device '{}' can address",
                        *widest, options.batch, device);
   for (const op::Operation& operation : program.operations) {
+    if (const uint64_t experts = experts_of(program, operation); experts > most_experts)
+      return fmt::format("'{}' chooses from {} experts; the device '{}' takes at most {}",
+                         operation.name, experts, device, most_experts);
     if (!operation.is<op::Attend>()) continue;
     const op::AttentionShape a = program.attention_of(operation);
     if (std::max(a.key_dim, a.value_dim) > most_head_dim)

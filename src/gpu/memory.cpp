@@ -9,6 +9,7 @@
 #include "gpu/pack.h"
 #include "gpu/plan.h"
 #include "kernel/attention.h"
+#include "kernel/experts.h"
 #include "kernel/sample.h"
 #include "kernel/top_k.h"
 #include "op/kinds.h"
@@ -24,6 +25,7 @@ constexpr uint64_t piece_bytes = 64 << 20;  // packed on the host at a time
 
 struct Sizes {
   std::vector<bool> packed, vectors;   // by weight
+  std::vector<uint32_t> experts;       // by weight: 1 where there are none
   std::vector<uint64_t> buffers;       // bytes
   uint64_t widest = 0;                 // columns that are quantised
   std::vector<uint64_t> keys, values;  // bytes, by cache
@@ -31,12 +33,15 @@ struct Sizes {
   uint64_t table = 0;                  // bytes
   uint64_t step = 0, scratch = 0, best = 0, drawn = 0;
   uint64_t chunk_outputs = 0, chunk_softmax = 0;
+  uint64_t places = 0, expert_tiles = 0;
+  uint64_t slopes = 0;  // of all operations
 };
 
 Sizes sizes_of(const op::Program& program, const op::ExecutorOptions& options) {
   Sizes sizes;
   sizes.packed.assign(program.weights.size(), false);
   sizes.vectors.assign(program.weights.size(), false);
+  sizes.experts.assign(program.weights.size(), 1);
   uint64_t most_heads = 0;
   for (const op::Operation& operation : program.operations) {
     const bool is_row = op::row_of(operation).weight == op::WeightShape::vector;
@@ -45,18 +50,30 @@ Sizes sizes_of(const op::Program& program, const op::ExecutorOptions& options) {
     if (operation.bias != op::none) sizes.vectors[operation.bias] = true;
     if (reads_quantised(program, operation))
       sizes.widest = std::max<uint64_t>(sizes.widest, program.values[operation.inputs[0]].width);
-    if (const auto* p = operation.as<op::Attend>())
+    if (const auto* p = operation.as<op::Attend>()) {
       most_heads = std::max<uint64_t>(most_heads, p->heads);
+      if (p->alibi != 0) sizes.slopes += p->heads * sizeof(float);
+    }
+    if (const auto* p = operation.as<op::MatmulExperts>()) {
+      sizes.experts[operation.weight] = p->experts;
+      const uint32_t places = options.batch * (program.values[operation.inputs[1]].width / 2);
+      sizes.places = std::max<uint64_t>(sizes.places, places * sizeof(uint32_t));
+      sizes.expert_tiles = std::max<uint64_t>(
+          sizes.expert_tiles, most_expert_tiles(places, p->experts, 8) * sizeof(ExpertTile));
+    }
   }
   for (uint32_t width : program.buffer_width)
     sizes.buffers.push_back(uint64_t(width) * sizeof(float) * options.batch);
   sizes.stride = op::pages_for(options.context);
   if (!program.caches.empty())
-    sizes.table = uint64_t(options.sequences) * sizes.stride * sizeof(uint32_t);
+    sizes.table =
+        uint64_t(options.sequences) * program.windows.size() * sizes.stride * sizeof(uint32_t);
   const uint64_t element = options.cache == op::CacheType::f16 ? 2 : 4;
   uint64_t widest_value = 0;
-  for (const op::CacheShape& a : program.caches) {
-    const uint64_t rows = uint64_t(op::pages_of(options)) * a.kv_heads * key_chunk;
+  for (uint32_t i = 0; i < program.caches.size(); ++i) {
+    const op::CacheShape& a = program.caches[i];
+    const uint64_t pages = op::pages_of(options, program.window_of(i));
+    const uint64_t rows = pages * a.kv_heads * key_chunk;
     sizes.keys.push_back(rows * a.key_dim * element);
     sizes.values.push_back(rows * a.value_dim * element);
     sizes.scratch = std::max(sizes.scratch, uint64_t(options.batch) * a.kv_heads *
@@ -88,8 +105,8 @@ uint64_t quantised_bytes(uint64_t columns) {
 }
 
 /// Packs and uploads a weight, piece by piece, on all of the host's cores.
-Status upload_packed(device::Queue& queue, const op::Weight& weight, Address to) {
-  const uint64_t tiles = tile_count(weight), bytes = tile_bytes(weight);
+Status upload_packed(device::Queue& queue, const op::Weight& weight, uint32_t experts, Address to) {
+  const uint64_t tiles = tile_count(weight, experts), bytes = tile_bytes(weight);
   const uint64_t tiles_a_piece = std::max<uint64_t>(1, piece_bytes / bytes);
   std::vector<uint8_t> piece;
   for (uint64_t first = 0; first < tiles; first += tiles_a_piece) {
@@ -98,7 +115,7 @@ Status upload_packed(device::Queue& queue, const op::Weight& weight, Address to)
     std::atomic<uint64_t> next{first};
     const auto work = [&] {
       for (uint64_t i = next++; i < last; i = next++)
-        pack_tiles(weight, i, i + 1, std::span(piece).subspan((i - first) * bytes, bytes));
+        pack_tiles(weight, i, i + 1, std::span(piece).subspan((i - first) * bytes, bytes), experts);
     };
     std::vector<std::thread> helpers;
     const uint64_t cores = std::max(1u, std::thread::hardware_concurrency());
@@ -120,10 +137,11 @@ Status upload_weights(device::Queue& queue, const op::Program& program,
   for (size_t i = 0; i < program.weights.size(); ++i) {
     const op::Weight& weight = program.weights[i];
     if (sizes.packed[i]) {
-      auto address = queue.allocate(tile_count(weight) * tile_bytes(weight));
+      const uint32_t experts = sizes.experts[i];
+      auto address = queue.allocate(tile_count(weight, experts) * tile_bytes(weight));
       if (!address) return address.error();
       memory.packed[i] = *address;
-      if (Status status = upload_packed(queue, weight, *address); !status) return status;
+      if (Status status = upload_packed(queue, weight, experts, *address); !status) return status;
     }
     if (sizes.vectors[i]) {
       auto address = queue.allocate(weight.data.size());
@@ -134,6 +152,25 @@ Status upload_weights(device::Queue& queue, const op::Program& program,
     if (options.release && sizes.packed[i]) options.release(weight.data);
     done += weight.data.size();
     if (options.progress) options.progress(done, total);
+  }
+  return ok();
+}
+
+Status upload_slopes(device::Queue& queue, const op::Program& program, DeviceMemory& memory) {
+  memory.slopes.assign(program.operations.size(), 0);
+  for (size_t i = 0; i < program.operations.size(); ++i) {
+    const auto* p = program.operations[i].as<op::Attend>();
+    if (!p || p->alibi == 0) continue;
+    std::vector<float> slopes;
+    for (uint32_t head = 0; head < p->heads; ++head)
+      slopes.push_back(op::alibi_slope(p->alibi, head, p->heads));
+    auto address = queue.allocate(slopes.size() * sizeof(float));
+    if (!address) return address.error();
+    memory.slopes[i] = *address;
+    if (Status status = queue.upload(*address, {reinterpret_cast<const uint8_t*>(slopes.data()),
+                                                slopes.size() * sizeof(float)});
+        !status)
+      return status;
   }
   return ok();
 }
@@ -151,14 +188,14 @@ MemoryPlan plan_memory(const op::Program& program, const op::ExecutorOptions& op
   MemoryPlan plan;
   for (size_t i = 0; i < program.weights.size(); ++i) {
     const op::Weight& weight = program.weights[i];
-    if (sizes.packed[i]) plan.weights += tile_count(weight) * tile_bytes(weight);
+    if (sizes.packed[i]) plan.weights += tile_count(weight, sizes.experts[i]) * tile_bytes(weight);
     if (sizes.vectors[i]) plan.weights += weight.data.size();
   }
   for (size_t i = 0; i < sizes.keys.size(); ++i) plan.cache += sizes.keys[i] + sizes.values[i];
   for (uint64_t bytes : sizes.buffers) plan.work += bytes;
   plan.work += quantised_slots * quantised_bytes(sizes.widest) * options.batch + sizes.step +
                sizes.scratch + sizes.chunk_outputs + sizes.chunk_softmax + 2 * sizes.best +
-               sizes.drawn + sizes.table;
+               sizes.drawn + sizes.table + sizes.places + sizes.expert_tiles + sizes.slopes;
   return plan;
 }
 
@@ -184,6 +221,7 @@ Result<DeviceMemory> allocate(device::Queue& queue, const op::Program& program,
     return address ? *address : 0;
   };
   memory.stride = sizes.stride;
+  memory.groups = uint32_t(program.windows.size());
   memory.table = take(sizes.table);
   for (size_t i = 0; i < sizes.keys.size(); ++i) {
     memory.keys.push_back(take(sizes.keys[i]));
@@ -202,7 +240,10 @@ Result<DeviceMemory> allocate(device::Queue& queue, const op::Program& program,
   memory.chunk_softmax = take(sizes.chunk_softmax);
   for (Address& keys : memory.best) keys = take(sizes.best);
   memory.drawn = take(sizes.drawn);
+  memory.places = take(sizes.places);
+  memory.expert_tiles = take(sizes.expert_tiles);
   if (!status) return status.error();
+  if (status = upload_slopes(queue, program, memory); !status) return status.error();
   if (status = upload_weights(queue, program, options, sizes, memory); !status)
     return status.error();
   return memory;

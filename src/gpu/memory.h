@@ -21,18 +21,21 @@ MemoryPlan plan_memory(const op::Program& program, const op::ExecutorOptions& op
 struct DeviceMemory {
   std::vector<device::Address> packed;   // by weight: matrices and tables; 0 where nobody reads it
   std::vector<device::Address> vectors;  // by weight: norms and biases as f32
+  std::vector<device::Address> slopes;   // by operation: ALiBi's of each head; 0: none
   std::vector<device::Address> buffers;  // by the program's buffer: (batch, width)
   Quantised quantised[2];                // slots, as wide as the widest that is quantised
   // By cache of the program: some devices limit an allocation's size.
   std::vector<device::Address> keys, values;
-  device::Address table = 0;  // the page table: (sequences, stride); 0: no cache
+  device::Address table = 0;  // the page table: (sequences, groups, stride); 0: no cache
   uint32_t stride = 0;        // chunks of 64 positions in a context
+  uint32_t groups = 1;        // of caches
   device::Address step = 0;   // what a step uploads
   uint64_t step_bytes = 0;
   device::Address scratch = 0;  // (batch, keys and values of a cache): for traces
   device::Address chunk_outputs = 0, chunk_softmax = 0;  // of attention_chunks
   device::Address best[2] = {0, 0};  // keys of top_k by sequence, read and written in turns
   device::Address drawn = 0;         // (most_drawn, sequences)
+  device::Address places = 0, expert_tiles = 0;  // of group_experts
 };
 
 /// Floats per token for the cos and sin of every rotary table, one table after the other.

@@ -57,13 +57,13 @@ void put_scales(uint8_t* scales, uint32_t row, const uint8_t* blocks, uint32_t q
             uint8_t(F::minimum_code(blocks, g));
     }
     uint8_t* d = scales + tile_rows * 16 * Layout::scale_pieces + Layout::d_bytes * row;
-    put_u16(d, F::scale_bits(blocks));
+    put_u16(d, F::scale_bits(blocks, 0));
     if constexpr (F::has_minimum) put_u16(d + 2, F::minimum_bits(blocks));
   } else {
-    for (uint32_t q = 0; q < quanta; ++q) {
-      const uint8_t* block = blocks + q * F::block_bytes;
-      uint8_t* d = scales + Layout::d_bytes * (tile_rows * q + row);
-      put_u16(d, F::scale_bits(block));
+    for (uint32_t i = 0; i < quanta * quantum; i += F::group_size) {
+      const uint8_t* block = blocks + i / F::block_size * F::block_bytes;
+      uint8_t* d = scales + Layout::d_bytes * (tile_rows * (i / quantum) + row);
+      put_u16(d + i % quantum / 16 * 2, F::scale_bits(block, i % F::block_size / F::group_size));
       if constexpr (F::has_minimum) put_u16(d + 2, F::minimum_bits(block));
     }
   }
@@ -107,10 +107,19 @@ void pack_float_tile(const op::Weight& weight, uint64_t tile, uint8_t* out) {
   }
 }
 
+op::Weight expert_of(const op::Weight& weight, uint32_t experts, uint64_t expert) {
+  const uint64_t bytes = weight.data.size() / experts;
+  return {{},
+          weight.type,
+          weight.rows / experts,
+          weight.columns,
+          weight.data.subspan(expert * bytes, bytes)};
+}
+
 }  // namespace
 
-uint64_t tile_count(const op::Weight& weight) {
-  return (weight.rows + tile_rows - 1) / tile_rows;
+uint64_t tile_count(const op::Weight& weight, uint32_t experts) {
+  return experts * ((weight.rows / experts + tile_rows - 1) / tile_rows);
 }
 
 uint64_t tile_bytes(const op::Weight& weight) {
@@ -119,17 +128,20 @@ uint64_t tile_bytes(const op::Weight& weight) {
   return bytes;
 }
 
-void pack_tiles(const op::Weight& weight, uint64_t first, uint64_t last, std::span<uint8_t> out) {
+void pack_tiles(const op::Weight& weight, uint64_t first, uint64_t last, std::span<uint8_t> out,
+                uint32_t experts) {
+  const uint64_t tiles = tile_count(weight, experts) / experts;  // of an expert
   const uint64_t bytes = tile_bytes(weight);
   assert(out.size() == (last - first) * bytes);
   std::memset(out.data(), 0, out.size());
   quant::visit(weight.type, [&]<class F>() {
     for (uint64_t tile = first; tile < last; ++tile) {
       uint8_t* to = out.data() + (tile - first) * bytes;
+      const op::Weight expert = expert_of(weight, experts, tile / tiles);
       if constexpr (quant::is_float_format<F>)
-        pack_float_tile<F>(weight, tile, to);
+        pack_float_tile<F>(expert, tile % tiles, to);
       else
-        pack_block_tile<F>(weight, tile, to);
+        pack_block_tile<F>(expert, tile % tiles, to);
     }
   });
 }

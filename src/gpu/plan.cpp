@@ -48,6 +48,7 @@ class Planner {
   std::vector<Node> plan() const {
     std::vector<Node> planned;
     uint32_t slot = 0, held = op::none;  // the slot that was written last, and the value in it
+    Node grouped;                        // the routing whose places are listed
     const auto hold = [&](uint32_t value) {
       held = value;
       return slot = (slot + 1) % quantised_slots;
@@ -57,6 +58,13 @@ class Planner {
       if (const uint32_t input = quantised_input(node); input != op::none && input != held)
         planned.push_back({.form = Node::Form::quantise, .value = input, .to = hold(input)});
       node.from = slot;
+      if (const auto* p = at_first(node).as<op::MatmulExperts>()) {
+        const uint32_t routing = at_first(node).inputs[1];
+        if (grouped.value != routing || grouped.experts != p->experts) {
+          grouped = {.form = Node::Form::group_experts, .value = routing, .experts = p->experts};
+          planned.push_back(grouped);
+        }
+      }
       if (const uint32_t output = quantised_output(node); output != op::none) {
         node.to = hold(output);
         node.writes_quantised = node.form == Node::Form::plain;
@@ -69,6 +77,7 @@ class Planner {
 
  private:
   const Operation& at(uint32_t i) const { return program_.operations[i]; }
+  const Operation& at_first(const Node& node) const { return at(node.operations[0]); }
   template <class Parameters>
   bool is(uint32_t i) const {
     return i != op::none && at(i).is<Parameters>();
@@ -80,14 +89,19 @@ class Planner {
     return readers_[value].size() == 1 && readers_[value][0] == operation;
   }
   bool quantised_reader(uint32_t i) const { return reads_quantised(program_, at(i)); }
-  /// Some matmul wants the value's quantised form.
-  bool wanted_quantised(uint32_t value) const {
-    return std::ranges::any_of(readers_[value], [&](uint32_t i) { return quantised_reader(i); });
+  /// The operation is a product that wants the value's quantised form.
+  bool wants_quantised(uint32_t i, uint32_t value) const {
+    return quantised_reader(i) && at(i).inputs[0] == value;
   }
-  /// There are readers, and they are matmuls that want the quantised form.
+  bool wanted_quantised(uint32_t value) const {
+    return std::ranges::any_of(readers_[value],
+                               [&](uint32_t i) { return wants_quantised(i, value); });
+  }
+  /// There are readers, and they are products that want the quantised form.
   bool only_wanted_quantised(uint32_t value) const {
-    return wanted_quantised(value) &&
-           std::ranges::all_of(readers_[value], [&](uint32_t i) { return quantised_reader(i); });
+    return wanted_quantised(value) && std::ranges::all_of(readers_[value], [&](uint32_t i) {
+             return wants_quantised(i, value);
+           });
   }
 
   void fuse(const std::vector<uint32_t>& apart) {
@@ -110,6 +124,10 @@ class Planner {
     forms_.push_back(node);
   }
 
+  uint32_t width_of(const Operation& operation) const {
+    return program_.values[operation.output].width;
+  }
+
   void gate_up(uint32_t i) {
     const Operation& glu = at(i);
     const uint32_t first = producer_[glu.inputs[0]], second = producer_[glu.inputs[1]];
@@ -118,7 +136,7 @@ class Planner {
     if (quantised_reader(first) && quantised_reader(second) && up.inputs == gate.inputs &&
         gate.bias == op::none && up.bias == op::none && read_only_by(gate.output, i) &&
         read_only_by(up.output, i) && only_wanted_quantised(glu.output) &&
-        program_.values[glu.output].width % quantum == 0)
+        width_of(gate) == width_of(up) && width_of(glu) % quantum == 0)
       join(Node::Form::gate_up, {first, second, i});
   }
 
@@ -207,9 +225,9 @@ class Planner {
   uint32_t quantised_output(const Node& node) const {
     const Operation& last = at(node.operations.back());
     if (node.form == Node::Form::gate_up) return last.output;
-    const auto* norm = last.as<op::RmsNorm>();
+    const bool is_norm = last.is<op::RmsNorm>() || last.is<op::LayerNorm>();
     const bool can =
-        (norm && norm->parts == 1) ||
+        (is_norm && op::parts_of(last) == 1) ||
         (last.is<op::Attend>() && program_.attention_of(last).value_dim % quantum == 0);
     return fused_ && can && wanted_quantised(last.output) ? last.output : op::none;
   }
@@ -221,7 +239,7 @@ class Planner {
     for (++k; k < nodes_.size(); ++k) {
       const uint32_t input = quantised_input(nodes_[k]);
       if (input == value)
-        for (uint32_t i : nodes_[k].operations) readers -= at(i).is<op::Matmul>();
+        for (uint32_t i : nodes_[k].operations) readers -= wants_quantised(i, value);
       if (readers == 0) return true;
       if ((input != op::none && input != value) || quantised_output(nodes_[k]) != op::none)
         return false;
@@ -242,7 +260,7 @@ class Planner {
 }  // namespace
 
 bool reads_quantised(const op::Program& program, const op::Operation& operation) {
-  return operation.is<op::Matmul>() &&
+  return op::multiplies(operation) &&
          quant::info(program.weights[operation.weight].type).block_size > 1;
 }
 

@@ -17,21 +17,23 @@ inline constexpr uint32_t quantised_slots = 2;
 
 struct Node {
   enum class Form {
-    plain,       ///< the operation's own kernel
-    quantise,    ///< value → slot
-    multiply,    ///< up to three matmuls of one input; `add`: the residual's add in the last
-    gate_up,     ///< matmul, matmul, gate and quantise → slot
-    rope_store,  ///< rope, rope, kv_store
+    plain,          ///< the operation's own kernel
+    quantise,       ///< value → slot
+    multiply,       ///< up to three matmuls of one input; `add`: the residual's add in the last
+    gate_up,        ///< matmul, matmul, gate and quantise → slot
+    rope_store,     ///< rope, rope, kv_store
+    group_experts,  ///< routing → places by expert, where a step has many tokens
   } form = Form::plain;
   std::vector<uint32_t> operations{};  ///< what it computes, in the program's order
-  uint32_t value = op::none;           ///< quantise: its input
+  uint32_t value = op::none;           ///< quantise: its input; group_experts: the routing
+  uint32_t experts = 0;                ///< group_experts: of how many
   uint32_t add = op::none;             ///< multiply: the add operation
   uint32_t from = 0, to = 0;      ///< slots of quantised activations, where it reads or writes any
-  bool writes_value = true;       ///< rms_norm and attention: its f32 form is read
-  bool writes_quantised = false;  ///< rms_norm and attention: its quantised form is read
+  bool writes_value = true;       ///< norms and attention: the f32 form is read
+  bool writes_quantised = false;  ///< norms and attention: the quantised form is read
 };
 
-/// True where a matmul reads int8 activations.
+/// True where a product, of experts too, reads its input 0 as int8 activations.
 bool reads_quantised(const op::Program& program, const op::Operation& operation);
 
 /// If `fused` is false, the plan has one node per operation and every value is written, as a trace

@@ -44,7 +44,7 @@ class PlanText {
 
  private:
   const op::Operation& at(uint32_t i) const { return program_.operations[i]; }
-  /// The layer of a node; a node that only quantises belongs to the layer of its reader.
+  /// The layer of a node; one that only quantises or groups belongs to the layer of its reader.
   uint32_t layer_of(size_t k) const {
     while (nodes_[k].operations.empty()) ++k;
     return at(nodes_[k].operations[0]).layer;
@@ -79,6 +79,8 @@ class PlanText {
         return "gate_up";
       case Node::Form::rope_store:
         return "rope_store";
+      case Node::Form::group_experts:
+        return "group_experts";
     }
     return "";
   }
@@ -88,11 +90,11 @@ class PlanText {
   std::string value_of(uint32_t value, uint32_t layer) const {
     return short_name(program_.values[value].name, layer);
   }
-  /// The operations, or the value that is quantised.
+  /// The operations, or the value that is quantised or grouped.
   std::string read_by(size_t k) const {
     const Node& node = nodes_[k];
     const uint32_t layer = layer_of(k);
-    if (node.form == Node::Form::quantise) return value_of(node.value, layer);
+    if (node.operations.empty()) return value_of(node.value, layer);
     std::vector<std::string> names;
     for (uint32_t i : node.operations) names.push_back(name_of(i, layer));
     return joined(names) + (node.add == op::none ? "" : " + " + name_of(node.add, layer));
@@ -101,6 +103,7 @@ class PlanText {
     const Node& node = nodes_[k];
     const uint32_t layer = layer_of(k);
     if (node.form == Node::Form::quantise) return {value_of(node.value, layer) + " int8"};
+    if (node.form == Node::Form::group_experts) return {"places"};
     const op::Operation& last = at(node.operations.back());
     if (node.form == Node::Form::gate_up) return {value_of(last.output, layer) + " int8"};
     std::vector<std::string> written;

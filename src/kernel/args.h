@@ -37,7 +37,7 @@ struct StepInputs {
 struct CacheView {
   K_DEV uint8_t* keys;
   K_DEV uint8_t* values;
-  K_DEV const uint32_t* table;  // (sequences, stride)
+  K_DEV const uint32_t* table;  // (sequences, stride): this cache's group of each sequence
   uint32_t stride, kv_heads, key_dim, value_dim;
   uint32_t f32, unused;
 };

@@ -20,25 +20,40 @@ struct AttentionTileShared {
 struct Eight {
   float of[8];
 };
-/// How many keys of a chunk each query sees; the most, and the least.
+/// Query n sees keys first[n] … all[n] − 1; beyond the step's tokens both are 0.
+struct TileSight {
+  uint32_t all[8], first[8];
+};
+/// Of a chunk each query sees keys begin … of − 1. The most and the least that end so; where the
+/// first and the last of them begin.
 struct TileKeys {
-  uint32_t of[8];
-  uint32_t most, least;
+  uint32_t of[8], begin[8];
+  uint32_t most, least, earliest, latest;
 };
 
-/// `all`: the keys that each query sees, 0 beyond the step's tokens.
-K_FN TileKeys keys_of_chunk(K_THREAD const uint32_t* all, uint32_t chunk) {
+template <bool special>
+K_FN TileKeys keys_of_chunk(K_THREAD const TileSight& sight, uint32_t chunk) {
   TileKeys keys;
-  keys.most = 0u;
-  keys.least = key_chunk;
+  keys.most = keys.latest = 0u;
+  keys.least = keys.earliest = key_chunk;
+  const uint32_t before = chunk * key_chunk;
   K_UNROLL
   for (uint32_t n = 0u; n < attention_queries; ++n) {
-    const uint32_t begin = chunk * key_chunk, left = all[n] > begin ? all[n] - begin : 0u;
+    const uint32_t left = sight.all[n] > before ? sight.all[n] - before : 0u;
     keys.of[n] = left < key_chunk ? left : key_chunk;
     keys.most = keys.of[n] > keys.most ? keys.of[n] : keys.most;
     keys.least = keys.of[n] < keys.least ? keys.of[n] : keys.least;
+    const uint32_t hidden = special && sight.first[n] > before ? sight.first[n] - before : 0u;
+    keys.begin[n] = hidden < keys.of[n] ? hidden : keys.of[n];
+    if (!special) keys.begin[n] = 0u;
+    keys.earliest = keys.begin[n] < keys.earliest ? keys.begin[n] : keys.earliest;
+    keys.latest = keys.begin[n] > keys.latest ? keys.begin[n] : keys.latest;
   }
   return keys;
+}
+/// Whether query n sees a key of the chunk.
+K_FN bool sees(K_THREAD const TileKeys& keys, uint32_t n, uint32_t key) {
+  return key - keys.begin[n] < keys.of[n] - keys.begin[n];
 }
 
 /// Each of eight values over the lanes, by the xor tree 16, 8, 4, 2, 1: a lane gets that of query
@@ -132,11 +147,11 @@ K_FN void tile_outputs(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShar
                        K_THREAD Eight& part, K_THREAD Eight& part_32) {
   K_UNROLL
   for (uint32_t n = 0u; n < attention_queries; ++n) part.of[n] = part_32.of[n] = 0.0f;
-  for (uint32_t j = 0u; j < keys.most; j += 8u) {
+  for (uint32_t j = keys.earliest / 8u * 8u; j < keys.most; j += 8u) {
     float v0[8], v1[8];
     load_values<f32, 8u>(a, first, j, keys.most, d, v0);
     load_values<f32, 8u>(a, first, j, keys.most, d + lanes, v1);
-    if (j + 8u <= keys.least) {
+    if (j >= keys.latest && j + 8u <= keys.least) {
       K_UNROLL
       for (uint32_t u = 0u; u < 8u; ++u) add_outputs(s, j + u, v0[u], v1[u], part, part_32);
     } else {
@@ -146,8 +161,8 @@ K_FN void tile_outputs(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShar
         add_outputs(s, j + u, v0[u], v1[u], next, next_32);
         K_UNROLL
         for (uint32_t n = 0u; n < attention_queries; ++n) {
-          part.of[n] = j + u < keys.of[n] ? next.of[n] : part.of[n];
-          part_32.of[n] = j + u < keys.of[n] ? next_32.of[n] : part_32.of[n];
+          part.of[n] = sees(keys, n, j + u) ? next.of[n] : part.of[n];
+          part_32.of[n] = sees(keys, n, j + u) ? next_32.of[n] : part_32.of[n];
         }
       }
     }
@@ -161,17 +176,22 @@ struct TileOutput {
 };
 
 /// The softmax of a chunk's scores: weights to shared memory, and what the chunk changes of the
-/// lane's own query, lane / 4, if it `sees` any of its keys.
+/// lane's own query, lane / 4, if that `goes_on` so far. `begins`: it is the first that it sees; what
+/// was before is forgotten.
+template <bool special>
 K_FN void tile_softmax(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShared& s,
-                       K_THREAD const TileKeys& keys, bool sees, K_THREAD Eight& low,
-                       K_THREAD Eight& high, K_THREAD RunningSoftmax& running, bool begins,
-                       uint32_t lane) {
+                       K_THREAD const TileSight& sight, K_THREAD const TileKeys& keys,
+                       uint32_t chunk, float slope, K_THREAD Eight& low, K_THREAD Eight& high,
+                       K_THREAD RunningSoftmax& running, bool goes_on, bool begins, uint32_t lane) {
   const float none = k_float(0xff800000u);
   Eight both;
   K_UNROLL
   for (uint32_t n = 0u; n < attention_queries; ++n) {
-    low.of[n] = lane < keys.of[n] ? low.of[n] * a.scale : none;
-    high.of[n] = lane + lanes < keys.of[n] ? high.of[n] * a.scale : none;
+    const uint32_t distance = sight.all[n] - 1u - chunk * key_chunk - lane;
+    const float first = score_of<special>(a, low.of[n], slope, distance);
+    const float second = score_of<special>(a, high.of[n], slope, distance - lanes);
+    low.of[n] = sees(keys, n, lane) ? first : none;
+    high.of[n] = sees(keys, n, lane + lanes) ? second : none;
     both.of[n] = high.of[n] > low.of[n] ? high.of[n] : low.of[n];
   }
   const float chunk_max = simd_reduce_eight<Highest>(both, lane);
@@ -191,14 +211,14 @@ K_FN void tile_softmax(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShar
     s.weights[(lane + lanes) * attention_queries + n] = high.of[n];
   RunningSoftmax next = running;
   const ChunkWeights change = next_softmax(next, chunk_max, chunk_sum, begins);
-  if (sees) running = next;
+  if (goes_on) running = next;
   if (lane % 4u == 0u) {
     s.old_weights[lane / 4u] = change.old_weight;
     s.new_weights[lane / 4u] = change.new_weight;
   }
 }
 
-template <bool f32, uint32_t pieces>
+template <bool f32, uint32_t pieces, bool special>
 K_FN void attend_tile(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShared& s, Thread t) {
   // The last queries see the most keys: they come first.
   const uint32_t tiles = (a.tokens + attention_queries - 1u) / attention_queries;
@@ -212,24 +232,30 @@ K_FN void attend_tile(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShare
             ? a.queries[(uint64_t(first_token + n) * a.heads + head) * key_dim + d]
             : 0.0f;
   }
-  uint32_t all[8], own_keys = 0u;
+  const float slope = slope_of<special>(a, head);
+  TileSight sight;
+  uint32_t own_keys = 0u, own_first = 0u, begin = 0xffffffffu;
   TileOutput<pieces> outputs[8];
   K_UNROLL
   for (uint32_t n = 0u; n < attention_queries; ++n) {
-    all[n] = first_token + n < a.tokens ? a.step.positions[first_token + n] + 1u : 0u;
-    own_keys = t.lane / 4u == n ? all[n] : own_keys;
+    sight.all[n] = first_token + n < a.tokens ? a.step.positions[first_token + n] + 1u : 0u;
+    sight.first[n] = sight.all[n] > 0u ? first_key<special>(a, sight.all[n] - 1u) : 0u;
+    own_keys = t.lane / 4u == n ? sight.all[n] : own_keys;
+    own_first = t.lane / 4u == n ? sight.first[n] : own_first;
+    if (sight.all[n] > 0u && sight.first[n] / key_chunk < begin) begin = sight.first[n] / key_chunk;
     K_UNROLL
     for (uint32_t f = 0u; f < pieces; ++f) outputs[n].o[f] = 0.0f;
   }
   RunningSoftmax running = {0.0f, 0.0f};  // of the lane's query
   barrier_group();
-  for (uint32_t chunk = 0u;; ++chunk) {
-    const TileKeys keys = keys_of_chunk(all, chunk);
+  for (uint32_t chunk = special ? begin : 0u;; ++chunk) {
+    const TileKeys keys = keys_of_chunk<special>(sight, chunk);
     if (keys.most == 0u) break;  // of the whole group
     const uint64_t rows = rows_before(a.cache, pages[chunk], kv_head_of(a, head));
     Eight low, high;
     tile_scores<f32>(a, s, rows * key_dim, keys.most, t.lane, low, high);
-    tile_softmax(a, s, keys, own_keys > chunk * key_chunk, low, high, running, chunk == 0u, t.lane);
+    tile_softmax<special>(a, s, sight, keys, chunk, slope, low, high, running,
+                          own_keys > chunk * key_chunk, chunk == own_first / key_chunk, t.lane);
     barrier_group();
     K_UNROLL
     for (uint32_t f = 0u; f < pieces; f += 2u) {
@@ -238,26 +264,30 @@ K_FN void attend_tile(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShare
       tile_outputs<f32>(a, s, keys, rows * value_dim, f * lanes + t.lane, part, part_32);
       K_UNROLL
       for (uint32_t n = 0u; n < attention_queries; ++n) {
-        if (keys.of[n] == 0u) continue;
+        if (keys.of[n] == keys.begin[n]) continue;
         const ChunkWeights change = {s.old_weights[n], s.new_weights[n]};
-        outputs[n].o[f] = next_output(outputs[n].o[f], part.of[n], change, chunk == 0u);
-        outputs[n].o[f + 1u] =
-            next_output(outputs[n].o[f + 1u], part_32.of[n], change, chunk == 0u);
+        const bool begins = chunk == sight.first[n] / key_chunk;
+        outputs[n].o[f] = next_output(outputs[n].o[f], part.of[n], change, begins);
+        outputs[n].o[f + 1u] = next_output(outputs[n].o[f + 1u], part_32.of[n], change, begins);
       }
     }
     barrier_group();  // the weights have been read
   }
+  const bool has_sink = special && a.sinks != nullptr;
+  const float left = has_sink ? add_sink(running, a.sinks[head]) : 1.0f;
   const uint32_t width = a.heads * value_dim;
   K_UNROLL
   for (uint32_t n = 0u; n < attention_queries; ++n) {
     const uint32_t token = first_token + n;
     const float sum = of_query(running.sum, n);
+    const float of_output = has_sink ? of_query(left, n) : 1.0f;
     K_UNROLL
     for (uint32_t f = 0u; f < pieces; ++f) {
       const uint32_t d = f * lanes + t.lane;
       if (f * lanes >= value_dim) break;
       const bool inside = d < value_dim && token < a.tokens;
-      const float y = inside ? k_floor_tiny(k_div(outputs[n].o[f], sum)) : 0.0f;
+      const float o = has_sink ? k_floor_tiny(outputs[n].o[f] * of_output) : outputs[n].o[f];
+      const float y = inside ? k_floor_tiny(k_div(o, sum)) : 0.0f;
       if (a.y != nullptr && inside) a.y[uint64_t(token) * width + head * value_dim + d] = y;
       if (a.quantised.codes != nullptr)
         quantise_lanes(y, a.quantised, (token * width + head * value_dim + f * lanes) / quantum,
@@ -268,18 +298,32 @@ K_FN void attend_tile(K_CONST const AttentionArgs& a, K_GROUP AttentionTileShare
 
 }  // namespace assay
 
-/// Grid: (heads, tokens / 8); key_dim up to 128, value_dim up to 64, and 128 in the
-/// second. The eight queries of a group are of one sequence, at any positions. The quantised form
-/// needs value_dim to be whole blocks of 32.
+/// Grid: (heads, tokens / 8); key_dim up to 128, value_dim up to 64, and 128 in those named so. The
+/// eight queries of a group are of one sequence, at any positions. The quantised form needs
+/// value_dim to be whole blocks of 32.
 K_KERNEL(attention_tile, assay::AttentionArgs, assay::AttentionTileShared, assay::Exactly<32>) {
   if (a.cache.f32 != 0u)
-    assay::attend_tile<true, 2u>(a, s, t);
+    assay::attend_tile<true, 2u, false>(a, s, t);
   else
-    assay::attend_tile<false, 2u>(a, s, t);
+    assay::attend_tile<false, 2u, false>(a, s, t);
 }
 K_KERNEL(attention_tile_128, assay::AttentionArgs, assay::AttentionTileShared, assay::Exactly<32>) {
   if (a.cache.f32 != 0u)
-    assay::attend_tile<true, 4u>(a, s, t);
+    assay::attend_tile<true, 4u, false>(a, s, t);
   else
-    assay::attend_tile<false, 4u>(a, s, t);
+    assay::attend_tile<false, 4u, false>(a, s, t);
+}
+K_KERNEL(attention_tile_special, assay::AttentionArgs, assay::AttentionTileShared,
+         assay::Exactly<32>) {
+  if (a.cache.f32 != 0u)
+    assay::attend_tile<true, 2u, true>(a, s, t);
+  else
+    assay::attend_tile<false, 2u, true>(a, s, t);
+}
+K_KERNEL(attention_tile_128_special, assay::AttentionArgs, assay::AttentionTileShared,
+         assay::Exactly<32>) {
+  if (a.cache.f32 != 0u)
+    assay::attend_tile<true, 4u, true>(a, s, t);
+  else
+    assay::attend_tile<false, 4u, true>(a, s, t);
 }

@@ -11,10 +11,47 @@ struct PairArgs {
   K_DEV const float* a;
   K_DEV const float* b;
   K_DEV float* y;
-  uint32_t count;
-  uint32_t activation;  // of gate
+  uint32_t count, unused;
 };
 static_assert(sizeof(PairArgs) == 32, "the host and every device agree");
+
+struct GateArgs {
+  K_DEV const float* gate;  // (count / covers)
+  K_DEV const float* up;
+  K_DEV float* y;
+  uint32_t count;
+  uint32_t activation;
+  uint32_t covers;  // neighbouring values of `up` that a gate covers
+  uint32_t unused;
+};
+static_assert(sizeof(GateArgs) == 40, "the host and every device agree");
+
+/// y = f(x) over n elements.
+struct MapArgs {
+  K_DEV const float* x;
+  K_DEV float* y;
+  uint32_t count;
+  uint32_t activation;  // of activate
+  float numbers[4];     // xielu: alpha_p, alpha_n, beta, eps; soft_cap: cap; clamp: low, high
+};
+static_assert(sizeof(MapArgs) == 40, "the host and every device agree");
+
+struct PositionScaleArgs {
+  K_DEV const float* x;
+  K_DEV const float* factor;  // (tokens)
+  K_DEV float* y;
+  uint32_t columns, unused;
+};
+static_assert(sizeof(PositionScaleArgs) == 32, "the host and every device agree");
+
+struct SliceArgs {
+  K_DEV const float* x;  // (rows, columns / width·part)
+  K_DEV float* y;        // (rows, columns)
+  uint32_t columns;
+  uint32_t first, width;  // of a part, what is copied
+  uint32_t part;          // values
+};
+static_assert(sizeof(SliceArgs) == 32, "the host and every device agree");
 
 struct ScaleArgs {
   K_DEV const float* x;
@@ -71,10 +108,52 @@ K_KERNEL(add, assay::PairArgs, assay::NoShared, assay::AtMost<256>) {
   if (i < a.count) a.y[i] = a.a[i] + a.b[i];
 }
 
-/// y = f(a)·b, f the activation. Grid: (count / group size, 1).
-K_KERNEL(gate, assay::PairArgs, assay::NoShared, assay::AtMost<256>) {
+/// y = f(gate)·up, f the activation. Grid: (count / group size, 1).
+K_KERNEL(gate, assay::GateArgs, assay::NoShared, assay::AtMost<256>) {
   const uint32_t i = t.group_x * t.group_size + t.index;
-  if (i < a.count) a.y[i] = assay::gated(a.activation, a.a[i], a.b[i]);
+  if (i < a.count)
+    a.y[i] = assay::gated(a.activation, a.gate[a.covers == 1u ? i : i / a.covers], a.up[i]);
+}
+
+// Grid: (count / group size, 1).
+K_KERNEL(activate, assay::MapArgs, assay::NoShared, assay::AtMost<256>) {
+  const uint32_t i = t.group_x * t.group_size + t.index;
+  if (i < a.count)
+    a.y[i] = assay::k_floor_tiny(assay::activate<assay::OneLane>(a.activation, a.x[i]));
+}
+K_KERNEL(xielu, assay::MapArgs, assay::NoShared, assay::AtMost<256>) {
+  const uint32_t i = t.group_x * t.group_size + t.index;
+  if (i < a.count)
+    a.y[i] = assay::k_floor_tiny(assay::xielu<assay::OneLane>(a.x[i], a.numbers[0], a.numbers[1],
+                                                              a.numbers[2], a.numbers[3]));
+}
+K_KERNEL(soft_cap, assay::MapArgs, assay::NoShared, assay::AtMost<256>) {
+  const uint32_t i = t.group_x * t.group_size + t.index;
+  if (i < a.count)
+    a.y[i] = assay::k_floor_tiny(assay::soft_cap<assay::OneLane>(a.x[i], a.numbers[0]));
+}
+/// Not below `low`, not above `high`; NaN passes.
+K_KERNEL(clamp_between, assay::MapArgs, assay::NoShared, assay::AtMost<256>) {
+  const uint32_t i = t.group_x * t.group_size + t.index;
+  if (i >= a.count) return;
+  const float x = a.x[i], low = a.numbers[0], high = a.numbers[1];
+  a.y[i] = x < low ? low : (x > high ? high : x);
+}
+
+/// y = x·factor of the token's position. Grid: (columns / group size, tokens).
+K_KERNEL(position_scale, assay::PositionScaleArgs, assay::NoShared, assay::AtMost<256>) {
+  const uint32_t column = t.group_x * t.group_size + t.index;
+  const uint64_t i = uint64_t(t.group_y) * a.columns + column;
+  if (column < a.columns) a.y[i] = assay::k_floor_tiny(a.x[i] * a.factor[t.group_y]);
+}
+
+/// Of each part of a row, `width` values from `first` on. Grid: (columns / group size, rows).
+K_KERNEL(slice, assay::SliceArgs, assay::NoShared, assay::AtMost<256>) {
+  const uint32_t column = t.group_x * t.group_size + t.index;
+  if (column >= a.columns) return;
+  const uint32_t parts = a.columns / a.width;
+  const uint32_t from = column / a.width * a.part + a.first + column % a.width;
+  a.y[uint64_t(t.group_y) * a.columns + column] = a.x[uint64_t(t.group_y) * parts * a.part + from];
 }
 
 /// y = x·factor (+ bias). Grid: (count / group size, 1).

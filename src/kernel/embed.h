@@ -1,4 +1,4 @@
-// y[t] = W[token[t]]: rows of a packed table, decoded.
+// y[t] = W[token[t]], or W[position[t]]: rows of a packed table, decoded.
 #pragma once
 
 #include "kernel/dispatch.h"
@@ -7,7 +7,7 @@ namespace assay {
 
 struct EmbedArgs {
   K_DEV const uint8_t* data;
-  K_DEV const int32_t* tokens;
+  K_DEV const int32_t* rows;  // (tokens): ids, or positions
   K_DEV float* y;
   uint32_t format, columns;
 };
@@ -18,7 +18,7 @@ struct EmbedBlock {
   Thread t;
   template <class F>
   K_FN void run(K_THREAD const EmbedBlock& self) {
-    const uint32_t row = uint32_t(self.a->tokens[self.t.group_y]);
+    const uint32_t row = uint32_t(self.a->rows[self.t.group_y]);
     const uint32_t column = self.t.group_x * self.t.group_size + self.t.index;
     if (column < self.a->columns)
       self.a->y[uint64_t(self.t.group_y) * self.a->columns + column] =
@@ -31,7 +31,7 @@ struct EmbedFloat {
   Thread t;
   template <class F>
   K_FN void run(K_THREAD const EmbedFloat& self) {
-    const uint32_t row = uint32_t(self.a->tokens[self.t.group_y]);
+    const uint32_t row = uint32_t(self.a->rows[self.t.group_y]);
     const uint32_t column = self.t.group_x * self.t.group_size + self.t.index;
     if (column < self.a->columns)
       self.a->y[uint64_t(self.t.group_y) * self.a->columns + column] =

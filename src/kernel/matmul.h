@@ -25,19 +25,38 @@ struct StagedBlock {
   float scale;
   uint32_t sums;
 };
+/// Where a token's activations lie: at its own row, or at the row that a table names.
+struct OwnRow {
+  K_FN uint32_t of(K_GROUP const uint32_t*, uint32_t token) { return token; }
+};
+struct ListedRow {
+  K_FN uint32_t of(K_GROUP const uint32_t* rows, uint32_t token) { return rows[token]; }
+};
+
+/// What a group multiplies: its tokens first … end − 1, and of each simd 16 rows of weights.
+struct TileWork {
+  K_DEV const uint8_t* data;
+  Quantised x;
+  K_GROUP const uint32_t* rows;  // by token, for ListedRow
+  uint32_t columns, first, end;
+  uint32_t tile;    // of weights
+  uint32_t row;     // of the tile: the lane's first; row + 8 is the other
+  uint32_t inside;  // 0: a simd without rows
+};
+
 /// Block `i` of a chunk's: token first + i / quanta, block i % quanta; zeros from token `end` on.
-template <class F>
-K_FN StagedBlock load_activations(Quantised x, uint32_t columns, uint32_t first, uint32_t end,
-                                  uint32_t chunk, uint32_t quanta, uint32_t i) {
+template <class F, class Row>
+K_FN StagedBlock load_activations(K_THREAD const TileWork& w, uint32_t chunk, uint32_t quanta,
+                                  uint32_t i) {
   StagedBlock staged = {{0u, 0u, 0u, 0u}, {0u, 0u, 0u, 0u}, 0.0f, 0u};
-  const uint32_t token = first + i / quanta;
-  if (token >= end) return staged;
-  const uint32_t from =
-      token * (columns / quantum) + chunk * (chunk_columns / quantum) + i % quanta;
-  staged.low = load4(x.codes + 8u * from);
-  staged.high = load4(x.codes + 8u * from + 4u);
-  staged.scale = x.scale[from];
-  if (F::has_minimum) staged.sums = x.sums[from];
+  const uint32_t token = w.first + i / quanta;
+  if (token >= w.end) return staged;
+  const uint32_t from = Row::of(w.rows, token) * (w.columns / quantum) +
+                        chunk * (chunk_columns / quantum) + i % quanta;
+  staged.low = load4(w.x.codes + 8u * from);
+  staged.high = load4(w.x.codes + 8u * from + 4u);
+  staged.scale = w.x.scale[from];
+  if (F::has_minimum) staged.sums = w.x.sums[from];
   return staged;
 }
 template <class F>
@@ -109,35 +128,28 @@ K_FN void tile_block(K_THREAD float* v, K_GROUP MatmulShared& s, K_THREAD const 
   }
 }
 
-/// 16 rows × (8·column_tiles) tokens of a product: half of a tile of weights.
-template <class F, uint32_t column_tiles>
-K_FN void matmul_tile(K_CONST const MatmulArgs& a, K_GROUP MatmulShared& s, Thread t,
-                      uint32_t part) {
-  const uint32_t halves = (a.parts[part].rows + 15u) / 16u;
-  const uint32_t half_tile = (t.group_x - a.parts[part].first_group) * tile_simds + t.simd;
-  const bool inside = half_tile < halves;
-  const uint32_t first_token = t.group_y * 8u * column_tiles;
-  const uint32_t chunks = (a.columns + chunk_columns - 1u) / chunk_columns;
+/// 16 rows × (8·column_tiles) tokens of a product: half of a tile of weights. total[i] is that of
+/// row `row` + 8·(i % 4 / 2) and token first + 8·(i / 4) + 2·slot + i % 2.
+template <class F, uint32_t column_tiles, class Row>
+K_FN void tile_products(K_THREAD const TileWork& w, K_GROUP MatmulShared& s, Thread t,
+                        K_THREAD float* total) {
+  const uint32_t chunks = (w.columns + chunk_columns - 1u) / chunk_columns;
   const uint32_t slot = tile_slot(t.lane);
-  const uint32_t row = half_tile % 2u * 16u + tile_row(t.lane);  // of the tile, and row + 8
-  const uint32_t group_end = first_token + 8u * column_tiles;
-  const uint32_t end = group_end < a.tokens ? group_end : a.tokens;
   // What comes next is loaded while one computes: a chunk's activations, two blocks a thread at
   // most, and a block's weights.
   constexpr uint32_t pieces = (8u * column_tiles * 8u + matmul_group - 1u) / matmul_group;
   StagedBlock staged[pieces];
   K_UNROLL
   for (uint32_t i = 0u; i < pieces; ++i)
-    staged[i] = load_activations<F>(a.x, a.columns, first_token, end, 0u,
-                                    chunk_quanta(a.columns, 0u), t.index + i * matmul_group);
-  const uint32_t tile = inside ? half_tile / 2u : 0u;
-  float v[4 * column_tiles], total[4 * column_tiles];
+    staged[i] =
+        load_activations<F, Row>(w, 0u, chunk_quanta(w.columns, 0u), t.index + i * matmul_group);
+  float v[4 * column_tiles];
   K_UNROLL
   for (uint32_t i = 0u; i < 4u * column_tiles; ++i) total[i] = 0.0f;
   for (uint32_t chunk = 0u; chunk < chunks; ++chunk) {
-    const uint32_t quanta = chunk_quanta(a.columns, chunk);
-    K_DEV const uint8_t* p = packed_chunk<F>(a.parts[part].data, a.columns, tile, chunk);
-    TileWeights weights = load_tile_weights<F>(p, quanta, 0u, row, slot);
+    const uint32_t quanta = chunk_quanta(w.columns, chunk);
+    K_DEV const uint8_t* p = packed_chunk<F>(w.data, w.columns, w.tile, chunk);
+    TileWeights weights = load_tile_weights<F>(p, quanta, 0u, w.row, slot);
     barrier_group();  // the last chunk has been read
     K_UNROLL
     for (uint32_t i = 0u; i < pieces; ++i)
@@ -145,18 +157,18 @@ K_FN void matmul_tile(K_CONST const MatmulArgs& a, K_GROUP MatmulShared& s, Thre
         store_activations<F>(s, staged[i], quanta, t.index + i * matmul_group);
     barrier_group();
     if (chunk + 1u < chunks) {
-      const uint32_t next_quanta = chunk_quanta(a.columns, chunk + 1u);
+      const uint32_t next_quanta = chunk_quanta(w.columns, chunk + 1u);
       K_UNROLL
       for (uint32_t i = 0u; i < pieces; ++i)
-        staged[i] = load_activations<F>(a.x, a.columns, first_token, end, chunk + 1u, next_quanta,
-                                        t.index + i * matmul_group);
+        staged[i] =
+            load_activations<F, Row>(w, chunk + 1u, next_quanta, t.index + i * matmul_group);
     }
-    if (!inside) continue;  // a whole simd
+    if (w.inside == 0u) continue;  // a whole simd
     K_UNROLL
     for (uint32_t i = 0u; i < 4u * column_tiles; ++i) v[i] = 0.0f;
     for (uint32_t block = 0u; block < quanta; ++block) {
       const TileWeights next =
-          load_tile_weights<F>(p, quanta, block + 1u < quanta ? block + 1u : block, row, slot);
+          load_tile_weights<F>(p, quanta, block + 1u < quanta ? block + 1u : block, w.row, slot);
       K_UNROLL
       for (uint32_t n = 0u; n < column_tiles; ++n)
         tile_block<F>(v + 4u * n, s, weights, s.codes + 8u * n * x_stride + 8u * block,
@@ -166,12 +178,34 @@ K_FN void matmul_tile(K_CONST const MatmulArgs& a, K_GROUP MatmulShared& s, Thre
     K_UNROLL
     for (uint32_t i = 0u; i < 4u * column_tiles; ++i) total[i] = total[i] + v[i];
   }
-  if (!inside) return;
+}
+
+template <class F, uint32_t column_tiles>
+K_FN void matmul_tile(K_CONST const MatmulArgs& a, K_GROUP MatmulShared& s, Thread t,
+                      uint32_t part) {
+  const uint32_t halves = (a.parts[part].rows + 15u) / 16u;
+  const uint32_t half_tile = (t.group_x - a.parts[part].first_group) * tile_simds + t.simd;
+  const uint32_t first_token = t.group_y * 8u * column_tiles;
+  const uint32_t group_end = first_token + 8u * column_tiles;
+  const uint32_t inside = half_tile < halves ? 1u : 0u;
+  const TileWork work = {a.parts[part].data,
+                         a.x,
+                         nullptr,
+                         a.columns,
+                         first_token,
+                         group_end < a.tokens ? group_end : a.tokens,
+                         inside != 0u ? half_tile / 2u : 0u,
+                         half_tile % 2u * 16u + tile_row(t.lane),
+                         inside};
+  float total[4 * column_tiles];
+  tile_products<F, column_tiles, OwnRow>(work, s, t, total);
+  if (inside == 0u) return;
   K_UNROLL
   for (uint32_t i = 0u; i < 4u * column_tiles; ++i) {
-    const uint32_t token = first_token + 8u * (i / 4u) + 2u * slot + i % 2u;
+    const uint32_t token = first_token + 8u * (i / 4u) + 2u * tile_slot(t.lane) + i % 2u;
     if (token < a.tokens)
-      store_product(a.parts[part], token, tile * tile_rows + row + 8u * (i % 4u / 2u), total[i]);
+      store_product(a.parts[part], token, work.tile * tile_rows + work.row + 8u * (i % 4u / 2u),
+                    total[i]);
   }
 }
 
@@ -193,7 +227,48 @@ struct MatmulFloatShared {
   float x[8 * 256];  // (tokens, columns of a chunk)
 };
 
-/// Float formats: a lane owns a row, a simd 32 rows, a group eight tokens.
+/// What a group multiplies with float formats: tokens first … end − 1, of each simd a tile of 32
+/// rows.
+struct FloatWork {
+  K_DEV const uint8_t* data;
+  K_DEV const float* x;
+  K_GROUP const uint32_t* rows;  // by token, for ListedRow
+  uint32_t columns, first, end;
+  uint32_t tile;
+  uint32_t inside;  // 0: a simd without rows
+};
+/// Float formats: a lane owns a row, a simd 32 rows, a group eight tokens; total[n] is that of token
+/// first + n.
+template <class F, class Row>
+K_FN void float_products(K_THREAD const FloatWork& w, K_GROUP MatmulFloatShared& s, Thread t,
+                         K_THREAD float* total) {
+  K_UNROLL
+  for (uint32_t n = 0u; n < float_tokens; ++n) total[n] = 0.0f;
+  for (uint32_t first = 0u; first < w.columns; first += chunk_columns) {
+    const uint32_t left = w.columns - first;
+    const uint32_t count = left < chunk_columns ? left : chunk_columns;
+    barrier_group();
+    for (uint32_t i = t.index; i < float_tokens * count; i += t.group_size) {
+      const uint32_t token = i / count, k = i % count;
+      s.x[token * chunk_columns + k] =
+          w.first + token < w.end
+              ? w.x[uint64_t(Row::of(w.rows, w.first + token)) * w.columns + first + k]
+              : 0.0f;
+    }
+    barrier_group();
+    if (w.inside == 0u) continue;
+    float v[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+    for (uint32_t k = 0u; k < count; ++k) {
+      const float weight = load_float<F>(w.data, w.columns, w.tile, first + k, t.lane);
+      K_UNROLL
+      for (uint32_t n = 0u; n < float_tokens; ++n)
+        v[n] = k_fma(weight, s.x[n * chunk_columns + k], v[n]);
+    }
+    K_UNROLL
+    for (uint32_t n = 0u; n < float_tokens; ++n) total[n] = total[n] + v[n];
+  }
+}
+
 struct MatmulFloat {
   K_CONST const MatmulArgs* a;
   K_GROUP MatmulFloatShared* s;
@@ -203,36 +278,15 @@ struct MatmulFloat {
   template <class F>
   K_FN void run(K_THREAD const MatmulFloat& self) {
     K_CONST const MatmulArgs& a = *self.a;
-    K_GROUP MatmulFloatShared& s = *self.s;
     const Thread t = self.t;
     K_CONST const Matrix& m = self.a->parts[self.part];
     const uint32_t tiles = (m.rows + tile_rows - 1u) / tile_rows;
     const uint32_t tile = (t.group_x - m.first_group) * tile_simds + t.simd;
     const uint32_t first_token = t.group_y * float_tokens;
-    float total[8] = {0, 0, 0, 0, 0, 0, 0, 0};
-    for (uint32_t first = 0u; first < a.columns; first += chunk_columns) {
-      const uint32_t left = a.columns - first;
-      const uint32_t count = left < chunk_columns ? left : chunk_columns;
-      barrier_group();
-      for (uint32_t i = t.index; i < float_tokens * count; i += t.group_size) {
-        const uint32_t token = i / count, k = i % count;
-        s.x[token * chunk_columns + k] =
-            first_token + token < a.tokens
-                ? a.x_f32[uint64_t(first_token + token) * a.columns + first + k]
-                : 0.0f;
-      }
-      barrier_group();
-      if (tile >= tiles) continue;
-      float v[8] = {0, 0, 0, 0, 0, 0, 0, 0};
-      for (uint32_t k = 0u; k < count; ++k) {
-        const float w = load_float<F>(m.data, a.columns, tile, first + k, t.lane);
-        K_UNROLL
-        for (uint32_t n = 0u; n < float_tokens; ++n)
-          v[n] = k_fma(w, s.x[n * chunk_columns + k], v[n]);
-      }
-      K_UNROLL
-      for (uint32_t n = 0u; n < float_tokens; ++n) total[n] = total[n] + v[n];
-    }
+    const FloatWork work = {m.data,      a.x_f32,  nullptr, a.columns,
+                            first_token, a.tokens, tile,    tile < tiles ? 1u : 0u};
+    float total[8];
+    float_products<F, OwnRow>(work, *self.s, t, total);
     if (tile >= tiles) return;
     K_UNROLL
     for (uint32_t n = 0u; n < float_tokens; ++n)

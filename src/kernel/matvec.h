@@ -1,7 +1,8 @@
 // Weights × one row of activations. A lane owns a row and a chunk of 256 columns, whose sum is a
 // fixed chain; the simds of a group take the chunks of 32 rows, and their sums add in order:
 //   y[row] = Σ chunks v,   v: for each group of 32 (or 16): v = fma(RN(dot·scale), d, v), and where
-//   the format has a minimum v = fma(minimum, RN(d·Σ codes), v)          W: (rows, columns)
+//   the format has a minimum v = fma(minimum, RN(d·Σ codes), v), of fine scales v = flush(v)
+//   W: (rows, columns)
 #pragma once
 
 #include "kernel/dispatch.h"
@@ -48,13 +49,13 @@ struct MatvecShared {
   float totals[32 * 32];  // (simds, rows)
 };
 
-/// One step of the chain: v, the exact dot of a group's codes with the activations', RN(d·Σ of the
-/// activations' codes), their scale d.
+/// One step of the chain: v, the exact dot of a group's values with the activations' codes, RN(d·Σ
+/// of the activations' codes), their scale d. No sum of fine scales is a denormal.
 template <class F>
 K_FN float chain_step(float v, float dot, float sum, float d, GroupScale group) {
   v = k_fma(dot * group.scale, d, v);
   if (F::has_minimum) v = k_fma(group.minimum, sum, v);
-  return v;
+  return Packed<F>::fine_scales ? k_flush(v) : v;
 }
 
 /// The simd's chunk of the activations into shared memory.
@@ -147,7 +148,7 @@ struct ChunkSum {
   Thread t;
   K_DEV const uint8_t* data;
   Quantised x;
-  uint32_t tile, columns, chunk, active;
+  uint32_t x_row, tile, columns, chunk, active;
   K_THREAD float* v;
   template <class F>
   K_FN void run(K_THREAD const ChunkSum& self) {
@@ -158,7 +159,7 @@ struct ChunkSum {
     K_DEV const uint8_t* p = packed_chunk<F>(self.data, self.columns, self.tile, chunk);
     const RawScales scales = load_scales<F>(p, quanta, t.lane);
     const uint32_t x_block =
-        t.group_y * (self.columns / quantum) + chunk * (chunk_columns / quantum);
+        self.x_row * (self.columns / quantum) + chunk * (chunk_columns / quantum);
     // Blocks that are loaded together: as many registers hold.
     constexpr uint32_t together = Packed<F>::low_bits == 8u ? 4u : 8u;
     float v = 0.0f;
@@ -199,6 +200,22 @@ K_FN void store_product(K_CONST const Matrix& m, uint32_t token, uint32_t row, f
   m.y[index] = y;
 }
 
+/// A row of a float format's tile times x (columns) f32; the totals of the first simd are the answer.
+template <class F>
+K_FN float float_product(K_GROUP MatvecShared& s, Thread t, K_DEV const uint8_t* data,
+                         uint32_t columns, uint32_t tile, K_DEV const float* x) {
+  const uint32_t chunks = (columns + chunk_columns - 1u) / chunk_columns;
+  float total = 0.0f;
+  for (uint32_t first = 0u; first < chunks; first += t.group_size / lanes) {
+    const uint32_t begin = (first + t.simd) * chunk_columns;
+    const uint32_t end = begin + chunk_columns < columns ? begin + chunk_columns : columns;
+    float v = 0.0f;
+    if (begin < columns) v = float_chunk_sum<F>(data, columns, tile, t.lane, x, begin, end);
+    total = add_chunks(s, t, total, v, first, chunks);
+  }
+  return total;
+}
+
 struct MatvecFloat {
   K_CONST const MatmulArgs* a;
   K_GROUP MatvecShared* s;
@@ -207,20 +224,11 @@ struct MatvecFloat {
   template <class F>
   K_FN void run(K_THREAD const MatvecFloat& self) {
     K_CONST const MatmulArgs& a = *self.a;
-    K_GROUP MatvecShared& s = *self.s;
     const Thread t = self.t;
     K_CONST const Matrix& m = self.a->parts[self.part];
     const uint32_t tile = t.group_x - m.first_group;
-    const uint32_t chunks = (a.columns + chunk_columns - 1u) / chunk_columns;
     K_DEV const float* x = a.x_f32 + uint64_t(t.group_y) * a.columns;
-    float total = 0.0f;
-    for (uint32_t first = 0u; first < chunks; first += t.group_size / lanes) {
-      const uint32_t begin = (first + t.simd) * chunk_columns;
-      const uint32_t end = begin + chunk_columns < a.columns ? begin + chunk_columns : a.columns;
-      float v = 0.0f;
-      if (begin < a.columns) v = float_chunk_sum<F>(m.data, a.columns, tile, t.lane, x, begin, end);
-      total = add_chunks(s, t, total, v, first, chunks);
-    }
+    const float total = float_product<F>(*self.s, t, m.data, a.columns, tile, x);
     if (t.simd == 0u) store_product(m, t.group_y, tile * tile_rows + t.lane, total);
   }
 };
@@ -236,7 +244,8 @@ K_KERNEL(matvec, assay::MatmulArgs, assay::MatvecShared, assay::EarlyAtMost<768>
   for (uint32_t first = 0u; first < chunks; first += simds) {
     const uint32_t chunk = first + t.simd;
     float v = 0.0f;
-    const assay::ChunkSum op = {&s, t, m.data, a.x, tile, a.columns, chunk, chunk < chunks, &v};
+    const assay::ChunkSum op = {&s,        t,     m.data,         a.x, t.group_y, tile,
+                                a.columns, chunk, chunk < chunks, &v};
     assay::for_block_format(m.format, op);
     total = assay::add_chunks(s, t, total, v, first, chunks);
   }
@@ -262,13 +271,14 @@ K_KERNEL(gate_up, assay::GateUpArgs, assay::MatvecShared, assay::EarlyAtMost<768
     const uint32_t chunk = first + simd;
     const bool inside = chunk < chunks, both = a.gate_format == a.up_format;
     float v = 0.0f;
-    const assay::ChunkSum gates = {&s,        t,     both && is_up ? a.up : a.gate, a.x, t.group_x,
-                                   a.columns, chunk, inside && (both || !is_up),    &v};
+    const assay::ChunkSum gates = {
+        &s,        t,     both && is_up ? a.up : a.gate, a.x, t.group_y, t.group_x,
+        a.columns, chunk, inside && (both || !is_up),    &v};
     assay::for_block_format(a.gate_format, gates);
     if (!both) {
       assay::barrier_group();  // the activations have been read
-      const assay::ChunkSum ups = {&s, t, a.up, a.x, t.group_x, a.columns, chunk, inside && is_up,
-                                   &v};
+      const assay::ChunkSum ups = {
+          &s, t, a.up, a.x, t.group_y, t.group_x, a.columns, chunk, inside && is_up, &v};
       assay::for_block_format(a.up_format, ups);
     }
     s.totals[t.index] = v;

@@ -40,22 +40,6 @@ K_FN float logit_of_key(uint64_t key) {
   return k_float((ordered & 0x80000000u) != 0u ? ordered ^ 0x80000000u : ~ordered);
 }
 
-/// The sum over the lanes up to and with this one.
-K_FN uint64_t simd_sum_to(uint64_t x, uint32_t lane) {
-  for (uint32_t step = 1u; step < lanes; step *= 2u) {
-    const uint32_t from = lane >= step ? lane - step : lane;
-    const uint64_t low = shuffle_from(uint32_t(x), from);
-    const uint64_t high = shuffle_from(uint32_t(x >> 32), from);
-    if (lane >= step) x += (high << 32) | low;
-  }
-  return x;
-}
-K_FN uint64_t last_lanes(uint64_t x) {
-  const uint64_t low = shuffle_from(uint32_t(x), lanes - 1u);
-  const uint64_t high = shuffle_from(uint32_t(x >> 32), lanes - 1u);
-  return (high << 32) | low;
-}
-
 /// A row's best logits, best first.
 struct BestLogits {
   K_DEV const uint64_t* keys;

@@ -1,36 +1,25 @@
 // How GPU kernels hold a weight matrix: packed once at load, so that neighbouring lanes read
 // neighbouring bytes. 32 rows are a tile; a tile's columns are cut in chunks of 256, the last one
 // shorter. A chunk of `quanta` blocks of 32 columns is, each array over the tile's 32 rows:
-//   low    (quanta, row) the low 8, 4 or 2 bits of the 32 codes: 32 (two halves of 16), 16 or 8
-//   bytes high   (quanta, row) the next 1 or 2 bits: 4 or 8 bytes, where the format has them scales
-//   blocks of 32: (quanta, row) d, and the minimum beside it, f16
-//          super-blocks: (row) 16 bytes of int8 scales, and minima: [8 scales, 8 minima] of groups
-//          of 32, [16 scales] of groups of 16, followed by (row) [16 minima] where there are any;
-//          then (row) d, and dmin beside it, f16
+//   low     (quanta, row) the low 8, 4 or 2 bits of the 32 codes: 32 bytes (two halves of 16), 16
+//           or 8
+//   high    (quanta, row) the next 1 or 2 bits: 4 or 8 bytes, where the format has them
+//   scales  of groups on their own: (quanta, row) 16 bits for each group, and the minimum beside
+//           it; of super-blocks: (row) 16 bytes of int8 scales, and minima: [8 scales, 8 minima] of
+//           groups of 32, [16 scales] of groups of 16, followed by (row) [16 minima] where there
+//           are any; then (row) d, and dmin beside it, f16
 // Codes lie so that a word op gives four at once, for word w = 0..3 and half h of a block, weights
 // 16·h + 4·w + i, i = 0..3, to the four bytes:
 //   8 bits: word w of half h, already with the offset taken off (int8)
 //   4 bits: (word w >> 4·h) & 0x0f0f0f0f
 //   2 bits: (word h >> 2·w) & 0x03030303
 //   1 bit:  (the word >> (w + 4·h)) & 0x01010101
+// A table format's codes lie as the file has them and are looked up then.
 // Float formats: (columns / 4, row) four elements each, columns rounded up to 4.
 #pragma once
 
 #include "kernel/words.h"
-#include "quant/bf16.h"
-#include "quant/f16.h"
-#include "quant/f32.h"
-#include "quant/iq4_nl.h"
-#include "quant/q2_k.h"
-#include "quant/q3_k.h"
-#include "quant/q4_0.h"
-#include "quant/q4_1.h"
-#include "quant/q4_k.h"
-#include "quant/q5_0.h"
-#include "quant/q5_1.h"
-#include "quant/q5_k.h"
-#include "quant/q6_k.h"
-#include "quant/q8_0.h"
+#include "quant/list.h"
 
 namespace assay {
 
@@ -54,7 +43,10 @@ struct Packed {
   K_TABLE uint32_t high_bytes = 4u * high_bits;
   K_TABLE bool super_block = F::block_size == 256u;
   K_TABLE uint32_t scale_pieces = F::group_size == 16u && F::has_minimum ? 2u : 1u;  // of 16 bytes
-  K_TABLE uint32_t d_bytes = F::has_minimum ? 4u : 2u;
+  // Groups of 16 on their own have two scales for 32 columns, and no minimum.
+  K_TABLE uint32_t d_bytes = F::has_minimum || (!super_block && F::group_size == 16u) ? 4u : 2u;
+  static_assert(super_block || F::group_size == 32u || !F::has_minimum, "four bytes for d");
+  K_TABLE bool fine_scales = F::scale_is_bf16 || F::scale_unit < 1.0f;  // k_flush keeps their sums
   K_TABLE uint32_t quantum_bytes = low_bytes + high_bytes + (super_block ? 0u : d_bytes);
   K_TABLE uint32_t chunk_extra = super_block ? 16u * scale_pieces + d_bytes : 0u;
   K_TABLE uint32_t code_offset = F::code_bits == 8u ? 0u : uint32_t(F::code_offset);
@@ -82,15 +74,33 @@ K_FN K_DEV const uint8_t* packed_chunk(K_DEV const uint8_t* data, uint32_t colum
          chunk * packed_chunk_bytes<F>(chunk_columns / quantum);
 }
 
-/// Four codes as int8 without their offset c: code + 128 − c flips to code − c by its top bit, and
-/// never carries, code being at most 63.
+/// What four codes stand for, as int8: code − c, where code + 128 − c flips to it by its top bit,
+/// and never carries, code being at most 63; or a table's bytes.
+template <class F, bool has_table>
+struct ValuesOf {
+  K_FN uint32_t four(uint32_t codes) {
+    if (Packed<F>::code_offset == 0u) return codes;
+    return (codes + (128u - Packed<F>::code_offset) * 0x01010101u) ^ 0x80808080u;
+  }
+};
 template <class F>
-K_FN uint32_t without_offset(uint32_t codes) {
-  if (Packed<F>::code_offset == 0u) return codes;
-  return (codes + (128u - Packed<F>::code_offset) * 0x01010101u) ^ 0x80808080u;
+struct ValuesOf<F, true> {
+  K_FN uint32_t four(uint32_t codes) {
+    const uint32_t low =
+        k_pick_bytes(codes, uint32_t(F::values_low), uint32_t(F::values_low >> 32));
+    if (F::code_bits < 4u) return low;
+    const uint32_t high =
+        k_pick_bytes(codes, uint32_t(F::values_high), uint32_t(F::values_high >> 32));
+    const uint32_t upper = ((codes >> 3) & 0x01010101u) * 255u;
+    return (low & ~upper) | (high & upper);
+  }
+};
+template <class F>
+K_FN uint32_t values_of_four(uint32_t codes) {
+  return ValuesOf<F, F::has_table>::four(codes);
 }
 
-/// Words w of both halves of one row's block, without the offset: weights 4·w … + 3 and 16 later.
+/// Words w of both halves of one row's block, as int8 values: weights 4·w … + 3 and 16 later.
 struct CodePair {
   uint32_t low, high;
 };
@@ -149,7 +159,7 @@ K_FN uint32_t code_word(K_THREAD const RawBlock& raw, uint32_t w, uint32_t h) {
     codes |= ((raw.high[0] >> (w + 4u * h)) & 0x01010101u) << low_bits;
   else if (high_bits == 2u)
     codes |= ((raw.high[h] >> (2u * w)) & 0x03030303u) << low_bits;
-  return without_offset<F>(codes);
+  return values_of_four<F>(codes);
 }
 
 /// The `high` plane's bits of word w, half h, above the low ones.
@@ -185,19 +195,30 @@ K_FN CodePair load_code_pair(K_DEV const uint8_t* chunk, uint32_t quanta, uint32
     pair.low |= high_code_bits<F>(chunk, quanta, block, row, w, 0u);
     pair.high |= high_code_bits<F>(chunk, quanta, block, row, w, 1u);
   }
-  pair.low = without_offset<F>(pair.low);
-  pair.high = without_offset<F>(pair.high);
+  pair.low = values_of_four<F>(pair.low);
+  pair.high = values_of_four<F>(pair.high);
   return pair;
 }
 
-/// A group's factors: weight = scale·(code − offset) + minimum, both products exact.
+/// A group's factors: weight = scale·value + minimum, both products exact.
 struct GroupScale {
   float scale, minimum;
 };
 
-/// The f16 at 2·index.
-K_FN float f16_at(K_DEV const uint8_t* p, uint32_t index) {
-  return k_f16_to_f32(reinterpret_cast<K_DEV const uint16_t*>(p)[index]);
+/// The number that 16 bits of a scale are.
+template <class F>
+K_FN float scale_number(uint32_t bits) {
+  return F::scale_is_bf16 ? k_bf16_to_f32(uint16_t(bits)) : k_f16_to_f32(uint16_t(bits));
+}
+/// The one at 2·index.
+template <class F>
+K_FN float scale_at(K_DEV const uint8_t* p, uint32_t index) {
+  return scale_number<F>(reinterpret_cast<K_DEV const uint16_t*>(p)[index]);
+}
+/// A super-block's scale, exact.
+template <class F>
+K_FN float scale_product(float d, float code) {
+  return F::scale_unit == 1.0f ? d * code : d * code * F::scale_unit;
 }
 
 /// Of block `block` of 32 columns, or of its half h where groups are of 16.
@@ -213,20 +234,22 @@ K_FN GroupScale load_scale(K_DEV const uint8_t* chunk, uint32_t quanta, uint32_t
     K_DEV const int8_t* codes = reinterpret_cast<K_DEV const int8_t*>(scales) + 16u * row + index;
     K_DEV const uint8_t* d =
         scales + tile_rows * 16u * Packed<F>::scale_pieces + Packed<F>::d_bytes * row;
-    group.scale = f16_at(d, 0u) * float(codes[0]);
+    group.scale = scale_product<F>(scale_at<F>(d, 0u), float(codes[0]));
     if (F::has_minimum)
-      group.minimum = f16_at(d, 1u) * float(codes[F::group_size == 16u ? 16u * tile_rows : 8u]);
+      group.minimum =
+          scale_at<F>(d, 1u) * float(codes[F::group_size == 16u ? 16u * tile_rows : 8u]);
   } else {
     K_DEV const uint8_t* d = scales + Packed<F>::d_bytes * (tile_rows * block + row);
-    group.scale = f16_at(d, 0u);
-    if (F::has_minimum) group.minimum = f16_at(d, 1u);
+    group.scale = scale_at<F>(d, F::group_size == 16u ? h : 0u);
+    if (F::has_minimum) group.minimum = scale_at<F>(d, 1u);
   }
   if (MinimumOf<F, F::has_minimum>::negative) group.minimum = -group.minimum;
   return group;
 }
 
 /// The scales of one row's chunk, as they lie in memory: a super-block's int8 scales and minima,
-/// and in d[0] its d and dmin; of blocks of 32 d, and the minimum above it, for each.
+/// and in d[0] its d and dmin; of groups on their own, for each 32 columns, the scale and above it
+/// the minimum, or the scale of the second half.
 struct RawScales {
   uint32_t codes[8], d[8];
 };
@@ -261,11 +284,13 @@ template <class F>
 K_FN GroupScale group_scale(K_THREAD const RawScales& raw, uint32_t block, uint32_t h) {
   const uint32_t d = raw.d[Packed<F>::super_block ? 0u : block];
   GroupScale group;
-  group.scale = k_f16_to_f32(uint16_t(d & 0xffffu));
-  group.minimum = F::has_minimum ? k_f16_to_f32(uint16_t(d >> 16)) : 0.0f;
+  const bool second = !Packed<F>::super_block && F::group_size == 16u && h != 0u;
+  group.scale = scale_number<F>(second ? d >> 16 : d & 0xffffu);
+  group.minimum = F::has_minimum ? scale_number<F>(d >> 16) : 0.0f;
   if (Packed<F>::super_block) {
     const uint32_t index = F::group_size == 16u ? 2u * block + h : block;
-    group.scale = group.scale * float(int8_t(raw.codes[index / 4u] >> (8u * (index % 4u))));
+    group.scale =
+        scale_product<F>(group.scale, float(int8_t(raw.codes[index / 4u] >> (8u * (index % 4u)))));
     if (F::has_minimum) {
       const uint32_t minimum = 8u * Packed<F>::scale_pieces + index;
       group.minimum =

@@ -40,6 +40,22 @@ K_FN float simd_max_ordered(float x) {
   return x;
 }
 
+/// The sum over the lanes up to and with this one.
+K_FN uint64_t simd_sum_to(uint64_t x, uint32_t lane) {
+  for (uint32_t step = 1u; step < lanes; step *= 2u) {
+    const uint32_t from = lane >= step ? lane - step : lane;
+    const uint64_t low = shuffle_from(uint32_t(x), from);
+    const uint64_t high = shuffle_from(uint32_t(x >> 32), from);
+    if (lane >= step) x += (high << 32) | low;
+  }
+  return x;
+}
+K_FN uint64_t last_lanes(uint64_t x) {
+  const uint64_t low = shuffle_from(uint32_t(x), lanes - 1u);
+  const uint64_t high = shuffle_from(uint32_t(x >> 32), lanes - 1u);
+  return (high << 32) | low;
+}
+
 /// Rule 1 for the 32 activations that a simd's lanes hold, block `block` of `y`: d = max|x|/127,
 /// code = rne(x·(127/max|x|)); zeros below 2^-72; d = NaN where a value is not finite. Every lane
 /// of the simd takes part; those of a simd with `write` 0 store nothing.
