@@ -2,188 +2,221 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
-#include <optional>
-#include <vector>
 
-#include "gguf/reader.h"
-#include "model/numbers.h"
-#include "model/reader.h"
+#include "model/builder.h"
 
 namespace assay::model {
 
-namespace {
-
-/// A matrix with what a file may hold beside it.
-struct Matrix {
-  op::Weight weight;
-  std::optional<op::Weight> bias;
-  std::optional<float> scale;
-  bool bias_last = false;  ///< (W·x)·s + b; else (W·x + b)·s
-};
-
-/// Rows `first` to `first + rows` of a matrix, as one of its own: "blk.0.attn_qkv.weight[q]".
-Matrix slice(const Matrix& whole, std::string_view tag, uint64_t first, uint64_t rows) {
-  Matrix part = whole;
-  const auto view = [&](op::Weight& weight, uint64_t bytes) {
-    weight.name += fmt::format("[{}]", tag);
-    weight.data = weight.data.subspan(first * bytes, rows * bytes);
-  };
-  view(part.weight, whole.weight.row_bytes());
-  part.weight.rows = rows;
-  if (part.bias) {
-    view(*part.bias, sizeof(float));
-    part.bias->columns = rows;
+/// What the first block reads.
+uint32_t Builder::embedding() {
+  const Embedding& of = architecture.embedding;
+  const bool borrowed = of.may_be_head && !read.has_tensor("token_embd.weight");
+  const std::string table = borrowed ? "output.weight" : "token_embd.weight";
+  const op::Weight weight = read.matrix(table, n.vocabulary, n.width);
+  if (read.failed()) return op::none;
+  uint32_t x = program.append({.name = "embd",
+                               .of = op::Embed{},
+                               .weight = program.add_weight(weight),
+                               .role = op::Role::embedding});
+  if (of.scale == Embedding::Scale::root_of_width)
+    x = scaled("embd_scaled", x, std::sqrt(double(n.width)), op::none);
+  if (of.scale == Embedding::Scale::key) {
+    const double scale = read.real_or("embedding_scale", -1e30, 1e30, of.default_scale);
+    x = scaled("embd_scaled", x, scale == 0 ? 1 : scale, op::none);
   }
-  return part;
+  const std::string positions = "position_embd.weight";
+  if (of.positions == Presence::required ||
+      (of.positions == Presence::optional && read.has_tensor(positions))) {
+    const op::Weight rows = read.matrix(positions, n.trained_context, n.width);
+    if (n.context > n.trained_context)
+      read.fail(fmt::format("{} has {} rows: a context of {} needs more; -c {} works", positions,
+                            n.trained_context, n.context, n.trained_context));
+    if (read.failed()) return x;
+    const uint32_t of_position = program.append({.name = "positions",
+                                                 .of = op::Embed{.of_position = true},
+                                                 .weight = program.add_weight(rows)});
+    x = plain(op::Add{}, "embd_positioned", {x, of_position}, op::none);
+  }
+  if (of.norm == Embedding::Norm::tensor)
+    x = model_norm("embd_norm", x, "token_embd_norm", op::none);
+  if (of.norm == Embedding::Norm::bare)
+    x = norm("embd_norm", x, {}, {.layer_norm = n.layer_norm, .eps = n.eps, .weight = false},
+             op::none);
+  return x;
 }
 
-/// Appends operations to a program, weights by name.
-struct Builder {
-  op::Program& program;
-  Reader& read;
-  const Architecture& architecture;
-  const Numbers& n;
+/// A second embedding with a part for each block, half from the token and half from the first
+/// embedding.
+void Builder::per_layer_embeddings(uint32_t x) {
+  if (architecture.embedding.per_layer == Presence::absent || read.failed()) return;
+  const uint32_t width = read.integer_or("embedding_length_per_layer_input", 0, largest_width, 0);
+  const uint32_t layers = uint32_t(n.layers.size());
+  if (width == 0) return;
+  const op::Weight table =
+      read.matrix("per_layer_token_embd.weight", n.vocabulary, uint64_t(width) * layers);
+  const Matrix m = matrix("per_layer_model_proj", uint64_t(width) * layers, n.width, {});
+  if (read.failed()) return;
+  uint32_t of_token = program.append(
+      {.name = "per_layer_embd", .of = op::Embed{}, .weight = program.add_weight(table)});
+  of_token = scaled("per_layer_embd_scaled", of_token, std::sqrt(double(width)), op::none);
+  uint32_t of_x = product("per_layer_proj", x, m, op::none);
+  of_x = scaled("per_layer_proj_scaled", of_x, 1.0 / std::sqrt(double(n.width)), op::none);
+  of_x = norm("per_layer_proj_norm", of_x, "per_layer_proj_norm", {.eps = n.eps, .parts = layers},
+              op::none);
+  const uint32_t sum = plain(op::Add{}, "per_layer_sum", {of_x, of_token}, op::none);
+  per_layer = scaled("per_layer", sum, std::sqrt(0.5), op::none);
+}
 
-  /// NAME.weight, its bias where one may stand, and of a block's tensors NAME.scale.
-  Matrix matrix(const std::string& tensor, uint64_t rows, uint64_t columns, bool may_have_bias) {
-    Matrix m{.weight = read.matrix(tensor + ".weight", rows, columns), .bias = {}, .scale = {}};
-    if (may_have_bias && read.has_tensor(tensor + ".bias"))
-      m.bias = read.vector(tensor + ".bias", rows);
-    if (!tensor.starts_with("blk.")) return m;
-    if (read.has_tensor(tensor + ".input_scale"))
-      read.vector(tensor + ".input_scale", 1);  // NVFP4's: not used
-    if (!read.has_tensor(tensor + ".scale")) return m;
-    const std::vector<float> scale = read.values(tensor + ".scale", 1);
-    const bool inner = tensor.find(".ffn_") != std::string::npos;
-    if (!read.failed() && (!inner || architecture.ffn_scales)) m.scale = scale[0];
-    m.bias_last = !inner;
-    return m;
+/// x += norm(proj·(f(inp_gate·x) ⊙ the block's part of the second embedding))
+uint32_t Builder::add_per_layer(uint32_t x, const Block& block) {
+  const uint32_t width = width_of(per_layer) / uint32_t(n.layers.size());
+  const uint32_t gate =
+      product(block.names + "per_layer_gate", x,
+              matrix(block.tensors + "inp_gate", width, n.width, {}), block.layer);
+  const uint32_t part = plain(op::Slice{block.index * width, width}, block.names + "per_layer_part",
+                              {per_layer}, block.layer);
+  const uint32_t act =
+      plain(op::Gate{n.activation}, block.names + "per_layer_act", {gate, part}, block.layer);
+  const uint32_t up = product(block.names + "per_layer_up", act,
+                              matrix(block.tensors + "proj", n.width, width, {}), block.layer);
+  const uint32_t normed =
+      model_norm(block.names + "per_layer_norm", up, block.tensors + "post_norm", block.layer);
+  return plain(op::Add{}, block.names + "per_layer_residual", {x, normed}, block.layer);
+}
+
+/// What follows a block's two parts.
+uint32_t Builder::block_end(uint32_t x, const Block& block) {
+  using LayerScale = Architecture::LayerScale;
+  if (per_layer != op::none && !read.failed()) x = add_per_layer(x, block);
+  const std::string tensor = block.tensors + "layer_output_scale.weight";
+  if (architecture.layer_scale == LayerScale::none || !read.has_tensor(tensor)) return x;
+  const std::vector<float> scale = read.values(tensor, 1);
+  if (read.failed()) return x;
+  if (architecture.layer_scale == LayerScale::output)
+    return plain(op::Scale{scale[0]}, block.names + "ffn_residual_scaled", {x}, block.layer);
+  const uint32_t part =
+      plain(op::Scale{scale[0]}, block.names + "embd_scaled", {embedded}, block.layer);
+  return plain(op::Add{}, block.names + "embd_residual", {x, part}, block.layer);
+}
+
+/// x += attention(norm(x)); x += ffn(norm(x)), or both from the same x.
+uint32_t Builder::block(uint32_t x, const Block& block) {
+  using Parallel = Architecture::Parallel;
+  const Norms& norms = architecture.norms;
+  const auto normed = [&](std::string_view name, uint32_t input, std::string_view tensor,
+                          float eps = 0) {
+    if (tensor.empty()) return input;
+    return model_norm(block.names + std::string(name), input, block.tensors + std::string(tensor),
+                      block.layer, eps);
+  };
+  double factor = 1;
+  if (architecture.residual_scale) {
+    const double depth = architecture.residual_scale_of_depth;
+    factor = read.real_or_off("residual_scale", -1e30, 1e30,
+                              read.has_key("residual_scale") || depth == 0
+                                  ? 1
+                                  : depth / std::sqrt(double(n.layers.size())));
   }
+  const bool has_ffn_norm =
+      !norms.before_ffn.empty() &&
+      (architecture.parallel != Parallel::without_ffn_norm ||
+       read.has_tensor(block.tensors + std::string(norms.before_ffn) + ".weight"));
+  const bool parallel =
+      architecture.parallel == Parallel::always ||
+      (architecture.parallel == Parallel::without_ffn_norm && !has_ffn_norm) ||
+      (architecture.parallel == Parallel::key && read.flag("use_parallel_residual"));
 
-  /// W·x, with the bias and the scale. Where there is a scale these are two operations, the first
-  /// with "_unscaled" after its name.
-  uint32_t product(const std::string& output, uint32_t input, const Matrix& m, uint32_t layer,
-                   op::Role role = op::Role::inner) {
-    if (read.failed()) return input;
-    const uint32_t bias = m.bias ? program.add_weight(*m.bias) : op::none;
-    op::Operation operation{.name = m.scale ? output + "_unscaled" : output,
-                            .of = op::Matmul{},
-                            .inputs = {input},
-                            .weight = program.add_weight(m.weight),
-                            .bias = m.scale && m.bias_last ? op::none : bias,
-                            .layer = layer,
-                            .role = role};
-    const uint32_t result = program.append(std::move(operation));
-    if (!m.scale) return result;
-    return program.append({.name = output,
-                           .of = op::Scale{*m.scale},
-                           .inputs = {result},
-                           .bias = m.bias_last ? bias : op::none,
-                           .layer = layer,
-                           .role = role});
+  uint32_t middle = x, first = x;
+  if (block.numbers.heads > 0) {
+    first = normed("attn_norm", x, norms.before_attention);
+    uint32_t own = first;
+    if (!norms.of_attention_alone.empty() &&
+        read.has_tensor(block.tensors + std::string(norms.of_attention_alone) + ".weight"))
+      own = normed("attn_norm_2", x, norms.of_attention_alone);
+    uint32_t attended = attention(own, block);
+    attended = normed("attn_post_norm", attended, norms.after_attention, norms.eps_after);
+    attended = scaled(block.names + "attn_scaled", attended, factor, block.layer);
+    middle = plain(op::Add{}, block.names + "attn_residual", {x, attended}, block.layer);
   }
-
-  /// An RMS norm of each of `parts` equal parts of a row.
-  uint32_t norm(const std::string& output, uint32_t input, const std::string& tensor,
-                uint32_t parts, uint32_t layer) {
-    if (read.failed()) return input;
-    const op::Weight weight = read.vector(tensor, program.values[input].width / parts);
-    if (read.failed()) return input;
-    return program.append({.name = output,
-                           .of = op::RmsNorm{.eps = n.eps, .parts = parts},
-                           .inputs = {input},
-                           .weight = program.add_weight(weight),
-                           .layer = layer});
+  uint32_t out = middle;
+  if (block.numbers.ffn_width > 0) {
+    const uint32_t input = parallel ? x : middle;
+    const uint32_t ffn_in = has_ffn_norm ? normed("ffn_norm", input, norms.before_ffn)
+                            : parallel   ? first
+                                         : input;
+    uint32_t down = feed_forward({x, middle, ffn_in}, block);
+    const bool other = !norms.or_after_ffn.empty() &&
+                       read.has_tensor(block.tensors + std::string(norms.or_after_ffn) + ".weight");
+    down = normed("ffn_post_norm", down, other ? norms.or_after_ffn : norms.after_ffn,
+                  norms.eps_after);
+    down = scaled(block.names + "ffn_scaled", down, factor, block.layer);
+    out = plain(op::Add{}, block.names + "ffn_residual", {middle, down}, block.layer);
   }
+  return block_end(out, block);
+}
 
-  uint32_t plain(op::Parameters of, const std::string& output, std::vector<uint32_t> inputs,
-                 uint32_t layer, op::Role role = op::Role::inner) {
-    if (read.failed()) return inputs[0];
-    return program.append(
-        {.name = output, .of = of, .inputs = std::move(inputs), .layer = layer, .role = role});
+/// All blocks, as often as the file says. Whatever a block ends with is called "out".
+uint32_t Builder::blocks(uint32_t x) {
+  const uint32_t layers = uint32_t(n.layers.size());
+  uint32_t passes = 1;
+  bool norm_between = false;
+  if (architecture.loops) {
+    passes = read.integer_or("num_loops", 1, 4096 / layers, 1);
+    norm_between = !read.flag_or("skip_loop_final_norm", false);
   }
-
-  /// The matrices of q, k and v: three tensors, or the rows of attn_qkv in this order. Where
-  /// attn_qkv has no bias of its own, those of attn_q, attn_k and attn_v count if all are there.
-  std::vector<Matrix> attention_inputs(const std::string& blk) {
-    constexpr std::string_view tags[] = {"q", "k", "v"};
-    const uint64_t rows[] = {n.heads * n.key_dim, n.kv_heads * n.key_dim, n.kv_heads * n.value_dim};
-    const std::string fused = blk + "attn_qkv";
-    const auto name = [&](size_t i) { return blk + "attn_" + std::string(tags[i]); };
-    std::vector<Matrix> matrices;
-    if (!read.has_tensor(fused + ".weight")) {
-      for (size_t i = 0; i < 3; ++i) matrices.push_back(matrix(name(i), rows[i], n.width, true));
-      return matrices;
+  program.layers = layers * passes;
+  program.caches.clear();
+  for (uint32_t pass = 0; pass < passes; ++pass)
+    for (uint32_t i = 0; i < layers && !read.failed(); ++i) {
+      const LayerNumbers& numbers = n.layers[i];
+      const uint32_t layer = pass * layers + i;
+      program.caches.push_back({numbers.kv_heads, numbers.key_dim, numbers.value_dim});
+      const Block place{.tensors = fmt::format("blk.{}.", i),
+                        .names = fmt::format("blk.{}.", layer),
+                        .layer = layer,
+                        .cache = pass * layers + numbers.cache_of,
+                        .index = i,
+                        .numbers = numbers};
+      const size_t before = program.operations.size();
+      x = block(x, place);
+      if (i + 1 == layers && pass + 1 < passes && norm_between)
+        x = model_norm(place.names + "loop_norm", x, "output_norm", layer);
+      if (program.operations.size() == before) continue;
+      op::Operation& last = program.operations.back();
+      last.role = op::Role::block_output;
+      last.name = program.values[x].name = place.names + "out";
     }
-    const Matrix whole = matrix(fused, rows[0] + rows[1] + rows[2], n.width, true);
-    std::vector<std::optional<op::Weight>> biases(3);
-    for (size_t i = 0; i < 3 && !whole.bias; ++i)
-      if (read.has_tensor(name(i) + ".bias")) biases[i] = read.vector(name(i) + ".bias", rows[i]);
-    const bool all = std::ranges::all_of(biases, [](const auto& bias) { return bool(bias); });
-    if (read.failed()) return std::vector<Matrix>(3);
-    for (uint64_t i = 0, first = 0; i < 3; first += rows[i++]) {
-      matrices.push_back(slice(whole, tags[i], first, rows[i]));
-      if (all) matrices.back().bias = biases[i];
-    }
-    return matrices;
-  }
+  return x;
+}
 
-  /// Attention of the normed residual stream, up to the product that leads back to it.
-  uint32_t attention(uint32_t normed, const std::string& blk, uint32_t layer) {
-    const std::vector<Matrix> inputs = attention_inputs(blk);
-    uint32_t q = product(blk + "q", normed, inputs[0], layer);
-    uint32_t k = product(blk + "k", normed, inputs[1], layer);
-    const uint32_t v = product(blk + "v", normed, inputs[2], layer);
-    if (architecture.head_norms) {
-      q = norm(blk + "q_norm", q, blk + "attn_q_norm.weight", n.heads, layer);
-      k = norm(blk + "k_norm", k, blk + "attn_k_norm.weight", n.kv_heads, layer);
-    }
-    q = plain(op::Rope{.table = 0, .heads = n.heads}, blk + "q_rope", {q}, layer);
-    k = plain(op::Rope{.table = 0, .heads = n.kv_heads}, blk + "k_rope", {k}, layer);
-    plain(op::KvStore{.cache = layer}, blk + "kv", {k, v}, layer);
-    const float scale = float(1.0 / std::sqrt(double(n.key_dim)));
-    const uint32_t kqv = plain(op::Attend{.cache = layer, .heads = n.heads, .scale = scale},
-                               blk + "kqv", {q}, layer);
-    return product(
-        blk + "attn_out", kqv,
-        matrix(blk + "attn_output", n.width, n.heads * n.value_dim, architecture.inner_biases),
-        layer);
+/// From the last block to the logits, which the last operation gives.
+void Builder::head(uint32_t x) {
+  const Head& of = architecture.head;
+  x = plain(op::SelectRows{}, "out_selected", {x}, op::none);
+  x = model_norm("out_norm", x, "output_norm", op::none);
+  const bool tied = of.weight == Presence::absent ||
+                    (of.weight == Presence::optional && !read.has_tensor("output.weight"));
+  Matrix m = matrix(tied ? "token_embd" : "output", n.vocabulary, n.width, {});
+  if (of.bias == Presence::unused) read.accept_tensor("output.bias");
+  if (of.bias == Presence::required ||
+      (of.bias == Presence::optional && read.has_tensor("output.bias")))
+    m.bias = read.vector("output.bias", n.vocabulary);
+  x = product("logits", x, m, op::none);
+  if (of.scale != Head::Scale::one) {
+    const bool required = std::isnan(of.default_scale);
+    double scale = required ? read.real("logit_scale", -1e30, 1e30)
+                            : read.real_or("logit_scale", -1e30, 1e30, of.default_scale);
+    if (scale == 0) scale = 1;
+    x = scaled("logits_scaled", x, of.scale == Head::Scale::divides ? 1.0 / scale : scale,
+               op::none);
   }
-
-  uint32_t feed_forward(uint32_t normed, const std::string& blk, uint32_t layer) {
-    const uint64_t rows = n.ffn_width;
-    const bool biases = architecture.inner_biases;
-    Matrix gate, up;
-    if (architecture.fused_ffn) {
-      const Matrix whole = matrix(blk + "ffn_up", 2 * rows, n.width, biases);
-      if (read.failed()) return normed;
-      gate = slice(whole, "gate", 0, rows);
-      up = slice(whole, "up", rows, rows);
-    } else {
-      gate = matrix(blk + "ffn_gate", rows, n.width, biases);
-      up = matrix(blk + "ffn_up", rows, n.width, biases);
-    }
-    const uint32_t gated = product(blk + "gate", normed, gate, layer);
-    const uint32_t upward = product(blk + "up", normed, up, layer);
-    const uint32_t act = plain(op::Gate{op::Activation::silu}, blk + "act", {gated, upward}, layer);
-    return product(blk + "down", act, matrix(blk + "ffn_down", n.width, rows, biases), layer);
+  if (of.soft_cap) {
+    const double cap = read.real_or("final_logit_softcapping", 0, 1e30, *of.soft_cap);
+    if (cap > 0) plain(op::SoftCap{float(cap)}, "logits_capped", {x}, op::none);
   }
-
-  /// One block: x += attention(norm(x)); x += ffn(norm(x)).
-  uint32_t block(uint32_t x, uint32_t layer) {
-    const std::string blk = fmt::format("blk.{}.", layer);
-    const uint32_t normed = norm(blk + "attn_norm", x, blk + "attn_norm.weight", 1, layer);
-    const uint32_t attended = attention(normed, blk, layer);
-    const uint32_t middle = plain(op::Add{}, blk + "attn_residual", {x, attended}, layer);
-    const uint32_t ffn_in = norm(blk + "ffn_norm", middle, blk + "ffn_norm.weight", 1, layer);
-    const uint32_t down = feed_forward(ffn_in, blk, layer);
-    return plain(op::Add{}, blk + "out", {middle, down}, layer, op::Role::block_output);
-  }
-};
-
-}  // namespace
+  if (!read.failed()) program.operations.back().role = op::Role::logits;
+}
 
 Result<op::Program> build_decoder(const gguf::File& file, const Architecture& architecture,
                                   uint32_t context) {
@@ -194,30 +227,19 @@ Result<op::Program> build_decoder(const gguf::File& file, const Architecture& ar
   op::Program program;
   program.vocabulary = n.vocabulary;
   program.width = n.width;
-  program.layers = n.layers;
   program.trained_context = n.trained_context;
   program.context = n.context;
   program.rope_factors = n.rope_factors;
-  program.rope_tables = {n.rope};
-  program.caches.assign(n.layers, {n.kv_heads, n.key_dim, n.value_dim});
+  program.rope_tables = n.tables;
 
   Builder build{program, read, architecture, n};
-  const op::Weight embedding = read.matrix("token_embd.weight", n.vocabulary, n.width);
+  build.embedded = build.embedding();
   if (read.failed()) return read.error();
-  uint32_t x = program.append({.name = "embd",
-                               .of = op::Embed{},
-                               .weight = program.add_weight(embedding),
-                               .role = op::Role::embedding});
-  for (uint32_t layer = 0; layer < n.layers && !read.failed(); ++layer) x = build.block(x, layer);
-  x = build.plain(op::SelectRows{}, "out_selected", {x}, op::none);
-  x = build.norm("out_norm", x, "output_norm.weight", 1, op::none);
-  const bool tied = !read.has_tensor("output.weight");  // the head is the embedding
-  Matrix head = build.matrix(tied ? "token_embd" : "output", n.vocabulary, n.width, false);
-  if (architecture.output_bias && read.has_tensor("output.bias"))
-    head.bias = read.vector("output.bias", n.vocabulary);
-  build.product("logits", x, head, op::none, op::Role::logits);
-  for (const std::string_view tensor : architecture.unused_tensors)
-    read.accept_tensor(std::string(tensor));
+  build.per_layer_embeddings(build.embedded);
+  build.head(build.blocks(build.embedded));
+  for (const std::string_view tensor : architecture.unused_tensors) read.accept_tensors(tensor);
+  for (uint32_t i = uint32_t(n.layers.size()); i < n.blocks && architecture.drafts; ++i)
+    read.accept_tensors(fmt::format("blk.{}.*", i));
   read.refuse_unused_tensors();
   if (read.failed()) return read.error();
   program.assign_buffers();

@@ -8,6 +8,9 @@
 
 namespace assay::model {
 
+/// The one of this name in list.inc; nullptr where there is none.
+const Architecture* find_architecture(std::string_view name);
+
 /// As build() in model.h.
 Result<op::Program> build_decoder(const gguf::File& file, const Architecture& architecture,
                                   uint32_t context);

@@ -12,9 +12,10 @@
 namespace assay::model {
 
 enum class Use {
-  read,     ///< it enters the program, or is checked against what does
-  neutral,  ///< not implemented: only a value that switches the feature off is accepted
-  ignored   ///< means nothing to these models, whatever its value
+  read,      ///< it enters the program, or is checked against what does
+  by_trait,  ///< the same where the architecture's traits ask for it (architecture.h); else ignored
+  neutral,   ///< not implemented: only a value that switches the feature off is accepted
+  ignored    ///< means nothing to these models, whatever its value
 };
 
 struct KeyRow {
@@ -30,8 +31,12 @@ std::span<const KeyRow> common_keys();
 /// has one.
 const KeyRow* find_key(std::string_view name, std::span<const KeyRow> own);
 
+/// Whether a name is one that the pattern, with one '*' at most, stands for.
+bool fits(std::string_view pattern, std::string_view name);
+
 /// True if the value switches a feature off: 0, false, "", "none", and lists of nothing else. For a
-/// multiplier (a name that ends in "scale", "factor" or "multiplier") 1 does too.
+/// multiplier (a name that ends in "scale", "factor" or "multiplier") 1 does too, for a mapping any
+/// negative index.
 bool is_neutral(std::string_view name, const gguf::Value& value);
 
 /// Refuses, by name, a key of this architecture that is not neutral and whose meaning assay does

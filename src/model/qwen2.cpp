@@ -3,6 +3,18 @@
 
 namespace assay::model {
 
-extern constexpr Architecture qwen2 = {.name = "qwen2", .ffn_scales = false, .output_bias = true};
+namespace {
+
+constexpr SourceClass classes[] = {{"Qwen2ForCausalLM", "qwen2"}};
+
+constexpr ConfigRow config_rows[] = {{"", "use_sliding_window", Kind::flag}};
+
+}  // namespace
+
+extern constexpr Architecture qwen2 = {
+    .name = "qwen2",
+    .head = {.bias = Presence::optional},
+    .windows = {.size = Presence::optional, .llama_cpp_ignores = true},
+    .conversion = {.classes = classes, .config = config_rows, .more = set_upper_window}};
 
 }  // namespace assay::model

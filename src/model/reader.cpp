@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "gguf/reader.h"
@@ -17,12 +18,13 @@ void Reader::fail(std::string message) {
 }
 
 std::string Reader::key(std::string_view name) const {
+  if (name.starts_with('.')) return std::string(name.substr(1));
   return std::string(architecture_.name) + "." + std::string(name);
 }
 
 std::string Reader::key_to_read(std::string_view name) const {
   const KeyRow* row = find_key(name, {});
-  if (!row || row->use != Use::read)
+  if (!row || (row->use != Use::read && row->use != Use::by_trait))
     throw std::logic_error("the table of keys does not say that '" + std::string(name) +
                            "' is read");
   return key(name);
@@ -49,30 +51,101 @@ uint32_t Reader::integer(std::string_view name, uint64_t low, uint64_t high) {
   return first_of_blocks(name, low, high, 0, {});
 }
 
+bool Reader::is_list(std::string_view name) const {
+  const gguf::Value* value = file_.find(key_to_read(name));
+  return value && std::holds_alternative<gguf::Array>(value->data);
+}
+
+namespace {
+
+bool is_real(const gguf::Array& list) {
+  return list.type == gguf::ValueType::f32 || list.type == gguf::ValueType::f64;
+}
+bool is_integer(const gguf::Array& list) {
+  using enum gguf::ValueType;
+  return !is_real(list) && list.type != string && list.type != boolean && list.type != array;
+}
+
+}  // namespace
+
+const gguf::Array* Reader::list_of_blocks(std::string_view name, uint32_t blocks) {
+  const gguf::Value* value = file_.find(key_to_read(name));
+  const auto* list = value ? std::get_if<gguf::Array>(&value->data) : nullptr;
+  if (!list || (list->count == blocks && (is_integer(*list) || is_real(*list)))) return list;
+  fail(fmt::format("{} is a list that does not give a count for each of {} blocks", key(name),
+                   blocks));
+  return nullptr;
+}
+
+std::vector<uint32_t> Reader::each_of_blocks(std::string_view name, uint64_t low, uint64_t high,
+                                             uint32_t blocks, std::optional<uint32_t> fallback) {
+  const gguf::Value* value = file_.find(key_to_read(name));
+  if (!value && !fallback) fail(fmt::format("{} is missing", key(name)));
+  const gguf::Array* list = blocks ? list_of_blocks(name, blocks) : nullptr;
+  std::vector<uint32_t> numbers(std::max(blocks, 1u), fallback.value_or(uint32_t(low)));
+  if (!value || failed()) return numbers;
+  if (!list) {
+    numbers.assign(numbers.size(), integer_or(name, low, high, numbers[0]));
+    return numbers;
+  }
+  for (uint32_t i = 0; i < blocks; ++i) {
+    if (!is_integer(*list) || list->integer(i) < 0)
+      fail(fmt::format("{} is a list that does not give a count for each of {} blocks", key(name),
+                       blocks));
+    else
+      numbers[i] = checked(name, uint64_t(list->integer(i)), low, high);
+    if (failed()) break;
+  }
+  return numbers;
+}
+
 uint32_t Reader::first_of_blocks(std::string_view name, uint64_t low, uint64_t high,
                                  uint32_t blocks, std::optional<uint32_t> fallback) {
+  const gguf::Array* list = blocks ? list_of_blocks(name, blocks) : nullptr;
+  if (!list || failed()) return each_of_blocks(name, low, high, 0, fallback)[0];
+  if (is_integer(*list) && list->integer(0) >= 0)
+    return checked(name, uint64_t(list->integer(0)), low, high);
+  fail(fmt::format("{} is a list that does not give a count for each of {} blocks", key(name),
+                   blocks));
+  return uint32_t(low);
+}
+
+std::vector<float> Reader::reals_of_blocks(std::string_view name, double low, double high,
+                                           uint32_t blocks, double fallback) {
+  const gguf::Array* list = list_of_blocks(name, blocks);
+  if (!list)
+    return std::vector<float>(blocks, failed() ? 0.0f : float(real_or(name, low, high, fallback)));
+  std::vector<float> numbers;
+  for (uint32_t i = 0; i < blocks && !failed(); ++i)
+    numbers.push_back(float(checked_real(
+        name, is_real(*list) ? list->real(i) : double(list->integer(i)), low, high, fallback)));
+  numbers.resize(blocks);
+  return numbers;
+}
+
+std::vector<uint32_t> Reader::list(std::string_view name, uint64_t high) {
   const gguf::Value* value = file_.find(key_to_read(name));
-  if (!value) {
-    if (!fallback) fail(fmt::format("{} is missing", key(name)));
-    return fallback.value_or(uint32_t(low));
+  const auto* list = value ? std::get_if<gguf::Array>(&value->data) : nullptr;
+  std::vector<uint32_t> numbers;
+  if (!list) return numbers;
+  const bool truths = list->type == gguf::ValueType::boolean;
+  if (!truths && !is_integer(*list)) {
+    fail(fmt::format("{} is a list of {}, wanted integers", key(name),
+                     gguf::value_type_name(list->type)));
+    return numbers;
   }
-  const auto* list = std::get_if<gguf::Array>(&value->data);
-  if (!list || blocks == 0) return integer_or(name, low, high, 0);
-  using enum gguf::ValueType;
-  const bool integers = list->type != f32 && list->type != f64 && list->type != string &&
-                        list->type != boolean && list->type != array;
-  if (!integers || list->count != blocks || list->integer(0) < 0) {
-    fail(fmt::format("{} is a list that does not give a count for each of {} blocks", key(name),
-                     blocks));
-    return uint32_t(low);
+  if (list->count > 65536) fail(fmt::format("{} has {} elements", key(name), list->count));
+  for (uint64_t i = 0; i < list->count && !failed(); ++i) {
+    const int64_t number = truths ? int64_t(list->bytes[i] != 0) : list->integer(i);
+    numbers.push_back(checked(name, uint64_t(number), 0, high));
   }
-  return checked(name, uint64_t(list->integer(0)), low, high);
+  return numbers;
 }
 
 bool Reader::varies(std::string_view name) const {
   const gguf::Value* value = file_.find(key_to_read(name));
   const auto* list = value ? std::get_if<gguf::Array>(&value->data) : nullptr;
-  for (uint64_t i = 1; list && i < list->count; ++i)
+  for (uint64_t i = 1; list && is_integer(*list) && i < list->count; ++i)
     if (list->integer(i) != list->integer(0)) return true;
   return false;
 }
@@ -83,12 +156,14 @@ double Reader::real_or(std::string_view name, double low, double high, double fa
     fail(found.error().message);
     return fallback;
   }
-  if (!*found) return fallback;
-  if (!(**found >= low && **found <= high)) {
-    fail(fmt::format("{} is {}, outside {} to {}", key(name), **found, low, high));
-    return fallback;
-  }
-  return **found;
+  return *found ? checked_real(name, **found, low, high, fallback) : fallback;
+}
+
+double Reader::checked_real(std::string_view name, double value, double low, double high,
+                            double fallback) {
+  if (value >= low && value <= high) return value;
+  fail(fmt::format("{} is {}, outside {} to {}", key(name), value, low, high));
+  return fallback;
 }
 
 double Reader::real(std::string_view name, double low, double high) {
@@ -107,6 +182,11 @@ bool Reader::flag_or(std::string_view name, bool fallback) {
   return found ? found->value_or(fallback) : fallback;
 }
 
+bool Reader::flag(std::string_view name) {
+  if (!file_.find(key_to_read(name))) fail(fmt::format("{} is missing", key(name)));
+  return flag_or(name, false);
+}
+
 std::string Reader::text_or(std::string_view name, std::string_view fallback) {
   const auto found = file_.string_value(key_to_read(name));
   if (!found) {
@@ -116,19 +196,27 @@ std::string Reader::text_or(std::string_view name, std::string_view fallback) {
   return std::string(found->value_or(fallback));
 }
 
-op::Weight Reader::matrix(const std::string& name, uint64_t rows, uint64_t columns) {
+op::Weight Reader::tensor(const std::string& name, std::array<uint64_t, 3> shape) {
   const gguf::Tensor* tensor = file_.find_tensor(name);
   used_.insert(name);
+  const auto text = [](std::span<const uint64_t> dims) {
+    std::string product;
+    for (const uint64_t dim : dims)
+      product += fmt::format("{}{}", product.empty() ? "" : " x ", dim);
+    return product;
+  };
+  const auto& [columns, rows, experts] = shape;
+  const size_t wanted_dims = experts > 1 ? 3 : rows > 1 ? 2 : 1;
   if (!tensor) {
-    fail(fmt::format("tensor '{}' is missing (wanted {} x {})", name, columns, rows));
+    fail(fmt::format("tensor '{}' is missing (wanted {})", name,
+                     text(std::span(shape).first(std::max<size_t>(wanted_dims, 2)))));
     return {};
   }
   const auto& dims = tensor->dims;
-  if (dims[0] != columns || dims[1] != rows || dims[2] != 1 || dims[3] != 1) {
-    std::string found = fmt::format("{}", dims[0]);
-    for (uint32_t i = 1; i < tensor->n_dims; ++i) found += fmt::format(" x {}", dims[i]);
-    fail(fmt::format("tensor '{}' has shape {}, wanted {}{}", name, found, columns,
-                     rows == 1 ? "" : fmt::format(" x {}", rows)));
+  if (dims[0] != columns || dims[1] != rows || dims[2] != experts || dims[3] != 1) {
+    fail(fmt::format("tensor '{}' has shape {}, wanted {}", name,
+                     text(std::span(dims).first(std::max(tensor->n_dims, 1u))),
+                     text(std::span(shape).first(wanted_dims))));
     return {};
   }
   if (quant::info(tensor->type).block_size == 0) {
@@ -136,7 +224,16 @@ op::Weight Reader::matrix(const std::string& name, uint64_t rows, uint64_t colum
                      gguf::type_name(tensor->type), quant::supported_names()));
     return {};
   }
-  return {name, tensor->type, rows, columns, tensor->data};
+  return {name, tensor->type, rows * experts, columns, tensor->data};
+}
+
+op::Weight Reader::matrix(const std::string& name, uint64_t rows, uint64_t columns) {
+  return tensor(name, {columns, rows, 1});
+}
+
+op::Weight Reader::experts(const std::string& name, uint64_t experts, uint64_t rows,
+                           uint64_t columns) {
+  return tensor(name, {columns, rows, experts});
 }
 
 op::Weight Reader::vector(const std::string& name, uint64_t columns) {
@@ -152,6 +249,11 @@ std::vector<float> Reader::values(const std::string& name, uint64_t count) {
   std::vector<float> values(count);
   quant::decode_row(weight.type, weight.data, values);
   return values;
+}
+
+void Reader::accept_tensors(std::string_view pattern) {
+  for (const gguf::Tensor& tensor : file_.tensors())
+    if (fits(pattern, tensor.name)) used_.insert(std::string(tensor.name));
 }
 
 void Reader::refuse_unused_tensors() {

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "gguf/tokenizer_rules.h"
+#include "model/departures.h"
 #include "model/model.h"
 
 namespace assay::model {
@@ -24,16 +25,11 @@ std::vector<std::string> remarks(const gguf::File& file) {
   const auto name = file.string_value("general.architecture");
   if (!name || !*name) return sentences;
   const uint64_t trained = number(file, **name, "context_length");
-  const uint64_t window = number(file, **name, "attention.sliding_window");
   const uint64_t original = number(file, **name, "rope.scaling.original_context_length");
-  const bool windowed = window && window < trained;
-  const auto program = build(file, windowed ? uint32_t(window) : 0);
+  const auto program = build(file);
   if (!program) return sentences;
-  if (windowed)
-    sentences.push_back(
-        fmt::format("{}.attention.sliding_window is {}: assay runs contexts up to -c {}, where no "
-                    "window is needed; llama.cpp switches the window off",
-                    **name, window, window));
+  for (std::string& sentence : departures_of(file, 0, program->context))
+    sentences.push_back(std::move(sentence));
   if (!program->rope_factors.empty())
     sentences.push_back(
         fmt::format("RoPE factors: {} for a context limit of {}; short up to -c {}, long beyond",

@@ -1,0 +1,16 @@
+// GPT-2: an embedding of positions, LayerNorms, GELU.
+#include "model/architecture.h"
+
+namespace assay::model {
+
+extern constexpr Architecture gpt2 = {
+    .name = "gpt2",
+    .norms = {.kind = Norms::Kind::layer, .biases = Presence::required},
+    .embedding = {.positions = Presence::required},
+    .attention = {.qkv_biases = Presence::required, .out_bias = Presence::required},
+    .rope = {.pairs = Rotation::Pairs::none},
+    .ffn = {.shape = FeedForward::Shape::plain,
+            .activation = op::Activation::gelu_tanh,
+            .biases = Presence::required}};
+
+}  // namespace assay::model

@@ -1,0 +1,42 @@
+// Ministral 3, Devstral 2: YaRN with a log multiplier, queries that grow with the position.
+#include "model/architecture.h"
+
+namespace assay::model {
+
+namespace {
+
+constexpr SourceClass classes[] = {{"Ministral3ForCausalLM", "ministral3"}};
+
+constexpr TensorRow tensors[] = {{"blk.{}.attn_q", "model.layers.{}.self_attn.q_proj", pair_rows},
+                                 {"blk.{}.attn_k", "model.layers.{}.self_attn.k_proj", pair_rows}};
+
+constexpr ConfigRow config_rows[] = {
+    {"attention.temperature_scale",
+     "rope_parameters.llama_4_scaling_beta|rope_scaling.llama_4_scaling_beta", Kind::real, true}};
+
+void more(Config& config, Keys& out) {
+  set_window(config, out, 0);
+  // What the temperature counts in, whatever the kind of scaling.
+  out.set("rope.scaling.original_context_length",
+          config.need_integer("rope_parameters.original_max_position_embeddings|"
+                              "rope_scaling.original_max_position_embeddings"));
+}
+
+}  // namespace
+
+extern constexpr Architecture mistral3 = {
+    .name = "mistral3",
+    .attention = {.out_bias = Presence::optional, .temperature = Temperature{}},
+    .windows = {.size = Presence::optional, .llama_cpp_ignores = true},
+    .rope = {.pairs = Rotation::Pairs::adjacent,
+             .factors = RopeFactors::rope_freqs,
+             .yarn_bounds = true,
+             .yarn_log_multiplier = true},
+    .ffn = {.biases = Presence::optional, .scales = FeedForward::Scales::all},
+    .experts = {.where = Experts::Where::counted,
+                .renormalise = Experts::Renormalise::always,
+                .width = Experts::Width::ffn,
+                .scales = true},
+    .conversion = {.classes = classes, .tensors = tensors, .config = config_rows, .more = more}};
+
+}  // namespace assay::model

@@ -1,0 +1,12 @@
+// Nanbeige: all blocks run more than once.
+#include "model/architecture.h"
+
+namespace assay::model {
+
+extern constexpr Architecture nanbeige = {
+    .name = "nanbeige",
+    .rope = {.pairs = Rotation::Pairs::adjacent, .factors = RopeFactors::rope_freqs},
+    .ffn = {.scales = FeedForward::Scales::all},
+    .loops = true};
+
+}  // namespace assay::model

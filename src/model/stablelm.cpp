@@ -1,0 +1,31 @@
+// StableLM: LayerNorms, RoPE of a part of each head; some are parallel, some norm each head.
+#include "model/architecture.h"
+
+namespace assay::model {
+
+namespace {
+
+constexpr SourceClass classes[] = {{"StableLmForCausalLM", "stablelm"}};
+
+constexpr TensorRow tensors[] = {
+    {"blk.{}.attn_q_norm", "model.layers.{}.self_attn.q_layernorm.norms.{}"},
+    {"blk.{}.attn_k_norm", "model.layers.{}.self_attn.k_layernorm.norms.{}"}};
+
+constexpr ConfigRow config_rows[] = {
+    {"attention.layer_norm_epsilon", "layer_norm_eps", Kind::real, true},
+    {"attention.layer_norm_rms_epsilon", ""},
+    {"use_parallel_residual", "use_parallel_residual", Kind::flag}};
+
+}  // namespace
+
+extern constexpr Architecture stablelm = {
+    .name = "stablelm",
+    .norms = {.kind = Norms::Kind::layer, .biases = Presence::optional},
+    .head = {.weight = Presence::required},
+    .attention = {.norms = {.presence = Presence::optional,
+                            .over = HeadNorms::Over::each_head,
+                            .kind = Norms::Kind::layer}},
+    .parallel = Architecture::Parallel::without_ffn_norm,
+    .conversion = {.classes = classes, .tensors = tensors, .config = config_rows}};
+
+}  // namespace assay::model

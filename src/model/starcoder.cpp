@@ -1,0 +1,16 @@
+// StarCoder: an embedding of positions, LayerNorms, GELU, one KV head.
+#include "model/architecture.h"
+
+namespace assay::model {
+
+extern constexpr Architecture starcoder = {
+    .name = "starcoder",
+    .norms = {.kind = Norms::Kind::layer, .biases = Presence::required},
+    .embedding = {.positions = Presence::required},
+    .attention = {.qkv_biases = Presence::required, .out_bias = Presence::required},
+    .rope = {.pairs = Rotation::Pairs::none},
+    .ffn = {.shape = FeedForward::Shape::plain,
+            .activation = op::Activation::gelu_tanh,
+            .biases = Presence::required}};
+
+}  // namespace assay::model
