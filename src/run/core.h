@@ -16,9 +16,9 @@ struct Core {
   std::shared_ptr<const Model> model;          // outlives the program, whose weights are its bytes
   std::shared_ptr<const op::Program> program;  // outlives the executor
   std::unique_ptr<op::Executor> executor;
-  PagePool pages;
-  std::vector<bool> taken;  // (sequences): the numbers that a Sequence has
-  uint32_t context = 0;     // positions of a sequence
+  std::vector<PagePool> pools;  // by group of caches
+  std::vector<bool> taken;      // (sequences): the numbers that a Sequence has
+  uint32_t context = 0;         // positions of a sequence
 };
 
 }  // namespace assay::run

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "op/paging.h"
 #include "run/core.h"
 #include "run/device.h"
 
@@ -13,25 +14,33 @@ namespace assay::run {
 Result<Engine> Engine::make(std::shared_ptr<const Model> model, const EngineOptions& options) {
   auto built = model->program_for(options.context);
   if (!built) return built.error();
-  const op::Program& program = **built;
+  return make(std::move(model), std::move(*built), options);
+}
+
+Result<Engine> Engine::make(std::shared_ptr<const Model> model,
+                            std::shared_ptr<const op::Program> program,
+                            const EngineOptions& options) {
   op::ExecutorOptions executor_options = options.executor;
-  executor_options.context = program.context;
+  executor_options.context = program->context;
   const uint64_t stride = pages_for(executor_options.context);
   if (executor_options.pages == 0)
     executor_options.pages = uint32_t(stride * executor_options.sequences);
   executor_options.release = [file = &model->file()](std::span<const uint8_t> bytes) {
     file->release(bytes);
   };
-  auto executor = options.make ? options.make(program, executor_options)
-                               : make_executor(options.device, program, executor_options);
+  auto executor = options.make ? options.make(*program, executor_options)
+                               : make_executor(options.device, *program, executor_options);
   if (!executor) return executor.error();
+  std::vector<PagePool> pools;
+  for (const uint32_t window : program->windows)
+    pools.emplace_back(op::pages_of(executor_options, window), window);
   Engine engine;
-  engine.core_ = std::make_shared<Core>(Core{
-      std::move(model), std::move(*built), std::move(*executor), PagePool(executor_options.pages),
-      std::vector<bool>(executor_options.sequences), executor_options.context});
   engine.batch_ = executor_options.batch;
   engine.stride_ = uint32_t(stride);
-  engine.table_.resize(stride * executor_options.sequences);
+  engine.table_.resize(executor_options.sequences * pools.size() * stride);
+  engine.core_ = std::make_shared<Core>(
+      Core{std::move(model), std::move(program), std::move(*executor), std::move(pools),
+           std::vector<bool>(executor_options.sequences), executor_options.context});
   return engine;
 }
 
@@ -50,8 +59,8 @@ const op::Program& Engine::program() const {
 const op::Executor& Engine::executor() const {
   return *core_->executor;
 }
-const PagePool& Engine::pages() const {
-  return core_->pages;
+const PagePool& Engine::pages(uint32_t group) const {
+  return core_->pools[group];
 }
 uint32_t Engine::context() const {
   return core_->context;
@@ -74,19 +83,26 @@ Status Engine::check_sequences(std::span<const Part> parts) const {
   return ok();
 }
 
-/// Gives every part's sequence the pages that its tokens need, and writes them into the table.
-/// Where there are too few, nobody gets any.
+/// Gives every part's sequence the pages that its tokens need, and writes them into the table; what
+/// a window has passed is given back before. Where there are too few, nobody gets any.
 Status Engine::extend_pages(std::span<const Part> parts, uint32_t drawn) {
+  std::vector<PagePool>& pools = core_->pools;
+  for (const Part& part : parts)
+    for (size_t g = 0; g < pools.size(); ++g)
+      pools[g].give_back_before(part.sequence.rows_[g], part.sequence.position());
   for (const Part& part : parts) {
     Sequence& sequence = part.sequence;
-    const Status extended =
-        core_->pages.extend(sequence.pages_, sequence.position() + part.tokens.size() + drawn);
-    if (!extended) {
-      give_back_pages(parts);
-      return extended;
+    for (size_t g = 0; g < pools.size(); ++g) {
+      PageRow& row = sequence.rows_[g];
+      const Status extended =
+          pools[g].extend(row, sequence.position() + part.tokens.size() + drawn);
+      if (!extended) {
+        give_back_pages(parts);
+        return extended;
+      }
+      const uint64_t at = (sequence.number() * pools.size() + g) * stride_;
+      std::ranges::copy(row, table_.begin() + std::ptrdiff_t(at));
     }
-    std::ranges::copy(sequence.pages_,
-                      table_.begin() + std::ptrdiff_t(sequence.number()) * stride_);
   }
   return ok();
 }
@@ -94,7 +110,8 @@ Status Engine::extend_pages(std::span<const Part> parts, uint32_t drawn) {
 /// Gives back the pages that hold none of the sequences' ids.
 void Engine::give_back_pages(std::span<const Part> parts) {
   for (const Part& part : parts)
-    core_->pages.truncate(part.sequence.pages_, part.sequence.position());
+    for (size_t g = 0; g < core_->pools.size(); ++g)
+      core_->pools[g].truncate(part.sequence.rows_[g], part.sequence.position());
 }
 
 /// `drawn` is how many drawn tokens run after each part's own tokens; the caller adds them to the
@@ -126,7 +143,8 @@ Status Engine::run(std::span<const Part> parts, Wanted wanted, uint32_t drawn,
     return Error{
         fmt::format("{} tokens in one step are more than the batch of {}", tokens.size(), batch_)};
   if (Status good = extend_pages(parts, drawn); !good) return good;
-  const op::Step whole{tokens, positions, sequences, selected, {table_, stride_}};
+  const op::Step whole{
+      tokens, positions, sequences, selected, {table_, stride_, uint32_t(core_->pools.size())}};
   if (watch_) watch_(whole);
   try {
     run_step(whole);

@@ -37,6 +37,10 @@ class Engine {
  public:
   /// Errors: what the executor refuses; a context that the model refuses; a device that this build does not have.
   static Result<Engine> make(std::shared_ptr<const Model> model, const EngineOptions& options);
+  /// The same with another form of the model's program, for options.context.
+  static Result<Engine> make(std::shared_ptr<const Model> model,
+                             std::shared_ptr<const op::Program> program,
+                             const EngineOptions& options);
   /// The same of a model's file. Errors: also what gguf and model refuse.
   static Result<Engine> open(const std::string& path, const EngineOptions& options);
 
@@ -44,15 +48,15 @@ class Engine {
   const gguf::File& file() const { return model().file(); }
   const op::Program& program() const;  ///< the model's for this context
   const op::Executor& executor() const;
-  const PagePool& pages() const;
-  uint32_t context() const;  ///< most positions of a sequence
+  const PagePool& pages(uint32_t group = 0) const;  ///< of a group of the program's caches
+  uint32_t context() const;                         ///< most positions of a sequence
 
   /// Starts an empty sequence. Errors: all sequences that the executor has room for are in use.
   Result<Sequence> start();
 
   /// Runs the tokens of all parts in one step. Returns the logits in the order of these tokens,
-  /// (wanted, vocabulary), valid until the next step. Errors, after which every sequence is as
-  /// before: a sequence of another engine, or the same sequence twice; context full (needed,
+  /// (wanted, vocabulary), valid until the next step. Errors, after which every sequence can go on
+  /// as before: a sequence of another engine, or the same sequence twice; context full (needed,
   /// limit); a token beyond the vocabulary; no tokens, or more than the batch; too few free pages;
   /// a failing device.
   Result<std::span<const float>> step(std::span<const Part> parts, Wanted wanted,
@@ -95,7 +99,7 @@ class Engine {
   std::function<void(const op::Step&)> watch_;
   uint32_t batch_ = 0;
   uint32_t stride_ = 0;          // pages of a whole context
-  std::vector<uint32_t> table_;  // (sequences, stride): behind a sequence's pages anything
+  std::vector<uint32_t> table_;  // (sequences, groups, stride): behind a sequence's pages anything
 };
 
 }  // namespace assay::run

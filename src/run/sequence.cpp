@@ -10,7 +10,7 @@
 namespace assay::run {
 
 Sequence::Sequence(std::shared_ptr<Core> core, uint32_t number)
-    : core_(std::move(core)), number_(number) {
+    : core_(std::move(core)), number_(number), rows_(core_->pools.size()) {
   core_->taken[number] = true;
 }
 
@@ -18,7 +18,7 @@ Sequence::Sequence(Sequence&& other) noexcept
     : core_(std::move(other.core_)),
       number_(other.number_),
       ids_(std::move(other.ids_)),
-      pages_(std::move(other.pages_)) {}
+      rows_(std::move(other.rows_)) {}
 
 Sequence& Sequence::operator=(Sequence&& other) noexcept {
   if (this == &other) return *this;
@@ -26,7 +26,7 @@ Sequence& Sequence::operator=(Sequence&& other) noexcept {
   core_ = std::move(other.core_);
   number_ = other.number_;
   ids_ = std::move(other.ids_);
-  pages_ = std::move(other.pages_);
+  rows_ = std::move(other.rows_);
   return *this;
 }
 
@@ -53,7 +53,10 @@ uint32_t Sequence::context() const {
 }
 
 uint32_t Sequence::truncate(uint32_t position) {
-  const uint32_t kept = core_->pages.truncate(pages_, std::min(position, this->position()));
+  uint32_t kept = std::min(position, this->position());
+  // What one group cannot keep none does; going further back to a border or to 0 suits all.
+  for (size_t g = 0; g < rows_.size(); ++g) kept = core_->pools[g].kept(rows_[g], kept);
+  for (size_t g = 0; g < rows_.size(); ++g) core_->pools[g].truncate(rows_[g], kept);
   ids_.resize(kept);
   core_->executor->truncate(number_, kept);
   return kept;
@@ -68,9 +71,11 @@ std::span<const int32_t> Sequence::continue_with(std::span<const int32_t> ids) {
 Result<Sequence> Sequence::fork(uint32_t positions) const {
   auto forked = start(core_);
   if (!forked) return forked.error();
-  forked->pages_ = core_->pages.fork(pages_, std::min(positions, position()));
-  const auto shared = std::span(ids_).first(forked->pages_.size() * page_positions);
-  forked->ids_.assign(shared.begin(), shared.end());
+  uint32_t shared = std::min(positions, position()) / page_positions * page_positions;
+  for (size_t g = 0; g < rows_.size(); ++g) shared = core_->pools[g].kept(rows_[g], shared);
+  for (size_t g = 0; g < rows_.size(); ++g)
+    forked->rows_[g] = core_->pools[g].fork(rows_[g], shared);
+  forked->ids_.assign(ids_.begin(), ids_.begin() + shared);
   return forked;
 }
 

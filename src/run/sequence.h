@@ -15,8 +15,8 @@ namespace assay::run {
 struct Core;
 
 /// Made by Engine::start() or fork(). Its ids are the only record of what the cache holds: position
-/// p has the keys and values of ids()[p]. The destructor gives back its pages. Only one thread may
-/// use an engine and its sequences.
+/// p has the keys and values of ids()[p], as far as later tokens see them. The destructor gives back
+/// its pages. Only one thread may use an engine and its sequences.
 class Sequence {
  public:
   Sequence(Sequence&& other) noexcept;
@@ -28,11 +28,13 @@ class Sequence {
   uint32_t position() const { return uint32_t(ids_.size()); }  ///< of the next token
   uint32_t context() const;                                    ///< most positions it can hold
   uint32_t number() const { return number_; }                  ///< as op::Step numbers sequences
-  const PageRow& pages() const { return pages_; }
+  /// In a group of the program's caches.
+  const PageRow& pages(uint32_t group = 0) const { return rows_[group]; }
 
   /// Forgets the tokens from `position` on. Returns how many positions remain, which is the new
   /// position(). This is less than `position` if a fork shares the page that would now be partly
-  /// filled.
+  /// filled, and 0 if the page of `position` lies before that in which the last step began and a
+  /// window before it is no longer held: all tokens must run again then.
   uint32_t truncate(uint32_t position);
 
   /// Prepares the sequence to become `ids`: keeps the common beginning, forgets the rest, and
@@ -43,8 +45,9 @@ class Sequence {
 
   /// Another sequence that begins with the first `positions` tokens of this one, rounded down to
   /// whole pages, which both share: executors write pages in place, so a partly filled page is never
-  /// shared. The caller feeds the tokens that follow the fork's position(), which gives the same
-  /// bits. Errors: all sequences of the engine are in use.
+  /// shared. Where a window before that border is no longer held, the other sequence is empty; the
+  /// one before the last border is always held. The caller feeds the tokens that follow the fork's
+  /// position(), which gives the same bits. Errors: all sequences of the engine are in use.
   Result<Sequence> fork(uint32_t positions = std::numeric_limits<uint32_t>::max()) const;
 
  private:
@@ -57,7 +60,7 @@ class Sequence {
   std::shared_ptr<Core> core_;  // none after a move
   uint32_t number_ = 0;
   std::vector<int32_t> ids_;
-  PageRow pages_;
+  std::vector<PageRow> rows_;  // by group of caches
 };
 
 }  // namespace assay::run

@@ -12,10 +12,11 @@
 
 namespace assay::run {
 
-/// A part of a generated text. A person is shown those that are not control tokens.
+/// A part of a generated text.
 struct TextPart {
   std::string text;      ///< whole characters; U+FFFD for bytes that are none
   bool control = false;  ///< the spelling of a control token
+  bool shown = true;     ///< to a person: all but control tokens that are no frames
 };
 
 /// Tokens go in one by one; text comes out, up to the first stop string. Stop strings are looked
@@ -32,7 +33,7 @@ class TextStream {
     /// The control tokens that ended, by their bytes in the whole raw text.
     std::vector<text::Span> controls = {};
     bool stopped = false;  ///< a stop string has been seen; nothing comes after it
-    /// What a person is shown; with control tokens where `special`.
+    /// What a person is shown; with all control tokens where `special`.
     std::string text(bool special = false) const;
   };
   Out add(int32_t token);
@@ -41,13 +42,17 @@ class TextStream {
   Out finish();
 
  private:
+  struct Control {
+    text::Span span;  // in the raw text
+    bool frame;
+  };
   void give(std::string raw, Out& out);
 
   const text::Tokenizer& tokenizer_;
   text::Detokenizer detokenizer_;  // of what is no control token
   StopStrings stops_;
-  std::deque<text::Span> controls_;  // in the raw text: those not yet given out
-  uint64_t taken_ = 0, given_ = 0;   // bytes of raw text
+  std::deque<Control> controls_;    // those not yet given out
+  uint64_t taken_ = 0, given_ = 0;  // bytes of raw text
 };
 
 }  // namespace assay::run

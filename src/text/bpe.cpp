@@ -9,6 +9,7 @@
 #include "base/mix64.h"
 #include "gguf/reader.h"
 #include "text/byte_level.h"
+#include "text/utf8.h"
 
 namespace assay::text {
 namespace {
@@ -25,6 +26,7 @@ struct Later {
   }
 };
 
+constexpr int32_t no_symbol = INT32_MAX;  // of a character that no token and no merge has
 constexpr uint64_t longest_word = uint64_t{1} << 30;  // symbols are numbered in 32 bits
 
 }  // namespace
@@ -54,26 +56,36 @@ int32_t BytePairs::symbol(std::string bytes) {
 }
 
 Result<BytePairs> BytePairs::build(const Strings& spellings, const std::vector<bool>& usable,
-                                   std::span<const std::string_view> merges) {
+                                   std::span<const std::string_view> merges,
+                                   const std::optional<ByteTokens>& bytes) {
   BytePairs result;
+  result.raw_ = bytes.has_value();
   result.vocabulary_ = result.next_symbol_ = static_cast<int32_t>(spellings.size());
   result.symbols_.reserve(spellings.size() + 256);
   for (uint64_t id = 0; id < spellings.size(); ++id) {
     if (!usable[id]) continue;
-    auto bytes = bytes_of_letters(spellings[id]);
-    if (!bytes || bytes->empty()) continue;  // no text is spelled like this
+    auto text = result.bytes_of(spellings[id]);
+    if (!text || text->empty()) continue;  // no text is spelled like this
     const auto token = static_cast<int32_t>(id);
-    const auto [place, inserted] = result.symbols_.try_emplace(std::move(*bytes), token);
+    const auto [place, inserted] = result.symbols_.try_emplace(std::move(*text), token);
     if (!inserted) {
       return Error{fmt::format("tokens {} and {} have the same spelling '{}'", place->second, id,
                                gguf::printable(spellings[id]))};
     }
   }
-  for (int byte = 0; byte < 256; ++byte) {
-    result.byte_symbols_[byte] = result.symbol(std::string(1, static_cast<char>(byte)));
+  for (int byte = 0; byte < 256 && !bytes; ++byte) {
+    const int32_t symbol = result.symbol(std::string(1, static_cast<char>(byte)));
+    result.byte_symbols_[byte] = symbol;
+    result.byte_tokens_[byte] = symbol < result.vocabulary_ ? symbol : -1;
   }
+  if (bytes) result.byte_tokens_ = *bytes;
   if (Status status = result.add_merges(merges); !status) return status.error();
   return result;
+}
+
+/// The bytes of text that a spelling stands for; nothing where it stands for none.
+std::optional<std::string> BytePairs::bytes_of(std::string_view spelling) const {
+  return raw_ ? std::string(spelling) : bytes_of_letters(spelling);
 }
 
 Status BytePairs::add_merges(std::span<const std::string_view> merges) {
@@ -87,8 +99,8 @@ Status BytePairs::add_merges(std::span<const std::string_view> merges) {
           fmt::format("merge {} is '{}'; a merge is two symbols with one space between them", rank,
                       gguf::printable(text))};
     }
-    const auto left = bytes_of_letters(text.substr(0, space));
-    const auto right = bytes_of_letters(text.substr(space + 1));
+    const auto left = bytes_of(text.substr(0, space));
+    const auto right = bytes_of(text.substr(space + 1));
     if (!left || !right) continue;  // no text is spelled like this
     const int32_t left_symbol = symbol(*left), right_symbol = symbol(*right);
     merges_.add({Merges::pair(left_symbol, right_symbol), static_cast<int32_t>(rank),
@@ -103,7 +115,7 @@ void BytePairs::merge(std::vector<Symbol>& symbols) const {
     return Merges::pair(symbols[left].id, symbols[symbols[left].next].id);
   };
   std::vector<Candidate> first;
-  for (uint32_t i = 0; i + 1 < count; ++i) {
+  for (uint32_t i = 0; i < count && symbols[i].next < count; i = symbols[i].next) {
     const uint64_t pair = pair_at(i);
     if (const auto* merge = merges_.find(pair)) first.push_back({merge->rank, i, pair});
   }
@@ -128,14 +140,28 @@ void BytePairs::merge(std::vector<Symbol>& symbols) const {
   }
 }
 
+/// The word's bytes or characters, each at the index of its first byte.
+std::vector<BytePairs::Symbol> BytePairs::symbols_of(std::string_view word) const {
+  std::vector<Symbol> symbols(word.size());
+  for (uint32_t i = 0, before = 0, length = 1; i < symbols.size(); before = i, i += length) {
+    int32_t id = no_symbol;
+    if (raw_) {
+      length = static_cast<uint32_t>(first_character(word.substr(i)).length);
+      const auto found = symbols_.find(std::string(word.substr(i, length)));
+      if (found != symbols_.end()) id = found->second;
+    } else {
+      id = byte_symbols_[static_cast<uint8_t>(word[i])];
+    }
+    symbols[i] = {id, i + length, before};
+  }
+  return symbols;
+}
+
 void BytePairs::encode(std::string_view word, std::vector<int32_t>& tokens, LostBytes& lost) const {
   for (; word.size() > longest_word; word.remove_prefix(longest_word)) {
     encode(word.substr(0, longest_word), tokens, lost);
   }
-  std::vector<Symbol> symbols(word.size());
-  for (uint32_t i = 0; i < symbols.size(); ++i) {
-    symbols[i] = {byte_symbols_[static_cast<uint8_t>(word[i])], i + 1, i == 0 ? 0 : i - 1};
-  }
+  std::vector<Symbol> symbols = symbols_of(word);
   merge(symbols);
   for (uint32_t i = 0; i < symbols.size(); i = symbols[i].next) {
     if (symbols[i].id < vocabulary_) {
@@ -144,8 +170,8 @@ void BytePairs::encode(std::string_view word, std::vector<int32_t>& tokens, Lost
     }
     for (const char c :
          word.substr(i, symbols[i].next - i)) {  // each symbol begins at its first byte
-      const int32_t token = byte_symbols_[static_cast<uint8_t>(c)];
-      if (token < vocabulary_) {
+      const int32_t token = byte_tokens_[static_cast<uint8_t>(c)];
+      if (token >= 0) {
         tokens.push_back(token);
       } else {
         ++lost[static_cast<uint8_t>(c)];

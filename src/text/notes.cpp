@@ -81,7 +81,7 @@ std::vector<std::string> notes_on(const Tokenizer& tokenizer, std::string_view t
   }
   const uint64_t lost = std::accumulate(encoded.lost.begin(), encoded.lost.end(), uint64_t{0});
   if (lost > 0) {
-    const bool left_out = tokenizer.model() == "gpt2";
+    const bool left_out = tokenizer.model() != "llama";
     notes.push_back(fmt::format(
         "{} of {} bytes have no token in this vocabulary and {} ({})", lost, text.size(),
         left_out ? "were left out" : "became the unknown token", values_of(encoded.lost)));

@@ -23,12 +23,17 @@ struct CutRule {
   Cut kind = Cut::around;
 };
 
+/// Whether BOS goes before a text. Some files of models that always need it say otherwise.
+enum class AddsBos { no, where_silent, always };
+
 struct PreTokenizerRules {
   std::string_view name;            ///< as in tokenizer.ggml.pre
   std::span<const CutRule> stages;  ///< each cuts what the one before it left
   bool whole_words =
       false;  ///< a pre-token that is a vocabulary entry is that token, whatever the merges say
-  bool adds_bos = false;  ///< where the file has no tokenizer.ggml.add_bos_token
+  AddsBos adds_bos = AddsBos::no;
+  bool raw = false;  ///< the vocabulary spells as spelling.h says, not in byte-level letters
+  bool whole_line_ends = false;  ///< as whole_words, for pre-tokens of line ends alone
 };
 
 std::span<const PreTokenizerRules> pre_tokenizer_rules();

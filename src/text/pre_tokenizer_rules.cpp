@@ -133,8 +133,10 @@ constexpr CutRule deepseek3_words{R"([!-/:-@\[-`{-~][A-Za-z]+|[^\r\n\p{L}\p{P}\p
                                   R"(| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"};
 constexpr CutRule spark_words{R"([!-/:-@\[-`{-~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+)"
                               R"(| ?[\p{P}\p{S}]+|[\r\n]|\s+(?!\S)|\s+)"};
+// As llama.cpp has it, with U+8C48 where U+F900 will have been meant (its normal form): so Yi, some
+// Latin letters and what is for private use count as well.
 constexpr CutRule asian_scripts{
-    R"([一-鿿㐀-䶿\x{f900}-\x{faff}぀-ゟ゠-ヿ･-ﾟ\x{2f00}-\x{2fdf}เ-\x{e7f}\x{e80}-\x{eff})"
+    R"([一-鿿㐀-䶿\x{8c48}-\x{d7ff}\x{e000}-\x{faff}぀-ゟ゠-ヿ･-ﾟ\x{2f00}-\x{2fdf}เ-\x{e7f}\x{e80}-\x{eff})"
     R"(ក-\x{17ff}က-\x{109f}\x{aa60}-\x{aa7f}\x{a9e0}-\x{a9ff}가-\x{d7af}\x{1100}-\x{11ff}]+)"};
 constexpr CutRule threes_from_right{R"(\p{N}+)", Cut::after_threes};
 constexpr CutRule digits_from_right{R"([0-9]+)", Cut::before_threes};
@@ -178,12 +180,14 @@ constexpr std::array afmoe{threes_from_right, asian_scripts, deepseek3_words};
 constexpr std::array superbpe{number_runs, digits_from_right};
 constexpr std::array bloom{bloom_words};
 constexpr std::array viking{bloom_words, each_number};
+constexpr std::array whole_lines{lines};
 constexpr std::array laguna{lines, qwen2_words};
 constexpr std::array chameleon{sentinels, images, indentation, each_number, each_mark, gpt2_words};
 
 // Names beside each other on a line have the very same rules. A name that is not here is refused:
 // other rules would give other ids without a sign.
-constexpr bool whole = true, bos = true;
+constexpr bool whole = true, raw = true, line_ends = true;
+using enum AddsBos;
 constexpr PreTokenizerRules all_rules[] = {
     {"default", by_default},
     {"gpt-2", gpt2},
@@ -214,15 +218,15 @@ constexpr PreTokenizerRules all_rules[] = {
     {"minerva-7b", smollm},
     {"mellum2", smollm},
     {"falcon", falcon},
-    {"llama-bpe", llama3, whole, bos},
-    {"llama3", llama3, whole, bos},
-    {"llama-v3", llama3, whole, bos},
-    {"falcon3", llama3, whole, bos},
-    {"falcon-h1", llama3, whole, bos},
-    {"pixtral", llama3, whole, bos},
-    {"midm-2.0", llama3, whole, bos},
-    {"lfm2", llama3, whole, bos},
-    {"jina-v5-nano", llama3, whole, bos},
+    {"llama-bpe", llama3, whole, where_silent},
+    {"llama3", llama3, whole, where_silent},
+    {"llama-v3", llama3, whole, where_silent},
+    {"falcon3", llama3, whole, where_silent},
+    {"falcon-h1", llama3, whole, where_silent},
+    {"pixtral", llama3, whole, where_silent},
+    {"midm-2.0", llama3, whole, where_silent},
+    {"lfm2", llama3, whole, where_silent},
+    {"jina-v5-nano", llama3, whole, where_silent},
     {"glm4", llama3, whole},
     {"glm5", llama3, whole},
     {"chatglm-bpe", llama3},
@@ -247,7 +251,7 @@ constexpr PreTokenizerRules all_rules[] = {
     {"exaone-moe", exaone_moe},
     {"minicpm5", minicpm5, whole},
     {"jais-2", jais2},
-    {"tekken", tekken, whole, bos},
+    {"tekken", tekken, whole, where_silent},
     {"gpt-4o", gpt4o},
     {"llama4", gpt4o},
     {"kanana2", gpt4o},
@@ -271,7 +275,10 @@ constexpr PreTokenizerRules all_rules[] = {
     {"bloom", bloom},
     {"gpt3-finnish", bloom},
     {"viking", viking},
-    {"chameleon", chameleon, !whole, bos},
+    {"chameleon", chameleon, !whole, where_silent},
+    {"gemma4", whole_lines, !whole, always, raw, line_ends},
+    {"granite-embed-multi-311m", whole_lines, !whole, always, raw, line_ends},
+    {"sarvam-moe", whole_lines, !whole, no, raw},
 };
 
 }  // namespace

@@ -14,46 +14,7 @@ namespace {
 
 constexpr uint64_t longest_part = uint64_t{1} << 30;  // bytes; symbols are numbered in 32 bits
 
-int hexadecimal(char digit) {
-  if (digit >= '0' && digit <= '9') return digit - '0';
-  return digit >= 'A' && digit <= 'F' ? digit - 'A' + 10 : -1;
-}
-
-std::string escaped(std::string_view text) {
-  std::string letters;
-  letters.reserve(text.size() + text.size() / 2);
-  for (const char c : text) {
-    if (c == ' ') {
-      letters += space_letter;
-    } else {
-      letters += c;
-    }
-  }
-  return letters;
-}
-
-bool reached_by_text(TokenType type) {
-  return type != TokenType::control && type != TokenType::unknown && type != TokenType::byte;
-}
-
 }  // namespace
-
-int byte_of_spelling(std::string_view spelling) {
-  if (spelling.size() != 6 || !spelling.starts_with("<0x") || spelling[5] != '>') return -1;
-  const int high = hexadecimal(spelling[3]), low = hexadecimal(spelling[4]);
-  return high < 0 || low < 0 ? -1 : high * 16 + low;
-}
-
-std::string with_spaces(std::string_view spelling) {
-  std::string text;
-  text.reserve(spelling.size());
-  for (uint64_t i = 0; i < spelling.size();) {
-    const bool space = spelling.substr(i).starts_with(space_letter);
-    text += space ? ' ' : spelling[i];
-    i += space ? space_letter.size() : 1;
-  }
-  return text;
-}
 
 Result<SentencePieces> SentencePieces::build(const Vocabulary& vocabulary) {
   SentencePieces result;
@@ -80,22 +41,10 @@ Result<SentencePieces> SentencePieces::build(const Vocabulary& vocabulary) {
 }
 
 Status SentencePieces::add_bytes(const Vocabulary& vocabulary) {
-  bytes_.fill(-1);
+  const auto tokens = byte_tokens(vocabulary);
+  if (!tokens) return tokens.error();
+  bytes_ = *tokens;
   unknown_ = vocabulary.unknown;
-  for (uint64_t id = 0; id < vocabulary.spellings.size(); ++id) {
-    if (vocabulary.types[id] != TokenType::byte) continue;
-    const int byte = byte_of_spelling(vocabulary.spellings[id]);
-    if (byte < 0) {
-      return Error{
-          fmt::format("token {} is a byte token, but is spelled '{}', not <0x00> to <0xFF>", id,
-                      gguf::printable(vocabulary.spellings[id]))};
-    }
-    if (bytes_[byte] >= 0) {
-      return Error{fmt::format("tokens {} and {} are both the byte {}", bytes_[byte], id,
-                               vocabulary.spellings[id])};
-    }
-    bytes_[byte] = static_cast<int32_t>(id);
-  }
   for (int byte = 0; byte < 256 && unknown_ < 0; ++byte) {
     if (bytes_[byte] < 0) {
       return Error{fmt::format("there is neither a token <0x{:02X}> nor an unknown token", byte)};
@@ -171,7 +120,7 @@ void SentencePieces::give_out(std::string_view text, std::vector<int32_t>& token
 
 void SentencePieces::encode(std::string_view text, std::vector<int32_t>& tokens,
                             LostBytes& lost) const {
-  const std::string letters = escaped(text);
+  const std::string letters = with_space_letters(text);
   std::string_view rest = letters;
   while (!rest.empty()) {
     uint64_t end = std::min<uint64_t>(rest.size(), longest_part);

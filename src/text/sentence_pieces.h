@@ -4,7 +4,6 @@
 // Source: Kudo and Richardson 2018, "SentencePiece"; the order of merges is that of its BPE model.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -13,16 +12,10 @@
 
 #include "base/result.h"
 #include "text/lost_bytes.h"
+#include "text/spelling.h"
 #include "text/vocabulary.h"
 
 namespace assay::text {
-
-inline constexpr std::string_view space_letter = "\xE2\x96\x81";  // U+2581
-
-/// The byte that `<0x0A>` spells (six characters, two capital hexadecimal digits); -1 otherwise.
-int byte_of_spelling(std::string_view spelling);
-/// U+2581 as spaces.
-std::string with_spaces(std::string_view spelling);
 
 class SentencePieces {
  public:
@@ -68,7 +61,7 @@ class SentencePieces {
 
   std::unordered_map<std::string, Piece, Hash, std::equal_to<>> pieces_;
   uint64_t longest_ = 0;  // piece, in bytes
-  std::array<int32_t, 256> bytes_{};
+  ByteTokens bytes_{};
   int32_t unknown_ = -1;
 };
 

@@ -2,12 +2,17 @@
 
 #include <fmt/format.h>
 
+#include <optional>
+#include <variant>
+
 #include "gguf/reader.h"
+#include "text/best_path.h"
 #include "text/bpe.h"
 #include "text/byte_level.h"
 #include "text/pre_tokenizer.h"
 #include "text/sentence_pieces.h"
 #include "text/special.h"
+#include "text/spelling.h"
 #include "text/vocabulary.h"
 
 namespace assay::text {
@@ -16,11 +21,14 @@ namespace assay::text {
 struct BytePairModel {
   PreTokenizer pre_tokenizer;
   BytePairs pairs;
-  bool whole_words;
+  const PreTokenizerRules* rules;
 
   void encode(std::string_view text, std::vector<Token>& tokens, LostBytes& lost) const {
+    const std::string letters = rules->raw ? with_space_letters(text) : std::string();
+    if (rules->raw) text = letters;
     for (const std::string_view word : pre_tokenizer.split(text)) {
-      const Token whole = whole_words ? pairs.whole(word) : -1;
+      const bool as_one = rules->whole_words || (rules->whole_line_ends && word[0] == '\n');
+      const Token whole = as_one ? pairs.whole(word) : -1;
       if (whole >= 0) {
         tokens.push_back(whole);
       } else {
@@ -30,11 +38,7 @@ struct BytePairModel {
   }
 };
 
-/// One of the two.
-struct Model {
-  std::unique_ptr<BytePairModel> pairs;
-  std::unique_ptr<SentencePieces> pieces;
-};
+using Model = std::variant<BytePairModel, SentencePieces, BestPath>;
 
 struct Tokenizer::Data {
   Vocabulary vocabulary;
@@ -68,29 +72,41 @@ Result<SpecialTokens> collect_specials(const Vocabulary& vocabulary) {
 std::string piece_of(const Vocabulary& vocabulary, Token token) {
   const std::string_view spelling = vocabulary.spellings[token];
   if (vocabulary.special(token)) return std::string(spelling);
-  if (vocabulary.model == TokenizerModel::byte_pairs) {
+  const bool pairs = vocabulary.model == TokenizerModel::byte_pairs;
+  if (pairs && !vocabulary.rules->raw)
     return bytes_of_letters(spelling).value_or(std::string(spelling));
-  }
-  if (vocabulary.types[token] != TokenType::byte) return with_spaces(spelling);
-  return std::string(1, static_cast<char>(byte_of_spelling(spelling)));
+  if (vocabulary.types[token] == TokenType::byte)
+    return std::string(1, static_cast<char>(byte_of_spelling(spelling)));
+  return vocabulary.model == TokenizerModel::best_path ? std::string(spelling)
+                                                       : with_spaces(spelling);
 }
 
 Result<Model> make_model(const Vocabulary& vocabulary) {
   if (vocabulary.model == TokenizerModel::sentence_pieces) {
     auto pieces = SentencePieces::build(vocabulary);
     if (!pieces) return pieces.error();
-    return Model{nullptr, std::make_unique<SentencePieces>(std::move(*pieces))};
+    return Model(std::move(*pieces));
   }
-  // A control token comes from its spelling only, and only where special tokens are parsed: merges
-  // of ordinary text must not reach it.
-  std::vector<bool> usable;
-  for (const TokenType type : vocabulary.types) usable.push_back(type != TokenType::control);
-  auto pairs = BytePairs::build(vocabulary.spellings, usable, vocabulary.merges.strings);
-  if (!pairs) return pairs.error();
+  if (vocabulary.model == TokenizerModel::best_path) {
+    auto path = BestPath::build(vocabulary);
+    if (!path) return path.error();
+    return Model(std::move(*path));
+  }
   const PreTokenizerRules& rules = *vocabulary.rules;
-  return Model{std::make_unique<BytePairModel>(
-                   BytePairModel{PreTokenizer(rules), std::move(*pairs), rules.whole_words}),
-               nullptr};
+  // A control token comes from its spelling only, and only where special tokens are parsed: merges
+  // of ordinary text must not reach it. Nor must they reach a byte's token by its spelling.
+  std::vector<bool> usable;
+  for (const TokenType type : vocabulary.types)
+    usable.push_back(type != TokenType::control && !(rules.raw && type == TokenType::byte));
+  std::optional<ByteTokens> bytes;
+  if (rules.raw) {
+    const auto tokens = byte_tokens(vocabulary);
+    if (!tokens) return tokens.error();
+    bytes = *tokens;
+  }
+  auto pairs = BytePairs::build(vocabulary.spellings, usable, vocabulary.merges.strings, bytes);
+  if (!pairs) return pairs.error();
+  return Model(BytePairModel{PreTokenizer(rules), std::move(*pairs), &rules});
 }
 
 }  // namespace
@@ -142,6 +158,9 @@ Token Tokenizer::eos() const {
 bool Tokenizer::ends_generation(Token token) const {
   return data_->vocabulary.ends_generation.contains(token);
 }
+const std::vector<Token>& Tokenizer::suppressed() const {
+  return data_->vocabulary.suppressed;
+}
 const std::string& Tokenizer::model() const {
   return data_->vocabulary.model_name;
 }
@@ -165,12 +184,11 @@ Encoded Tokenizer::encode_counting(std::string_view text, const EncodeOptions& o
        data_->specials.split(text, options.parse_special, options.plain)) {
     if (fragment.token >= 0) {
       tokens.push_back(fragment.token);
-    } else if (data_->model.pairs) {
-      data_->model.pairs->encode(fragment.text, tokens, lost);
     } else {
       // Ordinary text begins the input or follows a special token: two never stand side by side.
       std::string prefixed(adds_space_prefix() ? 1 : 0, ' ');
-      data_->model.pieces->encode(prefixed.append(fragment.text), tokens, lost);
+      prefixed.append(fragment.text);
+      std::visit([&](const auto& model) { model.encode(prefixed, tokens, lost); }, data_->model);
     }
   }
   if (options.add_eos && adds_eos()) tokens.push_back(eos());
@@ -187,6 +205,10 @@ std::string Tokenizer::decode(std::span<const Token> tokens) const {
 
 std::string_view Tokenizer::piece(Token token) const {
   return data_->known(token) ? data_->pieces[token] : std::string_view();
+}
+
+bool Tokenizer::is_frame(Token token) const {
+  return data_->vocabulary.frames.contains(token);
 }
 
 bool Tokenizer::is_control(Token token) const {

@@ -1,6 +1,6 @@
-// Text to token ids and back, from the data in a GGUF file: byte-level BPE (`gpt2`) with the
-// pre-tokenizers of pre_tokenizer_rules.cpp, and SentencePiece's scores (`llama`). The rules:
-// docs/tokenizers.md.
+// Text to token ids and back, from the data in a GGUF file: BPE (`gpt2`, `gemma4`) with the
+// pre-tokenizers of pre_tokenizer_rules.cpp, SentencePiece's scores (`llama`), and the best sum of
+// scores (`plamo2`). The rules: docs/tokenizers.md.
 #pragma once
 
 #include <cstdint>
@@ -46,14 +46,15 @@ class Tokenizer {
   ~Tokenizer();
 
   uint64_t vocabulary_size() const;
-  bool adds_bos() const;                     ///< the file's rule
-  bool adds_eos() const;                     ///< the file's rule; most files: no
-  bool adds_space_prefix() const;            ///< `llama`: a space before the text, see decode
-  Token bos() const;                         ///< -1 where the file has none
-  Token eos() const;                         ///< -1 where the file has none
-  bool ends_generation(Token token) const;   ///< eos, eot, eom and their kin
-  const std::string& model() const;          ///< "gpt2" or "llama"
-  const std::string& pre_tokenizer() const;  ///< empty for "llama"
+  bool adds_bos() const;                         ///< the file's rule
+  bool adds_eos() const;                         ///< the file's rule; most files: no
+  bool adds_space_prefix() const;                ///< `llama`: a space before the text, see decode
+  Token bos() const;                             ///< -1 where the file has none
+  Token eos() const;                             ///< -1 where the file has none
+  bool ends_generation(Token token) const;       ///< eos, eot, eom and their kin
+  const std::vector<Token>& suppressed() const;  ///< tokens that the file wants never to be drawn
+  const std::string& model() const;              ///< "gpt2", "gemma4", "llama" or "plamo2"
+  const std::string& pre_tokenizer() const;      ///< empty for "llama", "plamo2"
   /// False where the file leaves the pre-tokenizer out and its rules are "default" for want of
   /// better: its tokens may be others than the model was trained with.
   bool names_pre_tokenizer() const;
@@ -71,8 +72,11 @@ class Tokenizer {
   /// The token's bytes as they stand in text (special tokens: their own spelling). Empty for ids
   /// out of range.
   std::string_view piece(Token token) const;
-  /// True for control tokens, which generated text does not show.
+  /// True for control tokens, which generated text does not show, but for frames.
   bool is_control(Token token) const;
+  /// True for the control tokens that set the parts of an answer apart (`<|channel|>`): without them
+  /// nobody could tell thoughts from what is said.
+  bool is_frame(Token token) const;
   /// The token's spelling in the vocabulary (byte-level letters unmapped only by `piece`).
   std::string_view spelling(Token token) const;
 

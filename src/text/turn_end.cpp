@@ -29,7 +29,8 @@ std::string unknown_turn_end(const Tokenizer& tokenizer, const ChatTemplate& cha
   rest.remove_prefix(at + answer.size());
   rest.remove_prefix(std::min(rest.find_first_not_of(" \t\r\n"), rest.size()));
   const auto tokens = tokenizer.encode(rest, {.add_bos = false, .add_eos = false});
-  if (tokens.empty() || tokenizer.ends_generation(tokens[0])) return {};
+  if (tokens.empty() || tokenizer.ends_generation(tokens[0]) || tokenizer.is_frame(tokens[0]))
+    return {};
   const std::string_view piece = tokenizer.piece(tokens[0]);
   return std::string(tokenizer.is_control(tokens[0]) ? piece : bracketed(rest));
 }

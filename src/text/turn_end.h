@@ -10,7 +10,8 @@ namespace assay::text {
 
 /// The spelling that the template puts behind each answer, like "<|im_end|>", if it is not a token
 /// that ends generation: a model that learned this template writes it and goes on. Empty where it
-/// is one, where no such spelling follows an answer, and where the template refuses the question.
+/// is one or a frame, where no such spelling follows an answer, and where the template refuses the
+/// question.
 std::string unknown_turn_end(const Tokenizer& tokenizer, const ChatTemplate& chat);
 
 }  // namespace assay::text

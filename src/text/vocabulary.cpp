@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <unordered_map>
+
 #include "gguf/reader.h"
 #include "gguf/tokenizer_rules.h"
 #include "text/known_tokens.h"
+#include "text/spelling.h"
 
 namespace assay::text {
 namespace {
@@ -65,12 +68,18 @@ Status read_names(const gguf::File& file, Vocabulary& vocabulary) {
         file, "there is no tokenizer in this file (tokenizer.ggml.model); give token ids instead");
   }
   vocabulary.model_name = std::string(**model);
-  if (**model == "llama") {
-    vocabulary.model = TokenizerModel::sentence_pieces;
+  if (**model == "llama" || **model == "plamo2") {
+    vocabulary.model =
+        **model == "llama" ? TokenizerModel::sentence_pieces : TokenizerModel::best_path;
     return ok();
   }
   if (**model == "gpt2") return read_rules(file, vocabulary);
-  return refuse(file, fmt::format("tokenizer model '{}' is not supported (supported: gpt2, llama)",
+  if (**model == "gemma4") {  // whatever tokenizer.ggml.pre says
+    vocabulary.rules = find_rules("gemma4");
+    return ok();
+  }
+  return refuse(file, fmt::format("tokenizer model '{}' is not supported (supported: gemma4, gpt2, "
+                                  "llama, plamo2)",
                                   gguf::printable(**model)));
 }
 
@@ -78,7 +87,9 @@ Status read_merges(const gguf::File& file, Vocabulary& vocabulary) {
   auto merges = read_strings(file, "merges");
   if (!merges) return merges.error();
   if (file.find(key_of("merges")) == nullptr) {
-    return refuse(file, "tokenizer.ggml.merges is absent; a gpt2 tokenizer can't do without");
+    return refuse(file,
+                  fmt::format("tokenizer.ggml.merges is absent; a {} tokenizer can't do without",
+                              vocabulary.model_name));
   }
   vocabulary.merges = std::move(*merges);
   return ok();
@@ -87,8 +98,8 @@ Status read_merges(const gguf::File& file, Vocabulary& vocabulary) {
 Status read_scores(const gguf::File& file, Vocabulary& vocabulary) {
   for (const auto* name : {"scores", "token_type"}) {
     if (file.find(key_of(name)) != nullptr) continue;
-    return refuse(
-        file, fmt::format("tokenizer.ggml.{} is absent; a llama tokenizer can't do without", name));
+    return refuse(file, fmt::format("tokenizer.ggml.{} is absent; a {} tokenizer can't do without",
+                                    name, vocabulary.model_name));
   }
   const auto scores = read_array(file, "scores");
   if (!scores) return scores.error();
@@ -97,6 +108,15 @@ Status read_scores(const gguf::File& file, Vocabulary& vocabulary) {
     vocabulary.scores.push_back(static_cast<float>(scores->real(i)));
   }
   return ok();
+}
+
+/// llama.cpp goes by the spelling of byte tokens, and some converters leave out their type.
+void find_bytes(Vocabulary& vocabulary) {
+  for (uint64_t id = 0; id < vocabulary.spellings.size(); ++id) {
+    TokenType& type = vocabulary.types[id];
+    if (type == TokenType::normal && byte_of_spelling(vocabulary.spellings[id]) >= 0)
+      type = TokenType::byte;
+  }
 }
 
 Status read_tokens(const gguf::File& file, Vocabulary& vocabulary) {
@@ -116,6 +136,7 @@ Status read_tokens(const gguf::File& file, Vocabulary& vocabulary) {
     const bool known = type >= 0 && type <= static_cast<int64_t>(TokenType::byte);
     vocabulary.types[i] = known ? static_cast<TokenType>(type) : TokenType::undefined;
   }
+  if (vocabulary.rules != nullptr && vocabulary.rules->raw) find_bytes(vocabulary);
 
   return vocabulary.model == TokenizerModel::byte_pairs ? read_merges(file, vocabulary)
                                                         : read_scores(file, vocabulary);
@@ -135,6 +156,7 @@ Result<bool> read_adds(const gguf::File& file, std::string_view which, int32_t t
 
 Status read_special_ids(const gguf::File& file, Vocabulary& vocabulary) {
   const bool pieces = vocabulary.model == TokenizerModel::sentence_pieces;
+  const bool pairs = vocabulary.model == TokenizerModel::byte_pairs;
   const auto count = static_cast<int32_t>(vocabulary.spellings.size());
   const int32_t zero = vocabulary.types[0] == TokenType::unknown ? 0 : -1;
   struct Id {
@@ -147,25 +169,64 @@ Status read_special_ids(const gguf::File& file, Vocabulary& vocabulary) {
         Id{"unknown_token_id", &vocabulary.unknown, zero}}) {
     const auto read = read_id(file, name);
     if (!read) return read.error();
-    *id = *read >= 0 || !pieces || otherwise >= count ? *read : otherwise;
+    *id = *read >= 0 || pairs || otherwise >= count ? *read : otherwise;
   }
   // As llama.cpp: BOS for sentence pieces, and for the pre-tokenizers of some families.
-  const auto adds_bos =
-      read_adds(file, "bos", vocabulary.bos, pieces || vocabulary.rules->adds_bos);
+  const AddsBos rule = pieces  ? AddsBos::where_silent
+                       : pairs ? vocabulary.rules->adds_bos
+                               : AddsBos::no;
+  const auto adds_bos = read_adds(file, "bos", vocabulary.bos, rule != AddsBos::no);
   if (!adds_bos) return adds_bos.error();
   const auto adds_eos = read_adds(file, "eos", vocabulary.eos, false);
   if (!adds_eos) return adds_eos.error();
   const auto space = file.bool_value(key_of("add_space_prefix"));
   if (!space) return space.error();
-  vocabulary.adds_bos = *adds_bos;
+  vocabulary.adds_bos = *adds_bos || (rule == AddsBos::always && vocabulary.bos >= 0);
   vocabulary.adds_eos = *adds_eos;
   vocabulary.adds_space_prefix = pieces && space->value_or(true);
   return ok();
 }
 
+/// Some files name tokens that no text has, and that a model would draw all the same. Ids outside of
+/// the vocabulary are left out, as by llama.cpp.
+Status read_suppressed(const gguf::File& file, Vocabulary& vocabulary) {
+  const auto ids = read_array(file, "suppress_tokens");
+  if (!ids) return ids.error();
+  if (ids->count > 0 && ids->type != gguf::ValueType::i32)
+    return refuse(file,
+                  fmt::format("{}suppress_tokens is not an array of 32-bit integers", prefix));
+  for (uint64_t i = 0; i < ids->count; ++i) {
+    const int64_t id = ids->integer(i);
+    if (id >= 0 && static_cast<uint64_t>(id) < vocabulary.spellings.size())
+      vocabulary.suppressed.push_back(static_cast<int32_t>(id));
+  }
+  return ok();
+}
+
+/// The formats whose answers have several messages: harmony and Solar Open's. In both, <|end|> ends a
+/// message only, and a call or a return ends the answer.
+void find_frames(Vocabulary& vocabulary) {
+  std::unordered_map<std::string_view, int32_t> found;
+  for (int32_t id = 0; id < static_cast<int32_t>(vocabulary.spellings.size()); ++id) {
+    const std::string_view spelling = vocabulary.spellings[id];
+    if (spelling.starts_with("<|")) found.emplace(spelling, id);
+  }
+  const auto has = [&](const char* spelling) { return found.contains(spelling); };
+  const bool harmony = has("<|return|>") && has("<|call|>");
+  const bool solar = has("<|flush|>") && (has("<|calls|>") || has("<|call|>"));
+  if (!has("<|end|>") || !(harmony || solar)) return;
+  for (const char* frame : {"<|start|>", "<|channel|>", "<|constrain|>", "<|message|>", "<|end|>",
+                            "<|begin|>", "<|think|>", "<|content|>"}) {
+    if (!has(frame)) continue;
+    const int32_t id = found[frame];
+    vocabulary.types[id] = TokenType::control;
+    vocabulary.ends_generation.erase(id);
+    vocabulary.frames.insert(id);
+  }
+}
+
 Status find_ends(const gguf::File& file, Vocabulary& vocabulary) {
   const auto count = static_cast<int32_t>(vocabulary.spellings.size());
-  int32_t harmony_end = -1, harmony_marks = 0;
   for (int32_t id = 0; id < count; ++id) {
     const std::string_view spelling = vocabulary.spellings[id];
     TokenType& type = vocabulary.types[id];
@@ -176,13 +237,6 @@ Status find_ends(const gguf::File& file, Vocabulary& vocabulary) {
       type = TokenType::control;
       if (known->ends_generation) vocabulary.ends_generation.insert(id);
     }
-    if (spelling == "<|end|>") harmony_end = id;
-    if (spelling == "<|return|>" || spelling == "<|call|>") ++harmony_marks;
-  }
-  // In the harmony format <|end|> only ends a message; <|return|> and <|call|> end the answer.
-  if (harmony_marks == 2 && harmony_end >= 0) {
-    vocabulary.ends_generation.erase(harmony_end);
-    vocabulary.types[harmony_end] = TokenType::user_defined;
   }
   for (const auto name : {"eos_token_id", "eot_token_id", "eom_token_id", "fim_pad_token_id",
                           "fim_rep_token_id", "fim_sep_token_id"}) {
@@ -190,6 +244,7 @@ Status find_ends(const gguf::File& file, Vocabulary& vocabulary) {
     if (!id) return id.error();
     if (*id >= 0) vocabulary.ends_generation.insert(*id);
   }
+  find_frames(vocabulary);
   return ok();
 }
 
@@ -223,7 +278,8 @@ Result<Vocabulary> read_vocabulary(const gguf::File& file) {
   Vocabulary vocabulary;
   if (const Status good = gguf::check_tokenizer(file); !good) return good.error();
   vocabulary.ids_outside = gguf::ids_outside(file);
-  for (const auto step : {read_names, read_tokens, read_special_ids, find_ends, find_strips}) {
+  for (const auto step :
+       {read_names, read_tokens, read_special_ids, read_suppressed, find_ends, find_strips}) {
     if (Status status = step(file, vocabulary); !status) return status.error();
   }
   return vocabulary;

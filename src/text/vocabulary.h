@@ -23,16 +23,16 @@ enum class TokenType : int32_t {
   byte = 6
 };
 
-enum class TokenizerModel { byte_pairs, sentence_pieces };
+enum class TokenizerModel { byte_pairs, sentence_pieces, best_path };
 
 struct Vocabulary {
   TokenizerModel model = TokenizerModel::byte_pairs;
-  std::string model_name;                    ///< "gpt2", "llama"
+  std::string model_name;                    ///< "gpt2", "gemma4", "llama", "plamo2"
   const PreTokenizerRules* rules = nullptr;  ///< of byte pairs only: never null there
   bool names_rules = true;                   ///< false: `rules` are the default for want of a name
   Strings spellings;                         ///< (tokens)
   std::vector<TokenType> types;              ///< (tokens)
-  std::vector<float> scores;                 ///< (tokens) for sentence pieces
+  std::vector<float> scores;                 ///< (tokens) for all but byte pairs
   gguf::Array merges;  ///< for byte pairs: strings "LEFT RIGHT", in the order of their rank
   int32_t bos = -1, eos = -1, unknown = -1;  ///< -1: none
   bool adds_bos = false, adds_eos = false;
@@ -40,6 +40,8 @@ struct Vocabulary {
                                    ///< a special token
   std::string ids_outside;         ///< as gguf::ids_outside says
   std::unordered_set<int32_t> ends_generation;
+  std::vector<int32_t> suppressed;     ///< ids that are never to be drawn
+  std::unordered_set<int32_t> frames;  ///< control tokens that stand between the parts of an answer
   std::unordered_set<int32_t> strips_left, strips_right;  ///< see SpecialToken
 
   bool special(int32_t token) const {
