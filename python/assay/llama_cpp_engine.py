@@ -26,7 +26,10 @@ VERSION = install.LLAMA_CPP_PYTHON
 FLASH = {"on": 1, "off": 0, "auto": -1}  # enum llama_flash_attn_type
 KV_TYPES = {"f32": 0, "f16": 1}          # enum ggml_type
 ERROR = 4                                # enum ggml_log_level
-# Operations that only move values; "kqv_out-3", attention's output, is one, too, but has no other name.
+# Operations that only move values; "kqv_out-3", attention's output, is one, too, but has no other name, and so are the
+# weights of chosen experts where they are a softmax of their own.
+MOVED = ("kqv_out", "ffn_moe_weights_softmax")
+EXPERTS = "ffn_moe_argsort"  # ids of experts, best first: the only whole numbers that a capture keeps
 MOVES = {"RESHAPE", "VIEW", "PERMUTE", "TRANSPOSE", "CONT", "CPY", "SET_ROWS", "NONE"}
 # Names of the products with a layer's matrices, of what scales them and of what adds their biases.
 PRODUCTS = {"attn_q": "Qcur", "attn_k": "Kcur", "attn_v": "Vcur", "attn_qkv": "wqkv", "attn_output": "attn_out",
@@ -228,8 +231,8 @@ class Recorder:
     def _wants(self, tensor, name, operation):
         self.flash |= operation == "FLASH_ATTN_EXT"
         if self.library.type(tensor) not in ("f32", "f16"):
-            return False
-        return self.everything or operation not in MOVES or name.startswith("kqv_out")
+            return name.startswith(EXPERTS)
+        return self.everything or operation not in MOVES or name.startswith(MOVED)
 
     def _record(self, tensor, name, operation):
         if operation == "GET_ROWS" and not self._checked:
@@ -239,7 +242,10 @@ class Recorder:
             raise CaptureError(f"'{name}' ({operation}) is computed before any embedding; the graph is not understood")
         if operation == "MUL_MAT":
             self.backends.add(self.library.buffer(tensor))
-        self.steps[-1].append((f"{name}.{operation}", self.library.values(tensor)))
+        values = self.library.values(tensor)
+        if name.startswith(EXPERTS):
+            values = values.astype("<f4")
+        self.steps[-1].append((f"{name}.{operation}", values))
 
 
 def limit(length):

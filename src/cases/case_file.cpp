@@ -13,6 +13,7 @@
 #include "base/read_file.h"
 #include "cases/fields.h"
 #include "op/kinds.h"
+#include "op/rope.h"
 #include "quant/formats.h"
 #include "trace/safetensors.h"
 #include "trace/safetensors_file.h"
@@ -29,6 +30,7 @@ constexpr std::string_view format = "assay.case/1";
 constexpr uint64_t most_tokens = 1 << 20;
 constexpr uint64_t most_width = 1 << 24;
 constexpr double most_angle = 0x1p24;  // what op::sin_cos takes
+constexpr float most_alibi = 1024;
 
 constexpr std::array<std::string_view, 4> coding_kinds = {"exact", "f16", "bf16", "integers"};
 constexpr std::array<std::string_view, 4> roundings = {"even_of_product", "away_of_product",
@@ -42,22 +44,34 @@ Json operation_json(const Case& the) {
                {"name", o.name},
                {"layer", the.layer == op::none ? Json(nullptr) : Json(the.layer)}};
   op::each_number(o.of, [&](const op::Number& is, auto value) { json[is.name] = value; });
+  if (const auto* embed = o.as<op::Embed>(); embed && embed->of_position)
+    json["of_position"] = true;
   return json;
 }
 
-Json weight_json(const op::Weight& weight, uint64_t whole_rows) {
-  return {{"name", weight.name},
-          {"type", quant::info(weight.type).name},
-          {"columns", weight.columns},
-          {"rows", whole_rows}};
+Json weight_json(const Case& the, const op::Weight& weight) {
+  Json json = {{"name", weight.name},
+               {"type", quant::info(weight.type).name},
+               {"columns", weight.columns},
+               {"rows", the.whole_rows}};
+  if (the.expert_rows) json["expert_rows"] = the.expert_rows;
+  return json;
 }
 
 Json attention_json(const op::AttentionShape& a) {
-  return {{"heads", a.heads},
-          {"kv_heads", a.kv_heads},
-          {"key_dim", a.key_dim},
-          {"value_dim", a.value_dim},
-          {"scale", a.scale}};
+  Json json = {{"heads", a.heads},
+               {"kv_heads", a.kv_heads},
+               {"key_dim", a.key_dim},
+               {"value_dim", a.value_dim},
+               {"scale", a.scale}};
+  if (a.window) json.update({{"window", a.window}, {"chunked", a.chunked}});
+  if (a.soft_cap != 0) json["soft_cap"] = a.soft_cap;
+  if (a.alibi != 0) json["alibi"] = a.alibi;
+  return json;
+}
+
+Json growth_json(const op::PositionGrowth& growth) {
+  return {{"slope", growth.slope}, {"every", growth.every}, {"offset", growth.offset}};
 }
 
 Json coding_json(const Coding& c) {
@@ -156,7 +170,7 @@ Status write_case(const Case& the, const std::string& path) {
   if (operation.weight != op::none) {
     const op::Weight& weight = program.weights[operation.weight];
     metadata["weight"] =
-        weight_json(weight, the.whole_rows).dump(-1, ' ', false, Json::error_handler_t::replace);
+        weight_json(the, weight).dump(-1, ' ', false, Json::error_handler_t::replace);
     tensors.add_weight("weight", weight);
     if (!the.rows.empty()) tensors.add_rows(the.rows);
   }
@@ -178,6 +192,8 @@ Status write_case(const Case& the, const std::string& path) {
     frequency.data = rope.frequency;
     tensors.add_f64("rope.frequency", frequency);
   }
+  if (const auto* p = operation.as<op::PositionScale>())
+    metadata["growth"] = growth_json(*program.rope_tables[p->table].growth).dump();
   return trace::write_safetensors(path, tensors.all(), metadata);
 }
 
@@ -210,6 +226,7 @@ class Reader {
   void read_weight();
   void read_rows();
   void read_rope();
+  void read_growth();
   void read_attention();
   void read_cache();
   void read_results();
@@ -277,6 +294,8 @@ void Reader::read_operation() {
     else
       value = Value(f.number(is.name));
   });
+  if (auto* embed = operation_.as<op::Embed>(); embed && f.has("of_position"))
+    embed->of_position = f.flag("of_position");
   operation_.layer = 0;
   Fields first = object("first");
   the_.seen.token = first.integer("token", 0, UINT32_MAX);
@@ -324,7 +343,7 @@ void Reader::read_inputs() {
     operation_.output = the_.program.add_value(operation_.name, uint32_t(the_.scene.output.width));
 }
 
-/// A weight (rows, row_bytes) of U8.
+/// A weight and a bias, (rows, row_bytes) of U8.
 void Reader::read_weight() {
   const op::KindRow& row = op::row_of(operation_);
   const auto add = [&](const std::string& name, uint32_t type, uint64_t columns) {
@@ -342,7 +361,7 @@ void Reader::read_weight() {
         std::make_shared<std::vector<uint8_t>>(tensor->bytes.begin(), tensor->bytes.end()));
     return the_.program.add_weight({name, type, tensor->shape[0], columns, *the_.bytes.back()});
   };
-  if (row.weight != op::WeightShape::absent) {
+  if (row.weight != op::WeightShape::absent && !(row.optional && !file_.find("weight"))) {
     Fields w = object("weight");
     const std::string name = w.text("type");
     uint32_t type = quant::F32::id;
@@ -351,8 +370,10 @@ void Reader::read_weight() {
       if (quant::info(id).block_size > 0 && quant::info(id).name == name) known = true, type = id;
     if (!known) fail(fmt::format("the weight's type '{:.32}' is unknown", name));
     if (row.weight == op::WeightShape::vector && type != quant::F32::id)
-      fail("a norm's weight is not F32");
+      fail("a row of weights is not F32");
     the_.whole_rows = w.integer("rows", 1, UINT32_MAX);
+    if (operation_.is<op::MatmulExperts>())
+      the_.expert_rows = w.integer("expert_rows", 1, UINT32_MAX);
     operation_.weight = add("weight", type, w.integer("columns", 1, most_width));
     if (operation_.weight != op::none) {
       the_.program.vocabulary = uint32_t(the_.program.weights[operation_.weight].rows);
@@ -360,10 +381,9 @@ void Reader::read_weight() {
         fail("the coding is of integers, and the weight's format has no blocks");
     }
   }
-  if (row.bias && file_.find("bias"))
-    operation_.bias = add("bias", quant::F32::id, the_.scene.output.width);
-  if (operation_.bias != op::none && the_.program.weights[operation_.bias].rows != 1)
-    fail("the bias has more than one row");
+  if (const trace::StoredTensor* bias = file_.find("bias"); row.bias && bias)
+    operation_.bias =
+        add("bias", quant::F32::id, bias->shape.size() == 2 ? bias->shape[1] / sizeof(float) : 0);
   read_rows();
 }
 
@@ -381,7 +401,15 @@ void Reader::read_rows() {
   std::memcpy(the_.rows.data(), tensor->bytes.data(), 8 * rows);
   if (!std::ranges::is_sorted(the_.rows, std::less_equal{}) || the_.rows.back() >= the_.whole_rows)
     return fail("'rows' do not ascend within the weight");
+  if (const auto* experts = operation_.as<op::MatmulExperts>();
+      experts && rows % experts->experts != 0)
+    return fail("the rows are not those of equal experts");
   if (!looked_up) return;
+  if (operation_.as<op::Embed>()->of_position) {  // positions are indices already
+    if (the_.scene.tokens.positions.back() >= rows)
+      fail("a position is beyond the rows of the weight");
+    return;
+  }
   for (int32_t& token : the_.scene.tokens.tokens) {
     const auto found = std::ranges::lower_bound(the_.rows, uint64_t(token));
     if (found == the_.rows.end() || *found != uint64_t(token))
@@ -404,6 +432,15 @@ void Reader::read_rope() {
       return fail("an angle is beyond 2^24");
 }
 
+void Reader::read_growth() {
+  Fields f = object("growth");
+  op::PositionGrowth growth;
+  growth.slope = f.number("slope");
+  growth.every = uint32_t(f.integer("every", 1, UINT32_MAX));
+  growth.offset = uint32_t(f.integer("offset", 0, UINT32_MAX));
+  the_.program.rope_tables = {op::make_growth(growth)};
+}
+
 void Reader::read_attention() {
   Fields f = object("attention");
   const uint32_t heads = uint32_t(f.integer("heads", 0, 1 << 12));
@@ -411,7 +448,15 @@ void Reader::read_attention() {
                           uint32_t(f.integer("key_dim", 1, 1 << 16)),
                           uint32_t(f.integer("value_dim", 1, 1 << 16))}};
   const float scale = float(f.number("scale"));
-  if (auto* attend = operation_.as<op::Attend>()) *attend = {0, heads, scale};
+  auto* attend = operation_.as<op::Attend>();
+  if (!attend) return;
+  *attend = {.heads = heads, .scale = scale};
+  if (f.has("window")) attend->window = uint32_t(f.integer("window", 1, UINT32_MAX));
+  if (f.has("chunked")) attend->chunked = f.flag("chunked");
+  if (f.has("soft_cap")) attend->soft_cap = float(f.number("soft_cap"));
+  if (f.has("alibi")) attend->alibi = float(f.number("alibi"));
+  if (!(attend->soft_cap >= 0) || !(attend->alibi >= 0 && attend->alibi <= most_alibi))
+    fail("its soft cap or its ALiBi is below 0, or too large");
 }
 
 void Reader::read_cache() {
@@ -451,6 +496,7 @@ std::string Reader::read() {
     if (!problem_.empty()) return problem_;
   }
   if (operation_.is<op::Rope>()) read_rope();
+  if (operation_.is<op::PositionScale>()) read_growth();
   if (op::row_of(operation_).cache) read_attention();
   if (operation_.is<op::Attend>() && problem_.empty()) read_cache();
   if (!problem_.empty()) return problem_;

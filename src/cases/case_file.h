@@ -17,12 +17,15 @@ namespace assay::cases {
 
 /// The program has only this operation, in layer 0; its values are the inputs and the output. The
 /// weight has only the rows that are needed: for a matmul those of the kept outputs, for an
-/// embedding those of the tokens.
+/// embedding those of the tokens, for experts those of the kept outputs of each chosen expert.
 struct Case {
   op::Program program;
-  diff::Scene scene;           ///< operation 0; of an embedding, tokens are indices into `rows`
+  /// Operation 0. Of an embedding, tokens (or positions, where it is of these) are indices into
+  /// `rows`; of experts, the ids of the routing count those that are kept.
+  diff::Scene scene;
   std::vector<uint64_t> rows;  ///< which rows of the whole weight these are; empty: all
   uint64_t whole_rows = 0;     ///< how many the whole weight has
+  uint64_t expert_rows = 0;    ///< matmul_experts: how many an expert has in the whole weight
   std::vector<int32_t> tokens;
   std::string engine, version;
   uint32_t layer = op::none;  ///< in the model

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "cases/case_file.h"
+#include "diff/experts.h"
 #include "judge/formulas.h"
 
 namespace assay::cases {
@@ -52,23 +53,50 @@ Table keep_columns(const Table& table, const std::vector<uint64_t>& columns) {
   return out;
 }
 
-/// The bias' elements of the columns kept.
-op::Weight cut_bias(const op::Weight& whole, const std::vector<uint64_t>& columns, Case& the) {
+/// What is kept of a product.
+struct Kept {
+  std::vector<uint64_t> columns;  ///< of the output
+  std::vector<uint64_t> experts;  ///< of experts' matrices
+  std::vector<uint64_t> rows;     ///< of the weight, or of each expert's
+};
+
+/// The bias' elements of what is kept: a product's, else all.
+op::Weight cut_bias(const op::Weight& whole, const op::Operation& operation, const Kept& kept,
+                    Case& the) {
+  if (!op::multiplies(operation)) return cut_rows(whole, all_rows(whole), the);
+  const std::vector<uint64_t> experts =
+      kept.experts.empty() ? std::vector<uint64_t>{0} : kept.experts;
   auto bytes = std::make_shared<std::vector<uint8_t>>();
-  for (const uint64_t column : columns)
-    bytes->insert(bytes->end(), whole.data.begin() + std::ptrdiff_t(4 * column),
-                  whole.data.begin() + std::ptrdiff_t(4 * column + 4));
+  for (const uint64_t expert : experts)
+    for (const uint64_t row : kept.rows) {
+      const auto element = whole.row(expert).subspan(4 * row, 4);
+      bytes->insert(bytes->end(), element.begin(), element.end());
+    }
   the.bytes.push_back(bytes);
-  return {whole.name, whole.type, 1, columns.size(), *bytes};
+  return {whole.name, whole.type, experts.size(), kept.rows.size(), *bytes};
 }
 
-/// Tokens as indices into the distinct ones, which become `rows`.
-void index_tokens(Case& the) {
+/// Ids as indices into the distinct ones, which become `rows`.
+template <class Id>
+void index_ids(std::vector<Id>& ids, Case& the) {
   std::set<uint64_t> distinct;
-  for (const int32_t token : the.tokens) distinct.insert(uint64_t(token));
+  for (const Id id : ids) distinct.insert(uint64_t(id));
   the.rows.assign(distinct.begin(), distinct.end());
-  for (int32_t& token : the.scene.tokens.tokens)
-    token = int32_t(std::ranges::lower_bound(the.rows, uint64_t(token)) - the.rows.begin());
+  for (Id& id : ids) id = Id(std::ranges::lower_bound(the.rows, uint64_t(id)) - the.rows.begin());
+}
+
+/// Of experts' outputs the columns are rows of each slot's expert.
+Kept keep_experts(const op::MatmulExperts& experts, const std::vector<uint64_t>& failing,
+                  Case& the) {
+  diff::ChosenExperts chosen = diff::chosen_experts(the.scene.inputs[1], experts.experts);
+  std::set<uint64_t> rows;
+  for (const uint64_t column : failing) rows.insert(column % the.expert_rows);
+  Kept kept{{}, std::move(chosen.experts), {rows.begin(), rows.end()}};
+  the.rows = diff::rows_of_experts(kept.experts, the.expert_rows, kept.rows);
+  the.scene.inputs[1] = std::move(chosen.routing);
+  for (uint64_t slot = 0; slot < the.scene.inputs[1].width / 2; ++slot)
+    for (const uint64_t row : kept.rows) kept.columns.push_back(slot * the.expert_rows + row);
+  return kept;
 }
 
 /// Of what follows select_rows only the selected tokens count.
@@ -82,13 +110,15 @@ void keep_selected(trace::TraceStep& step) {
   step = kept;
 }
 
-/// The operation alone in a program; its weights' rows as `the.rows` and `columns` say.
-void build_program(const op::Program& whole, const op::Operation& operation,
-                   const std::vector<uint64_t>& columns, Case& the) {
+/// The operation alone in a program; its weights' rows as `the.rows` and `kept` say.
+void build_program(const op::Program& whole, const op::Operation& operation, const Kept& kept,
+                   Case& the) {
   op::Program& program = the.program;
   op::Operation alone = operation;
   program.layers = 1;
   alone.of = program.adopt(whole, operation.of);
+  if (auto* experts = alone.as<op::MatmulExperts>())
+    experts->experts = uint32_t(kept.experts.size());
   alone.inputs.clear();
   for (size_t i = 0; i < operation.inputs.size(); ++i)
     alone.inputs.push_back(
@@ -103,7 +133,7 @@ void build_program(const op::Program& whole, const op::Operation& operation,
     program.vocabulary = uint32_t(program.weights[alone.weight].rows);
   }
   if (operation.bias != op::none)
-    alone.bias = program.add_weight(cut_bias(whole.weights[operation.bias], columns, the));
+    alone.bias = program.add_weight(cut_bias(whole.weights[operation.bias], operation, kept, the));
   alone.layer = 0;
   program.append(alone);
 }
@@ -111,7 +141,11 @@ void build_program(const op::Program& whole, const op::Operation& operation,
 }  // namespace
 
 uint64_t Case::whole_row(uint64_t column) const {
-  return operation().is<op::Matmul>() && !rows.empty() ? rows[column] : column;
+  if (rows.empty() || !op::multiplies(operation())) return column;
+  const auto* experts = operation().as<op::MatmulExperts>();
+  if (!experts) return rows[column];
+  const uint64_t kept = rows.size() / experts->experts;  // of each expert
+  return column / kept * expert_rows + rows[column % kept] % expert_rows;
 }
 
 Case cut_case(const op::Program& program, const diff::Scene& scene, const std::string& engine,
@@ -132,14 +166,22 @@ Case cut_case(const op::Program& program, const diff::Scene& scene, const std::s
       !operation.inputs.empty() && program.values[operation.inputs[0]].selected;
   if (of_selected) keep_selected(the.scene.tokens);
   the.tokens = the.scene.tokens.tokens;
-  std::vector<uint64_t> columns(scene.output.width);
-  for (uint64_t i = 0; i < columns.size(); ++i) columns[i] = i;
-  if (operation.is<op::Matmul>()) {
-    columns = the.rows = columns_to_keep(scene.output, whole, most_rows);
-    the.scene.output = keep_columns(scene.output, columns);
+  Kept kept;
+  if (op::multiplies(operation)) {
+    kept.columns = columns_to_keep(scene.output, whole, most_rows);
+    if (const auto* experts = operation.as<op::MatmulExperts>()) {
+      the.expert_rows = program.weights[operation.weight].rows / experts->experts;
+      kept = keep_experts(*experts, kept.columns, the);
+    } else {
+      the.rows = kept.rows = kept.columns;
+    }
+    the.scene.output = keep_columns(scene.output, kept.columns);
   }
-  if (operation.is<op::Embed>()) index_tokens(the);
-  build_program(program, operation, columns, the);
+  if (const auto* embed = operation.as<op::Embed>(); embed && embed->of_position)
+    index_ids(the.scene.tokens.positions, the);
+  else if (embed)
+    index_ids(the.scene.tokens.tokens, the);
+  build_program(program, operation, kept, the);
   const judge::Judged judged = diff::expect(the.program, the.scene);
   the.expected = judged.want;
   the.allowed = Table(judged.want.rows, judged.want.width);

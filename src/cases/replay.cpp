@@ -83,12 +83,14 @@ class OneOperation {
 
   /// Positions count from 0 where the cache is filled first, or nothing depends on them.
   void step(op::Executor& executor, uint64_t first, uint64_t count, const op::Sink& sink) const {
-    const bool turns = whole_.is<op::Rope>();
+    const auto* table = whole_.as<op::Embed>();
+    const bool of_position = table && table->of_position, of_token = table && !of_position;
+    const bool by_position = whole_.is<op::Rope>() || whole_.is<op::PositionScale>() || of_position;
     std::vector<int32_t> ids;
     std::vector<uint32_t> positions, sequences(count, 0), selected;
     for (uint64_t t = 0; t < count; ++t) {
-      ids.push_back(whole_.is<op::Embed>() ? case_.scene.tokens.tokens[t] : int32_t(first + t));
-      positions.push_back(turns ? case_.scene.tokens.positions[t] : uint32_t(first + t));
+      ids.push_back(of_token ? case_.scene.tokens.tokens[t] : int32_t(first + t));
+      positions.push_back(by_position ? case_.scene.tokens.positions[t] : uint32_t(first + t));
       selected.push_back(uint32_t(t));
     }
     if (whole_.is<op::SelectRows>()) selected = case_.scene.tokens.selected;
@@ -136,7 +138,7 @@ diff::Scene scene_of_device(const Case& the, const std::string& contract) {
   scene.contract = contract;
   scene.arithmetic = {true, false, false, the.scene.arithmetic.f16_cache, false};
   scene.coding = {};
-  if (the.operation().is<op::Matmul>())
+  if (op::multiplies(the.operation()))
     scene.coding = judge::codings(contract, the.program.weights[the.operation().weight].type)[0];
   if (scene.arithmetic.f16_cache)
     for (auto* rows : {&scene.caches[0].keys, &scene.caches[0].values})

@@ -10,6 +10,7 @@
 
 #include "check/alone.h"
 #include "check/question.h"
+#include "diff/experts.h"
 #include "judge/formulas.h"
 #include "op/kinds.h"
 #include "op/rope.h"
@@ -38,6 +39,18 @@ std::vector<uint32_t> values_read(const op::Program& program, const op::Operatio
   return out;
 }
 
+/// How many rows of the weight a case takes.
+uint64_t rows_taken(const op::Program& program, const op::Operation& operation, uint64_t rows,
+                    uint64_t tokens) {
+  const op::Weight& weight = program.weights[operation.weight];
+  if (const auto* p = operation.as<op::MatmulExperts>()) {
+    const uint64_t used = program.values[operation.inputs[1]].width / 2;
+    return std::min<uint64_t>(p->experts, tokens * used) * std::min(weight.rows / p->experts, rows);
+  }
+  if (operation.is<op::Embed>()) return std::min(weight.rows, tokens);
+  return operation.is<op::Matmul>() ? std::min(weight.rows, rows) : weight.rows;
+}
+
 /// Of one case, in bytes.
 uint64_t size_of(const op::Program& program, const op::Operation& operation, uint64_t rows,
                  uint64_t tokens) {
@@ -46,11 +59,11 @@ uint64_t size_of(const op::Program& program, const op::Operation& operation, uin
     bytes += tokens * program.values[value].width * sizeof(float);
   if (operation.weight != op::none) {
     const op::Weight& weight = program.weights[operation.weight];
-    const uint64_t taken = std::min(weight.rows, operation.is<op::Embed>() ? tokens : rows);
+    const uint64_t taken = rows_taken(program, operation, rows, tokens);
     bytes += taken * (weight.columns * sizeof(float) + weight.row_bytes());
-    if (operation.is<op::Matmul>()) outputs = taken;
+    if (op::multiplies(operation)) outputs = std::min(outputs, taken);
   }
-  const bool two = operation.is<op::Matmul>() || operation.is<op::Attend>();
+  const bool two = op::multiplies(operation) || operation.is<op::Attend>();
   return bytes + tokens * outputs * 2 * sizeof(float) * (two ? 2 : 1);
 }
 
@@ -84,31 +97,46 @@ class Folder {
   std::string path_;
 };
 
-/// The tokens' rows of an embedding, each once, and the tokens as indices into them.
+/// What a case takes of the weight, and the inputs that then belong to it.
 struct Gathered {
-  op::Weight weight;
-  std::vector<uint8_t> bytes;
-  std::vector<int32_t> taken, indices;
+  Taken taken;
+  std::vector<int32_t> indices;  ///< embed: of each token, its row of the weight
+  Table routing;                 ///< matmul_experts: ids are places among the experts taken
 };
 
-Gathered gather(const op::Weight& weight, std::span<const int32_t> tokens) {
-  Gathered out{weight, {}, {}, {}};
-  for (const int32_t token : tokens) {
-    auto at = std::ranges::find(out.taken, token);
-    if (at == out.taken.end()) {
-      const auto row = weight.row(uint64_t(token));
-      out.bytes.insert(out.bytes.end(), row.begin(), row.end());
-      at = out.taken.insert(at, token);
-    }
-    out.indices.push_back(int32_t(at - out.taken.begin()));
+/// Each row of an embedding once.
+Gathered gather_rows(const op::Program& program, const op::Operation& operation,
+                     const trace::TraceStep& step) {
+  Gathered out;
+  std::vector<uint64_t> ids;
+  for (size_t t = 0; t < step.tokens.size(); ++t) {
+    const bool of_position = operation.as<op::Embed>()->of_position;
+    const uint64_t id = of_position ? step.positions[t] : uint64_t(step.tokens[t]);
+    auto at = std::ranges::find(ids, id);
+    if (at == ids.end()) at = ids.insert(at, id);
+    out.indices.push_back(int32_t(at - ids.begin()));
   }
-  out.weight.rows = out.taken.size();
-  out.weight.data = out.bytes;
+  out.taken = table_rows(program, operation, std::move(ids));
   return out;
 }
 
-Json put_weight(Folder& folder, const op::Weight& weight, const op::Weight& whole,
-                const Gathered& gathered) {
+Gathered gather(const op::Program& program, const op::Operation& operation, const KitRun& run,
+                uint64_t rows) {
+  if (operation.is<op::Embed>()) return gather_rows(program, operation, run.step);
+  Gathered out;
+  if (const auto* p = operation.as<op::MatmulExperts>()) {
+    auto chosen = diff::chosen_experts(run.values.at(operation.inputs[1]), p->experts);
+    out.routing = std::move(chosen.routing);
+    out.taken = experts_rows(program, operation, std::move(chosen.experts), rows);
+    return out;
+  }
+  out.taken = first_rows(program, operation, rows);
+  return out;
+}
+
+Json put_weight(Folder& folder, const op::Operation& operation, const op::Weight& whole,
+                const Taken& taken) {
+  const op::Weight& weight = taken.weight;
   std::vector<float> values(weight.rows * weight.columns);
   quant::decode_row(weight.type, weight.data, values);
   folder.put("weight.npy", NpyType::f4, {weight.rows, weight.columns}, values);
@@ -120,10 +148,12 @@ Json put_weight(Folder& folder, const op::Weight& weight, const op::Weight& whol
     folder.put("weight_raw.npy", NpyType::u1, {weight.rows, weight.row_bytes()}, weight.data);
     json["raw"] = "weight_raw.npy";
   }
-  if (gathered.taken.empty())
+  if (taken.ids.empty())
     json["rows"] = {0, weight.rows};
+  else if (operation.is<op::Embed>())
+    json["rows_taken"] = taken.ids;
   else
-    json["rows_taken"] = gathered.taken;
+    json["experts_taken"] = taken.ids;
   json["of"] = whole.rows;
   return json;
 }
@@ -148,18 +178,35 @@ Json put_inputs(Folder& folder, const Question& question, const op::Operation& o
   return list;
 }
 
+Json attention_json(const op::AttentionShape& a, const std::vector<uint32_t>& positions) {
+  Json json = {{"heads", a.heads},         {"kv_heads", a.kv_heads}, {"key_dim", a.key_dim},
+               {"value_dim", a.value_dim}, {"scale", a.scale},       {"causal", true},
+               {"positions", positions}};
+  if (a.window) json["window"] = a.window;
+  if (a.chunked) json["chunked"] = true;
+  if (a.soft_cap != 0) json["soft_cap"] = a.soft_cap;
+  if (a.alibi == 0) return json;
+  std::vector<float> slopes;
+  for (uint32_t head = 0; head < a.heads; ++head)
+    slopes.push_back(op::alibi_slope(a.alibi, head, a.heads));
+  json["slopes"] = slopes;
+  return json;
+}
+
+Json growth_json(const op::PositionGrowth& growth, const std::vector<uint32_t>& positions) {
+  return {{"slope", growth.slope},
+          {"every", growth.every},
+          {"offset", growth.offset},
+          {"positions", positions}};
+}
+
+/// `program` has the operation alone, as the case takes it.
 Json put_parameters(Folder& folder, const op::Program& program, const op::Operation& operation,
                     const KitRun& run) {
-  if (operation.is<op::Attend>()) {
-    const op::AttentionShape a = program.attention_of(operation);
-    return {{"heads", a.heads},
-            {"kv_heads", a.kv_heads},
-            {"key_dim", a.key_dim},
-            {"value_dim", a.value_dim},
-            {"scale", a.scale},
-            {"causal", true},
-            {"positions", run.step.positions}};
-  }
+  if (operation.is<op::Attend>())
+    return attention_json(program.attention_of(operation), run.step.positions);
+  if (const auto* p = operation.as<op::PositionScale>())
+    return growth_json(*program.rope_tables[p->table].growth, run.step.positions);
   if (const auto* p = operation.as<op::Rope>()) {
     const op::RopeTable& rope = program.rope_tables[p->table];
     const uint64_t pairs = rope.frequency.size(), tokens = run.step.positions.size();
@@ -219,8 +266,12 @@ Question question_of(const op::Program& program, size_t index, const op::Program
   Question question;
   question.program = &alone;
   question.step = run.step;
-  if (operation.is<op::Embed>()) question.step.tokens = gathered.indices;
+  if (const auto* embed = operation.as<op::Embed>(); embed && embed->of_position)
+    question.step.positions.assign(gathered.indices.begin(), gathered.indices.end());
+  else if (embed)
+    question.step.tokens = gathered.indices;
   for (const uint32_t value : operation.inputs) question.inputs.push_back(run.values.at(value));
+  if (operation.is<op::MatmulExperts>()) question.inputs[1] = gathered.routing;
   if (operation.is<op::Attend>()) {
     const auto cached = cached_values(program, operation);
     question.keys = run.values.at(cached[0]);
@@ -256,25 +307,21 @@ Result<KitWritten> write_case(const op::Program& program, size_t index, const Ki
   std::filesystem::create_directories(path, failed);
   if (failed) return Error{fmt::format("cannot make '{}': {}", path.string(), failed.message())};
   Folder folder(path.string());
-  op::Weight weight;
-  Gathered gathered;
-  if (operation.is<op::Embed>()) {
-    gathered = gather(program.weights[operation.weight], run.step.tokens);
-    weight = gathered.weight;
-  } else if (operation.weight != op::none) {
-    weight = first_rows(program.weights[operation.weight], options.rows);
-  }
-  const op::Program alone = cut_out(program, index, weight);
+  const Gathered gathered = gather(program, operation, run, options.rows);
+  const op::Program alone = cut_out(program, index, gathered.taken);
   const Question question = question_of(program, index, alone, run, gathered);
   Json json = {{"name", operation.name}, {"kind", op::name_of(operation)}};
   json["inputs"] = put_inputs(folder, question, operation, gathered);
   if (operation.weight != op::none)
-    json["weight"] = put_weight(folder, weight, program.weights[operation.weight], gathered);
+    json["weight"] =
+        put_weight(folder, operation, program.weights[operation.weight], gathered.taken);
   if (const op::Weight* bias = alone.bias_of(alone.operations[0])) {
-    folder.put("bias.npy", NpyType::f4, {bias->columns}, bias->data);
+    std::vector<uint64_t> shape = {bias->columns};
+    if (bias->rows > 1) shape.insert(shape.begin(), bias->rows);
+    folder.put("bias.npy", NpyType::f4, shape, bias->data);
     json["bias"] = "bias.npy";
   }
-  json["parameters"] = put_parameters(folder, program, operation, run);
+  json["parameters"] = put_parameters(folder, alone, alone.operations[0], run);
   const judge::Judged plain = expected(question, "f32"), coded = expected(question, "assay/1");
   json["expected"] = {put_expected(folder, "f32", plain)};
   if (coded.want.data != plain.want.data)

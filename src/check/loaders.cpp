@@ -180,6 +180,9 @@ their parameters; arrays are .npy, little-endian, C order.
     blk.0.q/tolerance.f32.npy       the same shape: the derived limit, absolute
     blk.0.q/expected.assay1.npy     where the contract assay/1 asks for something else: int8 activations, f16 cache
 
+Of experts a case has those that its tokens use (`experts_taken`), the first rows of each one after another; the ids in its routing count
+these. A routing is a row of ids, then of weights.
+
 | kind | y |
 |---|---|
 )file";

@@ -23,17 +23,19 @@ const op::Operation& operation_of(const Question& question) {
   return question.program->operations[question.operation];
 }
 
-/// Caches of the program's layers: the attention's own is filled as the contract keeps it.
+/// The program's caches: the attention's own is filled as the contract keeps it.
 judge::Caches caches_of(const Question& question, bool as_f16) {
-  judge::Caches caches(question.program->layers);
+  judge::Caches caches(question.program->caches.size());
+  const auto* attend = operation_of(question).as<op::Attend>();
+  if (!attend) return caches;
   const auto kept = [&](std::span<const double> row) {
     std::vector<double> out(row.begin(), row.end());
     if (as_f16) std::ranges::transform(out, out.begin(), judge::round_to_f16);
     return out;
   };
   for (uint64_t p = 0; p < question.keys.rows; ++p)
-    caches[operation_of(question).layer].store(uint32_t(p), kept(question.keys.row(p)),
-                                               kept(question.values.row(p)));
+    caches[attend->cache].store(uint32_t(p), kept(question.keys.row(p)),
+                                kept(question.values.row(p)));
   return caches;
 }
 
@@ -54,7 +56,7 @@ Scene scene_of(const Question& question, const std::string& contract, const judg
 
 std::vector<judge::Coding> codings_of(const Question& question, const std::string& contract) {
   const op::Operation& operation = operation_of(question);
-  if (!operation.is<op::Matmul>()) return {{}};
+  if (!op::multiplies(operation)) return {{}};
   return judge::codings(contract, question.program->weights[operation.weight].type);
 }
 
@@ -89,7 +91,7 @@ Trial try_contract(const Question& question, const std::string& contract) {
 std::vector<std::string> contracts_of(const op::Operation& operation, const std::string& asked) {
   std::vector<std::string> out;
   if (!asked.empty()) out.push_back(asked);
-  if (operation.is<op::Matmul>() || operation.is<op::Attend>()) {
+  if (op::multiplies(operation) || operation.is<op::Attend>()) {
     for (const char* name : {"f32", "assay/1", "ggml-cpu", "ggml-cuda"})
       if (name != asked) out.emplace_back(name);
   } else if (out.empty()) {

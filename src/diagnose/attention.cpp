@@ -1,10 +1,11 @@
-// Attention: rows 10, 14 to 18, 24 and 26 of the catalogue.
+// Attention: rows 10, 14 to 19, 24 and 26 of the catalogue.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <functional>
 #include <numbers>
+#include <optional>
 
 #include "diagnose/case.h"
 
@@ -19,8 +20,14 @@ namespace {
 struct Altered {
   std::function<uint32_t(uint32_t head)> kv_head;
   std::function<uint32_t(uint64_t token)> first, last;  ///< keys, both inclusive
+  std::function<double(uint32_t head)> slope;           ///< ALiBi's
+  std::function<uint32_t(uint32_t key)> value_of;       ///< whose value a key meets
   double scale = 1, softcap = 0;                        ///< scale: beside the model's own
-  uint32_t zeros = 0;                                   ///< keys and values of zeros after the last
+  double softcap_before = 0;                            ///< on the product, before its scale
+  bool sinks = true;
+  uint32_t zeros = 0;  ///< keys and values of zeros after the last
+  /// What sums of values, and the factors that chunks are rescaled by, are rounded to.
+  std::function<double(double)> sums, factors;
 };
 
 Altered usual(const Case& the) {
@@ -28,44 +35,111 @@ Altered usual(const Case& the) {
   const uint32_t group = shape.heads / shape.kv_heads;
   Altered a;
   a.kv_head = [group](uint32_t head) { return head / group; };
-  a.first = [](uint64_t) { return 0u; };
+  a.first = [shape, &the](uint64_t t) { return shape.first_key(the.positions()[t]); };
   a.last = [&the](uint64_t t) { return the.positions()[t]; };
+  a.slope = [shape](uint32_t head) {
+    return double(op::alibi_slope(shape.alibi, head, shape.heads));
+  };
+  a.value_of = [](uint32_t key) { return key; };
+  a.softcap = double(shape.soft_cap);
+  a.sums = a.factors = [](double x) { return x; };
   return a;
 }
 
-/// One head under an alteration.
-std::vector<double> head_of(std::span<const double> query, const Cache& cache, uint32_t kv_head,
-                            uint32_t first, uint32_t last, const Altered& altered,
-                            const op::AttentionShape& a) {
-  std::vector<double> scores;
-  for (uint32_t j = first; j <= last && j < cache.keys.size(); ++j) {
+/// A head of a token, and what it reads.
+struct Head {
+  std::span<const double> query;
+  const Cache& cache;
+  const op::AttentionShape& shape;
+  const Altered& altered;
+  uint32_t position, first, last, head, kv_head;
+  std::optional<double> sink;
+
+  double score(uint32_t key) const {
     double s = 0;
-    for (uint32_t d = 0; d < a.key_dim; ++d)
-      s += query[d] * cache.keys[j][size_t(kv_head) * a.key_dim + d];
-    s *= double(a.scale) * altered.scale;
-    scores.push_back(altered.softcap > 0 ? altered.softcap * std::tanh(s / altered.softcap) : s);
+    for (uint32_t d = 0; d < shape.key_dim; ++d)
+      s += query[d] * cache.keys[key][size_t(kv_head) * shape.key_dim + d];
+    if (const double cap = altered.softcap_before; cap > 0) s = cap * std::tanh(s / cap);
+    s *= double(shape.scale) * altered.scale;
+    if (const double cap = altered.softcap; cap > 0) s = cap * std::tanh(s / cap);
+    return s - altered.slope(head) * (double(position) - double(key));
   }
+  double value(uint32_t key, uint32_t i) const {
+    return cache.values[altered.value_of(key)][size_t(kv_head) * shape.value_dim + i];
+  }
+};
+
+/// One head under an alteration.
+std::vector<double> output_of(const Head& head) {
+  std::vector<double> scores;
+  const uint32_t first = head.first;
+  for (uint32_t j = first; j <= head.last && j < head.cache.keys.size(); ++j)
+    scores.push_back(head.score(j));
   const size_t keys = scores.size();
-  scores.resize(keys + altered.zeros, 0.0);
-  std::vector<double> y(a.value_dim, 0.0);
+  scores.resize(keys + head.altered.zeros, 0.0);
+  std::vector<double> y(head.shape.value_dim, 0.0);
   if (scores.empty()) return y;
+  if (head.sink) scores.push_back(*head.sink);
   const auto p = judge::softmax(scores);
   for (size_t j = 0; j < keys; ++j)
-    for (uint32_t i = 0; i < a.value_dim; ++i)
-      y[i] += p[j] * cache.values[first + j][size_t(kv_head) * a.value_dim + i];
+    for (uint32_t i = 0; i < y.size(); ++i) y[i] += p[j] * head.value(first + uint32_t(j), i);
   return y;
 }
 
-Table attended(const Case& the, const Altered& altered) {
+/// The same in the contract's chunks of 64 keys, with sums and factors rounded as altered.
+std::vector<double> output_by_chunks(const Head& head) {
+  std::vector<double> y(head.shape.value_dim, 0.0);
+  double most = -INFINITY, sum = 0;
+  for (uint32_t start = head.first; start <= head.last; start = start / 64 * 64 + 64) {
+    std::vector<double> scores, part(y.size(), 0.0);
+    for (uint32_t j = start; j <= std::min(head.last, start / 64 * 64 + 63); ++j)
+      scores.push_back(head.score(j));
+    const double own = *std::ranges::max_element(scores), next = std::max(most, own);
+    double weights = 0;
+    for (size_t j = 0; j < scores.size(); ++j) {
+      const double weight = std::exp(scores[j] - own);
+      weights += weight;
+      for (uint32_t i = 0; i < y.size(); ++i)
+        part[i] = head.altered.sums(part[i] + weight * head.value(start + uint32_t(j), i));
+    }
+    const bool only = start == head.first;  // nothing is rescaled yet
+    const double a = only ? 0 : head.altered.factors(std::exp(most - next));
+    const double b = only ? 1 : head.altered.factors(std::exp(own - next));
+    sum = sum * a + weights * b;
+    for (uint32_t i = 0; i < y.size(); ++i)
+      y[i] = only ? part[i] : head.altered.sums(y[i] * a + part[i] * b);
+    most = next;
+  }
+  if (head.sink) {
+    const double next = std::max(most, *head.sink), a = std::exp(most - next);
+    sum = sum * a + std::exp(*head.sink - next);
+    for (double& value : y) value *= a;
+  }
+  for (double& value : y) value /= sum;
+  return y;
+}
+
+Table attended(const Case& the, const Altered& altered, bool by_chunks = false) {
   const op::AttentionShape a = the.program.attention_of(the.operation);
   const Cache& cache = the.scene.caches[the.operation.as<op::Attend>()->cache];
+  std::vector<double> sinks;
+  if (the.operation.weight != op::none && altered.sinks)
+    sinks = judge::decode_row(the.program.weights[the.operation.weight], 0);
   Table y(the.got().rows, the.got().width);
   for (uint64_t t = 0; t < y.rows; ++t)
     for (uint32_t h = 0; h < a.heads; ++h) {
-      const auto query = the.input(0).row(t).subspan(size_t(h) * a.key_dim, a.key_dim);
-      std::ranges::copy(
-          head_of(query, cache, altered.kv_head(h), altered.first(t), altered.last(t), altered, a),
-          y.row(t).begin() + std::ptrdiff_t(h * a.value_dim));
+      const Head head{the.input(0).row(t).subspan(size_t(h) * a.key_dim, a.key_dim),
+                      cache,
+                      a,
+                      altered,
+                      the.positions()[t],
+                      altered.first(t),
+                      altered.last(t),
+                      h,
+                      altered.kv_head(h),
+                      sinks.empty() ? std::optional<double>() : std::optional(sinks[h])};
+      std::ranges::copy(by_chunks ? output_by_chunks(head) : output_of(head),
+                        y.row(t).begin() + std::ptrdiff_t(h * a.value_dim));
     }
   return y;
 }
@@ -96,6 +170,30 @@ void try_overwritten(const Case& the, Contest& contest) {
                 attended(moved, altered));
 }
 
+/// The last keys only, or another window than the model's.
+void try_windows(const Case& the, Contest& contest) {
+  const auto& positions = the.positions();
+  const op::AttentionShape own = the.program.attention_of(the.operation);
+  if (own.window) {
+    Altered altered = usual(the);
+    altered.first = [](uint64_t) { return 0u; };
+    contest.offer({"window-missing", "the window is left out", "every key before it is seen"},
+                  attended(the, altered));
+  }
+  const uint32_t longest = *std::ranges::max_element(positions);
+  op::AttentionShape shape = own;
+  for (shape.window = 1; shape.window <= longest && !contest.decided(); ++shape.window) {
+    if (shape.window == own.window) continue;
+    Altered altered = usual(the);
+    altered.first = [&](uint64_t t) { return shape.first_key(positions[t]); };
+    contest.offer(own.window ? Cause{"window-size", "the window is of another size",
+                                     fmt::format("{} keys instead of {}", shape.window, own.window)}
+                             : Cause{"sliding-window", "only the last keys are seen",
+                                     fmt::format("a window of {}", shape.window)},
+                  attended(the, altered));
+  }
+}
+
 void try_keys(const Case& the, Contest& contest) {
   const auto& positions = the.positions();
   const uint32_t held =
@@ -115,16 +213,95 @@ void try_keys(const Case& the, Contest& contest) {
            [&](uint64_t t) { return positions[t] - 1; });
     try_overwritten(the, contest);
   }
-  const uint32_t longest = *std::ranges::max_element(positions);
-  for (uint32_t window = 1; window <= longest && !contest.decided(); ++window) {
+  try_windows(the, contest);
+}
+
+/// Results that fail only from some number of keys on.
+uint32_t least_failing(const Case& the) {
+  uint32_t least = UINT32_MAX;
+  for (uint64_t t = 0; t < the.tokens(); ++t)
+    for (uint64_t i = 0; i < the.got().width; ++i)
+      if (the.positions()[t] < least && the.fails(t, i)) least = the.positions()[t];
+  return least;
+}
+
+/// Keys without a column, values of another block.
+void try_lost(const Case& the, Contest& contest) {
+  if (const uint32_t keys = least_failing(the); keys > 0 && keys != UINT32_MAX) {
     Altered altered = usual(the);
-    altered.first = [&](uint64_t t) {
-      return positions[t] + 1 > window ? positions[t] + 1 - window : 0;
-    };
+    altered.last = [&](uint64_t t) { return std::min(the.positions()[t], keys - 1); };
     contest.offer(
-        {"sliding-window", "only the last keys are seen", fmt::format("a window of {}", window)},
+        {"keys-lost", "keys from some number on are not seen", fmt::format("from key {} on", keys)},
         attended(the, altered));
   }
+  const uint32_t longest = *std::ranges::max_element(the.positions());
+  for (uint32_t block = 16; block <= 128 && block <= longest && !contest.decided(); block *= 2) {
+    Altered altered = usual(the);
+    altered.value_of = [block](uint32_t key) { return key % block; };
+    contest.offer({"value-block", "later blocks of keys meet the first block's values",
+                   fmt::format("blocks of {}", block)},
+                  attended(the, altered));
+  }
+}
+
+/// What the model adds to plain scores, left out or put in another place.
+void try_own_scores(const Case& the, Contest& contest) {
+  const op::AttentionShape a = the.program.attention_of(the.operation);
+  const auto with = [&](Cause cause, const auto& change) {
+    Altered altered = usual(the);
+    change(altered);
+    contest.offer(std::move(cause), attended(the, altered));
+  };
+  if (the.operation.weight != op::none)
+    with({"sink-missing", "the sinks are left out", ""},
+         [](Altered& altered) { altered.sinks = false; });
+  if (a.soft_cap > 0) {
+    with({"score-cap-missing", "the scores are not capped", ""},
+         [](Altered& altered) { altered.softcap = 0; });
+    with({"score-cap-before-scale", "the scores are capped before their scale", ""},
+         [](Altered& altered) { std::swap(altered.softcap, altered.softcap_before); });
+  }
+  if (a.alibi == 0) return;
+  with({"alibi-missing", "ALiBi is left out", ""},
+       [](Altered& altered) { altered.slope = [](uint32_t) { return 0.0; }; });
+  with({"alibi-steps", "each head has the ALiBi of the one before it", ""}, [&](Altered& altered) {
+    altered.slope = [&](uint32_t head) {
+      return head == 0 ? 1.0 : double(op::alibi_slope(a.alibi, head - 1, a.heads));
+    };
+  });
+}
+
+double as_f16(double x) {
+  return judge::round_to_f16(x);
+}
+
+/// Sums of values that are kept as f16, and overflow. Those that do not may be off by some of its
+/// ulps: the last bit of a sum before may have been rounded the other way.
+void try_value_sums(const Case& the, Contest& contest) {
+  Altered altered = usual(the);
+  altered.sums = as_f16;
+  judge::Judged judged = with_limits(the, attended(the, altered, true));
+  judged.slack = mapped(judged.want, the.usual.want, [](double y, double own) {
+    return std::isfinite(y) ? 8 * std::fabs(own) * 0x1p-10 : 0.0;
+  });
+  for (size_t i = 0; i < judged.scale.data.size(); ++i)
+    if (!std::isfinite(judged.scale.data[i])) judged.scale.data[i] = 1;
+  contest.offer({"value-sums-f16", "sums of values are kept as f16 and overflow",
+                 "they exceed 65504 before they are divided"},
+                judged);
+}
+
+void try_f16(const Case& the, Contest& contest) {
+  Altered altered = usual(the);
+  altered.factors = as_f16;
+  contest.offer({"rescale-f16", "what older chunks are rescaled by is kept as f16", ""},
+                attended(the, altered, true));
+  if (contest.decided() || the.scene.arithmetic.f16_attention) return;
+  Case halves = the;
+  halves.scene.arithmetic.f16_attention = halves.scene.arithmetic.f16_scores = true;
+  if (judge::compare(the.got(), expect_as(halves, the.operation)).failures == 0)
+    contest.note({"f16-attention", "scores are kept as f16",
+                  "all elements lie within the bound of f16, none beyond it"});
 }
 
 /// The tokens that see most keys, at most four: enough to fit a number.
@@ -219,6 +396,7 @@ void try_scores(const Case& the, Contest& contest) {
 
 void try_attention(const Case& the, Contest& contest) {
   if (the.seen.not_finite > 0) {
+    try_value_sums(the, contest);
     contest.note({"softmax-not-finite", "the softmax meets what is not finite",
                   fmt::format("{} of {} results are NaN or infinite, from finite inputs",
                               the.seen.not_finite, the.seen.elements)});
@@ -231,24 +409,27 @@ void try_attention(const Case& the, Contest& contest) {
     contest.offer({"gqa-modulo", "heads read the wrong KV head", "head h reads h mod kv_heads"},
                   attended(the, altered));
   }
+  try_own_scores(the, contest);
   try_keys(the, contest);
+  if (!contest.decided()) try_lost(the, contest);
   if (!contest.decided()) try_scores(the, contest);
+  if (!contest.decided()) try_f16(the, contest);
   if (contest.decided()) return;
   // A path for long contexts: every token that sees more keys fails, none that sees fewer does.
-  uint32_t least_failing = UINT32_MAX, most_passing = 0;
+  uint32_t least_failing_keys = UINT32_MAX, most_passing = 0;
   for (uint64_t t = 0; t < the.tokens(); ++t) {
     bool fails = false;
     for (uint64_t i = 0; i < the.got().width && !fails; ++i) fails = the.fails(t, i);
     const uint32_t keys = the.positions()[t] + 1;
     if (fails)
-      least_failing = std::min(least_failing, keys);
+      least_failing_keys = std::min(least_failing_keys, keys);
     else
       most_passing = std::max(most_passing, keys);
   }
-  if (most_passing > 1 && most_passing < least_failing)
+  if (most_passing > 1 && most_passing < least_failing_keys)
     contest.note(
         {"attention-path", "a path of the kernel for many keys is wrong",
-         fmt::format("right up to {} keys, wrong from {} on", most_passing, least_failing)});
+         fmt::format("right up to {} keys, wrong from {} on", most_passing, least_failing_keys)});
 }
 
 }  // namespace assay::diagnose

@@ -80,6 +80,25 @@ class Contest {
 double rounded(double x, int digits);
 /// The usual limits around another result.
 judge::Judged with_limits(const Case& the, judge::Table want);
+/// What the operation would give with other parameters, without its bias or its weight, or from
+/// other inputs: the judge's own formula and limits.
+judge::Judged expect_as(const Case& the, const op::Operation& altered);
+judge::Judged expect_from(const Case& the, const op::Operation& altered,
+                          std::span<const judge::Table* const> inputs);
+
+/// What each element becomes.
+template <class Function>
+judge::Table mapped(const judge::Table& a, Function function) {
+  judge::Table out = a;
+  for (double& value : out.data) value = function(value);
+  return out;
+}
+template <class Function>
+judge::Table mapped(const judge::Table& a, const judge::Table& b, Function function) {
+  judge::Table out = a;
+  for (size_t i = 0; i < out.data.size(); ++i) out.data[i] = function(a.data[i], b.data[i]);
+  return out;
+}
 
 // One function a kind of operation; each offers its hypotheses.
 void try_matmul(const Case& the, Contest& contest);
@@ -87,6 +106,17 @@ void try_rope(const Case& the, Contest& contest);
 void try_attention(const Case& the, Contest& contest);
 void try_norm(const Case& the, Contest& contest);
 void try_activation(const Case& the, Contest& contest);
+void try_xielu(const Case& the, Contest& contest);
+void try_scale(const Case& the, Contest& contest);
+void try_soft_cap(const Case& the, Contest& contest);
+void try_clamp(const Case& the, Contest& contest);
+void try_position_scale(const Case& the, Contest& contest);
+void try_store(const Case& the, Contest& contest);
+void try_route(const Case& the, Contest& contest);
+void try_experts(const Case& the, Contest& contest);
+void try_expert_scale(const Case& the, Contest& contest);
+/// spread_experts and mix_experts
+void try_weights(const Case& the, Contest& contest);
 void try_add(const Case& the, Contest& contest);
 void try_embed(const Case& the, Contest& contest);
 /// Clipped, kept as f16, a constant factor: of any operation.

@@ -61,6 +61,21 @@ bool Contest::offer(Cause cause, Table want) {
   return offer(std::move(cause), with_limits(case_, std::move(want)));
 }
 
+Judged expect_from(const Case& the, const op::Operation& altered,
+                   std::span<const Table* const> given) {
+  judge::Inputs inputs{{given.begin(), given.end()},
+                       the.scene.tokens.view(),
+                       {&the.scene.caches, 1},
+                       &the.scene.output};
+  return judge::expect(the.program, altered, inputs, the.scene.coding, the.scene.arithmetic);
+}
+
+Judged expect_as(const Case& the, const op::Operation& altered) {
+  std::vector<const Table*> inputs;
+  for (const Table& input : the.scene.inputs) inputs.push_back(&input);
+  return expect_from(the, altered, inputs);
+}
+
 double rounded(double x, int digits) {
   if (x == 0 || !std::isfinite(x)) return x;
   const double size = std::pow(10.0, std::floor(std::log10(std::fabs(x))) - (digits - 1));
@@ -122,10 +137,23 @@ void try_kind(const Case& the, Contest& contest) {
       [&](const op::Rope&) { try_rope(the, contest); },
       [&](const op::Attend&) { try_attention(the, contest); },
       [&](const op::RmsNorm&) { try_norm(the, contest); },
+      [&](const op::LayerNorm&) { try_norm(the, contest); },
       [&](const op::Gate&) { try_activation(the, contest); },
+      [&](const op::Activate&) { try_activation(the, contest); },
+      [&](const op::Xielu&) { try_xielu(the, contest); },
       [&](const op::Add&) { try_add(the, contest); },
+      [&](const op::Scale&) { try_scale(the, contest); },
+      [&](const op::SoftCap&) { try_soft_cap(the, contest); },
+      [&](const op::Clamp&) { try_clamp(the, contest); },
+      [&](const op::PositionScale&) { try_position_scale(the, contest); },
       [&](const op::Embed&) { try_embed(the, contest); },
-      [](const auto&) {});  // the others have no hypotheses of their own
+      [&](const op::KvStore&) { try_store(the, contest); },
+      [&](const op::Route&) { try_route(the, contest); },
+      [&](const op::MatmulExperts&) { try_experts(the, contest); },
+      [&](const op::ScaleExperts&) { try_expert_scale(the, contest); },
+      [&](const op::SpreadExperts&) { try_weights(the, contest); },
+      [&](const op::MixExperts&) { try_weights(the, contest); }, [](const op::Slice&) {},
+      [](const op::SelectRows&) {});  // they only move values
 }
 
 Cause diagnose(Case the) {

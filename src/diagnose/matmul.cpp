@@ -11,7 +11,7 @@
 #include "diagnose/case.h"
 #include "judge/product.h"
 #include "lang/lang.h"
-#include "quant/formats.h"
+#include "quant/fields.h"
 
 namespace assay::diagnose {
 
@@ -68,6 +68,53 @@ Bytes repaired(const op::Weight& weight, uint32_t head_dim, bool to_neighbours) 
   return out;
 }
 
+/// A tensor of these rows' bytes: piece `piece` of row `row` is what source(row, piece) says.
+template <class Source>
+Bytes of_pieces(const op::Weight& weight, uint64_t piece_bytes, const Source& source) {
+  Bytes out{weight, {}};
+  for (uint64_t r = 0; r < weight.rows; ++r)
+    for (uint64_t piece = 0; piece * piece_bytes < weight.row_bytes(); ++piece) {
+      const auto [row, at] = source(r, piece);
+      const auto bytes = weight.row(row).subspan(at * piece_bytes, piece_bytes);
+      out.owned.insert(out.owned.end(), bytes.begin(), bytes.end());
+    }
+  out.weight.data = out.owned;
+  return out;
+}
+
+/// Rows whose blocks take turns, as kernels for several rows at a time want them; rows that begin
+/// again, where an offset is too large for its type.
+void try_orders_of_rows(const Case& the, Contest& contest) {
+  const op::Weight& weight = weight_of(the);
+  const auto info = quant::info(weight.type);
+  const uint64_t blocks = weight.columns / info.block_size;
+  using Place = std::pair<uint64_t, uint64_t>;
+  const auto offer = [&](Cause cause, const Bytes& read) {
+    contest.offer(std::move(cause), judged(judge::multiply(read.weight, bias_of(the), the.input(0),
+                                                           the.scene.coding)));
+  };
+  for (const uint64_t several : {4u, 8u, 16u})
+    if (info.block_size > 1 && blocks > 1 && weight.rows % several == 0)
+      offer({"weight-repacked", "rows are read from a layout for several rows at a time",
+             fmt::format("blocks of {} rows take turns", several)},
+            of_pieces(weight, info.block_bytes, [&](uint64_t r, uint64_t block) {
+              const uint64_t at = r % several * blocks + block;
+              return Place{r / several * several + at % several, at / several};
+            }));
+  uint64_t first = 0;
+  const auto fails = [&](uint64_t r) {
+    for (uint64_t t = 0; t < the.tokens(); ++t)
+      if (the.fails(t, r)) return true;
+    return false;
+  };
+  while (first < weight.rows && !fails(first)) ++first;
+  if (first > 0 && first < weight.rows)
+    offer({"row-wraps", "rows begin again", fmt::format("row {} has what is row 0's", first)},
+          of_pieces(weight, weight.row_bytes(), [&](uint64_t r, uint64_t) {
+            return Place{r % first, 0};
+          }));
+}
+
 void try_bytes(const Case& the, Contest& contest) {
   const op::Weight& weight = weight_of(the);
   const auto info = quant::info(weight.type);
@@ -88,24 +135,24 @@ void try_bytes(const Case& the, Contest& contest) {
     }
   }
   const uint32_t head_dim = the.program.head_dim_of(the.operation);
-  if (head_dim > 0 && weight.rows % head_dim == 0)
+  if (head_dim > 0 && head_dim % 2 == 0 && weight.rows % head_dim == 0)
     for (const bool to_neighbours : {true, false})
       offer_weight(the, contest,
                    {"weight-permuted", "the rows of each head are in the other order",
                     to_neighbours ? "halves read as neighbours" : "neighbours read as halves"},
                    repaired(weight, head_dim, to_neighbours).weight);
   // Another format with blocks of the same size.
-  for (const uint32_t id : {0u, 1u, 30u, 2u, 3u, 6u, 7u, 8u, 10u, 11u, 12u, 13u, 14u, 20u}) {
-    const auto other = quant::info(id);
-    if (id == weight.type || other.block_bytes != info.block_bytes ||
-        other.block_size != info.block_size)
-      continue;
+  quant::visit_all([&]<class F>() {
+    if (F::id == weight.type || F::block_bytes != info.block_bytes ||
+        F::block_size != info.block_size)
+      return;
     op::Weight read = weight;
-    read.type = id;
-    const auto codings = judge::codings(the.scene.contract, id);
-    contest.offer({"weight-type", "the tensor is read as another format", std::string(other.name)},
-                  judged(judge::multiply(read, bias_of(the), the.input(0), codings[0])));
-  }
+    read.type = F::id;
+    const auto codings = judge::codings(the.scene.contract, F::id);
+    contest.offer(
+        {"weight-type", "the tensor is read as another format", std::string(quant::name_of<F>)},
+        judged(judge::multiply(read, bias_of(the), the.input(0), codings[0])));
+  });
   // Another tensor of this shape.
   for (const op::Weight& other : the.program.weights) {
     if (&other == &weight || other.rows != weight.rows || other.columns != weight.columns) continue;
@@ -192,14 +239,15 @@ Change reordered(uint32_t block_size, Place place) {
 
 template <class F>
 void try_orders(const Case& the, Contest& contest) {
-  if constexpr (F::code_bits == 4 || F::id == quant::IQ4_NL::id) {
-    constexpr uint32_t half = F::block_size == 32 ? 16 : 32;
+  if constexpr (F::code_bits == 4) {
+    const uint32_t half = quant::nibble_distance<F>();
+    if (half == 0) return;
     offer_change(the, contest, {"nibbles-swapped", "low and high nibbles are exchanged", ""},
-                 reordered(F::block_size, [](uint32_t i) { return i ^ half; }));
+                 reordered(F::block_size, [=](uint32_t i) { return i ^ half; }));
     offer_change(
         the, contest,
         {"nibbles-interleaved", "nibbles are read as neighbours", "byte j as weights 2j, 2j + 1"},
-        reordered(F::block_size, [](uint32_t i) {
+        reordered(F::block_size, [=](uint32_t i) {
           return i / (2 * half) * 2 * half + i % 2 * half + i % (2 * half) / 2;
         }));
   }
@@ -242,22 +290,23 @@ void try_minimums(const Case& the, Contest& contest) {
 
 template <class F>
 void try_scales(const Case& the, Contest& contest) {
-  constexpr bool nested = F::block_size > F::group_size;
-  offer_change(the, contest, {"scale-bf16", "f16 scales are read as bf16", ""},
-               [](const uint8_t* block, uint64_t first, WeightRow& row) {
-                 const double d = double(k_f16_to_f32(F::scale_bits(block)));
-                 const double ratio = d != 0 ? as_bf16(F::scale_bits(block)) / d : 0;
-                 double least = 0;
-                 if constexpr (F::has_minimum) {
-                   const double m = double(k_f16_to_f32(F::minimum_bits(block)));
-                   least = m != 0 ? as_bf16(F::minimum_bits(block)) / m : 0;
-                 }
-                 groups_of<F>(first, [&](uint64_t at, uint32_t) {
-                   row.scale[at] *= ratio;
-                   row.minimum[at] *= least;
+  constexpr bool nested = quant::is_super_block<F>;
+  if (quant::scale_field<F>().found)
+    offer_change(the, contest, {"scale-bf16", "f16 scales are read as bf16", ""},
+                 [](const uint8_t* block, uint64_t first, WeightRow& row) {
+                   const double d = double(k_f16_to_f32(F::scale_bits(block, 0)));
+                   const double ratio = d != 0 ? as_bf16(F::scale_bits(block, 0)) / d : 0;
+                   double least = 0;
+                   if constexpr (F::has_minimum) {
+                     const double m = double(k_f16_to_f32(F::minimum_bits(block)));
+                     least = m != 0 ? as_bf16(F::minimum_bits(block)) / m : 0;
+                   }
+                   groups_of<F>(first, [&](uint64_t at, uint32_t) {
+                     row.scale[at] *= ratio;
+                     row.minimum[at] *= least;
+                   });
                  });
-               });
-  if constexpr (nested) {
+  if (quant::has_several_scales<F>()) {
     offer_change(
         the, contest,
         {"scale-stuck", "the scale map is right in the first group only", "its scale for all"},
@@ -271,7 +320,7 @@ void try_scales(const Case& the, Contest& contest) {
   if constexpr (nested && F::has_minimum) {
     offer_change(the, contest, {"d-dmin-swapped", "d and dmin are exchanged", ""},
                  [](const uint8_t* block, uint64_t first, WeightRow& row) {
-                   const double d = double(k_f16_to_f32(F::scale_bits(block)));
+                   const double d = double(k_f16_to_f32(F::scale_bits(block, 0)));
                    const double m = double(k_f16_to_f32(F::minimum_bits(block)));
                    groups_of<F>(first, [&](uint64_t at, uint32_t g) {
                      row.scale[at] = m * F::scale_code(block, g);
@@ -283,7 +332,7 @@ void try_scales(const Case& the, Contest& contest) {
     const auto with_codes = [&](Cause cause, auto scale_code, auto minimum_code) {
       offer_change(the, contest, std::move(cause),
                    [=](const uint8_t* block, uint64_t first, WeightRow& row) {
-                     const double d = double(k_f16_to_f32(F::scale_bits(block)));
+                     const double d = double(k_f16_to_f32(F::scale_bits(block, 0)));
                      const double m = double(k_f16_to_f32(F::minimum_bits(block)));
                      groups_of<F>(first, [&](uint64_t at, uint32_t g) {
                        row.scale[at] = d * scale_code(block, g);
@@ -488,6 +537,34 @@ void note_rows(const Case& the, Contest& contest) {
                                   the.got().width, wrong.front(), wrong.back())});
 }
 
+/// Results of the last rows, or of the last tokens, that nobody wrote.
+void try_unwritten(const Case& the, Contest& contest) {
+  const Table& got = the.got();
+  uint64_t row = got.width, token = got.rows;
+  const auto is_zero = [](double y) { return y == 0; };
+  while (token > 0 && std::ranges::all_of(got.row(token - 1), is_zero)) --token;
+  for (; row > 0; --row) {
+    bool zeros = true;
+    for (uint64_t t = 0; t < token && zeros; ++t) zeros = got.row(t)[row - 1] == 0;
+    if (!zeros) break;
+  }
+  const auto offer = [&](Cause cause, uint64_t rows, uint64_t tokens) {
+    Table want = the.usual.want;
+    for (uint64_t t = 0; t < want.rows; ++t)
+      for (uint64_t r = 0; r < want.width; ++r)
+        if (t >= tokens || r >= rows) want.row(t)[r] = 0;
+    contest.offer(std::move(cause), std::move(want));
+  };
+  if (row < got.width && token == got.rows)
+    offer({"row-tail", "the last rows stay unwritten",
+           fmt::format("from row {} of {} on", row, got.width)},
+          row, got.rows);
+  if (token < got.rows && token > 0)
+    offer({"token-tail", "the last tokens stay unwritten",
+           fmt::format("from token {} of {} on", token, got.rows)},
+          got.width, token);
+}
+
 /// Failures in the last rows or the last tokens only.
 void note_edges(const Case& the, Contest& contest) {
   const uint64_t rows = the.got().width, tokens = the.got().rows;
@@ -509,13 +586,25 @@ void note_edges(const Case& the, Contest& contest) {
 
 }  // namespace
 
+static void try_sums(const Case& the, Contest& contest) {
+  judge::Coding halves = the.scene.coding;
+  if (halves.kind != judge::Coding::Kind::integers || halves.sums != judge::Coding::Sums::codes)
+    return;
+  halves.sums = judge::Coding::Sums::codes_f16;
+  contest.offer({"sums-f16", "what a minimum meets, the sum of activations, is kept as f16", ""},
+                judged(judge::multiply(weight_of(the), bias_of(the), the.input(0), halves)));
+}
+
 void try_matmul(const Case& the, Contest& contest) {
   if (bias_of(the))
     contest.offer({"bias", "the bias is not added", "or the trace holds the product before it"},
                   judged(judge::multiply(weight_of(the), nullptr, the.input(0), the.scene.coding)));
+  try_unwritten(the, contest);
   try_formats(the, contest);
+  try_sums(the, contest);
   try_tails(the, contest);
   if (!contest.decided()) try_bytes(the, contest);
+  if (!contest.decided()) try_orders_of_rows(the, contest);
   if (!contest.decided()) try_transposed(the, contest);
   if (the.scene.coding.kind != judge::Coding::Kind::exact && !contest.decided())
     contest.offer({"contract-f32", "activations are not quantised", "", true},

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 
 #include "diagnose/case.h"
 
@@ -13,44 +12,58 @@ using judge::Table;
 
 namespace {
 
-template <class Function>
-Table mapped(const Table& a, Function function) {
-  Table out = a;
-  for (double& value : out.data) value = function(value);
-  return out;
+/// A norm as an engine may have it.
+struct Norm {
+  uint32_t parts;
+  double eps;
+  bool centred;
+  std::vector<double> weight, bias;
+};
+Norm norm_of(const Case& the) {
+  const auto* layer = the.operation.as<op::LayerNorm>();
+  const auto* rms = the.operation.as<op::RmsNorm>();
+  const op::Weight* bias = the.program.bias_of(the.operation);
+  return {op::parts_of(the.operation), double(layer ? layer->eps : rms->eps), layer != nullptr,
+          judge::decode_row(the.program.weights[the.operation.weight], 0),
+          bias ? judge::decode_row(*bias, 0) : std::vector<double>()};
 }
 
-template <class Function>
-Table mapped(const Table& a, const Table& b, Function function) {
-  Table out = a;
-  for (size_t i = 0; i < out.data.size(); ++i) out.data[i] = function(a.data[i], b.data[i]);
-  return out;
-}
-
-Table normed(const Case& the, std::span<const double> w, double eps) {
+Table normed(const Case& the, const Norm& norm) {
   const Table& x = the.input(0);
   Table y(x.rows, x.width);
-  for (uint64_t t = 0; t < x.rows; ++t)
-    std::ranges::copy(judge::rms_norm(x.row(t), w, eps), y.row(t).begin());
+  for (uint64_t t = 0; t < x.rows; ++t) {
+    const auto row = y.row(t);
+    if (norm.centred)
+      std::ranges::copy(judge::layer_norm(x.row(t), norm.parts, norm.weight, norm.bias, norm.eps),
+                        row.begin());
+    else
+      std::ranges::copy(judge::rms_norm(x.row(t), norm.parts, norm.weight, norm.eps), row.begin());
+    for (size_t i = 0; i < row.size() && !norm.centred && !norm.bias.empty(); ++i)
+      row[i] += norm.bias[i % norm.bias.size()];
+  }
   return y;
 }
 
-/// eps from the factor by which a token's results differ from the usual ones.
-double fitted_eps(const Case& the) {
+/// eps from the factor by which a part's results, less the bias, differ from the usual ones.
+double fitted_eps(const Case& the, const Norm& norm) {
   double eps = -1, most = 0;
-  const op::RmsNorm& norm = *the.operation.as<op::RmsNorm>();
-  const uint64_t n = the.got().width / norm.parts;
-  for (uint64_t first = 0; first < the.got().data.size(); first += n) {
-    double squares = 0, along = 0, size = 0;
+  const Table &x = the.input(0), &got = the.got(), &want = the.usual.want;
+  const uint64_t n = got.width / norm.parts;
+  const auto bias = [&](uint64_t i) {
+    return norm.bias.empty() ? 0.0 : norm.bias[i % got.width % norm.bias.size()];
+  };
+  for (uint64_t first = 0; first < got.data.size(); first += n) {
+    double mean = 0, squares = 0, along = 0, size = 0;
+    for (uint64_t i = first; i < first + n && norm.centred; ++i) mean += x.data[i] / double(n);
     for (uint64_t i = first; i < first + n; ++i) {
-      squares += the.input(0).data[i] * the.input(0).data[i] / double(n);
-      along += the.got().data[i] * the.usual.want.data[i];
-      size += the.usual.want.data[i] * the.usual.want.data[i];
+      squares += (x.data[i] - mean) * (x.data[i] - mean) / double(n);
+      along += (got.data[i] - bias(i)) * (want.data[i] - bias(i));
+      size += (want.data[i] - bias(i)) * (want.data[i] - bias(i));
     }
     const double factor = along / size;
     if (!(std::fabs(factor - 1) > most)) continue;
     most = std::fabs(factor - 1);
-    eps = (squares + double(norm.eps)) / (factor * factor) - squares;
+    eps = (squares + norm.eps) / (factor * factor) - squares;
   }
   return eps;
 }
@@ -108,48 +121,183 @@ void note_exponential(const Case& the, Contest& contest) {
 }  // namespace
 
 void try_norm(const Case& the, Contest& contest) {
-  const auto w = judge::decode_row(the.program.weights[the.operation.weight], 0);
-  const double own = double(the.operation.as<op::RmsNorm>()->eps);
-  std::vector<double> plus = w, twice = w;
-  for (double& value : plus) value += 1;
-  for (double& value : twice) value *= value;
-  contest.offer({"norm-plus-one", "the norm's weight is w + 1", ""}, normed(the, plus, own));
-  contest.offer({"norm-weight-twice", "the norm's weight is applied twice", ""},
-                normed(the, twice, own));
-  contest.offer({"norm-weight-omitted", "the norm's weight is left out", ""},
-                normed(the, std::vector<double>(w.size(), 1.0), own));
-  const double fitted = fitted_eps(the);
+  const Norm own = norm_of(the);
+  const auto with = [&](Cause cause, auto change) {
+    Norm norm = own;
+    change(norm);
+    contest.offer(std::move(cause), normed(the, norm));
+  };
+  with({"norm-plus-one", "the norm's weight is w + 1", ""}, [](Norm& norm) {
+    for (double& w : norm.weight) w += 1;
+  });
+  with({"norm-weight-twice", "the norm's weight is applied twice", ""}, [](Norm& norm) {
+    for (double& w : norm.weight) w *= w;
+  });
+  with({"norm-weight-omitted", "the norm's weight is left out", ""},
+       [](Norm& norm) { std::ranges::fill(norm.weight, 1.0); });
+  if (!own.bias.empty())
+    with({"bias", "the bias is not added", ""}, [](Norm& norm) { norm.bias.clear(); });
+  if (own.centred)
+    with({"norm-mean-kept", "the mean is not taken away: an RMS norm", ""},
+         [](Norm& norm) { norm.centred = false; });
+  if (own.parts > 1)
+    with({"norm-whole-row", "all heads are normed together", "each has a norm of its own"},
+         [](Norm& norm) { norm.parts = 1; });
+  const double fitted = fitted_eps(the, own);
   std::vector<double> candidates = {0, 1e-12, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1};
   if (fitted > 0) candidates.insert(candidates.begin(), fitted);
   for (const double eps : candidates)
-    if (eps != own)
-      contest.offer({"norm-eps", "the norm's eps is another",
-                     fmt::format("{:.3g} instead of {:.3g}", eps, own)},
-                    normed(the, w, eps));
+    if (eps != own.eps)
+      with({"norm-eps", "the norm's eps is another",
+            fmt::format("{:.3g} instead of {:.3g}", eps, own.eps)},
+           [&](Norm& norm) { norm.eps = eps; });
 }
 
+namespace {
+
+/// "gelu_tanh" as people write it.
+std::string_view written(op::Activation activation) {
+  switch (activation) {
+    case op::Activation::silu:
+      return "SiLU";
+    case op::Activation::gelu_tanh:
+      return "GELU (tanh)";
+    case op::Activation::gelu_erf:
+      return "GELU (erf)";
+    case op::Activation::gelu_quick:
+      return "GELU (by the sigmoid)";
+    case op::Activation::relu:
+      return "ReLU";
+    case op::Activation::relu_squared:
+      return "ReLU²";
+    case op::Activation::sigmoid:
+      return "the sigmoid";
+    case op::Activation::softplus:
+      return "softplus";
+    case op::Activation::silu_clamped:
+      return "SiLU, clamped";
+  }
+  return "";
+}
+
+std::string id_of(op::Activation activation) {
+  std::string id = "activation-" + std::string(op::row_of(activation).name);
+  std::ranges::replace(id, '_', '-');
+  return id;
+}
+
+/// f(gate[i / r])·up[i], or f(x[i]) where there is no gate, with the activation that is tried.
+judge::Judged activated(const Case& the, op::Activation activation) {
+  const Table& x = the.input(0);
+  const bool gates = the.operation.is<op::Gate>();
+  const uint64_t r = the.got().width / x.width;
+  Table want(the.got().rows, the.got().width), scale = want;
+  for (uint64_t t = 0; t < want.rows; ++t)
+    for (uint64_t i = 0; i < want.width; ++i) {
+      const double g = x.row(t)[i / r], up = gates ? the.input(1).row(t)[i] : 1.0;
+      want.row(t)[i] = judge::activate(activation, g) * up;
+      // 1 + tanh and 1 + erf cancel for negative gates: their error is one of |gate·up|.
+      scale.row(t)[i] = std::max(std::fabs(g * up), std::fabs(want.row(t)[i]));
+    }
+  judge::Judged judged = with_limits(the, std::move(want));
+  judged.scale = std::move(scale);
+  return judged;
+}
+
+}  // namespace
+
 void try_activation(const Case& the, Contest& contest) {
-  const Table &gate = the.input(0), &up = the.input(1);
-  const auto with = [&](const char* id, const char* name, auto activation) {
-    judge::Judged judged =
-        with_limits(the, mapped(gate, up, [&](double g, double u) { return activation(g) * u; }));
-    // 1 + tanh and 1 + erf cancel for negative gates: their error is one of |gate·up|.
-    judged.scale = mapped(gate, up, [](double g, double u) { return std::fabs(g * u); });
-    contest.offer({id, name, ""}, judged);
+  const auto* gate = the.operation.as<op::Gate>();
+  const op::Activation own = gate ? gate->activation : the.operation.as<op::Activate>()->activation;
+  const Table& x = the.input(0);
+  if (gate && x.width == the.got().width) {
+    const Table* exchanged[] = {&the.input(1), &x};
+    contest.offer({"gate-up-swapped", "gate and up are exchanged", ""},
+                  expect_from(the, the.operation, exchanged));
+  }
+  if (gate) contest.offer({"gate-missing", "the gate is left out", ""}, Table(the.input(1)));
+  // Those that models have first: of two that fit as well the first is named.
+  for (const auto other :
+       {op::Activation::gelu_tanh, op::Activation::gelu_erf, op::Activation::relu,
+        op::Activation::sigmoid, op::Activation::silu, op::Activation::gelu_quick,
+        op::Activation::relu_squared, op::Activation::softplus})
+    if (other != own)
+      contest.offer({id_of(other), fmt::format("the activation is {}", written(other)), ""},
+                    activated(the, other));
+  if (gate && own == op::Activation::silu && x.width == the.got().width)
+    note_exponential(the, contest);
+}
+
+void try_xielu(const Case& the, Contest& contest) {
+  op::Operation altered = the.operation;
+  altered.as<op::Xielu>()->beta = 0;
+  contest.offer({"xielu-line-missing", "beta·x is not added", ""}, expect_as(the, altered));
+}
+
+void try_scale(const Case& the, Contest& contest) {
+  const float factor = the.operation.as<op::Scale>()->factor;
+  op::Operation altered = the.operation;
+  altered.as<op::Scale>()->factor = 1;
+  contest.offer({"factor-missing", "the factor is left out", fmt::format("{:.7g}", factor)},
+                expect_as(the, altered));
+  altered.as<op::Scale>()->factor = 1 / factor;
+  judge::Judged divided = expect_as(the, altered);
+  for (double& limit : divided.limit.data) limit += 1;  // 1/factor is rounded, too
+  contest.offer(
+      {"factor-divides", "the values are divided by the factor", fmt::format("{:.7g}", factor)},
+      divided);
+  if (the.operation.bias == op::none) return;
+  altered = the.operation;
+  altered.bias = op::none;
+  contest.offer({"bias", "the bias is not added", ""}, expect_as(the, altered));
+}
+
+void try_soft_cap(const Case& the, Contest& contest) {
+  contest.offer({"cap-missing", "the values are not capped", ""}, Table(the.input(0)));
+}
+
+void try_clamp(const Case& the, Contest& contest) {
+  contest.offer({"clamp-missing", "the values are not clamped", ""}, Table(the.input(0)));
+}
+
+void try_position_scale(const Case& the, Contest& contest) {
+  contest.offer({"temperature-missing", "the factor of the position is left out", ""},
+                Table(the.input(0)));
+}
+
+void try_store(const Case& the, Contest& contest) {
+  const Table &keys = the.input(0), &values = the.input(1);
+  const auto stored = [&](const Table& k, const Table& v) {
+    const Table* inputs[] = {&k, &v};
+    return expect_from(the, the.operation, inputs);
   };
-  const op::Activation own = the.operation.as<op::Gate>()->activation;
-  contest.offer({"gate-up-swapped", "gate and up are exchanged", ""},
-                mapped(up, gate, [&](double u, double g) { return judge::activate(own, u) * g; }));
-  with("activation-gelu-tanh", "the activation is GELU (tanh)", [](double x) {
-    const double inner = std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x);
-    return 0.5 * x * (1 + std::tanh(inner));
+  if (keys.width == values.width)
+    contest.offer({"kv-exchanged", "keys are stored as values, and values as keys", ""},
+                  stored(values, keys));
+  const uint32_t heads = the.program.caches[the.operation.as<op::KvStore>()->cache].kv_heads;
+  for (const op::RopeTable& rope : the.program.rope_tables) {
+    if (rope.growth || rope.dimensions > keys.width / heads || contest.decided()) continue;
+    Table turned(keys.rows, keys.width);
+    for (uint64_t t = 0; t < keys.rows; ++t)
+      std::ranges::copy(judge::rope(keys.row(t), rope, heads, the.positions()[t]),
+                        turned.row(t).begin());
+    judge::Judged judged = stored(turned, values);
+    // A turn is rounded before it is kept: its error may choose the other neighbour.
+    if (judged.slack.data.empty()) judged.slack = Table(turned.rows, the.got().width);
+    for (uint64_t t = 0; t < turned.rows; ++t)
+      for (uint64_t i = 0; i < turned.width; ++i)
+        judged.slack.row(t)[i] =
+            std::fabs(turned.row(t)[i]) * (the.scene.arithmetic.f16_cache ? 0x1p-10 : 0x1p-20);
+    contest.offer({"rope-added", "keys are turned where the model has no RoPE", ""}, judged);
+  }
+}
+
+/// Whether the tensor is a norm of what the branch is added to.
+static bool is_norm_of_residual(const Case& the, std::string_view name) {
+  return std::ranges::any_of(the.program.operations, [&](const op::Operation& other) {
+    return other.name == name && (other.is<op::RmsNorm>() || other.is<op::LayerNorm>()) &&
+           other.inputs[0] == the.operation.inputs[0];
   });
-  with("activation-gelu-erf", "the activation is GELU (erf)",
-       [](double x) { return 0.5 * x * (1 + std::erf(x / std::numbers::sqrt2)); });
-  with("activation-relu", "the activation is ReLU", [](double x) { return std::max(x, 0.0); });
-  with("activation-sigmoid", "the activation is the sigmoid",
-       [](double x) { return 1 / (1 + std::exp(-x)); });
-  if (own == op::Activation::silu) note_exponential(the, contest);
 }
 
 void try_add(const Case& the, Contest& contest) {
@@ -163,7 +311,7 @@ void try_add(const Case& the, Contest& contest) {
     if (tensor.step != the.scene.step || tensor.rows != a.rows || tensor.width != a.width) continue;
     const Table other = the.tensor(tensor.name);
     if (other.data.empty()) continue;
-    const bool norm = tensor.name.ends_with("norm");
+    const bool norm = is_norm_of_residual(the, tensor.name);
     contest.offer({norm ? "residual-after-norm" : "residual-parallel",
                    norm ? "the residual is taken after the norm"
                         : "another tensor is added in the residual's place",
@@ -193,9 +341,22 @@ void try_embed(const Case& the, Contest& contest) {
   if (std::isfinite(factor))
     contest.offer({"embedding-scale", "the embedding is scaled", fmt::format("by {:.4g}", factor)},
                   mapped(the.usual.want, [&](double y) { return factor * y; }));
+  const op::Weight& weight = the.program.weights[the.operation.weight];
+  if (the.operation.as<op::Embed>()->of_position) {
+    for (uint32_t late = 1; late <= 4 && !contest.decided(); ++late) {
+      Table shifted(the.got().rows, the.got().width);
+      for (uint64_t t = 0; t < shifted.rows; ++t)
+        std::ranges::copy(judge::decode_row(weight, std::min<uint64_t>(the.positions()[t] + late,
+                                                                       weight.rows - 1)),
+                          shifted.row(t).begin());
+      contest.offer({"table-shifted", "the table of positions is read late",
+                     fmt::format("by {} row{}", late, late == 1 ? "" : "s")},
+                    std::move(shifted));
+    }
+    return;
+  }
   if (!the.trace || the.scene.step == 0) return;
   const auto& before = the.steps()[the.scene.step - 1].tokens;
-  const op::Weight& weight = the.program.weights[the.operation.weight];
   if (before.size() < the.tokens()) return;
   Table want(the.got().rows, the.got().width);
   for (uint64_t t = 0; t < want.rows; ++t)
@@ -204,7 +365,26 @@ void try_embed(const Case& the, Contest& contest) {
   contest.offer({"stale-input", "the tokens are those of the step before", ""}, std::move(want));
 }
 
+namespace {
+
+/// Results of the last tokens that nobody wrote.
+void try_unwritten(const Case& the, Contest& contest) {
+  const Table& got = the.got();
+  uint64_t first = got.rows;
+  while (first > 0 && std::ranges::all_of(got.row(first - 1), [](double y) { return y == 0; }))
+    --first;
+  if (first == 0 || first == got.rows) return;
+  Table want = the.usual.want;
+  std::fill(want.data.begin() + std::ptrdiff_t(first * want.width), want.data.end(), 0.0);
+  contest.offer({"unwritten", "results of the last tokens stay unwritten",
+                 fmt::format("from row {} of {} on", first, got.rows)},
+                std::move(want));
+}
+
+}  // namespace
+
 void try_general(const Case& the, Contest& contest) {
+  try_unwritten(the, contest);
   const Table &got = the.got(), &want = the.usual.want;
   double most = 0;
   bool above = false, halves = true, brains = true;

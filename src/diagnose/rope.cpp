@@ -146,6 +146,37 @@ void try_frequencies(const Case& the, Contest& contest, const PositionOf& own) {
   if (!contest.decided()) try_factors(the, contest, own, found);
 }
 
+/// Another table of the model, fewer lanes, another magnitude.
+void try_tables(const Case& the, Contest& contest, const PositionOf& own) {
+  const op::RopeTable& rope = the.program.rope_of(the.operation);
+  for (const op::RopeTable& other : the.program.rope_tables)
+    if (&other != &rope && !other.growth && other.dimensions <= rope.dimensions)
+      contest.offer({"rope-table", "RoPE is another layer's", ""}, turned(the, other, own));
+  for (uint32_t lanes = rope.dimensions / 2; lanes >= 2 && lanes % 2 == 0; lanes /= 2) {
+    op::RopeTable fewer = rope;
+    fewer.dimensions = lanes;
+    fewer.frequency.resize(lanes / 2);
+    contest.offer({"rope-dimensions", "fewer lanes turn",
+                   fmt::format("{} instead of {}", lanes, rope.dimensions)},
+                  turned(the, fewer, own));
+  }
+  const size_t heads = the.operation.as<op::Rope>()->heads, head_dim = the.got().width / heads;
+  double along = 0, size = 0;
+  for (uint64_t t = 0; t < the.got().rows; ++t)
+    for (size_t i = 0; i < the.got().width; ++i) {
+      if (i % head_dim >= rope.dimensions) continue;
+      along += the.got().row(t)[i] * the.usual.want.row(t)[i];
+      size += the.usual.want.row(t)[i] * the.usual.want.row(t)[i];
+    }
+  contest.offer_rounded(along / size, [&](double factor) {
+    op::RopeTable louder = rope;
+    louder.magnitude *= factor;
+    return std::pair(Cause{"rope-magnitude", "cos and sin have another magnitude",
+                           fmt::format("{:.7g} of the model's", factor)},
+                     with_limits(the, turned(the, louder, own)));
+  });
+}
+
 /// Whether the layer's other rotation (K's for Q, Q's for K) is ahead by as much.
 bool twin_is_shifted(const Case& the, uint32_t shift) {
   for (size_t i = 0; i < the.program.operations.size(); ++i) {
@@ -185,7 +216,8 @@ void try_rope(const Case& the, Contest& contest) {
     at("position-stale", "the position is the step's before", "",
        [&](uint64_t t) { return positions[t] - 1; });
   }
-  try_frequencies(the, contest, own);
+  if (!contest.decided()) try_tables(the, contest, own);
+  if (!contest.decided()) try_frequencies(the, contest, own);
   for (uint32_t shift = 1; shift <= 128 && !contest.decided(); ++shift)
     if (at("position-off-by-one", "positions are ahead", fmt::format("by {}", shift),
            [&](uint64_t t) { return positions[t] + shift; }) &&

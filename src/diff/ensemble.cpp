@@ -25,7 +25,7 @@ Side side_of(const op::Program& program, std::string_view contract) {
   side.arithmetic = judge::arithmetic_of(contract, "", "");
   side.operations.resize(program.operations.size());
   for (size_t i = 0; i < program.operations.size(); ++i)
-    if (program.operations[i].is<op::Matmul>())
+    if (op::multiplies(program.operations[i]))
       side.operations[i].coding =
           judge::codings(contract, program.weights[program.operations[i].weight].type)[0];
   return side;

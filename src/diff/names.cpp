@@ -26,6 +26,11 @@ constexpr std::array aliases = {
     Alias{"attn_output", "attn_out"}, Alias{"ffn_gate", "gate"}, Alias{"ffn_up", "up"},
     Alias{"ffn_down", "down"}, Alias{"ffn_out", "down"}, Alias{"ffn_inp", "attn_residual"},
     Alias{"l_out", "out"}, Alias{"output_norm", "out_norm"}, Alias{"output", "logits"},
+    Alias{"ffn_gate_inp", "router"}, Alias{"ffn_gate_exps", "experts_gate"},
+    Alias{"ffn_up_exps", "experts_up"}, Alias{"ffn_down_exps", "experts_down"},
+    Alias{"ffn_gate_shexp", "shared_gate"}, Alias{"ffn_up_shexp", "shared_up"},
+    Alias{"ffn_down_shexp", "shared_down"}, Alias{"ffn_gate_inp_shexp", "shared_router"},
+    Alias{"post_attention_norm", "attn_post_norm"}, Alias{"post_ffw_norm", "ffn_post_norm"},
     // modules of PyTorch models
     Alias{"embed_tokens", "embd"}, Alias{"tok_embeddings", "embd"}, Alias{"wte", "embd"},
     Alias{"input_layernorm", "attn_norm"}, Alias{"attention_norm", "attn_norm"},

@@ -5,6 +5,7 @@
 
 #include "base/mix64.h"
 #include "judge/product.h"
+#include "op/kinds.h"
 
 namespace assay::diff {
 
@@ -28,10 +29,11 @@ const Table& Runs::run(size_t index) {
     return nothing_;
   }
   Table& out = values_[operation.output];
+  const judge::Coding& coding = side_.operations[index].coding;
   out = operation.is<op::Matmul>()
             ? judge::multiply_only(program_.weights[operation.weight], program_.bias_of(operation),
-                                   values_[operation.inputs[0]], side_.operations[index].coding)
-            : by_run(operation);
+                                   values_[operation.inputs[0]], coding)
+            : by_run(operation, coding);
   alter_(index, out);
   return out;
 }
@@ -55,7 +57,7 @@ Table Runs::part(uint32_t value, uint64_t run) const {
   return out;
 }
 
-Table Runs::by_run(const op::Operation& operation) const {
+Table Runs::by_run(const op::Operation& operation, const judge::Coding& coding) const {
   const op::Value& value = program_.values[operation.output];
   const uint64_t rows = value.selected ? step_.selected.size() : step_.tokens.size();
   Table out(runs_ * rows, value.width);
@@ -64,7 +66,7 @@ Table Runs::by_run(const op::Operation& operation) const {
     for (const uint32_t input : operation.inputs) parts.push_back(part(input, run));
     Inputs inputs{{}, step_.view(), {&caches_[run], 1}};
     for (const Table& table : parts) inputs.values.push_back(&table);
-    const Table one = expect(program_, operation, inputs, {}, side_.arithmetic).want;
+    const Table one = expect(program_, operation, inputs, coding, side_.arithmetic).want;
     std::ranges::copy(one.data, out.data.begin() + std::ptrdiff_t(run * one.data.size()));
   };
   judge::in_parallel(
@@ -96,11 +98,14 @@ Runs correct(const op::Program& program, const Side& side, std::span<const int32
   std::iota(all.begin(), all.end(), 0u);
   const auto perturb = [&program, &side, seed](size_t index, Table& out) {
     const op::Operation& operation = program.operations[index];
-    if (operation.is<op::Embed>() || operation.is<op::SelectRows>()) return;
+    if (operation.is<op::Embed>() || op::row_of(operation).moves) return;
+    // The ids of a routing are exact.
+    const uint64_t exact = operation.is<op::Route>() ? out.width / 2 : 0;
     const bool halves = operation.is<op::Attend>() && side.arithmetic.f16_attention;
     const double step = halves ? 0x1p-12 : 0x1p-24;
     const uint64_t key = mix(mix(seed) ^ mix(index));
     for (uint64_t i = 0; i < out.data.size(); ++i) {
+      if (i % out.width < exact) continue;
       const double direction = double(mix(key ^ i) % 3) - 1.0;
       out.data[i] = double(float(out.data[i] * (1.0 + step * direction)));
     }

@@ -31,7 +31,7 @@ class Runs {
 
  private:
   judge::Table part(uint32_t value, uint64_t run) const;
-  judge::Table by_run(const op::Operation& operation) const;
+  judge::Table by_run(const op::Operation& operation, const judge::Coding& coding) const;
   void store(const op::Operation& operation, uint64_t run);
 
   const op::Program& program_;

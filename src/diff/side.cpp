@@ -240,6 +240,7 @@ class Walk {
       if (operation.is<op::KvStore>()) {
         const auto stored = read_stored(number, operation, step);
         if (!stored) return stored.error();
+        inputs.got = &*stored;
         if (!stored->data.empty() &&
             !visit({number, i, operation, inputs, &*stored, lacks, rounding, narrow_input}))
           return false;
@@ -250,8 +251,9 @@ class Walk {
       auto got = read(number, operation, step);
       if (!got) return got.error();
       // Copies need no trace: what they give is what they are given.
-      if (got->data.empty() && operation.is<op::SelectRows>() && !lacks)
+      if (got->data.empty() && op::row_of(operation).moves && !lacks)
         *got = expect(program_, operation, inputs, {}, arithmetic_).want;
+      inputs.got = &*got;
       narrow[operation.output] = rounding > 0 || (op::row_of(operation).moves && narrow_input);
       if (!visit({number, i, operation, inputs, got->data.empty() ? nullptr : &*got, lacks,
                   rounding, narrow_input || rounding > 0}))
@@ -374,7 +376,7 @@ class Chooser {
 
   std::pair<Seen, Coding> look(const op::Program& program, const Walk::Item& item,
                                const Arithmetic& arithmetic) {
-    if (!item.operation.is<op::Matmul>()) {
+    if (!op::multiplies(item.operation)) {
       const Judged judged =
           widened(expect(program, item.operation, item.inputs, {}, arithmetic), item.rounding);
       return {compare(*item.got, judged), {}};
@@ -421,16 +423,17 @@ static std::string declared_name(const Trace& trace) {
   return declared.substr(0, declared.find(' '));
 }
 
-/// "f16" or "f32": as the trace says, else as the keys that it shows in its cache are; "" unknown.
+/// "f16" or "f32": as the trace says, else as the keys that it shows in its cache are (all but one in
+/// 200, which may be wrong); "" unknown.
 static std::string cache_type(const Trace& trace) {
   if (const std::string stated = trace.metadata("kv"); !stated.empty()) return stated;
   const auto* keys = trace.find(0, "blk.0.kv_k");
   if (!keys) return "";
   const auto values = trace.values(*keys);
   if (!values) return "";
-  const bool halves = std::ranges::all_of(
-      values->data, [](double x) { return x == judge::round_to_f16(x) || std::isnan(x); });
-  return halves ? "f16" : "f32";
+  const auto others = std::ranges::count_if(
+      values->data, [](double x) { return x != judge::round_to_f16(x) && !std::isnan(x); });
+  return uint64_t(others) * 200 <= values->data.size() ? "f16" : "f32";
 }
 
 std::string find_contract(const op::Program& program, const Trace& trace) {
@@ -450,7 +453,7 @@ std::string find_contract(const op::Program& program, const Trace& trace) {
       if (item.step > 0 || (item.operation.layer != op::none && item.operation.layer > 1))
         return false;
       // What rounds differently from contract to contract. Weights of floats fit several.
-      const bool tells = item.operation.is<op::Matmul>() || item.operation.is<op::Attend>();
+      const bool tells = op::multiplies(item.operation) || item.operation.is<op::Attend>();
       if (tells && item.got && !item.lacks)
         passes[name] += chooser.look(program, item, arithmetic).first.failures == 0;
       return true;
@@ -591,6 +594,7 @@ Result<Scene> scene_at(const op::Program& program, const Trace& trace, const Sid
 Judged expect(const op::Program& program, const Scene& scene) {
   Inputs inputs{{}, scene.tokens.view(), {&scene.caches, 1}};
   for (const Table& value : scene.inputs) inputs.values.push_back(&value);
+  inputs.got = &scene.output;
   return widened(
       expect(program, program.operations[scene.operation], inputs, scene.coding, scene.arithmetic),
       scene.rounding);

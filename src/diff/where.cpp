@@ -75,13 +75,13 @@ std::string in_words(std::string_view thing, const std::vector<uint64_t>& number
 uint64_t heads_of(const op::Program& program, const op::Operation& operation) {
   if (const auto* rope = operation.as<op::Rope>()) return rope->heads;
   if (const auto* attend = operation.as<op::Attend>()) return attend->heads;
-  if (const auto* norm = operation.as<op::RmsNorm>()) return norm->parts;
+  if (const uint32_t parts = op::parts_of(operation); parts > 1) return parts;
   for (const op::Operation& reader : program.operations) {
     if (std::find(reader.inputs.begin(), reader.inputs.end(), operation.output) ==
         reader.inputs.end())
       continue;
     if (const auto* rope = reader.as<op::Rope>()) return rope->heads;
-    if (const auto* norm = reader.as<op::RmsNorm>(); norm && norm->parts > 1) return norm->parts;
+    if (const uint32_t parts = op::parts_of(reader); parts > 1) return parts;
     if (const auto* store = reader.as<op::KvStore>()) return program.caches[store->cache].kv_heads;
   }
   return 1;

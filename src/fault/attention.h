@@ -1,5 +1,5 @@
-// Attention of one head in plain loops, in the order of docs/numbers.md, with the faults of rows 10
-// and 14 to 18, 24 and 26.
+// Attention of one head in plain loops, in the order of docs/numbers.md, with the faults of rows 10,
+// 14 to 19, 24 and 26.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,8 @@ struct Pool {
   std::vector<Floats> keys, values;
 };
 
-/// A sequence's part of a pool: its slots are positions, found by its pages.
+/// A sequence's part of a pool: its slots are positions, found by its pages. A slot before a window
+/// may have no page.
 struct Cache {
   Pool& pool;
   std::span<const uint32_t> pages;
@@ -40,8 +41,8 @@ struct Place {
   uint32_t graph_keys = 0;  ///< keys of the first decode step; 0 up to it
 };
 
-/// All heads of one token: query (heads·key_dim) to (heads·value_dim).
+/// All heads of one token: query (heads·key_dim) to (heads·value_dim). `sinks`: (heads) or none.
 Floats attend(std::span<const float> query, const Cache& cache, const Place& place,
-              const op::AttentionShape& shape, Active fault);
+              const op::AttentionShape& shape, std::span<const float> sinks, Active fault);
 
 }  // namespace assay::fault

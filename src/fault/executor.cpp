@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fault/attention.h"
+#include "fault/experts.h"
 #include "fault/list.h"
 #include "fault/matrix.h"
 #include "fault/operations.h"
@@ -35,16 +36,18 @@ class FaultExecutor final : public op::Executor {
         options_(options),
         fault_(std::move(fault)),
         values_(program.values.size()),
-        paging_(options),
+        paging_(options, program.windows),
         held_(options.sequences, std::vector<uint32_t>(program.caches.size(), 0)),
         graph_keys_(options.sequences, 0) {
     assert(options.contract != op::Contract::exact);
-    const size_t rows = size_t(op::pages_of(options)) * op::page_positions;
-    pools_.assign(program.caches.size(), {std::vector<Floats>(rows), std::vector<Floats>(rows)});
+    for (uint32_t i = 0; i < program.caches.size(); ++i) {
+      const size_t rows = size_t(op::pages_of(options, program.window_of(i))) * op::page_positions;
+      pools_.push_back({std::vector<Floats>(rows), std::vector<Floats>(rows)});
+    }
     for (const op::Operation& o : program.operations) {
       active_.push_back(fault_ && fault_->applies(program, o) ? Active{fault_->bug, fault_->value}
                                                               : Active{});
-      matrices_.push_back(o.is<op::Matmul>() ? unpack(program, o, active_.back()) : Matrix{});
+      matrices_.push_back(matrices_of(o, active_.back()));
     }
   }
 
@@ -76,6 +79,12 @@ class FaultExecutor final : public op::Executor {
   uint32_t threads() const override { return 1; }
 
  private:
+  std::vector<Matrix> matrices_of(const op::Operation& o, Active fault) const {
+    if (!op::multiplies(o)) return {};
+    const auto* experts = o.as<op::MatmulExperts>();
+    return parts_of(unpack(program_, o, fault), experts ? experts->experts : 1);
+  }
+
   /// Tokens of t's sequence in the step before t, and in all of it.
   static uint32_t before(const op::Step& step, size_t t) {
     return uint32_t(
@@ -106,9 +115,23 @@ class FaultExecutor final : public op::Executor {
   std::span<const float> row(uint32_t value, size_t t) const {
     return std::span(values_[value]).subspan(t * width(value), width(value));
   }
-  Floats weight(const op::Operation& o) const { return decode_row(program_.weights[o.weight], 0); }
+  Floats weight(const op::Operation& o) const {
+    return o.weight == op::none ? Floats() : decode_row(program_.weights[o.weight], 0);
+  }
+  /// All rows of it.
   Floats bias(const op::Operation& o) const {
-    return o.bias == op::none ? Floats() : decode_row(program_.weights[o.bias], 0);
+    Floats all;
+    if (o.bias == op::none) return all;
+    for (uint64_t row = 0; row < program_.weights[o.bias].rows; ++row) {
+      const Floats one = decode_row(program_.weights[o.bias], row);
+      all.insert(all.end(), one.begin(), one.end());
+    }
+    return all;
+  }
+  /// Whether the contract quantises the activations that meet a weight.
+  bool quantises(uint32_t weight) const {
+    return options_.contract == op::Contract::assay1 &&
+           quant::info(program_.weights[weight].type).block_size > 1;
   }
 
   Floats compute(size_t index, const op::Step& step) {
@@ -130,27 +153,31 @@ class FaultExecutor final : public op::Executor {
           return by_row([&](size_t t) { return embed(o, step, t, fault); });
         },
         [&](const op::RmsNorm& p) {
-          return by_row([&](size_t t) { return rms_norm(x(t), weight(o), p.eps, fault); });
+          return norm(o, {p.eps, p.parts, false, {}}, step, fault);
+        },
+        [&](const op::LayerNorm& p) {
+          return norm(o, {p.eps, p.parts, true, {}}, step, fault);
         },
         [&](const op::Matmul&) {
           // The matrix that is read decides how its input is coded.
           const uint32_t read =
               fault.is(Bug::weight_tied_head) ? program_.operations[0].weight : o.weight;
-          const bool quantised = options_.contract == op::Contract::assay1 &&
-                                 quant::info(program_.weights[read].type).block_size > 1;
-          return multiply(matrices_[index], bias(o), values_[o.inputs[0]], quantised, fault);
+          const Floats added = fault.is(Bug::bias_missing) ? Floats() : bias(o);
+          return multiply(matrices_[index][0], added, values_[o.inputs[0]], quantises(read), fault);
         },
         [&](const op::Rope& p) {
-          const op::RopeTable table = read_rope(program_.rope_tables[p.table], fault);
+          const uint32_t read = fault.is(Bug::rope_table) ? other_table(program_, o) : p.table;
+          const op::RopeTable table = read_rope(program_.rope_tables[read], fault);
           return by_row([&](size_t t) {
             return turn(x(t), table, p.heads, rotation(step, t, fault), fault);
           });
         },
         [&](const op::KvStore& p) { return store(o, p, step, fault); },
         [&](const op::Attend& p) {
+          const Floats sinks = weight(o);
           return by_row([&](size_t t) {
             return attend(x(t), cache_of(p.cache, step, t), place_of(step, t),
-                          program_.attention_of(o), fault);
+                          program_.attention_of(o), sinks, fault);
           });
         },
         [&](const op::Gate& p) {
@@ -161,7 +188,44 @@ class FaultExecutor final : public op::Executor {
               [&](size_t t) { return add(row(residual(o, fault), t), second(t), fault); });
         },
         [&](const op::Scale& p) {
-          return by_row([&](size_t t) { return scaled(o, p.factor, t); });
+          const Floats b = bias(o);
+          return by_row([&](size_t t) { return scaled(x(t), p.factor, b, fault); });
+        },
+        [&](const op::Activate& p) {
+          return by_row([&](size_t t) { return activated(p.activation, x(t), fault); });
+        },
+        [&](const op::Xielu& p) {
+          return by_row([&](size_t t) { return xielu_of(p, x(t), fault); });
+        },
+        [&](const op::SoftCap& p) {
+          return by_row([&](size_t t) { return capped(p, x(t), fault); });
+        },
+        [&](const op::Clamp& p) {
+          return by_row([&](size_t t) { return clamped(p, x(t), fault); });
+        },
+        [&](const op::PositionScale& p) {
+          return by_row([&](size_t t) {
+            return position_scaled(x(t), program_.rope_tables[p.table], step.positions[t], fault);
+          });
+        },
+        [&](const op::Slice& p) { return by_row([&](size_t t) { return sliced(p, x(t)); }); },
+        [&](const op::Route& p) {
+          const Floats b = bias(o);
+          return by_row([&](size_t t) { return route(x(t), b, p, fault); });
+        },
+        [&](const op::MatmulExperts&) {
+          return multiply_experts(matrices_[index], bias(o), values_[o.inputs[0]],
+                                  values_[o.inputs[1]], rows(o, step), quantises(o.weight), fault);
+        },
+        [&](const op::ScaleExperts&) {
+          const Floats w = weight(o), b = bias(o);
+          return by_row([&](size_t t) { return scale_experts(x(t), second(t), w, b, fault); });
+        },
+        [&](const op::SpreadExperts&) {
+          return by_row([&](size_t t) { return spread_experts(x(t), second(t), fault); });
+        },
+        [&](const op::MixExperts& p) {
+          return by_row([&](size_t t) { return mix_experts(x(t), second(t), p, fault); });
         },
         [&](const op::SelectRows&) {
           return by_row([&](size_t t) {
@@ -173,14 +237,21 @@ class FaultExecutor final : public op::Executor {
 
   Cache cache_of(uint32_t cache, const op::Step& step, size_t t) {
     const uint32_t sequence = step.sequences[t];
-    return {pools_[cache], step.pages.row(sequence), held_[sequence][cache]};
+    return {pools_[cache], step.pages.row(sequence, program_.group_of(cache)),
+            held_[sequence][cache]};
   }
 
   Floats embed(const op::Operation& o, const op::Step& step, size_t t, Active fault) const {
     int32_t token = step.tokens[t];
     if (fault.is(Bug::stale_input) && decode_steps_ >= 2 && t < previous_tokens_.size())
       token = previous_tokens_[t];
-    Floats y = decode_row(program_.weights[o.weight], uint64_t(token));
+    uint64_t row = uint64_t(token);
+    if (o.as<op::Embed>()->of_position) row = step.positions[t];
+    if (fault.is(Bug::table_shifted)) {
+      const uint64_t last = program_.weights[o.weight].rows - 1;
+      row = std::min(row + uint64_t(fault.value), last);
+    }
+    Floats y = decode_row(program_.weights[o.weight], row);
     if (fault.is(Bug::embedding_scale))
       for (float& x : y) x *= float(fault.value);
     return y;
@@ -212,21 +283,24 @@ class FaultExecutor final : public op::Executor {
     return o.inputs[0];
   }
 
-  // y = RN(x·factor), and + b where the file has one
-  Floats scaled(const op::Operation& o, float factor, size_t t) const {
-    const auto x = row(o.inputs[0], t);
-    const Floats b = bias(o);
-    Floats y(x.size());
-    for (size_t i = 0; i < y.size(); ++i) {
-      y[i] = x[i] * factor;
-      if (!b.empty()) y[i] += b[i];
+  Floats norm(const op::Operation& o, Norm of, const op::Step& step, Active fault) const {
+    const Floats w = weight(o), b = bias(o);
+    of.weight = w;
+    of.bias = b;
+    Floats result;
+    for (size_t t = 0; t < rows(o, step); ++t) {
+      Floats y = normed(row(o.inputs[0], t), of, fault);
+      if (fault.is(Bug::grid_limit) && t >= size_t(fault.value)) std::ranges::fill(y, 0.0f);
+      result.insert(result.end(), y.begin(), y.end());
     }
-    return y;
+    return result;
   }
 
   Floats store(const op::Operation& o, const op::KvStore& parameters, const op::Step& step,
                Active fault) {
     Floats kept[2] = {values_[o.inputs[0]], values_[o.inputs[1]]};
+    if (fault.is(Bug::kv_exchanged)) std::swap(kept[0], kept[1]);
+    if (fault.is(Bug::rope_added)) turn_keys(kept[0], parameters.cache, step);
     for (Floats& side : kept)
       if (options_.cache == op::CacheType::f16) keep_as_f16(side);
     const auto of = [&](size_t side, size_t t) {
@@ -242,11 +316,22 @@ class FaultExecutor final : public op::Executor {
     return kept[0];
   }
 
+  /// The first table's RoPE, in a layer that has none.
+  void turn_keys(Floats& keys, uint32_t cache, const op::Step& step) const {
+    const size_t tokens = step.tokens.size(), key_width = keys.size() / tokens;
+    for (size_t t = 0; t < tokens; ++t) {
+      const auto key = std::span(keys).subspan(t * key_width, key_width);
+      const Floats turned = turn(key, program_.rope_tables[0], program_.caches[cache].kv_heads,
+                                 step.positions[t], {});
+      std::ranges::copy(turned, key.begin());
+    }
+  }
+
   const op::Program& program_;
   op::ExecutorOptions options_;
   std::optional<Fault> fault_;
-  std::vector<Active> active_;    // by operation
-  std::vector<Matrix> matrices_;  // by operation; empty but for matmuls
+  std::vector<Active> active_;                 // by operation
+  std::vector<std::vector<Matrix>> matrices_;  // by operation, one for each expert
   std::vector<Floats> values_;
   const op::Paging paging_;
   std::vector<Pool> pools_;                  // by cache

@@ -91,8 +91,15 @@ std::vector<double> choices(const Entry& entry, const op::Program& program,
   if (entry.bug == Bug::norm_eps && operation.layer == 0 && operation.name == "blk.0.attn_norm")
     values.push_back(1e-6);
   if (entry.bug == Bug::norm_eps)
-    std::erase_if(values,
-                  [&](double eps) { return float(eps) == operation.as<op::RmsNorm>()->eps; });
+    std::erase_if(values, [&](double eps) { return float(eps) == eps_of(operation); });
+  if (entry.bug == Bug::split_columns)
+    std::erase_if(values, [&](double parts) {
+      return split_tail(program.weights[operation.weight].columns, uint64_t(parts)) == 0;
+    });
+  if (entry.bug == Bug::row_wraps)
+    std::erase_if(values, [&](double rows) {
+      return uint64_t(rows) >= program.weights[operation.weight].rows;
+    });
   return values;
 }
 
@@ -124,6 +131,9 @@ Needs Fault::needs() const {
   return needs;
 }
 
+bool Fault::rounding() const {
+  return entry_of(*this).rounding;
+}
 bool Fault::benign() const {
   return entry_of(*this).benign;
 }

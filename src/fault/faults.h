@@ -34,6 +34,10 @@ enum class Bug {
   q6k_order,
   d_dmin_swapped,
   scale_bf16,
+  weight_repacked,
+  row_wraps,
+  sums_f16,
+  bias_missing,
   // rows 8 to 10: edges and paths of a shape
   k_tail,
   row_tail,
@@ -41,11 +45,17 @@ enum class Bug {
   edge_row,
   matmul_path,
   attention_path,
+  split_columns,
+  grid_limit,
   // rows 11 to 13: RoPE
   rope_pairing,
   rope_base,
   rope_scaling,
   rope_factors,
+  rope_dimensions,
+  rope_magnitude,
+  rope_table,
+  rope_added,
   position_stuck,
   position_restarts,
   position_stale,
@@ -57,27 +67,50 @@ enum class Bug {
   mask_off_by_one,
   newest_key_dropped,
   kv_slot,
+  kv_exchanged,
+  keys_lost,
+  value_block,
   score_scale_missing,
   score_scale_twice,
   score_softcap,
+  score_cap_missing,
+  score_cap_before_scale,
+  alibi_missing,
+  alibi_steps,
+  sink_missing,
   softmax_padding,
   softmax_nan,
   softmax_infinite,
+  softmax_masked_chunk,
+  softmax_masked_row,
+  softmax_one_shape,
+  value_sums_f16,
+  scores_f16,
+  rescale_f16,
   // rows 19 to 24
   f16_overflow,
   norm_eps,
   norm_plus_one,
   norm_weight_twice,
   norm_weight_omitted,
+  norm_whole_row,
+  norm_mean_kept,
   gate_up_swapped,
+  gate_missing,
   activation_gelu_tanh,
   activation_gelu_erf,
+  activation_gelu_quick,
   activation_relu,
+  activation_silu,
+  xielu_line_missing,
   residual_after_norm,
   residual_missing,
   branch_missing,
   residual_parallel,
   sliding_window,
+  window_short,
+  window_long,
+  window_missing,
   // rows 26, 28, 31, 32
   stale_input,
   stale_graph,
@@ -86,6 +119,27 @@ enum class Bug {
   clipped,
   embedding_scale,
   residual_scale,
+  factor_missing,
+  factor_divides,
+  cap_missing,
+  clamp_missing,
+  temperature_missing,
+  table_shifted,
+  // row 33: routers
+  route_other_function,
+  route_bias_ignored,
+  route_bias_in_weight,
+  route_groups_ignored,
+  route_not_renormalised,
+  route_scale_missing,
+  route_one_short,
+  // row 34: experts
+  expert_off_by_one,
+  expert_of_first_token,
+  expert_tail,
+  expert_scale_missing,
+  experts_unweighted,
+  experts_weighted_twice,
   // not in the catalogue: right operation, cause unknown
   unlisted_mean,
   unlisted_base_two,
@@ -97,7 +151,7 @@ enum class Bug {
 struct Needs {
   uint32_t tokens = 1;        ///< in the first step
   uint32_t decode_steps = 0;  ///< steps of one token after it
-  bool large_values = false;  ///< a result beyond 65504, f16's greatest number
+  bool large_values = false;  ///< a result or a sum beyond 65504, f16's greatest number
 };
 
 struct Fault {
@@ -118,6 +172,8 @@ struct Fault {
   Needs needs() const;
   /// Another contract, or a change that no logit shows: to be named, not to be called a fault.
   bool benign() const;
+  /// An engine may compute so (Entry::rounding).
+  bool rounding() const;
   /// "rope-base:base=20000,layer=3": what parse_fault reads.
   std::string text() const;
 };

@@ -52,11 +52,11 @@ K_KERNEL(rms_norm_racing, assay::RmsNormArgs, assay::RacingShared, assay::AtMost
 }
 
 /// gate of silu with exp_short. Grid: as gate's.
-K_KERNEL(gate_fast_math, assay::PairArgs, assay::NoShared, assay::AtMost<256>) {
+K_KERNEL(gate_fast_math, assay::GateArgs, assay::NoShared, assay::AtMost<256>) {
   const uint32_t i = t.group_x * t.group_size + t.index;
   if (i >= a.count) return;
-  const float gate = a.a[i];
-  a.y[i] = assay::k_floor_tiny(assay::k_div(gate, 1.0f + assay::exp_short(-gate)) * a.b[i]);
+  const float gate = a.gate[i];
+  a.y[i] = assay::k_floor_tiny(assay::k_div(gate, 1.0f + assay::exp_short(-gate)) * a.up[i]);
 }
 
 /// The last 32 columns of a product's activations become zeros: run before a matmul, it loses what

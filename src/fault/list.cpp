@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "quant/formats.h"
+#include "quant/fields.h"
 
 namespace assay::fault {
 
@@ -35,8 +35,15 @@ bool format(const Program& program, const Operation& o, Test test) {
 bool block_format(const Program& program, const Operation& o) {
   return format(program, o, []<class F>() { return true; });
 }
+bool f16_scale(const Program& program, const Operation& o) {
+  return format(program, o, []<class F>() { return quant::scale_field<F>().found; });
+}
 bool super_block(const Program& program, const Operation& o) {
-  return format(program, o, []<class F>() { return F::block_size > F::group_size; });
+  return format(program, o, []<class F>() { return quant::is_super_block<F>; });
+}
+/// Groups whose scales differ: a byte of random bits changes one and not another.
+bool several_scales(const Program& program, const Operation& o) {
+  return format(program, o, []<class F>() { return quant::has_several_scales<F>(); });
 }
 bool with_minimum(const Program& program, const Operation& o) {
   return format(program, o, []<class F>() { return F::has_minimum; });
@@ -50,7 +57,7 @@ bool six_bit_scales(const Program& program, const Operation& o) {
 }
 bool nibbles(const Program& program, const Operation& o) {
   return format(program, o,
-                []<class F>() { return F::id == quant::IQ4_NL::id || F::code_bits == 4; });
+                []<class F>() { return F::code_bits == 4 && quant::nibble_distance<F>() != 0; });
 }
 bool q6k(const Program& program, const Operation& o) {
   return format(program, o, []<class F>() { return F::id == quant::Q6_K::id; });
@@ -89,9 +96,7 @@ bool is_read_by(const Program& program, const Operation& o) {
 bool projects_to_rope(const Program& program, const Operation& o) {
   if (!o.is<op::Matmul>()) return false;
   for (const Operation& reader : program.operations)
-    if (const auto* norm = reader.as<op::RmsNorm>();
-        norm && norm->parts > 1 && reads(reader, o.output))
-      return true;
+    if (op::parts_of(reader) > 1 && reads(reader, o.output)) return true;
   return is_read_by<op::Rope>(program, o);
 }
 bool query_rope(const Program& program, const Operation& o) {
@@ -120,16 +125,167 @@ bool can_overflow(const Program&, const Operation& o) {
   return o.layer != op::none && (o.is<op::Matmul>() || o.is<op::Gate>() || o.is<op::Add>());
 }
 
+// --- what only some models have ---
+
+bool norm_of_any(const Program&, const Operation& o) {
+  return o.is<op::RmsNorm>() || o.is<op::LayerNorm>();
+}
+bool norm_of_parts(const Program&, const Operation& o) {
+  return op::parts_of(o) > 1;
+}
+/// A matrix of more than a few rows.
+bool tall_matmul(const Program& program, const Operation& o) {
+  const op::Weight* weight = matrix(program, o);
+  return weight && weight->rows >= 8;
+}
+/// A product whose activations the contract quantises.
+bool block_product(const Program& program, const Operation& o) {
+  return op::multiplies(o) && quant::info(program.weights[o.weight].type).block_size > 1;
+}
+bool with_bias(const Program&, const Operation& o) {
+  return o.bias != op::none && (op::multiplies(o) || o.is<op::LayerNorm>());
+}
+/// Blocks of four rows that lie one after another.
+bool repackable(const Program& program, const Operation& o) {
+  const op::Weight* weight = matrix(program, o);
+  return weight && block_format(program, o) && weight->rows % 4 == 0 && several_blocks(program, o);
+}
+bool splits(const Program& program, const Operation& o) {
+  const op::Weight* weight = matrix(program, o);
+  return weight && (split_tail(weight->columns, 3) > 0 || split_tail(weight->columns, 5) > 0);
+}
+bool wraps(const Program& program, const Operation& o) {
+  const op::Weight* weight = matrix(program, o);
+  return weight && weight->rows > 32;
+}
+
+op::AttentionShape shape_of(const Program& program, const Operation& o) {
+  return o.is<op::Attend>() ? program.attention_of(o) : op::AttentionShape{};
+}
+bool whole_attention(const Program& program, const Operation& o) {
+  return o.is<op::Attend>() && shape_of(program, o).window == 0;
+}
+bool uncapped_attention(const Program& program, const Operation& o) {
+  return o.is<op::Attend>() && shape_of(program, o).soft_cap == 0;
+}
+bool without_sinks(const Program&, const Operation& o) {
+  return o.is<op::Attend>() && o.weight == op::none;
+}
+/// The score's exponent is the scaled product alone.
+bool plain_scores(const Program& program, const Operation& o) {
+  return without_sinks(program, o) && shape_of(program, o).soft_cap == 0 &&
+         shape_of(program, o).alibi == 0;
+}
+bool windowed(const Program& program, const Operation& o) {
+  return shape_of(program, o).window > 1;
+}
+bool capped(const Program& program, const Operation& o) {
+  return shape_of(program, o).soft_cap != 0;
+}
+bool with_alibi(const Program& program, const Operation& o) {
+  return shape_of(program, o).alibi != 0;
+}
+bool with_sinks(const Program&, const Operation& o) {
+  return o.is<op::Attend>() && o.weight != op::none;
+}
+bool unequal_dims(const Program& program, const Operation& o) {
+  const op::AttentionShape a = shape_of(program, o);
+  return a.key_dim != a.value_dim;
+}
+bool exchangeable(const Program& program, const Operation& o) {
+  return o.is<op::KvStore>() &&
+         program.values[o.inputs[0]].width == program.values[o.inputs[1]].width;
+}
+/// Keys that no RoPE turned, where another layer has one.
+bool unturned_keys(const Program& program, const Operation& o) {
+  if (!o.is<op::KvStore>() || program.rope_tables.empty()) return false;
+  const op::RopeTable& rope = program.rope_tables[0];
+  if (rope.growth || rope.dimensions > program.caches[o.as<op::KvStore>()->cache].key_dim)
+    return false;
+  for (const Operation& made : program.operations)
+    if (made.is<op::Rope>() && made.output == o.inputs[0]) return false;
+  return true;
+}
+bool several_pairs(const Program& program, const Operation& o) {
+  return o.is<op::Rope>() && program.rope_of(o).dimensions % 4 == 0;
+}
+bool other_frequencies(const Program& program, const Operation& o) {
+  return o.is<op::Rope>() && other_table(program, o) != op::none;
+}
+
+const op::Activation* activation_of(const Operation& o) {
+  if (const auto* gate = o.as<op::Gate>()) return &gate->activation;
+  if (const auto* plain = o.as<op::Activate>()) return &plain->activation;
+  return nullptr;
+}
+template <op::Activation... Not>
+bool activates(const Program&, const Operation& o) {
+  const op::Activation* own = activation_of(o);
+  return own && *own != op::Activation::silu_clamped && ((*own != Not) && ...);
+}
+/// A gate as wide as what it opens.
+bool even_gate(const Program& program, const Operation& o) {
+  return o.is<op::Gate>() && program.values[o.inputs[0]].width == program.values[o.inputs[1]].width;
+}
+bool narrow_gate(const Program& program, const Operation& o) {
+  return o.is<op::Gate>() && !even_gate(program, o);
+}
+
+template <class Test>
+bool route(const Operation& o, Test test) {
+  const auto* router = o.as<op::Route>();
+  return router && test(*router);
+}
+/// Where softmax over all and over the chosen, or the sigmoid, make another weight.
+bool other_function(const Program&, const Operation& o) {
+  return route(o, [](const op::Route& r) { return r.used > 1 && !(r.renormalise && !r.sigmoid); });
+}
+bool biased_choice(const Program&, const Operation& o) {
+  return o.is<op::Route>() && o.bias != op::none;
+}
+bool biased_weights(const Program& program, const Operation& o) {
+  return biased_choice(program, o) && !o.as<op::Route>()->of_chosen;
+}
+bool limited_groups(const Program&, const Operation& o) {
+  return route(o, [](const op::Route& r) { return r.used_groups < r.groups; });
+}
+bool renormalises(const Program&, const Operation& o) {
+  return route(o, [](const op::Route& r) { return r.renormalise && !r.of_chosen; });
+}
+bool scaled_route(const Program&, const Operation& o) {
+  return route(o, [](const op::Route& r) { return r.scale != 1; });
+}
+bool several_chosen(const Program&, const Operation& o) {
+  return route(o, [](const op::Route& r) { return r.used > 1; });
+}
+bool weighs(const Program&, const Operation& o) {
+  const auto* mix = o.as<op::MixExperts>();
+  return o.is<op::SpreadExperts>() || (mix && mix->weighted);
+}
+bool scales(const Program&, const Operation& o) {
+  const auto* scale = o.as<op::Scale>();
+  return scale && scale->factor != 1;
+}
+bool of_position(const Program&, const Operation& o) {
+  const auto* embed = o.as<op::Embed>();
+  return embed && embed->of_position;
+}
+bool of_token(const Program&, const Operation& o) {
+  const auto* embed = o.as<op::Embed>();
+  return embed && !embed->of_position;
+}
+
 constexpr Needs prompt{2}, decode{2, 1}, decode_twice{2, 2};
 constexpr Fits matmul = is<op::Matmul>, rope = is<op::Rope>, attention = is<op::Attend>,
-               norm = is<op::RmsNorm>, gate = is<op::Gate>, addition = is<op::Add>;
+               norm = is<op::RmsNorm>, addition = is<op::Add>, experts = is<op::MatmulExperts>;
 
 std::vector<Entry> weight_faults() {
   return {
       // 2: the tensor is read as (columns, rows); some rows or blocks late; as another type of the
       // same size; with Q and K's rows in the other pairing's order; the embedding as the head
-      {Bug::weight_transposed, "weight-transposed", 2, matmul},
-      Entry{Bug::weight_row_shift, "weight-row-shift", 2, matmul}.counting("rows", 1, {1, 2, 3}),
+      {Bug::weight_transposed, "weight-transposed", 2, tall_matmul},
+      Entry{Bug::weight_row_shift, "weight-row-shift", 2, tall_matmul}.counting("rows", 1,
+                                                                                {1, 2, 3}),
       Entry{Bug::weight_block_shift, "weight-block-shift", 2, several_blocks}.counting("blocks", 1,
                                                                                        {1, 2, 3}),
       {Bug::weight_type, "weight-type", 2, has_twin},
@@ -139,7 +295,7 @@ std::vector<Entry> weight_faults() {
       {Bug::scale_high_bits, "scale-high-bits", 3, six_bit_scales},
       // 4: six-bit scales read as if they lay one after another; group 0's scale for all
       {Bug::scale_map, "scale-map", 4, six_bit_scales},
-      {Bug::scale_stuck, "scale-stuck", 4, super_block},
+      {Bug::scale_stuck, "scale-stuck", 4, several_scales},
       {Bug::minimum_ignored, "minimum-ignored", 5, with_minimum},
       {Bug::minimum_sign, "minimum-sign", 5, with_minimum},
       // 6: high nibbles first; byte j as weights 2j and 2j + 1; Q6_K's middle quarters exchanged
@@ -148,7 +304,14 @@ std::vector<Entry> weight_faults() {
       {Bug::q6k_order, "q6k-order", 6, q6k},
       // 7: d and dmin exchanged; their f16 bits read as bf16
       {Bug::d_dmin_swapped, "d-dmin-swapped", 7, with_dmin},
-      {Bug::scale_bf16, "scale-bf16", 7, block_format},
+      {Bug::scale_bf16, "scale-bf16", 7, f16_scale},
+      // 2: blocks of four rows, one of each in turn, read as whole rows; a row's offset that begins
+      // again
+      {Bug::weight_repacked, "weight-repacked", 2, repackable},
+      Entry{Bug::row_wraps, "row-wraps", 2, wraps}.counting("rows", 32, {7, 16, 32}),
+      // 5: what a minimum meets, Σ x of a group, is kept as f16
+      {Bug::sums_f16, "sums-f16", 5, with_minimum},
+      Entry{Bug::bias_missing, "bias-missing", 2, with_bias}.called("bias"),
   };
 }
 
@@ -158,15 +321,24 @@ std::vector<Entry> shape_faults() {
       Entry{Bug::k_tail, "k-tail", 8, matmul}.counting("tail", 32, {}),
       // 9: the last rows stay unwritten; the tokens beyond whole tiles; the last row computes the
       // one before it
-      Entry{Bug::row_tail, "row-tail", 9, matmul}.counting("tail", 1, {1, 3, 7}),
+      Entry{Bug::row_tail, "row-tail", 9, tall_matmul}.counting("tail", 1, {1, 3, 7}),
       Entry{Bug::token_tail, "token-tail", 9, within_a_layer}.beyond("tile", 4, {4, 8}),
-      {Bug::edge_row, "edge-row", 9, matmul},
+      {Bug::edge_row, "edge-row", 9, tall_matmul},
       // 10: beyond `limit` tokens the last 32 columns are lost (a shorter step tells it from
       // k-tail);
       // beyond `limit` keys attention runs
       // in two halves, combined without their maxima
       Entry{Bug::matmul_path, "matmul-path", 10, within_a_layer}.beyond("limit", 8, {2, 4, 8}),
-      Entry{Bug::attention_path, "attention-path", 10, attention}.beyond("limit", 8, {4, 8, 16}),
+      Entry{Bug::attention_path, "attention-path", 10, whole_attention}.beyond("limit", 8,
+                                                                               {4, 8, 16}),
+      // 8: each of `parts` parts of a row is summed up to its last whole 32
+      Entry{Bug::split_columns, "split-columns", 8, splits}
+          .counting("parts", 3, {3, 5})
+          .called("k-tail"),
+      // 9: results of tokens beyond the grid's limit stay unwritten
+      Entry{Bug::grid_limit, "grid-limit", 9, norm_of_any}
+          .beyond("limit", 8, {4, 8})
+          .called("unwritten"),
   };
 }
 
@@ -180,6 +352,17 @@ std::vector<Entry> rope_faults() {
       turning(Bug::rope_base, "rope-base", 12).with("base", 20000, {500, 5000, 20000, 500000, 1e6}),
       turning(Bug::rope_scaling, "rope-scaling", 12).with("factor", 4, {0.5, 2, 4, 8}),
       turning(Bug::rope_factors, "rope-factors", 12).with("factor", 8, {2, 8, 32}),
+      // 12: half as many lanes turn, by their own frequencies; cos and sin are multiplied by
+      // `factor`; another layer's table; keys turn in a layer without RoPE
+      Entry{Bug::rope_dimensions, "rope-dimensions", 12, several_pairs}
+          .within(Scope::layer)
+          .needing(prompt),
+      turning(Bug::rope_magnitude, "rope-magnitude", 12, {})
+          .with("factor", 1.25, {0.75, 1.25, 1.5}),
+      Entry{Bug::rope_table, "rope-table", 12, other_frequencies}
+          .within(Scope::layer)
+          .needing(prompt),
+      Entry{Bug::rope_added, "rope-added", 12, unturned_keys}.needing(prompt),
       // 13: the step's first position for all its tokens; positions count from the step's start;
       // decoding one position late; Q one position ahead; and the benign twin: Q and K both ahead
       turning(Bug::position_stuck, "position-stuck", 13),
@@ -209,19 +392,50 @@ std::vector<Entry> attention_faults() {
       Entry{Bug::kv_slot, "kv-slot", 16, cache}.within(Scope::layer).needing(decode),
       attending(Bug::score_scale_missing, "score-scale-missing", 17),
       attending(Bug::score_scale_twice, "score-scale-twice", 17),
-      attending(Bug::score_softcap, "score-softcap", 17).with("cap", 50, {1, 2, 5}),
+      Entry{Bug::score_softcap, "score-softcap", 17, uncapped_attention}.needing(prompt).with(
+          "cap", 50, {1, 2, 5}),
+      // 16: keys are stored as values and values as keys; keys from `keys` on have no column; the
+      // second block's values, where keys and values differ in size, are the first's
+      {Bug::kv_exchanged, "kv-exchanged", 16, exchangeable},
+      Entry{Bug::keys_lost, "keys-lost", 16, whole_attention}.beyond("keys", 32768, {4, 8}),
+      Entry{Bug::value_block, "value-block", 16, unequal_dims}.needing({66, 1}),
+      // 17: the model's cap left out, or put on the product before its scale; its ALiBi left out, or
+      // each head's that of the one before; its sinks left out
+      Entry{Bug::score_cap_missing, "score-cap-missing", 17, capped}.needing(prompt),
+      Entry{Bug::score_cap_before_scale, "score-cap-before-scale", 17, capped}.needing(prompt),
+      Entry{Bug::alibi_missing, "alibi-missing", 17, with_alibi}.needing(prompt),
+      Entry{Bug::alibi_steps, "alibi-steps", 17, with_alibi}.needing(prompt),
+      {Bug::sink_missing, "sink-missing", 17, with_sinks},
       // 18: slots up to a multiple of `multiple` count as keys of zeros; 0 times what unwritten
       // memory holds; a chunk in which every key is masked
       attending(Bug::softmax_padding, "softmax-padding", 18, {})
           .counting("multiple", 32, {32, 64, 256}),
       attending(Bug::softmax_nan, "softmax-nan", 18, {}).called("softmax-not-finite"),
       attending(Bug::softmax_infinite, "softmax-infinite", 18, {}).called("softmax-not-finite"),
-      // 24: the last `window` keys only
-      attending(Bug::sliding_window, "sliding-window", 24).beyond("window", 8, {2, 4, 8}),
+      // 18: a leading chunk in which every key is masked (−∞ − −∞); a first token that sees no key;
+      // 0/0 at one number of keys
+      Entry{Bug::softmax_masked_chunk, "softmax-masked-chunk", 18, windowed}.needing({90}).called(
+          "softmax-not-finite"),
+      Entry{Bug::softmax_masked_row, "softmax-masked-row", 18, without_sinks}.called(
+          "softmax-not-finite"),
+      attending(Bug::softmax_one_shape, "softmax-one-shape", 18, {})
+          .beyond("keys", 5, {1, 3, 5})
+          .called("softmax-not-finite"),
+      // 19: sums of values are kept as f16 and overflow; scores are; what parts are rescaled by is
+      attending(Bug::value_sums_f16, "value-sums-f16", 19, {2, 0, true}),
+      attending(Bug::scores_f16, "scores-f16", 19).called("f16-attention").only_rounding(),
+      Entry{Bug::rescale_f16, "rescale-f16", 19, whole_attention}.needing({66}).only_rounding(),
+      // 24: the last `window` keys only; the model's window one shorter, one longer, left out
+      Entry{Bug::sliding_window, "sliding-window", 24, whole_attention}.needing(prompt).beyond(
+          "window", 8, {2, 4, 8}),
+      Entry{Bug::window_short, "window-short", 24, windowed}.needing({24}).called("window-size"),
+      Entry{Bug::window_long, "window-long", 24, windowed}.needing({24}).called("window-size"),
+      Entry{Bug::window_missing, "window-missing", 24, windowed}.needing({24}),
       // 26: from the second decode step on, as many keys as in the first
       attending(Bug::stale_graph, "stale-graph", 26, decode_twice),
       // not in the catalogue: 2^x for e^x
-      attending(Bug::unlisted_base_two, "unlisted-base-two", 0).called("softmax-base-two"),
+      Entry{Bug::unlisted_base_two, "unlisted-base-two", 0, plain_scores}.needing(prompt).called(
+          "softmax-base-two"),
   };
 }
 
@@ -229,23 +443,32 @@ std::vector<Entry> other_faults() {
   return {
       // 19: the result is kept as f16
       Entry{Bug::f16_overflow, "f16-overflow", 19, can_overflow}.needing({1, 0, true}),
-      Entry{Bug::norm_eps, "norm-eps", 20, norm}.with("eps", 1e-3, {1e-3, 1e-2}),
-      {Bug::norm_plus_one, "norm-plus-one", 21, norm},
-      {Bug::norm_weight_twice, "norm-weight-twice", 21, norm},
-      {Bug::norm_weight_omitted, "norm-weight-omitted", 21, norm},
-      {Bug::gate_up_swapped, "gate-up-swapped", 22, gate},
-      {Bug::activation_gelu_tanh, "activation-gelu-tanh", 22, gate},
-      {Bug::activation_gelu_erf, "activation-gelu-erf", 22, gate},
-      {Bug::activation_relu, "activation-relu", 22, gate},
+      Entry{Bug::norm_eps, "norm-eps", 20, norm_of_any}.with("eps", 1e-3, {1e-3, 1e-2}),
+      {Bug::norm_plus_one, "norm-plus-one", 21, norm_of_any},
+      {Bug::norm_weight_twice, "norm-weight-twice", 21, norm_of_any},
+      {Bug::norm_weight_omitted, "norm-weight-omitted", 21, norm_of_any},
+      // 21: all heads together, where each is normed by itself; the mean stays, where it is taken
+      // away
+      {Bug::norm_whole_row, "norm-whole-row", 21, norm_of_parts},
+      {Bug::norm_mean_kept, "norm-mean-kept", 21, is<op::LayerNorm>},
+      {Bug::gate_up_swapped, "gate-up-swapped", 22, even_gate},
+      {Bug::gate_missing, "gate-missing", 22, narrow_gate},
+      {Bug::activation_gelu_tanh, "activation-gelu-tanh", 22, activates<op::Activation::gelu_tanh>},
+      {Bug::activation_gelu_erf, "activation-gelu-erf", 22, activates<op::Activation::gelu_erf>},
+      {Bug::activation_gelu_quick, "activation-gelu-quick", 22,
+       activates<op::Activation::gelu_quick>},
+      {Bug::activation_relu, "activation-relu", 22, activates<op::Activation::relu>},
+      {Bug::activation_silu, "activation-silu", 22, activates<op::Activation::silu>},
+      {Bug::xielu_line_missing, "xielu-line-missing", 22, is<op::Xielu>},
       // 23: norm(x) + branch; branch alone; x alone; the residual of the layer's start
       {Bug::residual_after_norm, "residual-after-norm", 23, after_norm},
       {Bug::residual_missing, "residual-missing", 23, addition},
       {Bug::branch_missing, "branch-missing", 23, addition},
       {Bug::residual_parallel, "residual-parallel", 23, second_residual},
       // 26: from the second decode step on, the token of the step before
-      Entry{Bug::stale_input, "stale-input", 26, is<op::Embed>}.needing(decode_twice),
+      Entry{Bug::stale_input, "stale-input", 26, of_token}.needing(decode_twice),
       // 28, benign: activations unquantised; groups summed from the last to the first
-      Entry{Bug::contract_f32, "contract-f32", 28, block_format}.within(Scope::program).harmless(),
+      Entry{Bug::contract_f32, "contract-f32", 28, block_product}.within(Scope::program).harmless(),
       Entry{Bug::sum_order, "sum-order", 28, matmul}.harmless(),
       Entry{Bug::clipped, "clipped", 31, addition}.with("limit", 10, {0.125, 0.25, 0.5}),
       // 32: a factor that the model does not have (Gemma's √width, Granite's multipliers)
@@ -253,12 +476,44 @@ std::vector<Entry> other_faults() {
                                                                              {0.5, 12, 16}),
       Entry{Bug::residual_scale, "residual-scale", 32, addition}.with("factor", 0.22,
                                                                       {0.22, 0.5, 2}),
+      // 32: a factor of the model left out, or divided by; a cap, limits or a factor of the position
+      // left out; a table of positions read two rows late
+      {Bug::factor_missing, "factor-missing", 32, scales},
+      {Bug::factor_divides, "factor-divides", 32, scales},
+      {Bug::cap_missing, "cap-missing", 32, is<op::SoftCap>},
+      {Bug::clamp_missing, "clamp-missing", 32, is<op::Clamp>},
+      {Bug::temperature_missing, "temperature-missing", 32, is<op::PositionScale>},
+      Entry{Bug::table_shifted, "table-shifted", 32, of_position}.counting("rows", 2, {1, 2}),
       // not in the catalogue: the mean is subtracted before the norm; a token reads its
       // neighbour's activations
       Entry{Bug::unlisted_mean, "unlisted-mean", 0, norm}.called("unknown"),
       Entry{Bug::unlisted_neighbour, "unlisted-neighbour", 0, within_a_layer}
           .needing(prompt)
           .called("unknown"),
+  };
+}
+
+std::vector<Entry> expert_faults() {
+  return {
+      // 33: a softmax over all for one over the chosen, or the other way, or for the sigmoid; the
+      // bias not asked, or left in the weight; every group open; not over the sum; not scaled; the
+      // last of the chosen left out
+      {Bug::route_other_function, "route-other-function", 33, other_function},
+      {Bug::route_bias_ignored, "route-bias-ignored", 33, biased_choice},
+      {Bug::route_bias_in_weight, "route-bias-in-weight", 33, biased_weights},
+      {Bug::route_groups_ignored, "route-groups-ignored", 33, limited_groups},
+      {Bug::route_not_renormalised, "route-not-renormalised", 33, renormalises},
+      {Bug::route_scale_missing, "route-scale-missing", 33, scaled_route},
+      {Bug::route_one_short, "route-one-short", 33, several_chosen},
+      // 34: the next expert's rows; those of the first token's experts; an expert's tokens beyond
+      // whole tiles; an expert's factor, or its weight, left out; its weight twice
+      {Bug::expert_off_by_one, "expert-off-by-one", 34, experts},
+      Entry{Bug::expert_of_first_token, "expert-of-first-token", 34, experts}.needing({9}),
+      Entry{Bug::expert_tail, "expert-tail", 34, experts}.needing(prompt).counting("tile", 4,
+                                                                                   {2, 4}),
+      {Bug::expert_scale_missing, "expert-scale-missing", 34, is<op::ScaleExperts>},
+      {Bug::experts_unweighted, "experts-unweighted", 34, weighs},
+      {Bug::experts_weighted_twice, "experts-weighted-twice", 34, weighs},
   };
 }
 
@@ -299,6 +554,11 @@ Entry Entry::called(std::string_view by_the_judge) const {
   entry.cause = by_the_judge;
   return entry;
 }
+Entry Entry::only_rounding() const {
+  Entry entry = *this;
+  entry.rounding = true;
+  return entry;
+}
 Entry Entry::harmless() const {
   Entry entry = *this;
   entry.benign = true;
@@ -308,8 +568,8 @@ Entry Entry::harmless() const {
 const std::vector<Entry>& list() {
   static const std::vector<Entry> made = [] {
     std::vector<Entry> all;
-    for (const auto& part :
-         {weight_faults(), shape_faults(), rope_faults(), attention_faults(), other_faults()})
+    for (const auto& part : {weight_faults(), shape_faults(), rope_faults(), attention_faults(),
+                             other_faults(), expert_faults()})
       all.insert(all.end(), part.begin(), part.end());
     return all;
   }();
@@ -319,7 +579,7 @@ const std::vector<Entry>& list() {
 uint32_t normalised_residual(const Program& program, const Operation& operation) {
   if (!operation.is<op::Add>()) return op::none;
   for (const Operation& norm : program.operations)
-    if (norm.is<op::RmsNorm>() && norm.layer == operation.layer &&
+    if ((norm.is<op::RmsNorm>() || norm.is<op::LayerNorm>()) && norm.layer == operation.layer &&
         norm.inputs[0] == operation.inputs[0])
       return norm.output;
   return op::none;
@@ -331,6 +591,27 @@ uint32_t earlier_residual(const Program& program, const Operation& operation) {
     if (first.is<op::Add>() && first.layer == operation.layer &&
         first.output == operation.inputs[0])
       return first.inputs[0];
+  return op::none;
+}
+
+float eps_of(const Operation& operation) {
+  if (const auto* norm = operation.as<op::LayerNorm>()) return norm->eps;
+  return operation.as<op::RmsNorm>()->eps;
+}
+
+uint64_t split_tail(uint64_t columns, uint64_t parts) {
+  const uint64_t part = columns / parts / 32 * 32;
+  return part == 0 ? 0 : columns - parts * part;
+}
+
+uint32_t other_table(const Program& program, const Operation& operation) {
+  const op::RopeTable& own = program.rope_of(operation);
+  for (uint32_t i = 0; i < program.rope_tables.size(); ++i) {
+    const op::RopeTable& other = program.rope_tables[i];
+    if (!other.growth && other.dimensions == own.dimensions && other.adjacent == own.adjacent &&
+        other.frequency != own.frequency)
+      return i;
+  }
   return op::none;
 }
 

@@ -31,6 +31,9 @@ struct Entry {
   Needs needs = {};
   std::string_view cause = {};  ///< empty: the name
   bool benign = false;
+  /// An engine may compute so: it is named only where the bound of such engines is left, or no
+  /// contract of theirs fits the trace.
+  bool rounding = false;
 
   // For the list's lines: this entry with something said of it.
   Entry with(std::string_view parameter_name, double usually, std::vector<double> drawn) const;
@@ -40,6 +43,7 @@ struct Entry {
   Entry needing(Needs what) const;
   Entry called(std::string_view by_the_judge) const;
   Entry harmless() const;
+  Entry only_rounding() const;
 };
 
 const std::vector<Entry>& list();
@@ -49,6 +53,13 @@ const std::vector<Entry>& list();
 uint32_t normalised_residual(const op::Program& program, const op::Operation& operation);
 /// The residual before the last addition of the same layer, for `residual_parallel`; none likewise.
 uint32_t earlier_residual(const op::Program& program, const op::Operation& operation);
+/// Of a norm.
+float eps_of(const op::Operation& operation);
+/// Columns that are lost where each of `parts` parts of a row stops at its last whole 32.
+uint64_t split_tail(uint64_t columns, uint64_t parts);
+/// The index of another rotary table that turns as many lanes of another angle; none where there is
+/// none.
+uint32_t other_table(const op::Program& program, const op::Operation& operation);
 /// The format of the same block size that a type is confused with; none where there is none.
 uint32_t twin_type(uint32_t type);
 

@@ -19,13 +19,16 @@ using Floats = std::vector<float>;
 struct Matrix {
   uint64_t rows = 0, columns = 0;
   uint32_t group_size = 0;    ///< 0: plain values
-  std::vector<int8_t> codes;  ///< (rows, columns), the format's code − offset
+  bool fine_scales = false;   ///< no sum of theirs is a denormal
+  std::vector<int8_t> codes;  ///< (rows, columns), the whole numbers that the codes stand for
   Floats scale, minimum;      ///< (rows, columns/group_size); minimum empty where there is none
   Floats values;              ///< (rows, columns)
 };
 
-/// Reads a matmul's weight.
+/// Reads a product's weight.
 Matrix unpack(const op::Program& program, const op::Operation& operation, Active fault);
+/// The same in parts of as many rows: one for each expert.
+std::vector<Matrix> parts_of(const Matrix& whole, uint64_t parts);
 
 /// W·x + b for rows x (tokens, columns), as (tokens, rows). `quantised` is whether the contract
 /// quantises these activations.

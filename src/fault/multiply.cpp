@@ -1,11 +1,13 @@
 // Rows of activations times a matrix; faults of rows 8 to 10.
 //   y[r] = Σ over chunks of 256 columns, each Σ over groups: fma(RN(dot·scale), d, ·), then
-//   fma(minimum, RN(d·Σ codes), ·); or fma(w, x, ·) for each column   (docs/numbers.md)
+//   fma(minimum, RN(d·Σ codes), ·), and of fine scales flush(·); or fma(w, x, ·) for each column
+//   (docs/numbers.md)
 #include <algorithm>
 #include <cassert>
 #include <cmath>
 #include <limits>
 
+#include "fault/list.h"
 #include "fault/matrix.h"
 #include "lang/lang.h"
 #include "lang/math.h"
@@ -53,7 +55,8 @@ Coded quantise(std::span<const float> x) {
 
 /// Columns [0, end) of a row of codes. `backwards` takes the groups from the last to the first: as
 /// right an order as any, but not the contract's.
-float dot_codes(const Matrix& w, uint64_t row, const Coded& x, uint64_t end, bool backwards) {
+float dot_codes(const Matrix& w, uint64_t row, const Coded& x, uint64_t end, Active fault) {
+  const bool backwards = fault.is(Bug::sum_order);
   const uint64_t size = w.group_size;
   const int8_t* codes = w.codes.data() + row * w.columns;
   const uint64_t first_group = row * (w.columns / size);
@@ -67,7 +70,10 @@ float dot_codes(const Matrix& w, uint64_t row, const Coded& x, uint64_t end, boo
     }
     const float d = x.d[k / quantum];
     v = k_fma(float(dot) * w.scale[first_group + k / size], d, v);
-    if (!w.minimum.empty()) v = k_fma(w.minimum[first_group + k / size], d * float(sum), v);
+    float met = d * float(sum);
+    if (fault.is(Bug::sums_f16)) met = k_f16_to_f32(k_f32_to_f16(met));
+    if (!w.minimum.empty()) v = k_fma(w.minimum[first_group + k / size], met, v);
+    if (w.fine_scales) v = k_flush(v);
     if ((done + size) % chunk == 0 || done + size >= end) {
       total += v;
       v = 0;
@@ -119,6 +125,7 @@ struct Bounds {
       : tokens(count), rows(w.rows), columns(w.columns) {
     const uint64_t value = uint64_t(fault.value);
     if (fault.is(Bug::k_tail)) columns -= std::min(columns, value);
+    if (fault.is(Bug::split_columns)) columns -= split_tail(columns, value);
     if (fault.is(Bug::row_tail)) rows -= std::min(rows, value);
     if (fault.is(Bug::token_tail) && count > value) tokens = count / value * value;
     // The path for many tokens stops one group of 32 early.
@@ -151,7 +158,7 @@ Floats multiply(const Matrix& matrix, const Floats& bias, std::span<const float>
     const Floats values = integers ? Floats() : row_values(matrix, row);
     for (uint64_t t = 0; t < bounds.tokens; ++t) {
       float& result = y[t * matrix.rows + r];
-      result = integers ? dot_codes(matrix, row, coded[t], bounds.columns, backwards)
+      result = integers ? dot_codes(matrix, row, coded[t], bounds.columns, fault)
                         : dot_values(values, plain[t].data(), bounds.columns, backwards);
       if (!bias.empty()) result += bias[row];
     }

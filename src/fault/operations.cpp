@@ -18,30 +18,41 @@ float lane_sum(std::span<const float> x, bool squared) {
   return lane[0];
 }
 
-static Floats one_norm(std::span<const float> x, std::span<const float> w, float eps,
-                       Active fault) {
+namespace {
+
+/// Part `part` of a row: element i has weight and bias (part·n + i) mod their size.
+Floats one_norm(std::span<const float> x, const Norm& norm, size_t first, Active fault) {
+  const float n = float(x.size());
   Floats centred(x.begin(), x.end());
-  if (fault.is(Bug::unlisted_mean)) {  // LayerNorm's first half
-    const float middle = lane_sum(x, false) / float(x.size());
+  // unlisted_mean: LayerNorm's first half, in an RmsNorm.
+  if (fault.is(Bug::unlisted_mean) || (norm.centred && !fault.is(Bug::norm_mean_kept))) {
+    const float middle = lane_sum(x, false) / n;
     for (float& value : centred) value -= middle;
   }
-  const float r = k_inverse_rms(lane_sum(centred, true), float(x.size()),
-                                fault.choose(Bug::norm_eps, float(fault.value), eps));
+  const float r = k_inverse_rms(lane_sum(centred, true), n,
+                                fault.choose(Bug::norm_eps, float(fault.value), norm.eps));
+  const bool bias = !norm.bias.empty() && !fault.is(Bug::bias_missing);
   Floats y(x.size());
   for (size_t i = 0; i < x.size(); ++i) {
-    float weight = w[i];
+    float weight = norm.weight[(first + i) % norm.weight.size()];
     if (fault.is(Bug::norm_plus_one)) weight += 1.0f;  // Gemma's norms hold w − 1
     if (fault.is(Bug::norm_weight_omitted)) weight = 1.0f;
-    y[i] = k_floor_tiny(centred[i] * r * weight);
-    if (fault.is(Bug::norm_weight_twice)) y[i] = k_floor_tiny(y[i] * weight);
+    y[i] = centred[i] * r * weight;
+    if (fault.is(Bug::norm_weight_twice)) y[i] = k_floor_tiny(y[i]) * weight;
+    if (bias) y[i] += norm.bias[(first + i) % norm.bias.size()];
+    y[i] = k_floor_tiny(y[i]);
   }
   return y;
 }
 
-Floats rms_norm(std::span<const float> x, std::span<const float> w, float eps, Active fault) {
+}  // namespace
+
+Floats normed(std::span<const float> x, const Norm& norm, Active fault) {
+  const size_t parts = fault.choose<size_t>(Bug::norm_whole_row, 1, norm.parts);
+  const size_t n = x.size() / parts;
   Floats y;
-  for (size_t start = 0; start < x.size(); start += w.size()) {
-    const Floats part = one_norm(x.subspan(start, w.size()), w, eps, fault);
+  for (size_t start = 0; start < x.size(); start += n) {
+    const Floats part = one_norm(x.subspan(start, n), norm, start, fault);
     y.insert(y.end(), part.begin(), part.end());
   }
   return y;
@@ -58,7 +69,12 @@ op::RopeTable read_rope(const op::RopeTable& rope, Active fault) {
     other.base = fault.value;
     read.frequency = op::make_rope(other, rope.adjacent).frequency;
   }
-  for (size_t i = 0; i < pairs; ++i)
+  if (fault.is(Bug::rope_dimensions)) {
+    read.dimensions = rope.dimensions / 2;
+    read.frequency.resize(read.dimensions / 2);
+  }
+  if (fault.is(Bug::rope_magnitude)) read.magnitude *= fault.value;
+  for (size_t i = 0; i < read.frequency.size(); ++i)
     if (fault.is(Bug::rope_scaling) || (fault.is(Bug::rope_factors) && i >= pairs / 2))
       read.frequency[i] /= fault.value;
   return read;
@@ -92,8 +108,8 @@ float tanh_of(float x) {
   return 1.0f - 2.0f / (k_exp(2.0f * x) + 1.0f);
 }
 
-/// silu(x) = x·sigmoid(x); gelu(x) = x·Φ(x), Φ by erf or by the tanh formula (Hendrycks and Gimpel
-/// 2016); relu(x) = max(x, 0).
+/// gelu(x) = x·Φ(x), Φ by erf, by the tanh formula (Hendrycks and Gimpel 2016) or by a sigmoid;
+/// relu(x) = max(x, 0); silu(x) = x·sigmoid(x).
 float activate(op::Activation activation, float x, Active fault) {
   constexpr float root_two_over_pi = 0.7978845608f, root_half = 0.7071067812f;
   switch (fault.bug) {
@@ -101,11 +117,23 @@ float activate(op::Activation activation, float x, Active fault) {
       return 0.5f * x * (1.0f + tanh_of(root_two_over_pi * (x + 0.044715f * x * x * x)));
     case Bug::activation_gelu_erf:
       return 0.5f * x * (1.0f + std::erf(x * root_half));
+    case Bug::activation_gelu_quick:
+      return x / (1.0f + k_exp(-1.702f * x));
     case Bug::activation_relu:
       return std::max(x, 0.0f);
+    case Bug::activation_silu:
+      return x / (1.0f + k_exp(-x));
     default:
       return assay::activate<OneLane>(uint32_t(activation), x);
   }
+}
+
+/// y[i] = k_floor_tiny(f(x[i]))
+template <class Function>
+Floats each(std::span<const float> x, const Function& f) {
+  Floats y(x.begin(), x.end());
+  for (float& value : y) value = k_floor_tiny(f(value));
+  return y;
 }
 
 }  // namespace
@@ -113,9 +141,66 @@ float activate(op::Activation activation, float x, Active fault) {
 Floats gated(op::Activation activation, std::span<const float> gate, std::span<const float> up,
              Active fault) {
   if (fault.is(Bug::gate_up_swapped)) std::swap(gate, up);
-  Floats y(gate.size());
-  for (size_t i = 0; i < y.size(); ++i)
-    y[i] = k_floor_tiny(activate(activation, gate[i], fault) * up[i]);
+  const size_t r = up.size() / gate.size();
+  Floats y(up.size());
+  for (size_t i = 0; i < y.size(); ++i) {
+    const float opened =
+        fault.is(Bug::gate_missing) ? 1.0f : activate(activation, gate[i / r], fault);
+    y[i] = k_floor_tiny(opened * gate_factor<OneLane>(uint32_t(activation), up[i]));
+  }
+  return y;
+}
+
+Floats activated(op::Activation activation, std::span<const float> x, Active fault) {
+  return each(x, [&](float value) { return activate(activation, value, fault); });
+}
+
+Floats xielu_of(const op::Xielu& p, std::span<const float> x, Active fault) {
+  const float beta = fault.choose(Bug::xielu_line_missing, 0.0f, p.beta);
+  return each(
+      x, [&](float value) { return xielu<OneLane>(value, p.alpha_p, p.alpha_n, beta, p.eps); });
+}
+
+Floats capped(const op::SoftCap& p, std::span<const float> x, Active fault) {
+  return each(x, [&](float value) {
+    return fault.is(Bug::cap_missing) ? value : soft_cap<OneLane>(value, p.cap);
+  });
+}
+
+Floats clamped(const op::Clamp& p, std::span<const float> x, Active fault) {
+  Floats y(x.begin(), x.end());
+  if (fault.is(Bug::clamp_missing)) return y;
+  for (float& value : y) value = value < p.low ? p.low : value > p.high ? p.high : value;
+  return y;
+}
+
+Floats position_scaled(std::span<const float> x, const op::RopeTable& table, uint32_t position,
+                       Active fault) {
+  float factor = 1;
+  op::rope_row(table, position, {&factor, 1});
+  if (fault.is(Bug::temperature_missing)) factor = 1;
+  return each(x, [&](float value) { return value * factor; });
+}
+
+Floats scaled(std::span<const float> x, float factor, std::span<const float> b, Active fault) {
+  Floats y(x.begin(), x.end());
+  for (size_t i = 0; i < y.size(); ++i) {
+    if (fault.is(Bug::factor_divides))
+      y[i] /= factor;
+    else if (!fault.is(Bug::factor_missing))
+      y[i] *= factor;
+    if (!b.empty()) y[i] += b[i];
+  }
+  return y;
+}
+
+Floats sliced(const op::Slice& p, std::span<const float> x) {
+  Floats y;
+  const size_t part = x.size() / p.parts;
+  for (size_t start = 0; start < x.size(); start += part) {
+    const auto piece = x.subspan(start + p.first, p.width);
+    y.insert(y.end(), piece.begin(), piece.end());
+  }
   return y;
 }
 

@@ -108,20 +108,26 @@ Result<std::vector<HeadWeights>> attention_weights(const op::Program& program, c
   if (!place) return place.error();
   const uint32_t position = trace.steps()[place->step].positions[place->row];
   std::vector<HeadWeights> out;
-  const op::Operation* store = nullptr;
+  std::vector<const op::Operation*> stores(program.caches.size(), nullptr);  // by cache
   for (const op::Operation& operation : program.operations) {
-    if (operation.is<op::KvStore>()) store = &operation;
-    if (!operation.is<op::Attend>()) continue;
+    if (const auto* store = operation.as<op::KvStore>()) stores[store->cache] = &operation;
+    const auto* attend = operation.as<op::Attend>();
+    if (!attend) continue;
     const op::AttentionShape a = program.attention_of(operation);
     const auto queries = read(trace, place->step, program.values[operation.inputs[0]].name,
                               uint64_t(a.heads) * a.key_dim);
     if (!queries) return queries.error();
-    const auto cache = read_keys(program, trace, *store, *place);
+    const auto cache = read_keys(program, trace, *stores[attend->cache], *place);
     if (!cache) return cache.error();
+    std::vector<double> sinks;
+    if (operation.weight != op::none)
+      sinks = judge::decode_row(program.weights[operation.weight], 0);
     for (uint32_t head = 0; head < a.heads; ++head) {
       const auto query = queries->row(place->row).subspan(size_t(head) * a.key_dim, a.key_dim);
-      out.push_back(weigh(
-          judge::attend(query, *cache, position, head / (a.heads / a.kv_heads), a).probability));
+      const auto sink = sinks.empty() ? std::optional<double>() : std::optional(sinks[head]);
+      const judge::Attended seen = judge::attend(query, *cache, position, head, a, sink);
+      out.push_back(weigh(seen.probability));
+      out.back().largest_key += seen.first;
       out.back().layer = operation.layer;
       out.back().head = head;
     }

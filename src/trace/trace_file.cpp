@@ -62,6 +62,11 @@ struct Key {
   bool canonical = false;  ///< the file's own name is ours
 };
 
+/// Names that stand in no layer.
+constexpr std::array<std::string_view, 10> names_of_the_whole = {
+    "embd",         "embd_scaled", "embd_norm", "embd_positioned", "positions",
+    "out_selected", "out_norm",    "logits",    "logits_scaled",   "logits_capped"};
+
 /// "000012.blk.0.q", "000012.Qcur-0.ROPE"; a key without a number comes last.
 Key read_key(std::string_view key) {
   Key out{UINT64_MAX, {}};
@@ -72,8 +77,8 @@ Key read_key(std::string_view key) {
     return out;
   out.order = std::stoull(std::string(key.substr(0, 6)));
   key.remove_prefix(7);
-  out.canonical = key.starts_with("blk.") || key == "embd" || key == "out_norm" ||
-                  key == "logits" || key == "out_selected";
+  out.canonical = key.starts_with("blk.") ||
+                  std::ranges::find(names_of_the_whole, key) != names_of_the_whole.end();
   if (out.canonical) {
     out.name.canonical = key;
     return out;
@@ -122,6 +127,7 @@ Result<Trace> Trace::parse(std::vector<uint8_t> bytes, const std::string& path) 
   trace.file_ = std::move(*file);
   if (const Status read = trace.read_steps(); !read) return read.error();
   if (const Status read = trace.read_tensors(); !read) return read.error();
+  trace.join_routings();
   trace.split_fused();
   return trace;
 }
@@ -256,9 +262,43 @@ void Trace::split_fused() {
     }
   }
   tensors_ = std::move(all);
+  index_names();
+}
+
+void Trace::index_names() {
   for (auto& names : by_name_) names.clear();
   for (size_t i = 0; i < tensors_.size(); ++i)
     by_name_[tensors_[i].step][tensors_[i].name].push_back(i);
+}
+
+/// The last weights and the last ids of a layer: nodes before them are steps on the way.
+void Trace::join_routings() {
+  constexpr std::string_view weights = "routing_weights", ids = "routing_ids";
+  std::vector<TraceTensor> all;
+  for (const TraceTensor& tensor : tensors_) {
+    const bool is_weights = tensor.name.ends_with(weights);
+    if (!is_weights && !tensor.name.ends_with(ids)) {
+      all.push_back(tensor);
+      continue;
+    }
+    const std::string blk =
+        tensor.name.substr(0, tensor.name.size() - (is_weights ? weights : ids).size());
+    const TraceTensor* chosen = find(tensor.step, blk + std::string(ids));
+    const bool last = &tensor == find(tensor.step, blk + std::string(weights));
+    // The ids have a row for each row of weights, and no fewer columns.
+    if (!is_weights || !last || !chosen || chosen->rows != tensor.rows ||
+        chosen->width < tensor.width || find(tensor.step, blk + "routing")) {
+      ++parts_;
+      continue;
+    }
+    TraceTensor joined = tensor;
+    joined.name = blk + "routing";
+    joined.width = 2 * tensor.width;
+    joined.ids = chosen->stored;
+    all.push_back(std::move(joined));
+  }
+  tensors_ = std::move(all);
+  index_names();
 }
 
 const std::vector<size_t>* Trace::all_of(uint32_t step, std::string_view name) const {
@@ -274,28 +314,62 @@ const TraceTensor* Trace::find(uint32_t step, std::string_view name) const {
 
 namespace {
 
+/// Logits that are scaled or capped: llama.cpp calls them as their product.
+bool is_last_scale(const op::Operation& operation) {
+  return operation.role == op::Role::logits && !operation.is<op::Matmul>();
+}
+/// What llama.cpp calls as a bias of the dense branch: the sum of experts and the shared one.
+bool is_sum_of_experts(const op::Operation& operation) {
+  return operation.is<op::Add>() && operation.name.ends_with(".experts_sum");
+}
+
 /// The node of llama.cpp that holds the operation's finished result; empty where there is but one.
 std::string_view last_node(const op::Operation& operation) {
   const bool bias = operation.bias != op::none;
-  if (operation.is<op::Matmul>()) return bias ? bias_node : product_node;
-  if (operation.is<op::Scale>()) return bias ? bias_node : scale_node;
-  return {};
+  if (op::multiplies(operation)) return bias ? bias_node : product_node;
+  if (is_last_scale(operation)) return last_scale_node;
+  if (operation.is<op::Scale>() || operation.is<op::ScaleExperts>())
+    return bias ? bias_node : scale_node;
+  return is_sum_of_experts(operation) ? bias_node : std::string_view();
 }
 
 /// What llama.cpp's nodes of a product are called, of a scaled one too: "blk.3.gate".
-std::string_view name_of_product(const op::Operation& operation) {
-  std::string_view name = operation.name;
-  if (name.ends_with("_unscaled")) name.remove_suffix(std::string_view("_unscaled").size());
+std::string name_of_product(const op::Operation& operation) {
+  std::string name = operation.name;
+  const auto cut = [&](std::string_view ending) {
+    if (name.ends_with(ending)) name.resize(name.size() - ending.size());
+  };
+  cut("_unscaled");
+  if (is_last_scale(operation)) return "logits";
+  if (is_sum_of_experts(operation)) {
+    cut("experts_sum");
+    return name + "down";
+  }
   return name;
+}
+
+/// llama.cpp calls the parts of the shared expert as those of a dense layer: "blk.3.up" for
+/// "blk.3.shared_up".
+std::string name_of_dense(const std::string& name) {
+  constexpr std::string_view shared = ".shared_";
+  const size_t at = name.find(shared);
+  return at == name.npos ? name : name.substr(0, at + 1) + name.substr(at + shared.size());
+}
+bool has_dense_name(const op::Operation& operation) {
+  for (const char* part : {".shared_gate", ".shared_up", ".shared_act", ".shared_down"})
+    if (operation.name.ends_with(part)) return true;
+  return false;
 }
 
 }  // namespace
 
 const TraceTensor* Trace::find(uint32_t step, const op::Operation& operation) const {
-  const TraceTensor* own = find(step, operation.name);
+  const bool dense = has_dense_name(operation) && !find(step, operation.name);
+  const TraceTensor* own = find(step, dense ? name_of_dense(operation.name) : operation.name);
   if (own && own->node.empty()) return own;
   const std::string_view node = last_node(operation);
-  const auto* all = all_of(step, name_of_product(operation));
+  const std::string product = name_of_product(operation);
+  const auto* all = all_of(step, dense ? name_of_dense(product) : product);
   if (node.empty() || !all) return own;
   const auto at = std::ranges::find_if(all->rbegin(), all->rend(),
                                        [&](size_t i) { return tensors_[i].node == node; });
@@ -360,7 +434,24 @@ std::vector<float> permuted(const std::vector<float>& from, const std::vector<ui
 
 }  // namespace
 
+/// A row of ids, then of weights.
+Result<judge::Table> Trace::joined(const TraceTensor& tensor) const {
+  const auto weights = to_f32(file_.tensors[tensor.stored]);
+  const auto ids = to_f32(file_.tensors[*tensor.ids]);
+  for (const auto* part : {&weights, &ids})
+    if (!*part) return Error{fmt::format("{}: {}", path_, part->error().message)};
+  const uint64_t used = tensor.width / 2, listed = ids->size() / tensor.rows;
+  judge::Table table(tensor.rows, tensor.width);
+  for (uint64_t r = 0; r < tensor.rows; ++r) {
+    const auto row = table.row(r);
+    std::ranges::copy(std::span(*ids).subspan(r * listed, used), row.begin());
+    std::ranges::copy(std::span(*weights).subspan(r * used, used), row.begin() + ptrdiff_t(used));
+  }
+  return table;
+}
+
 Result<judge::Table> Trace::values(const TraceTensor& tensor) const {
+  if (tensor.ids) return joined(tensor);
   auto floats = to_f32(file_.tensors[tensor.stored]);
   if (!floats) return Error{fmt::format("{}: {}", path_, floats.error().message)};
   if (!tensor.axes.empty()) *floats = permuted(*floats, shape(tensor), tensor.axes);

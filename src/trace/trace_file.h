@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -31,8 +32,11 @@ struct TraceTensor {
   uint32_t step = 0;
   size_t stored = 0;  ///< index into the file's tensors
   uint64_t rows = 0, width = 0;
-  uint64_t first_column = 0;       ///< where the values begin in a stored row, which may be wider
-  std::string node = {};           ///< of llama.cpp's products: MUL_MAT, MUL or ADD (llama_names.h)
+  uint64_t first_column = 0;  ///< where the values begin in a stored row, which may be wider
+  std::string node = {};      ///< of llama.cpp's products: MUL_MAT, MUL or ADD (llama_names.h)
+  /// Of a routing that the file holds as two tensors: the index of the ids', where `stored` is that
+  /// of the weights. The ids may be of more experts, best first, than there are weights.
+  std::optional<size_t> ids = {};
   std::vector<uint8_t> axes = {};  ///< which stored dimensions its own are; empty: as stored
 };
 
@@ -78,6 +82,10 @@ class Trace {
  private:
   Status read_steps();
   Status read_tensors();
+  /// Makes one tensor of the ids and the weights of a routing.
+  void join_routings();
+  Result<judge::Table> joined(const TraceTensor& tensor) const;
+  void index_names();
   /// Splits products with fused matrices into the operations that they are of.
   void split_fused();
   const std::vector<size_t>* all_of(uint32_t step, std::string_view name) const;

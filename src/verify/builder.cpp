@@ -5,10 +5,11 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "base/mix64.h"
 #include "op/kinds.h"
-#include "quant/formats.h"
+#include "quant/fields.h"
 
 namespace assay::verify {
 
@@ -21,17 +22,6 @@ float Random::uniform() {
 }
 
 namespace {
-
-/// Where the f16 that `read` reads stands in a block: found by trying.
-template <class Read>
-size_t half_offset(size_t block_bytes, Read read) {
-  for (size_t at = 0; at + 2 <= block_bytes; ++at) {
-    std::vector<uint8_t> block(block_bytes, 0);
-    block[at] = 0x34, block[at + 1] = 0x12;
-    if (read(block.data()) == 0x1234) return at;
-  }
-  return block_bytes;  // not reached: every block format has its f16 fields
-}
 
 /// ± 2^-9 … 2^-2, one in sixteen 0. A draw a statement: compilers order the operands of | as they
 /// like.
@@ -61,13 +51,12 @@ void fill(std::vector<uint8_t>& bytes, Random& random) {
     }
   } else {
     for (uint8_t& byte : bytes) byte = uint8_t(random.bits());
-    std::vector<size_t> halves = {
-        half_offset(Format::block_bytes, [](auto* block) { return Format::scale_bits(block); })};
-    if constexpr (Format::has_minimum)
-      halves.push_back(half_offset(Format::block_bytes,
-                                   [](auto* block) { return Format::minimum_bits(block); }));
-    for (size_t at = 0; at < bytes.size(); at += Format::block_bytes)
-      for (const size_t offset : halves) put(bytes, at + offset, random_half(random));
+    for (size_t at = 0; at < bytes.size(); at += Format::block_bytes) {
+      for (uint32_t group = 0; group < quant::own_scales<Format>; ++group)
+        quant::put_scale<Format>(&bytes[at], group, k_f16_to_f32(random_half(random)));
+      if constexpr (Format::has_minimum)
+        quant::put_minimum<Format>(&bytes[at], k_f16_to_f32(random_half(random)));
+    }
   }
 }
 
@@ -139,6 +128,19 @@ uint32_t Builder::input(uint32_t width, float factor) {
   for (uint32_t t = 0; t < tokens_; ++t)
     for (const float x : activations(t, width, random_)) rows.push_back(x * factor);
   return given(width, rows);
+}
+
+uint32_t Builder::routing(uint32_t experts, uint32_t used) {
+  std::vector<float> rows;
+  std::vector<uint32_t> ids(experts);
+  for (uint32_t t = 0; t < tokens_; ++t) {
+    std::iota(ids.begin(), ids.end(), 0u);
+    for (uint32_t u = 0; u < used && t % 5 != 1; ++u)
+      std::swap(ids[u], ids[u + random_.below(experts - u)]);
+    for (uint32_t u = 0; u < used; ++u) rows.push_back(float(ids[u]));
+    for (uint32_t u = 0; u < used; ++u) rows.push_back(std::fabs(random_.uniform()));
+  }
+  return given(2 * used, rows);
 }
 
 uint32_t Builder::add(op::Operation operation) {

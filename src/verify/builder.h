@@ -43,6 +43,13 @@ class Builder {
   uint32_t weight(uint32_t type, uint64_t rows, uint64_t columns);
   uint32_t weight(uint32_t type, uint64_t rows, uint64_t columns, std::vector<uint8_t> bytes);
   uint32_t weight(const std::vector<float>& row) { return floats(1, row); }
+  /// Rows of F32, one after another.
+  uint32_t weight_rows(uint64_t rows, const std::vector<float>& values) {
+    return floats(rows, values);
+  }
+  /// A routing of each token: `used` distinct experts, of every fifth token the first ones, and
+  /// weights in (0, 1).
+  uint32_t routing(uint32_t experts, uint32_t used);
   /// Appends an operation. It is named kind.N, where it has no name.
   uint32_t add(op::Operation operation);
   uint32_t add(op::Parameters of, std::vector<uint32_t> inputs, uint32_t weight = op::none,

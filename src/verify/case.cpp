@@ -14,14 +14,23 @@ namespace assay::verify {
 
 namespace {
 
-/// All pages of an executor for the case, in the order of a Fisher-Yates shuffle.
+/// The table of pages in order with each group's pages in the places of others: in the order of a
+/// Fisher-Yates shuffle.
 std::vector<uint32_t> mixed_pages(const Case& one) {
-  std::vector<uint32_t> pages(op::pages_of(options_for(one)));
-  std::iota(pages.begin(), pages.end(), 0u);
-  uint64_t state = pages.size();
-  for (size_t left = pages.size(); left > 1; --left)
-    std::swap(pages[left - 1], pages[splitmix64(state) % left]);
-  return pages;
+  const op::ExecutorOptions options = options_for(one);
+  const std::vector<uint32_t>& windows = one.program->windows;
+  std::vector<uint32_t> table = op::pages_in_order(options, windows);
+  const uint32_t stride = op::pages_for(options.context);
+  for (size_t group = 0; group < windows.size(); ++group) {
+    std::vector<uint32_t> pages(op::pages_of(options, windows[group]));
+    std::iota(pages.begin(), pages.end(), 0u);
+    uint64_t state = pages.size();
+    for (size_t left = pages.size(); left > 1; --left)
+      std::swap(pages[left - 1], pages[splitmix64(state) % left]);
+    for (size_t i = 0; i < table.size(); ++i)
+      if (i / stride % windows.size() == group) table[i] = pages[table[i]];
+  }
+  return table;
 }
 
 }  // namespace
@@ -43,6 +52,7 @@ std::vector<Step> steps_of(const Case& one, const Schedule& schedule) {
     at += piece;
     step.pages = pages;
     step.stride = op::pages_for(options_for(one).context);
+    step.groups = uint32_t(one.program->windows.size());
     steps.push_back(std::move(step));
   }
   return steps;
@@ -74,8 +84,12 @@ std::string shape_of(const op::Program& program, const op::Operation& operation)
   };
   const auto heads = [&] {
     const op::AttentionShape a = program.attention_of(operation);
-    return fmt::format("{} heads on {}, keys {}, values {}", a.heads, a.kv_heads, a.key_dim,
-                       a.value_dim);
+    std::string text = fmt::format("{} heads on {}, keys {}, values {}", a.heads, a.kv_heads,
+                                   a.key_dim, a.value_dim);
+    if (a.window) text += fmt::format(", {} of {}", a.chunked ? "chunks" : "a window", a.window);
+    if (a.soft_cap != 0) text += fmt::format(", a soft cap of {}", a.soft_cap);
+    if (a.alibi != 0) text += ", ALiBi";
+    return operation.weight == op::none ? text : text + ", sinks";
   };
   return op::visit(
       operation,  //
@@ -87,6 +101,14 @@ std::string shape_of(const op::Program& program, const op::Operation& operation)
                            table.adjacent ? "adjacent" : "in halves");
       },
       [&](const op::KvStore&) { return heads(); }, [&](const op::Attend&) { return heads(); },
+      [&](const op::Route& p) {
+        return fmt::format("{} of {} experts{}", p.used, program.values[operation.inputs[0]].width,
+                           bias);
+      },
+      [&](const op::MatmulExperts& p) {
+        return fmt::format("{} of {} experts, {}", program.values[operation.inputs[1]].width / 2,
+                           p.experts, matrix());
+      },
       [&](const auto&) {
         return fmt::format("width {}{}", program.values[operation.output].width, bias);
       });

@@ -42,9 +42,11 @@ struct Case {
 struct Step {
   std::vector<int32_t> tokens;
   std::vector<uint32_t> positions, sequences, selected;
-  std::vector<uint32_t> pages;  ///< (sequences, stride), or none: pages in order
-  uint32_t stride = 0;
-  op::Step view() const { return {tokens, positions, sequences, selected, {pages, stride}}; }
+  std::vector<uint32_t> pages;  ///< (sequences, groups, stride), or none: pages in order
+  uint32_t stride = 0, groups = 1;
+  op::Step view() const {
+    return {tokens, positions, sequences, selected, {pages, stride, groups}};
+  }
 };
 std::vector<Step> steps_of(const Case& one, const Schedule& schedule);
 

@@ -318,20 +318,33 @@ Result<Probe> special(const Bench& bench, float value) {
     wanted.push_back({std::string(op::name_of(of)), builder.program().operations.size(), element});
     builder.add(of, std::move(inputs), weight);
   };
+  const uint32_t routing = builder.given(2, {0.0f, 1.0f});  // the first expert, by 1
   for (const uint32_t type : {quant::F32::id, quant::F16::id, quant::Q8_0::id, quant::Q4_1::id}) {
     if (type == quant::F32::id && !std::isnan(value)) continue;  // there infinity stays infinity
     if (type == quant::F16::id && !std::isnan(value)) continue;
     add(op::Matmul{}, {x}, 1, builder.weight(type, 3, width));
+    add(op::MatmulExperts{2}, {x, routing}, 1, builder.weight(type, 6, width));
   }
   add(op::RmsNorm{1e-5f}, {x}, 37, builder.weight(ones));
+  add(op::LayerNorm{1e-5f}, {x}, 37, builder.weight(ones));
   if (std::isnan(value)) {
     add(op::Add{}, {x, y}, 37);
     for (const op::ActivationRow& activation : op::activations) {
       add(op::Gate{activation.activation}, {x, y}, 37);
       add(op::Gate{activation.activation}, {y, x}, 37);
+      add(op::Activate{activation.activation}, {x}, 37);
     }
+    add(op::Xielu{0.8f, 1.3f, 0.5f, -1e-6f}, {x}, 37);
+    add(op::SoftCap{30}, {x}, 37);
+    add(op::Clamp{-1, 1}, {x}, 37);
+    add(op::ScaleExperts{}, {x, routing}, 37, builder.weight(std::vector<float>(2, 1.0f)));
+    add(op::SpreadExperts{}, {x, routing}, 37);
+    add(op::MixExperts{1}, {x, routing}, 37);
+    add(op::Route{.used = 2}, {x}, 2);                  // the first weight: of the NaN itself
+    add(op::Route{.used = 2, .of_chosen = 1}, {x}, 3);  // what stands beside it
     add(op::KvStore{0}, {y, x}, width + 37);
     add(op::Attend{0, 1, 1.0f}, {y}, 37);
+    add(op::Attend{.heads = 1, .scale = 1.0f, .window = 1, .soft_cap = 30}, {y}, 37);
   }
   const size_t count = builder.program().operations.size();
   const std::string name = std::isnan(value) ? "NaN" : "infinity";

@@ -87,7 +87,8 @@ void Verifier::leave(const Case& one, const op::Operation& operation,
   std::string why;
   if (operation.is<op::Attend>())
     why = ": keys and values beyond 65504 are infinite in an f16 cache, which --kv f32 avoids";
-  if (operation.is<op::RmsNorm>()) why = ": the squares of a row add up to more than f32 holds";
+  if (operation.is<op::RmsNorm>() || operation.is<op::LayerNorm>())
+    why = ": the squares of a row add up to more than f32 holds";
   report_.unmeasured =
       fmt::format("UNMEASURED {} {}: {} of {} elements have no finite exact result{}",
                   operation.name, op::name_of(operation), error.undefined, error.elements, why);
