@@ -9,6 +9,7 @@
 #include "child.h"
 #include "common.h"
 #include "cpu/kernels.h"
+#include "op/weight_bytes.h"
 
 using assay::Error;
 using assay::Result;
@@ -44,7 +45,8 @@ struct Case {
   std::string phase;  // prompt, generation
   uint32_t tokens, depth;
   Rate ours, peer;
-  std::string hash;  // of the last logits: every repetition must give it
+  std::string hash;         // of the last logits: every repetition must give it
+  double weight_bytes = 0;  // that a generated token reads; 0 for a prompt
 };
 
 struct Machine {
@@ -107,8 +109,9 @@ std::string hash_of(std::span<const float> logits) {
   return fmt::format("{:016x}", hash);
 }
 
-/// One repetition of a case, in tokens per second.
-Result<double> measure(Engine& engine, std::vector<Sequence>& sequences, Case& one) {
+/// One repetition of a case, in tokens per second. `sink` sees its operations.
+Result<double> measure(Engine& engine, std::vector<Sequence>& sequences, Case& one,
+                       const assay::op::Sink& sink = {}) {
   const uint32_t vocabulary = engine.program().vocabulary;
   for (Sequence& sequence : sequences) {
     sequence.truncate(0);
@@ -126,7 +129,7 @@ Result<double> measure(Engine& engine, std::vector<Sequence>& sequences, Case& o
     for (uint32_t i = 0; i < one.tokens && logits; ++i) {
       std::vector<assay::run::Part> parts;
       for (Sequence& sequence : sequences) parts.push_back({sequence, {&tokens[i], 1}});
-      logits = engine.step(parts, Wanted::last);
+      logits = engine.step(parts, Wanted::last, sink);
     }
   }
   if (!logits) return logits.error();
@@ -137,6 +140,25 @@ Result<double> measure(Engine& engine, std::vector<Sequence>& sequences, Case& o
                  assay::Exit::negative};
   one.hash = hash;
   return double(one.tokens) * double(sequences.size()) / time;
+}
+
+/// Counts the bytes of weights that each token of a generation reads: where a router chooses experts,
+/// in one more repetition, on average over its tokens.
+assay::Status count_weights(Engine& engine, std::vector<Sequence>& sequences, Case& one) {
+  assay::op::WeightBytes bytes(engine.program());
+  const auto batch = double(sequences.size());
+  if (!bytes.by_routing()) {
+    one.weight_bytes = double(bytes.of_step()) / batch;
+    return assay::ok();
+  }
+  const auto& last = engine.program().operations.back();
+  uint64_t sum = 0;
+  const auto counted = measure(engine, sequences, one, [&](const auto& operation, auto output) {
+    bytes.see(operation, output);
+    if (&operation == &last) sum += bytes.of_step();
+  });
+  one.weight_bytes = double(sum) / (batch * one.tokens);
+  return counted ? assay::ok() : assay::Status(counted.error());
 }
 
 /// One run of the peer's llama-bench for the same case; file and thread count are ours, on another
@@ -168,25 +190,18 @@ Result<double> measure_peer(const Flags& flags, const std::string& model, uint32
   return json[0]["avg_ts"].get<double>();
 }
 
-/// Bytes of weights read for one generated token, and multiply-adds of the matmuls for one prompt
-/// token.
-struct Work {
-  double bytes = 0, macs = 0;
-};
-Work work_of(const assay::op::Program& program) {
-  Work work;
+/// Multiply-adds of the matmuls for one prompt token.
+double macs_of(const assay::op::Program& program) {
+  double macs = 0;
   for (const auto& operation : program.operations) {
-    if (!operation.is<assay::op::Matmul>()) continue;
-    const auto& weight = program.weights[operation.weight];
-    work.bytes += double(weight.data.size());
-    if (!program.values[operation.output].selected)
-      work.macs += double(weight.rows) * double(weight.columns);
+    if (!assay::op::multiplies(operation) || program.values[operation.output].selected) continue;
+    const auto columns = double(program.weights[operation.weight].columns);
+    macs += double(program.values[operation.output].width) * columns;
   }
-  return work;
+  return macs;
 }
 
 Json to_json(const Case& one, const Flags& flags, const Engine& engine, const Machine& machine) {
-  const Work work = work_of(engine.program());
   const bool prompt = one.phase == "prompt";
   Json json = {
       {"phase", one.phase},
@@ -198,13 +213,14 @@ Json to_json(const Case& one, const Flags& flags, const Engine& engine, const Ma
       {"repetitions", one.ours.all.size()},
       {"tokens_per_s",
        {{"median", one.ours.median()}, {"best", one.ours.best()}, {"worst", one.ours.worst()}}},
-      {"bandwidth_share",
-       prompt || machine.read_bytes == 0
-           ? Json(nullptr)
-           : Json(one.ours.median() / flags.batch * work.bytes / machine.read_bytes)},
-      {"int8_share", prompt && machine.int8_ops > 0
-                         ? Json(one.ours.median() * 2 * work.macs / machine.int8_ops)
-                         : Json(nullptr)},
+      {"weight_bytes", prompt ? Json(nullptr) : Json(one.weight_bytes)},
+      {"bandwidth_share", prompt || machine.read_bytes == 0
+                              ? Json(nullptr)
+                              : Json(one.ours.median() * one.weight_bytes / machine.read_bytes)},
+      {"int8_share",
+       prompt && machine.int8_ops > 0
+           ? Json(one.ours.median() * 2 * macs_of(engine.program()) / machine.int8_ops)
+           : Json(nullptr)},
       {"logits_hash", one.hash},
       {"peer", nullptr}};
   if (!one.peer.all.empty())
@@ -222,11 +238,13 @@ void print_table(const std::vector<Case>& cases, const Engine& engine, const Mac
                machine.int8_ops / 1e9);
   fmt::print("\n");
   fmt::print("commit   {}\n", commit());
-  fmt::print("{:<11}{:>7}{:>7}{:>10}{:>10}{:>10}  {}\n", "phase", "tokens", "depth", "median",
-             "best", "worst", "tokens/s; peer median, best; ratio of medians");
+  fmt::print("{:<11}{:>7}{:>7}{:>10}{:>10}{:>10}{:>12}  {}\n", "phase", "tokens", "depth", "median",
+             "best", "worst", "MB/token",
+             "tokens/s and weights read; peer median, best; ratio of medians");
   for (const Case& one : cases) {
-    fmt::print("{:<11}{:>7}{:>7}{:>10.1f}{:>10.1f}{:>10.1f}", one.phase, one.tokens, one.depth,
-               one.ours.median(), one.ours.best(), one.ours.worst());
+    fmt::print("{:<11}{:>7}{:>7}{:>10.1f}{:>10.1f}{:>10.1f}{:>12}", one.phase, one.tokens,
+               one.depth, one.ours.median(), one.ours.best(), one.ours.worst(),
+               one.weight_bytes > 0 ? fmt::format("{:.3f}", one.weight_bytes / 1e6) : "");
     if (!one.peer.all.empty())
       fmt::print("  {:.1f}, {:.1f}; {:.2f}x", one.peer.median(), one.peer.best(),
                  one.ours.median() / one.peer.median());
@@ -246,14 +264,18 @@ int bench(const Flags& flags) {
   std::vector<Case> cases;
   for (uint32_t depth : flags.depths) {
     for (uint32_t n : flags.prompts)
-      if (n) cases.push_back({"prompt", n, depth, {}, {}, {}});
+      if (n) cases.push_back({"prompt", n, depth, {}, {}, {}, 0});
     for (uint32_t n : flags.generations)
-      if (n) cases.push_back({"generation", n, depth, {}, {}, {}});
+      if (n) cases.push_back({"generation", n, depth, {}, {}, {}, 0});
   }
   if (cases.empty()) return report({"nothing to measure: every --prompt and --generation is 0"});
   Progress bar("bench");
   const Machine machine = measure_machine(engine->executor());
   uint64_t done = 0;
+  for (Case& one : cases)
+    if (one.phase == "generation")
+      if (const auto counted = count_weights(*engine, sequences, one); !counted)
+        return bar.erase(), report(counted.error());
   for (uint32_t r = 0; r < flags.repetitions + 1; ++r)  // the first is a warm-up
     for (Case& one : cases) {
       const auto rate = measure(*engine, sequences, one);

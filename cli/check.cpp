@@ -138,6 +138,19 @@ assay::Status fill_positions(const std::vector<uint32_t>& given, Question& quest
   return assay::ok();
 }
 
+/// The rows of a table of positions.
+assay::Status fill_table_positions(const std::vector<uint32_t>& given, Question& question) {
+  if (given.empty()) return Error{"an embedding of positions needs --positions"};
+  const assay::op::Program& program = *question.program;
+  const uint64_t rows = program.weights[program.operations[question.operation].weight].rows;
+  for (const uint32_t position : given)
+    if (position >= rows)
+      return Error{fmt::format("position {} is beyond the {} of the table", position, rows)};
+  question.step.positions = given;
+  question.step.tokens.assign(given.size(), 0);
+  return assay::ok();
+}
+
 assay::Status fill_tokens(const CheckFlags& flags, Question& question) {
   if (flags.tokens.empty()) return Error{"an embedding needs --tokens"};
   auto tokens = parse_ids(flags.tokens);
@@ -173,8 +186,10 @@ Result<Question> make_question(const CheckFlags& flags, const assay::op::Program
   if (assay::op::row_of(operation).moves)
     return Error{fmt::format("{} only moves values: there is nothing to judge", operation.name)};
   if (const auto done = fill_inputs(flags, arrays, question); !done) return done.error();
-  const bool embeds = operation.is<assay::op::Embed>();
-  const auto filled = embeds ? fill_tokens(flags, question) : fill_positions(positions, question);
+  const auto* embed = operation.as<assay::op::Embed>();
+  const auto filled = !embed               ? fill_positions(positions, question)
+                      : embed->of_position ? fill_table_positions(positions, question)
+                                           : fill_tokens(flags, question);
   if (!filled) return filled.error();
   if (const auto good = check_angles(program, operation, question.step.positions); !good)
     return good.error();

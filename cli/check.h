@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -23,8 +24,10 @@ struct CheckFlags {
   bool json = false;
   // What --op is made of.
   std::string weight, weight_type = "F32", bias, pairing = "adjacent";
-  double base = 10000, linear = 1, eps = 0, factor = 1, scale = 0;
-  uint32_t dim = 0, heads = 0, kv_heads = 0, value_dim = 0;
+  double base = 10000, linear = 1, scale = 0, soft_cap = 0, alibi = 0, slope = 0;
+  uint32_t dim = 0, heads = 0, kv_heads = 0, value_dim = 0, window = 0, every = 0, offset = 0;
+  bool chunked = false;
+  std::map<std::string, double> numbers;  ///< a kind's own (op::Number), by name
 };
 
 /// An operation without a model. Its weights are views of `arrays`.

@@ -24,8 +24,8 @@ struct OutputOptions {
 };
 
 /// Where generated text goes: through the stop strings to stdout, or token ids where there is no
-/// tokenizer. Control tokens are not shown. A terminal gets no control characters that a model made
-/// up.
+/// tokenizer. Control tokens are not shown, but for frames (see Tokenizer::is_frame). A terminal gets
+/// no control characters that a model made up.
 class Output {
  public:
   Output(const assay::text::Tokenizer* tokenizer, const OutputOptions& options);

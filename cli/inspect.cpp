@@ -17,6 +17,7 @@
 #include "gguf/file.h"
 #include "gpu/plan.h"
 #include "model/model.h"
+#include "op/paging.h"
 #include "quant/formats.h"
 
 namespace {
@@ -37,15 +38,30 @@ struct TypeTotal {
   uint64_t tensors = 0, bytes = 0, weights = 0;
 };
 
-/// Bytes of keys and values, all heads of all layers, for a number of positions.
-struct CachePlan {
-  uint64_t values_per_position =
-      0;  // Σ over layers of key_value_heads · (key_length + value_length)
-  std::optional<uint64_t> context;  // positions that the model was trained with
+/// What layers with equal windows keep of one text. Nothing where a product is beyond 2^64.
+struct LayersPlan {
+  uint64_t layers = 0;
+  uint64_t values = 0;  // Σ of key_value_heads · (key_length + value_length): of one position
+  uint64_t most_positions = UINT64_MAX;  // that are kept; all where there is no window
   std::optional<uint64_t> bytes(uint64_t positions, uint64_t bytes_per_value) const {
     uint64_t total = 0;
-    if (__builtin_mul_overflow(values_per_position, positions, &total)) return std::nullopt;
-    if (__builtin_mul_overflow(total, bytes_per_value, &total)) return std::nullopt;
+    if (__builtin_mul_overflow(values, std::min(positions, most_positions), &total) ||
+        __builtin_mul_overflow(total, bytes_per_value, &total))
+      return std::nullopt;
+    return total;
+  }
+};
+
+/// Bytes of keys and values, all heads of all layers, for a number of positions.
+struct CachePlan {
+  std::map<uint32_t, LayersPlan> by_window;  // 0: the layers that keep every position
+  std::optional<uint64_t> context;           // positions that the model was trained with
+  std::optional<uint64_t> bytes(uint64_t positions, uint64_t bytes_per_value) const {
+    uint64_t total = 0;
+    for (const auto& [window, plan] : by_window) {
+      const auto some = plan.bytes(positions, bytes_per_value);
+      if (!some || __builtin_add_overflow(total, *some, &total)) return std::nullopt;
+    }
     return total;
   }
 };
@@ -113,9 +129,27 @@ std::optional<uint64_t> heads_of_all_layers(const gguf::File& file, const std::s
   return sum;
 }
 
-/// Empty where the file doesn't say enough, or says nonsense. `inspect` shows any file, so none of
-/// it is an error.
-std::optional<CachePlan> plan_cache(const gguf::File& file) {
+/// Of a model that assay runs, with pages for one text read in steps of the usual size.
+CachePlan plan_of(const op::Program& program) {
+  op::ExecutorOptions options;
+  options.context = UINT32_MAX;
+  CachePlan plan;
+  for (uint32_t i = 0; i < program.caches.size(); ++i) {
+    const op::CacheShape& shape = program.caches[i];
+    const uint32_t window = program.window_of(i);
+    LayersPlan& layers = plan.by_window[window];
+    ++layers.layers;
+    layers.values += uint64_t(shape.kv_heads) * (uint64_t(shape.key_dim) + shape.value_dim);
+    if (window)
+      layers.most_positions = uint64_t(op::pages_of_sequence(options, window)) * op::page_positions;
+  }
+  if (program.trained_context) plan.context = program.trained_context;
+  return plan;
+}
+
+/// By the metadata alone. Empty where the file doesn't say enough, or says nonsense. `inspect` shows
+/// any file, so none of it is an error.
+std::optional<CachePlan> plan_by_keys(const gguf::File& file) {
   const auto architecture = file.string_value("general.architecture");
   if (!architecture || !*architecture) return std::nullopt;
   const std::string prefix(**architecture);
@@ -143,10 +177,12 @@ std::optional<CachePlan> plan_cache(const gguf::File& file) {
   const auto key_length = stated_key ? stated_key : head_length;
   const auto value_length = stated_value ? stated_value : head_length;
   CachePlan plan;
+  LayersPlan& all = plan.by_window[0];
+  all.layers = *layers;
   uint64_t both = 0;
   if (!heads || !key_length || !value_length ||
       __builtin_add_overflow(*key_length, *value_length, &both) ||
-      __builtin_mul_overflow(*heads, both, &plan.values_per_position)) {
+      __builtin_mul_overflow(*heads, both, &all.values)) {
     return std::nullopt;
   }
   plan.context = number(".context_length");
@@ -166,7 +202,8 @@ Report examine(const gguf::File& file, bool weights) {
     if (weights) report.weights.push_back(measure(file, tensor));
     bar.show(report.weight_bytes, file.size());
   }
-  report.cache = plan_cache(file);
+  const auto program = model::build(file, 0);
+  report.cache = program ? plan_of(*program) : plan_by_keys(file);
   return report;
 }
 
@@ -237,12 +274,26 @@ Json tensors_json(const Report& report) {
   return tensors;
 }
 
-Json cache_json(const CachePlan& plan, uint64_t positions) {
+template <class Plan>
+Json cache_json(const Plan& plan, uint64_t positions) {
   const auto bytes = [&](uint64_t bytes_per_value) {
     const auto total = plan.bytes(positions, bytes_per_value);
     return total ? Json(*total) : Json();
   };
   return {{"f16", bytes(2)}, {"f32", bytes(4)}};
+}
+
+/// The layers whose memory grows with the text.
+LayersPlan whole_layers(const CachePlan& plan) {
+  const auto found = plan.by_window.find(0);
+  return found == plan.by_window.end() ? LayersPlan() : found->second;
+}
+
+std::map<uint32_t, LayersPlan> windowed_layers(const std::optional<CachePlan>& plan) {
+  if (!plan) return {};
+  auto windowed = plan->by_window;
+  windowed.erase(0);
+  return windowed;
 }
 
 Json report_json(const Report& report) {
@@ -271,7 +322,14 @@ Json report_json(const Report& report) {
   }
   Json memory = {{"file_bytes", file.size()}, {"weight_bytes", report.weight_bytes}};
   const auto& cache = report.cache;
-  memory["kv_bytes_per_1024"] = cache ? cache_json(*cache, 1024) : Json();
+  memory["kv_bytes_per_1024"] = cache ? cache_json(whole_layers(*cache), 1024) : Json();
+  memory["kv_bytes_of_windows"] = Json::array();  // at most, however long the text
+  for (const auto& [window, plan] : windowed_layers(cache)) {
+    Json entry = cache_json(plan, UINT64_MAX);
+    entry["window"] = window;
+    entry["layers"] = plan.layers;
+    memory["kv_bytes_of_windows"].push_back(std::move(entry));
+  }
   memory["context_length"] = cache && cache->context ? Json(*cache->context) : Json();
   memory["kv_bytes_at_context"] =
       cache && cache->context ? cache_json(*cache, *cache->context) : Json();
@@ -401,8 +459,16 @@ void print_sizes(const Report& report) {
     return;
   }
   const CachePlan& plan = *report.cache;
-  fmt::print("  KV cache {} (f16) or {} (f32) per 1024 positions\n",
-             bytes_text(plan.bytes(1024, 2)), bytes_text(plan.bytes(1024, 4)));
+  const LayersPlan whole = whole_layers(plan);
+  const auto windowed = windowed_layers(plan);
+  if (whole.layers > 0 || windowed.empty())
+    fmt::print("  KV cache {} (f16) or {} (f32) per 1024 positions{}\n",
+               bytes_text(whole.bytes(1024, 2)), bytes_text(whole.bytes(1024, 4)),
+               windowed.empty() ? "" : ", in layers without a window");
+  for (const auto& [window, layers] : windowed)
+    fmt::print("  KV cache {} (f16) or {} (f32) at most, in layers with a window of {} positions\n",
+               bytes_text(layers.bytes(UINT64_MAX, 2)), bytes_text(layers.bytes(UINT64_MAX, 4)),
+               window);
   if (plan.context) {
     fmt::print("  KV cache {} (f16) or {} (f32) at the trained context of {}\n",
                bytes_text(plan.bytes(*plan.context, 2)), bytes_text(plan.bytes(*plan.context, 4)),

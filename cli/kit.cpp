@@ -108,7 +108,11 @@ Result<KitRun> run_model(Engine& engine, const std::vector<int32_t>& tokens,
     if (!run.values.contains(value))
       return Error{fmt::format("the run gave no '{}'", program.values[value].name)};
   const auto architecture = engine.file().string_value("general.architecture");
-  if (architecture && *architecture) {
+  // Which of several tables the file's base is of, it does not say.
+  const bool one_table = std::ranges::count_if(engine.program().rope_tables, [](const auto& table) {
+                           return !table.growth;
+                         }) == 1;
+  if (architecture && *architecture && one_table) {
     const auto base = engine.file().real_value(std::string(**architecture) + ".rope.freq_base");
     run.rope_base = base ? base->value_or(10000.0) : 0;  // GGUF's default
   }

@@ -17,6 +17,7 @@
 #include "check.h"
 #include "common.h"
 #include "completions.h"
+#include "convert.h"
 #include "diff.h"
 #include "doctor.h"
 #include "golden.h"
@@ -123,6 +124,7 @@ int main(int argc, char** argv) {
   add_inspect(app, exit_code);
   add_tokenize(app, exit_code);
   add_template(app, exit_code);
+  add_convert(app, exit_code);
   add_logits(app, exit_code);
   add_bench(app, exit_code);
   add_trace(app, exit_code);

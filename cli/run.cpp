@@ -215,7 +215,11 @@ int run(Flags flags) {
                                     "text on stdin")
                       : Error{"no byte of the prompt has a token in this model's vocabulary"});
   if (!tokenizer) fmt::print(stderr, "assay: {}; printing token ids\n", tokenizer.error().message);
-  if (flags.ignore_eos && tokenizer) flags.sampling.options.banned = end_tokens(*tokenizer);
+  if (tokenizer) {
+    auto& banned = flags.sampling.options.banned = tokenizer->suppressed();
+    const auto ends = flags.ignore_eos ? end_tokens(*tokenizer) : std::vector<int32_t>();
+    banned.insert(banned.end(), ends.begin(), ends.end());
+  }
   out.load = seconds() - start;
   fmt::print(stderr, "device: {}; seed {}\n", describe(*engine), flags.sampling.options.seed);
   catch_interrupt();

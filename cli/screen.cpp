@@ -10,21 +10,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <cwchar>
+#include <utility>
 
 #include "text/utf8.h"
 
 namespace {
 
 using assay::text::first_character;
-
-const std::vector<std::string> opening = {
-    "<think>",   "<thinking>",   "<thought>",          "[THINK]",
-    "<|think|>", "<seed:think>", "<|START_THINKING|>", "<|channel|>analysis<|message|>",
-};
-const std::vector<std::string> closing = {
-    "</think>",   "</thinking>",   "</thought>",       "[/THINK]",
-    "<|/think|>", "</seed:think>", "<|END_THINKING|>", "<|channel|>final<|message|>",
-};
 
 bool has_styles() {
   const char* no_color = std::getenv("NO_COLOR");
@@ -78,34 +70,21 @@ std::string printable(const std::string& text) {
   return out;
 }
 
-bool opens_thoughts(std::string_view end_of_prompt) {
-  const size_t last = end_of_prompt.find_last_not_of(" \t\r\n");
-  if (last == end_of_prompt.npos) return false;
-  const std::string_view text = end_of_prompt.substr(0, last + 1);
-  return std::ranges::any_of(opening,
-                             [&](const std::string& mark) { return text.ends_with(mark); });
-}
-
 Screen::Screen(Options options)
     : options_(std::move(options)),
       styled_(has_styles()),
-      thinking_(options_.thinking),
-      marks_(thinking_ ? closing : opening),
+      reader_(options_.thinking),
       columns_(terminal_columns()) {
   if (std::strcmp(std::setlocale(LC_CTYPE, nullptr), "C") == 0)
     std::setlocale(LC_CTYPE, "C.UTF-8");  // for wcwidth
-  if (thinking_) set_dim(true);
 }
 
 void Screen::write(const std::vector<assay::run::TextPart>& parts, bool special) {
   erase_footer();
-  for (const auto& part : parts) {
-    const std::string text = printable(part.text);
-    for (std::string_view rest = text; !rest.empty();) {
-      const std::string_view letter = rest.substr(0, first_character(rest).length);
-      feed({std::string(letter), special || !part.control});
-      rest.remove_prefix(letter.size());
-    }
+  for (auto part : parts) {
+    part.text = printable(part.text);
+    part.shown = part.shown || special;
+    show(reader_.add(part), special);
   }
   draw_footer();
   std::fflush(stdout);
@@ -113,38 +92,30 @@ void Screen::write(const std::vector<assay::run::TextPart>& parts, bool special)
 
 void Screen::finish() {
   erase_footer();
-  release(UINT64_MAX);
+  show(reader_.finish(), false);
   flush_word();
-  if (thinking_) set_dim(false);
+  set_dim(false);
   if (column_ > 0) print("\n");
   std::fflush(stdout);
 }
 
-void Screen::feed(Letter letter) {
-  held_.push_back(std::move(letter));
-  const auto out = marks_.add(held_.back().text);
-  release(out.text.size());
-  if (!out.stopped) return;
-  if (!thinking_) set_dim(true);
-  // Without a dim style the mark itself has to say where thoughts begin and end.
-  for (Letter& each : held_) each.visible = each.visible || !styled_;
-  release(UINT64_MAX);
-  if (thinking_) set_dim(false);
-  thinking_ = !thinking_;
-  marks_ = assay::run::StopStrings(thinking_ ? closing : opening);
-}
-
-void Screen::release(uint64_t bytes) {
-  while (!held_.empty() && bytes > 0) {
-    const Letter letter = std::move(held_.front());
-    held_.pop_front();
-    bytes -= std::min<uint64_t>(bytes, letter.text.size());
-    if (letter.visible) put(letter.text);
+/// Where there is a dim style, marks are shown only to who wants all control tokens; without one they
+/// have to say where thoughts begin and end.
+void Screen::show(const std::vector<assay::run::Said>& said, bool special) {
+  using assay::run::Voice;
+  for (const auto& [part, voice] : said) {
+    if (voice == Voice::mark ? styled_ && !special : !part.shown) continue;
+    set_dim(voice != Voice::answer);
+    for (std::string_view rest = part.text; !rest.empty();) {
+      const std::string_view letter = rest.substr(0, first_character(rest).length);
+      put(std::string(letter));
+      rest.remove_prefix(letter.size());
+    }
   }
 }
 
 void Screen::set_dim(bool dim) {
-  if (!styled_) return;
+  if (!styled_ || dim == std::exchange(dim_, dim)) return;
   flush_word();
   print(dim ? "\x1b[2m" : "\x1b[22m");
 }
@@ -221,6 +192,6 @@ void Screen::draw_footer() {
   footer_ = options_.waiting();
   if (footer_.empty()) return;
   print(fmt::format("\n\r\x1b[2m{}\x1b[22m{}\x1b[A\r", tail(footer_, columns_ - 1),
-                    thinking_ ? "\x1b[2m" : ""));
+                    dim_ ? "\x1b[2m" : ""));
   if (column_ > 0) print(fmt::format("\x1b[{}C", column_));
 }

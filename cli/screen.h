@@ -2,21 +2,17 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "run/stop_strings.h"
+#include "run/answer.h"
 #include "run/text_stream.h"
 
 /// Control characters but line end and tab as U+FFFD: an escape sequence of a model's must not
 /// reach the terminal.
 std::string printable(const std::string& text);
-
-/// Whether a prompt that ends like this has the model begin with its thoughts: "…<think>\n".
-bool opens_thoughts(std::string_view end_of_prompt);
 
 /// Lines break between words; thoughts are dim; what a person types meanwhile stands below the
 /// answer.
@@ -35,12 +31,7 @@ class Screen {
   void finish();
 
  private:
-  struct Letter {
-    std::string text;  ///< one character
-    bool visible;
-  };
-  void feed(Letter letter);
-  void release(uint64_t bytes);
+  void show(const std::vector<assay::run::Said>& said, bool special);
   void set_dim(bool dim);
   void put(const std::string& letter);
   void put_as_is(const std::string& letter, uint32_t width);
@@ -50,11 +41,10 @@ class Screen {
   void draw_footer();
 
   Options options_;
-  bool styled_;  // dim is to be had
-  bool thinking_;
-  assay::run::StopStrings marks_;  // those that begin or end thoughts
-  std::deque<Letter> held_;        // letters that may yet become a mark
-  std::string word_, spaces_;      // not printed yet
+  bool styled_;       // dim is to be had
+  bool dim_ = false;  // what is printed now
+  assay::run::AnswerReader reader_;
+  std::string word_, spaces_;  // not printed yet
   uint32_t word_width_ = 0, columns_ = 80, column_ = 0;
   std::string line_;   // the first letters of the line
   bool code_ = false;  // between two ``` lines, which keep their own line ends

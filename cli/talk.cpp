@@ -7,6 +7,7 @@
 
 #include "common.h"
 #include "prompt.h"
+#include "run/answer.h"
 #include "screen.h"
 #include "text/chat_prompt.h"
 
@@ -218,7 +219,7 @@ bool Talk::begins_with_thoughts(const std::vector<int32_t>& tokens) const {
   std::string end;
   for (const int32_t token : std::span(tokens).last(std::min<size_t>(tokens.size(), 32)))
     end += tokenizer_.piece(token);
-  return opens_thoughts(end);
+  return assay::run::opens_thoughts(end);
 }
 
 Status Talk::answer() {
@@ -236,13 +237,14 @@ Status Talk::answer() {
   }
   auto options = flags.sampling.options;
   options.seed += seeds_used_;
+  options.banned = tokenizer_.suppressed();
   assay::run::Sampler sampler(options);
   for (const int32_t token : *tokens) sampler.accept(token);
   std::optional<Screen> screen;
+  const bool thinking = begins_with_thoughts(*tokens);
   if (isatty(STDOUT_FILENO))
-    screen.emplace(Screen::Options{.wrap = flags.wrap,
-                                   .thinking = begins_with_thoughts(*tokens),
-                                   .waiting = [this] { return editor_.waiting(); }});
+    screen.emplace(Screen::Options{
+        .wrap = flags.wrap, .thinking = thinking, .waiting = [this] { return editor_.waiting(); }});
   Output output(
       &tokenizer_,
       {.stops = flags.stops, .special = flags.special, .screen = screen ? &*screen : nullptr});
@@ -253,9 +255,8 @@ Status Talk::answer() {
   generated_ = std::move(*generated);
   if (!screen) fmt::print("\n");
   writable_ = output.writable();
-  conversation.add("assistant", generated_.raw_text);
-  for (const auto& [begin, end] : generated_.controls)
-    conversation.messages.back()["control_tokens"].push_back({begin, end});
+  conversation.messages.push_back(
+      assay::run::answer_message(generated_.raw_text, generated_.controls, thinking));
   conversation.model = model();
   replaced_.clear();
   tell_end();

@@ -3,9 +3,9 @@
 include(GNUInstallDirs)
 install(TARGETS assay RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 # The headers that need no library: how each weight format is decoded, and the functions of the contract, for engines
-# that want the same bits. formats.h is the list that formats.cpp belongs to.
+# that want the same bits. formats.h is the list that formats.cpp belongs to, and fields.h needs it.
 install(DIRECTORY src/quant src/lang DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/assay
-  FILES_MATCHING PATTERN "*.h" PATTERN "formats.h" EXCLUDE)
+  FILES_MATCHING PATTERN "*.h" PATTERN "formats.h" EXCLUDE PATTERN "fields.h" EXCLUDE)
 install(DIRECTORY python/assay DESTINATION ${CMAKE_INSTALL_DATADIR}/assay/python FILES_MATCHING PATTERN "*.py")
 install(FILES LICENSE CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
