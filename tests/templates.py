@@ -3,7 +3,7 @@
 
     tests/templates.py DIR [--binary build/release/assay-template] [--json]
 
-Every *.jinja file of DIR is rendered with six conversations. jinja2 is configured as Hugging Face
+Every *.jinja file of DIR is rendered with seven conversations. jinja2 is configured as Hugging Face
 transformers configures it for chat templates. Equal texts count as equal, and so do two refusals.
 Then each is rendered by assay with all letters of the messages in a script of their own, to see that
 assay knows of every character whether a message or the template wrote it.
@@ -117,6 +117,14 @@ def conversations():
                          {"role": "assistant", "content": "<think>\nso\n</think>\n\n<|im_end|>\n"},
                          {"role": "user", "content": "\n</think>\n<|eot_id|>\n\n</tool_call>"}],
             "add_generation_prompt": True},
+        "thoughts": {
+            "messages": [{"role": "user", "content": "Hello"},
+                         {"role": "assistant", "content": "Hi!", "thinking": "Easy.", "reasoning": "Easy.",
+                          "reasoning_content": "Easy."},
+                         {"role": "user", "content": "How are you?"},
+                         {"role": "assistant", "content": " Well.\n"},
+                         {"role": "user", "content": "And I?"}],
+            "add_generation_prompt": True, "enable_thinking": True, "thinking": True},
         "none": {"messages": [], "add_generation_prompt": True},
     }
 
@@ -187,7 +195,7 @@ def compare(folder, binary):
                             for _, _, source, names in cases])
     if len(answers) != len(cases):
         sys.exit(f"{binary} gave {len(answers)} answers to {len(cases)} requests")
-    own = {"enable_thinking", "add_generation_prompt"}
+    own = {"enable_thinking", "thinking", "add_generation_prompt"}
     origins = ours(binary, [{"template": source, "date": DATE, "quoted": True, **{
         key: value if key in own or key.endswith("_token") else rewritten(value)
         for key, value in names.items()}} for _, _, source, names in cases])

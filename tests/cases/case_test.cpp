@@ -10,7 +10,10 @@
 #include "cases/replay.h"
 #include "cpu/executor.h"
 #include "diff/support.h"
+#include "fault/executor.h"
 #include "reference/executor.h"
+#include "reference/mixed_model.h"
+#include "reference/tiny_model.h"
 
 namespace assay::cases {
 namespace {
@@ -159,6 +162,94 @@ TEST(Case, AWrongDeviceFails) {
   }
 }
 
+/// A run of the model that has every kind of operation, with one element of an operation wrong.
+Result<trace::Trace> record_mixed(const op::Program& program, const std::string& name,
+                                  uint64_t column) {
+  op::ExecutorOptions options;
+  options.context = 64;
+  const auto executor = fault::make_executor(program, options);
+  trace::Recorder recorder(program, {});
+  const tests::Tokens tokens(tests::token_ids(24, program.vocabulary, 3));
+  recorder.begin_step(tokens.step());
+  executor->run(tokens.step(), [&](const op::Operation& operation, std::span<const float> output) {
+    std::vector<float> copy(output.begin(), output.end());
+    const size_t width = copy.size() / tokens.tokens.size();
+    if (operation.name == name) copy[2 * width + column] = 1234.5f;
+    recorder(operation, copy);
+  });
+  static int count = 0;
+  const diff::TemporaryFile file("mixed" + std::to_string(count++));
+  if (const auto written =
+          recorder.write(file.path, {{"engine", "assay fault"}, {"contract", "assay/1"}});
+      !written)
+    return written.error();
+  return trace::Trace::open(file.path);
+}
+
+Result<std::unique_ptr<op::Executor>> plain_loops(const op::Program& program,
+                                                  op::ExecutorOptions options) {
+  return fault::make_executor(program, options);
+}
+
+TEST(Case, EveryKindOfOperationComesBackFromItsFile) {
+  const tests::MixedModel model;
+  const op::Program& program = model.program;
+  for (const op::Operation& operation : program.operations) {
+    SCOPED_TRACE(operation.name);
+    const auto trace = record_mixed(program, operation.name, 1);
+    ASSERT_TRUE(trace) << trace.error().message;
+    const auto side = diff::judge_trace(program, *trace);
+    ASSERT_TRUE(side) << side.error().message;
+    const auto first = std::ranges::find_if(side->failures, [&](const diff::Failure& failure) {
+      return program.operations[failure.operation].name == operation.name;
+    });
+    ASSERT_NE(first, side->failures.end());
+    const auto scene = diff::scene_at(program, *trace, *side, first->step, first->operation);
+    ASSERT_TRUE(scene) << scene.error().message;
+    const Case whole = cut_case(program, *scene, side->engine);
+    const uint32_t width =
+        operation.output == op::none ? 2 : program.values[operation.output].width;
+    const uint64_t row = width > 1 ? 1 : 0;  // column 1 of one column is the next token's 0
+    EXPECT_EQ(whole.seen.failures, 1u);
+    EXPECT_EQ(whole.seen.row, row);
+    const std::vector<uint8_t> bytes = bytes_of(whole);
+    const auto the = parse_case(bytes, "x");
+    ASSERT_TRUE(the) << the.error().message;
+    EXPECT_EQ(the->operation().of.index(), operation.of.index());
+    EXPECT_EQ(the->expected.data, whole.expected.data);
+    EXPECT_EQ(the->allowed.data, whole.allowed.data);
+    for (const MakeExecutor& make : {MakeExecutor(plain_loops), MakeExecutor(reference_of)}) {
+      const auto again = replay(*the, make);
+      ASSERT_TRUE(again) << again.error().message;
+      EXPECT_TRUE(again->as_recorded) << again->sentence;
+      EXPECT_EQ(again->stored.failures, 1u);
+      EXPECT_EQ(the->whole_row(again->stored.row), row);
+      EXPECT_EQ(again->device.failures, 0u) << again->sentence;
+    }
+  }
+}
+
+/// Of experts only those that are chosen are kept, and of each the rows around the wrong one.
+TEST(Case, ExpertsThatAreNotChosenAreLeftOut) {
+  const tests::MixedModel model;
+  const auto trace = record_mixed(model.program, "blk.3.experts_up", 32 + 7);  // slot 1, row 7
+  const auto side = diff::judge_trace(model.program, *trace);
+  const auto scene = diff::scene_at(model.program, *trace, *side, side->failures[0].step,
+                                    side->failures[0].operation);
+  ASSERT_TRUE(scene) << scene.error().message;
+  diff::Scene few = *scene;
+  for (uint64_t t = 0; t < few.inputs[1].rows; ++t)
+    for (uint64_t slot = 0; slot < 3; ++slot)
+      few.inputs[1].row(t)[slot] = few.inputs[1].row(t)[slot] < 2 ? 1 : 4;
+  const Case the = cut_case(model.program, few, "x");
+  EXPECT_EQ(the.operation().as<op::MatmulExperts>()->experts, 2u);
+  EXPECT_EQ(the.program.weights[0].rows % 2, 0u);
+  EXPECT_EQ(the.rows.front() / 32, 1u);
+  EXPECT_EQ(the.rows.back() / 32, 4u);
+  for (const double id : the.scene.inputs[1].row(0).first(3)) EXPECT_LT(id, 2);
+  EXPECT_EQ(cut_case(model.program, *scene, "x").rows.size() % 5, 0u);
+}
+
 TEST(Case, AnAlteredOutputIsNotCalledAsRecorded) {
   Case the = case_of("blk.1.q", 7.5f, 40);
   the.scene.output.data[1] = 9;
@@ -194,6 +285,35 @@ TEST(Case, EditsAreRefusedOrRun) {
         if (!the) {
           ++refused;
           ASSERT_EQ(the.error().message.find('\n'), std::string::npos);
+          continue;
+        }
+        ++run;
+        ASSERT_TRUE(replay(*the, reference_of)) << name << i;
+      }
+  }
+  EXPECT_GT(refused, 2000u);
+  EXPECT_GT(run, 200u);
+}
+
+TEST(Case, EditsOfTheOtherKindsAreRefusedOrRun) {
+  const tests::MixedModel model;
+  uint64_t refused = 0, run = 0;
+  for (const char* name : {"positions", "blk.0.kqv", "blk.1.q_scaled", "blk.2.routing",
+                           "blk.2.experts_up", "blk.2.experts_down_scaled", "blk.2.k"}) {
+    const auto trace = record_mixed(model.program, name, 1);
+    const auto side = diff::judge_trace(model.program, *trace);
+    const auto scene = diff::scene_at(model.program, *trace, *side, side->failures[0].step,
+                                      side->failures[0].operation);
+    ASSERT_TRUE(scene) << scene.error().message;
+    const std::vector<uint8_t> bytes = bytes_of(cut_case(model.program, *scene, "x"));
+    const size_t header = 8 + size_t(bytes[0]) + (size_t(bytes[1]) << 8);
+    for (size_t i = 8; i < header; ++i)
+      for (const char byte : {'9', '0', '"'}) {
+        std::vector<uint8_t> edited = bytes;
+        edited[i] = uint8_t(byte);
+        const auto the = parse_case(std::move(edited), "x");
+        if (!the) {
+          ++refused;
           continue;
         }
         ++run;

@@ -147,9 +147,98 @@ TEST(Check, PartsThatDoNotFitAreRefused) {
 
 TEST(Check, AnOperationCutOutGivesTheFirstRows) {
   const Product product;
-  const op::Program part = cut_out(product.program, 0, first_rows(product.program.weights[0], 2));
+  const op::Program part =
+      cut_out(product.program, 0, first_rows(product.program, product.program.operations[0], 2));
   Question question = question_about(part);
   EXPECT_THAT(expected(question, "f32").want.data, ElementsAre(13, 22, 10, 19));
+}
+
+/// Two of three experts, of four rows: expert e's row r is (e, r).
+struct Experts {
+  std::vector<float> weight, bias;
+  op::Program program;
+
+  Experts() {
+    for (int e = 0; e < 3; ++e)
+      for (int r = 0; r < 4; ++r) {
+        weight.insert(weight.end(), {float(e), float(r)});
+        bias.push_back(float(100 * e));
+      }
+    Parts parts;
+    parts.of = op::MatmulExperts{3};
+    parts.width = 2;
+    parts.second = 4;
+    parts.weight = {"w", quant::F32::id, 12, 2, Product::bytes_of(weight)};
+    parts.bias = {"b", quant::F32::id, 3, 4, Product::bytes_of(bias)};
+    program = *program_of(parts);
+  }
+};
+
+TEST(Kit, ACaseOfExpertsHasThoseThatAreChosen) {
+  const Experts experts;
+  const op::Operation& operation = experts.program.operations[0];
+  KitRun run;
+  run.step.tokens = {0, 0};
+  run.step.positions = {0, 1};
+  run.values[operation.inputs[0]] = table(2, 2, {1, 10, 2, 20});
+  run.values[operation.inputs[1]] = table(2, 4, {2, 0, 0.5, 0.5, 0, 2, 0.9, 0.1});
+  const auto folder = std::filesystem::temp_directory_path() / ("kite" + std::to_string(getpid()));
+  const auto written = write_case(experts.program, 0, run, {{0}, 3}, folder.string());
+  ASSERT_TRUE(written) << written.error().message;
+  const auto read = [&](const char* name) {
+    return trace::read_npy((folder / "matmul_experts" / name).string())->values();
+  };
+  // Experts 0 and 2 are 0 and 1 here, three rows of each; 100·e + e·x + r·y.
+  EXPECT_THAT(read("input1.npy"), ElementsAre(1, 0, 0.5, 0.5, 0, 1, double(0.9f), double(0.1f)));
+  EXPECT_THAT(read("weight.npy"), ElementsAre(0, 0, 0, 1, 0, 2, 2, 0, 2, 1, 2, 2));
+  EXPECT_THAT(read("expected.f32.npy"),
+              ElementsAre(202, 212, 222, 0, 10, 20, 0, 20, 40, 204, 224, 244));
+  const auto json = nlohmann::json::parse(written->json);
+  EXPECT_THAT(json["weight"]["experts_taken"], ElementsAre(0, 2));
+  EXPECT_EQ(json["parameters"]["experts"], 2);
+  std::filesystem::remove_all(folder);
+}
+
+/// Logits apart by less than a probability's error: another engine's choice is judged by itself.
+TEST(Check, ARouterIsJudgedByItsOwnChoice) {
+  Parts parts;
+  parts.of = op::Route{.used = 2, .renormalise = 1};
+  parts.width = 4;
+  const op::Program program = *program_of(parts);
+  Question question;
+  question.program = &program;
+  question.step.tokens = {0};
+  question.step.positions = {0};
+  question.inputs = {table(1, 4, {1, 2, 2 + 1e-9, 0})};
+  question.output = table(1, 4, {1, 2, 0.5, 0.5});
+  EXPECT_EQ(answer(question, "f32").verdict, diff::Verdict::pass);
+  question.output = table(1, 4,
+                          {1, 0, std::exp(2.0) / (std::exp(2.0) + std::exp(1.0)),
+                           std::exp(1.0) / (std::exp(2.0) + std::exp(1.0))});
+  EXPECT_EQ(answer(question, "f32").verdict, diff::Verdict::fail);  // expert 2 is the better one
+}
+
+/// A window of two and a sink: the first key is not seen.
+TEST(Check, AttentionHasWindowsAndSinks) {
+  const std::vector<float> sinks = {0};
+  Parts parts;
+  parts.of = op::Attend{.window = 2};
+  parts.heads = parts.kv_heads = 1;
+  parts.head_dim = parts.value_dim = parts.width = 1;
+  parts.weight = {"sinks", quant::F32::id, 1, 1, Product::bytes_of(sinks)};
+  const op::Program program = *program_of(parts);
+  Question question;
+  question.program = &program;
+  question.step.tokens = {0};
+  question.step.positions = {2};
+  question.inputs = {table(1, 1, {0})};
+  question.keys = table(3, 1, {1, 2, 3});
+  question.values = table(3, 1, {1000, 3, 6});
+  EXPECT_THAT(expected(question, "f32").want.data, ElementsAre(3));  // (3 + 6 + nothing)/3
+  question.output = table(1, 1, {4.5});
+  EXPECT_EQ(answer(question, "f32").cause->id, "sink-missing");
+  question.output = table(1, 1, {1009.0 / 4});
+  EXPECT_EQ(answer(question, "f32").cause->id, "window-missing");
 }
 
 TEST(Kit, ToleranceCoversTheLimitAndTheRounding) {

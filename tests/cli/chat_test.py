@@ -19,7 +19,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from cli_test import BINARY, MODEL, assay
-from text_test import thinking
+from text_test import CHANNELS, harmony, thinking
 
 STATE = tempfile.TemporaryDirectory()  # not the history of whoever runs the tests
 os.environ["XDG_STATE_HOME"] = STATE.name
@@ -291,6 +291,18 @@ class WithAScript(unittest.TestCase):
         plain.say("?")
         plain.wait_for(r"\[THINK\]hm\[/THINK\]yes\n> ")
         self.assertNotIn(b"\x1b[2m", plain.raw)
+
+    def test_only_harmonys_final_channel_is_not_dim(self):
+        harmony().write(self.model)
+        t = self.start()
+        for _ in range(2):  # the second prompt holds the first answer
+            t.say("?")
+            t.wait_for(r"yes\n> ")
+        self.assertEqual(t.raw.count(b"\x1b[2mhm\x1b[22myes"), 2)
+        self.assertNotRegex(t.text(), "analysis|assistant|final|<")
+        plain = self.start("--wrap", "off", env={"NO_COLOR": "1"})
+        plain.say("?")
+        plain.wait_for(re.escape(CHANNELS) + r"\n> ")
 
     def test_a_template_that_begins_with_thoughts(self):
         script = thinking(template="<|user|>{{ messages[-1].content }}<|assistant|>[THINK]\n")

@@ -257,6 +257,58 @@ class WithoutAModel(Numpy):
         self.assertIn("1e-06 instead of 1e-05",
                       self.fails("norm-eps", "--op", "rms_norm", inputs=[x], output=rms_norm(x, w, 1e-6), weight=w, eps=1e-5)["sentence"])
 
+    def test_kinds_that_only_some_models_have(self):
+        x, w, b = self.normal(3, 40).astype("f8"), self.normal(40), self.normal(40)
+        centred = x - x.mean(axis=1, keepdims=True)
+        y = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-5) * w
+        self.passes("--op", "layer_norm", inputs=[x], output=y + b, weight=w, bias=b, eps=1e-5)
+        self.fails("bias", "--op", "layer_norm", inputs=[x], output=y, weight=w, bias=b, eps=1e-5)
+        self.fails("norm-mean-kept", "--op", "layer_norm", inputs=[x], output=rms_norm(x, w, 1e-5) + b, weight=w, bias=b, eps=1e-5)
+        self.passes("--op", "soft_cap", inputs=[x], output=3 * np.tanh(x / 3), cap=3)
+        self.fails("cap-missing", "--op", "soft_cap", inputs=[x], output=x, cap=3)
+        self.passes("--op", "relu", inputs=[x], output=np.maximum(x, 0))
+        temperature = 1 + 0.1 * np.log1p(np.array([[0], [0], [1]]))
+        self.passes("--op", "position_scale", inputs=[x], output=x * temperature, slope=0.1, every=2, positions="0-2")
+        self.fails("temperature-missing", "--op", "position_scale", inputs=[x], output=x, slope=0.1, every=2, positions="0-2")
+
+    def test_routers_and_experts(self):
+        logits = self.normal(5, 8).astype("f4").astype("f8")
+        p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        ids = np.argsort(-logits, axis=1)[:, :2]
+        weights = np.take_along_axis(p, ids, axis=1)
+        routing = np.concatenate([ids, weights / weights.sum(axis=1, keepdims=True)], axis=1)
+        flags = {"used": 2, "renormalise": 1}
+        self.passes("--op", "route", inputs=[logits], output=routing, **flags)
+        self.fails("route-not-renormalised", "--op", "route", inputs=[logits], output=np.concatenate([ids, weights], axis=1), **flags)
+        x, w = self.normal(5, 16).astype("f8"), self.normal(8 * 3, 16)
+        y = np.einsum("turc,tc->tur", w.reshape(8, 3, 16)[ids], x).reshape(5, 6)
+        self.passes("--op", "matmul_experts", inputs=[x, routing], output=y, weight=w, experts=8)
+        shifted = np.einsum("turc,tc->tur", w.reshape(8, 3, 16)[(ids + 1) % 8], x).reshape(5, 6)
+        self.fails("expert-off-by-one", "--op", "matmul_experts", inputs=[x, routing], output=shifted, weight=w, experts=8)
+
+    def test_windows_and_sinks(self):
+        q, k, v = (self.normal(4, 8).astype("f8") for _ in range(3))
+        sink = self.normal(1)
+
+        def attention(first, sinks):
+            out = []
+            for t in range(4):
+                seen = slice(first(t), t + 1)
+                s = np.append(k[seen] @ q[t] / np.sqrt(8), sinks)
+                e = np.exp(s - s.max())
+                out.append(e[: t + 1 - first(t)] @ v[seen] / e.sum())
+            return np.array(out)
+
+        flags = {"heads": 1, "dim": 8, "window": 2, "weight": sink, "contract": "f32"}
+        output = attention(lambda t: max(0, t - 1), sink)
+        self.passes("--op", "attention", inputs=[q, k, v], output=output, **flags)
+        self.fails("sink-missing", "--op", "attention", inputs=[q, k, v], output=attention(lambda t: max(0, t - 1), []), **flags)
+        self.fails("window-missing", "--op", "attention", inputs=[q, k, v], output=attention(lambda t: 0, sink), **flags)
+        done = assay("check", "--op", "soft_cap", "--input", self.save("x", q), "--output", self.save("y", q))
+        self.assertIn("needs --cap", done.stderr)
+        done = assay("check", "--op", "relu", "--cap", "3", "--input", self.save("x", q), "--output", self.save("y", q))
+        self.assertIn("has no --cap", done.stderr)
+
     def test_a_product_and_its_expected_values(self):
         x, w, b = self.normal(2, 33), self.normal(5, 33), self.normal(5)
         self.passes("--op", "matmul", inputs=[x], output=x @ w.T + b, weight=w, bias=b)

@@ -61,6 +61,7 @@ class Devices(unittest.TestCase):
         self.assertIsNone(result["machine"]["read_bytes_per_s"])
         for one in result["results"]:
             self.assertEqual((one["device"], one["bandwidth_share"], one["int8_share"]), ("emulated", None, None))
+            self.assertEqual(one["weight_bytes"] is None, one["phase"] == "prompt")
             self.assertGreater(one["tokens_per_s"]["median"], 0)
 
     def test_a_device_that_is_not_there_is_an_error(self):

@@ -24,6 +24,22 @@ def thinking(**options):
     return script.say("<|assistant|>", "[THINK]", "h", "m", "[/THINK]", "y", "e", "s", "<end>")
 
 
+HARMONY = ("{% for m in messages %}{% if '<|channel|>' in m.content %}{{ raise_exception('a channel in the content') }}{% endif %}"
+           "<|start|>{{ m.role }}{{ '<|channel|>final' if m.role == 'assistant' else '' }}<|message|>{{ m.content }}<|end|>{% endfor %}"
+           "<|start|>assistant")
+FRAMES = ["<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|return|>", "<|call|>"]
+CHANNELS = "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>yes"
+
+
+def harmony():
+    """Thinks "hm" in the channel "analysis", then says "yes" in the channel "final"."""
+    script = Script([(frame, CONTROL) for frame in FRAMES] + [("analysis", 1), ("assistant", 1), ("final", 1)],
+                    template=HARMONY, eos="<|return|>")
+    script.say("t", "<|channel|>", "analysis", "<|message|>", "h", "m", "<|end|>", "<|start|>", "assistant", "<|channel|>")
+    script.once_said("assistant", "<|channel|>", "final").once_said("assistant", "<|message|>", "y")
+    return script.say("final", "<|message|>").say("y", "e", "s", "<|return|>")
+
+
 class Text(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
@@ -73,6 +89,24 @@ class Text(unittest.TestCase):
         self.assertIn("last answer: prompt 22 tokens, 17 of them kept", said.err)
         again = self.assay(*chat, stdin="/regen\n/stats\n")
         self.assertIn("last answer: prompt 22 tokens", again.err, "the file knows it, too")
+
+    def test_tokens_that_the_file_suppresses_are_never_drawn(self):
+        model = self.model(thinking(suppressed=["[THINK]"]))  # the one that follows; all others are equal, and the lowest id wins
+        self.assertEqual(json.loads(self.assay("run", model, "--chat", "-p", "?", "--temp", 0, "-n", 1, "--json").out)["tokens"], [0])
+        self.assertEqual(self.assay("chat", model, "--temp", 0, "-n", 1, stdin="?\n").out, "\0\n")
+
+    def test_the_channels_of_harmony_are_kept_apart(self):
+        model = self.model(harmony())
+        run = json.loads(self.assay("run", model, "--chat", "-p", "?", "--temp", 0, "--json").out)
+        self.assertEqual((run["text"], run["raw_text"], run["finish_reason"]), (CHANNELS, CHANNELS, "stop"))
+        chat = ("chat", model, "--temp", 0, "--session", "s.json")
+        said = self.assay(*chat, stdin="<|end|>\n!\n/stats\n")
+        self.assertEqual(said.out, f"{CHANNELS}\n{CHANNELS}\n")
+        self.assertNotIn("the chat template ends each answer", said.err)
+        answers = json.loads((self.folder / "s.json").read_text())["messages"][1::2]
+        self.assertEqual(answers, [{"role": "assistant", "content": "yes", "thinking": "hm"}] * 2)
+        # <|start|> user <|message|> 7 letters <|end|>, 1 + 9 + 1 + 5 + 1 + 3 + 1 of the answer without thoughts, 8 for "!", 10.
+        self.assertIn("last answer: prompt 53 tokens", said.err)
 
     def test_chat_takes_stop_strings(self):
         model = self.model(thinking())

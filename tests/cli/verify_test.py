@@ -25,7 +25,7 @@ class Verify(unittest.TestCase):
         self.assertEqual(report["model"]["sha256"], hashlib.sha256(KJV.read_bytes()).hexdigest())
         self.assertEqual({row["verdict"] for row in report["operations"] + report["probes"]}, {"PASS"})
         self.assertEqual({row["bits"] for row in report["operations"]}, {"equal"})
-        self.assertEqual(len(report["coverage"]["formats"]), 14)
+        self.assertEqual(len(report["coverage"]["formats"]), 26)
         # the hash is the one that `logits` gives for the same tokens
         logits = json.loads(assay("logits", KJV, "--tokens", TOKENS, "--json").stdout)
         self.assertEqual(report["logits_sha256"], logits["logits_sha256"])

@@ -102,5 +102,94 @@ TEST(AttentionSoftmax, SeesEachKeyAndNoneBeyond) {
   }
 }
 
+/// Windows, soft caps, ALiBi and sinks, each alone and together. Hidden keys and values are NaN, and
+/// the pages that hold nothing else are no pages at all.
+template <class Element>
+void check_extras(uint32_t keys, uint32_t dim, const contract::AttentionExtras& extras) {
+  const uint32_t seed = keys * 1000 + dim;
+  Random random(seed);
+  const auto query = random.floats(dim);
+  auto k = random.floats(uint64_t(keys) * dim), v = random.floats(uint64_t(keys) * dim);
+  std::fill_n(k.begin(), extras.first * dim, NAN);
+  std::fill_n(v.begin(), extras.first * dim, NAN);
+  HeadCache<Element> cache(keys, dim, dim, k, v);
+  for (size_t chunk = 0; chunk < extras.first / 64; ++chunk) cache.pages[chunk] = 0xffffffffu;
+  const float scale = 2 / std::sqrt(float(dim));
+  const auto want = contract::attention(query, cache.plain_keys, cache.plain_values, scale, extras);
+  for (float y : want) ASSERT_TRUE(std::isfinite(y));
+  for (const cpu::Kernels* kernels : all_kernels())
+    ASSERT_EQ(difference(cache.attend(*kernels, query, scale, extras), want), "")
+        << kernels->isa << " keys " << keys << " dim " << dim << " first " << extras.first
+        << " cap " << extras.soft_cap << " slope " << extras.slope << " sink "
+        << extras.sink.value_or(0) << " seed " << seed;
+}
+
+TEST(AttentionExtras, HaveTheContractsBitsAloneAndTogether) {
+  for (const uint32_t keys : {1u, 31u, 33u, 64u, 65u, 129u, 257u})
+    for (const uint32_t first : {0u, 1u, 30u, 63u, 64u, 65u, 127u, 128u, 200u, 256u})
+      for (const uint32_t dim : {31u, 64u}) {
+        if (first >= keys) continue;
+        for (const float cap : {0.0f, 3.0f})
+          for (const float slope : {0.0f, 0.25f, 0x1p-8f})
+            for (const std::optional<float> sink :
+                 {std::optional<float>(), std::optional(-2.0f), std::optional(30.0f)})
+              check_extras<uint16_t>(keys, dim, {first, cap, slope, sink});
+        check_extras<float>(keys, dim, {first, 5.0f, 0.5f, 0.0f});
+      }
+}
+
+TEST(AttentionExtras, AWindowOfOneKeyIsItsValue) {
+  Random random(13);
+  const auto query = random.floats(32), keys = random.floats(100 * 32),
+             values = random.floats(100 * 32);
+  const HeadCache<float> cache(100, 32, 32, keys, values);
+  for (const cpu::Kernels* kernels : all_kernels())
+    EXPECT_EQ(difference(cache.attend(*kernels, query, 0.2f, {.first = 99}),
+                         std::span(values).subspan(99 * 32)),
+              "");
+}
+
+/// Scores 0 of a query of zeros. The sink's share of the softmax is lost: two keys and a sink of
+/// equal scores leave 2/3 of the mean; a sink of −infinity leaves all, one of 200 nothing.
+TEST(AttentionExtras, ASinkTakesItsShare) {
+  const HeadCache<float> cache(2, 16, 1, Random(14).floats(32), {3.0f, 6.0f});
+  const std::vector<float> query(16, 0.0f);
+  for (const cpu::Kernels* kernels : all_kernels()) {
+    const auto with = [&](float sink) {
+      return cache.attend(*kernels, query, 0.25f, {.sink = sink})[0];
+    };
+    EXPECT_EQ(with(0.0f), 3.0f) << kernels->isa;
+    EXPECT_EQ(with(-INFINITY), 4.5f) << kernels->isa;
+    EXPECT_EQ(with(200.0f), 0.0f) << kernels->isa;
+    EXPECT_TRUE(std::isnan(with(NAN))) << kernels->isa;
+  }
+}
+
+/// Equal scores with ALiBi: a key's weight halves with each position where the slope is ln 2, so of
+/// values 0 … 0, 1 the last has 1/(2 − 2^-n).
+TEST(AttentionExtras, AlibiHalvesWeightsByDistance) {
+  for (const uint32_t count : {3u, 64u, 70u}) {
+    std::vector<float> values(count, 0.0f);
+    values.back() = 1.0f;
+    const HeadCache<float> cache(count, 16, 1, Random(15).floats(count * 16), values);
+    const double want = 1 / (2 - std::ldexp(1.0, 1 - int(count)));
+    for (const cpu::Kernels* kernels : all_kernels())
+      EXPECT_NEAR(cache.attend(*kernels, std::vector<float>(16, 0.0f), 0.25f,
+                               {.slope = float(std::log(2.0))})[0],
+                  want, 64 * 0x1p-24)
+          << kernels->isa << " " << count;
+  }
+}
+
+/// A cap of c keeps scores of ±1000 at ±c: two keys have weights e^c : e^-c.
+TEST(AttentionExtras, ASoftCapKeepsScoresNear) {
+  std::vector<float> keys = {1000.0f, -1000.0f};
+  const HeadCache<float> cache(2, 1, 1, keys, {1.0f, 0.0f});
+  for (const cpu::Kernels* kernels : all_kernels())
+    EXPECT_NEAR(cache.attend(*kernels, {1.0f}, 1.0f, {.soft_cap = 1.5f})[0],
+                1 / (1 + std::exp(-3.0)), 32 * 0x1p-24)
+        << kernels->isa;
+}
+
 }  // namespace
 }  // namespace assay::tests

@@ -77,12 +77,11 @@ struct Matrix {
   }
 };
 
-/// Random valid blocks: any codes and scale codes, finite f16 scales.
+/// Random valid blocks: any codes and scale codes, finite scales.
 inline Matrix random_matrix(uint32_t type, uint64_t rows, uint64_t columns, Random& random) {
   const quant::Info info = quant::info(type);
   std::vector<uint8_t> bytes(rows * columns / info.block_size * info.block_bytes);
-  const auto put_half = [&](size_t at, uint16_t half) { std::memcpy(&bytes[at], &half, 2); };
-  const std::vector<size_t> halves = half_offsets(type);
+  const auto half = [&] { return k_f16_to_f32(random.half()); };
   for (size_t at = 0; at < bytes.size(); at += info.block_bytes) {
     if (type == quant::F32::id || type == quant::BF16::id) {
       const uint32_t bits = k_bits(random.uniform());
@@ -91,8 +90,11 @@ inline Matrix random_matrix(uint32_t type, uint64_t rows, uint64_t columns, Rand
       continue;
     }
     for (size_t i = 0; i < info.block_bytes; ++i) bytes[at + i] = uint8_t(random.bits());
-    if (type == quant::F16::id) put_half(at, random.half());
-    for (const size_t offset : halves) put_half(at + offset, random.half());
+    if (type == quant::F16::id) {
+      const uint16_t value = random.half();
+      std::memcpy(&bytes[at], &value, 2);
+    }
+    put_fields(type, &bytes[at], half, half);
   }
   return {type, rows, columns, std::move(bytes)};
 }
@@ -112,13 +114,21 @@ inline std::vector<cpu::QuantisedRow> views(std::vector<contract::Row>& rows) {
   return list;
 }
 
+/// The rows of y (count, stride) as the kernels take them.
+inline std::vector<float*> rows_of(std::vector<float>& y, uint64_t count, uint64_t stride) {
+  std::vector<float*> list;
+  for (uint64_t i = 0; i < count; ++i) list.push_back(y.data() + i * stride);
+  return list;
+}
+
 /// y (count, rows) = W·x with a kernel, all panels at once.
 inline std::vector<float> multiply(const cpu::Kernels& kernels, const op::Weight& weight,
                                    std::vector<contract::Row>& x, const float* bias = nullptr) {
   const cpu::Panels panels = packed(weight);
   std::vector<float> y(x.size() * weight.rows);
   kernels.matmul(weight.type, panels.data.get(), panels.panel_bytes, weight.rows, weight.columns, 0,
-                 panels.count(), views(x).data(), uint32_t(x.size()), bias, y.data(), weight.rows);
+                 panels.count(), views(x).data(), uint32_t(x.size()), bias,
+                 rows_of(y, x.size(), weight.rows).data());
   return y;
 }
 
@@ -131,7 +141,7 @@ inline std::vector<float> multiply_f32(const cpu::Kernels& kernels, const op::We
   for (const auto& row : x) rows.push_back(row.data());
   kernels.matmul_f32(weight.type, panels.data.get(), panels.panel_bytes, weight.rows,
                      weight.columns, 0, panels.count(), rows.data(), uint32_t(x.size()), bias,
-                     y.data(), weight.rows);
+                     rows_of(y, x.size(), weight.rows).data());
   return y;
 }
 
@@ -177,7 +187,7 @@ struct HeadCache {
   }
 
   std::vector<float> attend(const cpu::Kernels& kernels, const std::vector<float>& query,
-                            float scale) const {
+                            float scale, const contract::AttentionExtras& extras = {}) const {
     std::vector<float> scratch(2 * stride), output(value_dim);
     cpu::AttentionHead head{};
     head.query = query.data();
@@ -188,6 +198,9 @@ struct HeadCache {
     head.key_count = count;
     head.key_dim = key_dim, head.value_dim = value_dim, head.value_stride = stride;
     head.scale = scale;
+    head.first_key = uint32_t(extras.first);
+    head.soft_cap = extras.soft_cap, head.slope = extras.slope;
+    head.sink = extras.sink ? &*extras.sink : nullptr;
     head.scratch = scratch.data(), head.output = output.data();
     (sizeof(Element) == 2 ? kernels.attention_f16 : kernels.attention_f32)(head);
     return output;

@@ -2,6 +2,7 @@
 // observed or not, denormals flushed or not.
 #include <set>
 
+#include "contract_replay.h"
 #include "tiny_program.h"
 
 namespace assay::tests {
@@ -168,88 +169,13 @@ TEST_P(OneAnswer, AfterGoingBack) {
 
 /// Every operation replayed from the executor's own inputs by the scalar contract, bit for bit.
 TEST_P(OneAnswer, EachOperationIsTheContractsOfItsInputs) {
-  const op::Program& program = tiny_.program;
   Tokens tokens;
   for (uint32_t i = 0; i < prompt; ++i) tokens.add(token(i), i, 0, i % 2 == 0);
-  std::vector<std::vector<float>> values(program.values.size());
-  std::vector<float> cache;  // keys, then values, of the layer
-  auto executor = made(program, options_with(3));
+  ContractReplay replay(tiny_.program, tokens);
+  auto executor = made(tiny_.program, options_with(3));
   logits_of(*executor, tokens, [&](const op::Operation& operation, std::span<const float> output) {
-    const auto row = [&](size_t input, uint64_t t) {
-      const uint32_t value = operation.inputs[input], width = program.values[value].width;
-      return std::vector<float>(values[value].begin() + ptrdiff_t(t * width),
-                                values[value].begin() + ptrdiff_t((t + 1) * width));
-    };
-    const op::Weight* weight =
-        operation.weight == op::none ? nullptr : &program.weights[operation.weight];
-    const uint32_t width =
-        operation.output == op::none ? 0 : program.values[operation.output].width;
-    const uint64_t rows = width ? output.size() / width : 0;
-    const uint32_t dim = program.caches[0].key_dim;
-    std::vector<float> want;
-    const auto append = [&](const std::vector<float>& y) {
-      want.insert(want.end(), y.begin(), y.end());
-    };
-    if (operation.is<op::KvStore>()) {
-      for (size_t input : {0u, 1u})
-        for (float x : values[operation.inputs[input]])
-          want.push_back(k_f16_to_f32(k_f32_to_f16(x)));
-      cache = want;
-    }
-    for (uint64_t t = 0; t < rows; ++t)
-      op::visit(
-          operation,  //
-          [&](const op::Embed&) { append(contract::decoded(*weight, uint64_t(tokens.ids[t]))); },
-          [&](const op::RmsNorm& p) {
-            append(contract::rms_norm(row(0, t), contract::decoded(*weight, 0), p.eps));
-          },
-          [&](const op::Matmul&) {
-            const auto x = row(0, t);
-            const bool blocks = quant::info(weight->type).block_size > 1;
-            const contract::Row quantised = blocks ? contract::quantise(x) : contract::Row();
-            const auto bias = operation.bias == op::none
-                                  ? std::vector<float>()
-                                  : contract::decoded(program.weights[operation.bias], 0);
-            for (uint32_t r = 0; r < width; ++r) {
-              const float y = blocks ? contract::dot(*weight, r, quantised)
-                                     : contract::dot_f32(contract::decoded(*weight, r), x.data());
-              want.push_back(bias.empty() ? y : y + bias[r]);
-            }
-          },
-          [&](const op::Rope& p) {
-            const op::RopeTable& rope = program.rope_tables[p.table];
-            std::vector<float> table(rope.dimensions);
-            op::rope_row(rope, tokens.positions[t], table);
-            const auto x = row(0, t);
-            for (uint32_t head = 0; head < p.heads; ++head)
-              append(contract::rope({x.begin() + head * dim, x.begin() + (head + 1) * dim}, table,
-                                    rope.adjacent));
-          },
-          [&](const op::Attend& p) {
-            for (uint32_t head = 0; head < 4; ++head) {
-              std::vector<float> keys, vs;
-              for (uint64_t j = 0; j <= tokens.positions[t]; ++j)
-                for (uint32_t d = 0; d < dim; ++d) {
-                  keys.push_back(cache[(j * 2 + head / 2) * dim + d]);
-                  vs.push_back(cache[prompt * 2 * dim + (j * 2 + head / 2) * dim + d]);
-                }
-              const auto q = row(0, t);
-              append(contract::attention({q.begin() + head * dim, q.begin() + (head + 1) * dim},
-                                         keys, vs, p.scale));
-            }
-          },
-          [&](const op::Gate&) {
-            for (uint32_t i = 0; i < width; ++i)
-              want.push_back(contract::swiglu(row(0, t)[i], row(1, t)[i]));
-          },
-          [&](const op::Add&) {
-            for (uint32_t i = 0; i < width; ++i) want.push_back(row(0, t)[i] + row(1, t)[i]);
-          },
-          [&](const op::SelectRows&) { append(row(0, tokens.selected[t])); },
-          [](const op::KvStore&) {},
-          [](const op::Scale&) { FAIL() << "the tiny program has no scale"; });
-    EXPECT_EQ(difference(output, want), "") << operation.name;
-    if (operation.output != op::none) values[operation.output].assign(output.begin(), output.end());
+    EXPECT_EQ(difference(output, replay.want(operation)), "") << operation.name;
+    replay.keep(operation, output);
   });
 }
 

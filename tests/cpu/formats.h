@@ -1,5 +1,5 @@
-// What the tests know of every format of quant::All: which there are, where a block's f16 fields
-// stand, and how large random blocks decode.
+// What the tests know of every format of quant::All: which there are, how a block gets its scales,
+// and how large random blocks decode.
 #pragma once
 
 #include <array>
@@ -7,7 +7,7 @@
 #include <cstring>
 #include <vector>
 
-#include "quant/formats.h"
+#include "quant/fields.h"
 
 namespace assay::tests {
 
@@ -27,29 +27,29 @@ inline constexpr auto block_formats = block_ids_of(quant::All{});
 inline constexpr uint32_t float_formats[] = {quant::F32::id, quant::F16::id, quant::BF16::id};
 static_assert(all_formats.size() == block_formats.size() + std::size(float_formats));
 
-/// Where the f16 that `read` reads stands in a block: found by trying, so that no table of offsets
-/// can agree with a wrong format.
-template <class Read>
-size_t half_offset(size_t block_bytes, Read read) {
-  for (size_t at = 0; at + 2 <= block_bytes; ++at) {
-    std::vector<uint8_t> block(block_bytes, 0);
-    block[at] = 0x34, block[at + 1] = 0x12;
-    if (read(block.data()) == 0x1234) return at;
-  }
-  std::abort();
-}
-
-/// The offsets of a block's f16 fields: the scale's, then the minimum's where there is one.
-inline std::vector<size_t> half_offsets(uint32_t type) {
-  std::vector<size_t> offsets;
+/// Puts what `scale()` and `minimum()` give into a block's fields: each scale that it has, then the
+/// minimum, where there is one. Formats without an f16 take the nearest scale that they have.
+template <class Scale, class Minimum>
+void put_fields(uint32_t type, uint8_t* block, Scale scale, Minimum minimum) {
   quant::visit(type, [&]<class F>() {
     if constexpr (!quant::is_float_format<F>) {
-      offsets.push_back(half_offset(F::block_bytes, [](auto* b) { return F::scale_bits(b); }));
-      if constexpr (F::has_minimum)
-        offsets.push_back(half_offset(F::block_bytes, [](auto* b) { return F::minimum_bits(b); }));
+      for (uint32_t group = 0; group < quant::own_scales<F>; ++group)
+        quant::put_scale<F>(block, group, scale());
+      if constexpr (F::has_minimum) quant::put_minimum<F>(block, minimum());
     }
   });
-  return offsets;
+}
+
+/// Makes the scale of a block's first group another one, by the least step that the file can hold.
+inline void alter_scale(uint32_t type, uint8_t* block) {
+  quant::visit(type, [&]<class F>() {
+    if constexpr (!quant::is_float_format<F>) {
+      if (quant::scale_field<F>().found)
+        quant::scale_field<F>().put(block, uint16_t(F::scale_bits(block, 0) ^ 1));
+      else
+        block[quant::ByteField<F>(0).place] ^= 1;
+    }
+  });
 }
 
 /// What random blocks with a scale of 1 decode to: with `minimum` in the minimum's field the mean
@@ -82,6 +82,26 @@ inline Spread spread(uint32_t type) {
       return {527, 15.5};  // the same, twice the codes
     case quant::Q6_K::id:
       return {1365, 0};  // sc of −128 … 127: 73.9, codes 18.5
+    case quant::IQ4_XS::id:
+      return {1246, 0};  // IQ4_NL's values, sc of −32 … 31: 18.5
+    case quant::MXFP4::id:
+    case quant::NVFP4::id:
+      return {5.85, 0};  // 0 1 2 3 4 6 8 12
+    case quant::IQ3_S::id:
+      return {140, 0};  // its codebook's odd numbers up to 15, odd scales up to 31: 18.5
+    case quant::IQ3_XXS::id:
+      return {143, 0};  // its codebook's numbers up to 31, the same scales, halved
+    case quant::IQ2_XXS::id:
+    case quant::IQ2_XS::id:
+    case quant::IQ2_S::id:
+      return {55, 0};  // their codebooks' 8 25 43, the same scales, an eighth
+    case quant::IQ1_S::id:
+    case quant::IQ1_M::id:
+      return {7.2, 0};  // their codebook's 1 7 9, odd scales up to 15: 9.2, an eighth
+    case quant::TQ1_0::id:
+      return {0.82, 0};  // −1 0 1
+    case quant::TQ2_0::id:
+      return {1.22, 0};  // −1 0 1 2
     default:
       return {1, 0};
   }

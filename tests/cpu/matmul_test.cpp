@@ -12,6 +12,7 @@ std::vector<uint64_t> column_counts(uint32_t type) {
   const uint64_t block = quant::info(type).block_size;
   if (block == 1) return {1, 31, 32, 33, 255, 256, 257, 509};
   if (block == 32) return {32, 64, 96, 160, 256, 288, 544};
+  if (block == 64) return {64, 192, 256, 320, 576};
   return {256, 512, 768, 1280};
 }
 
@@ -106,10 +107,10 @@ TEST(Matmul, PanelRangesGiveTheSameBitsAndWriteNothingElse) {
         std::vector<float> y(tokens * stride, sentinel);
         if (f32)
           kernels->matmul_f32(type, panels.data.get(), panels.panel_bytes, rows, 256, first, last,
-                              plain.data(), tokens, nullptr, y.data(), stride);
+                              plain.data(), tokens, nullptr, rows_of(y, tokens, stride).data());
         else
           kernels->matmul(type, panels.data.get(), panels.panel_bytes, rows, 256, first, last,
-                          rows_of_x.data(), tokens, nullptr, y.data(), stride);
+                          rows_of_x.data(), tokens, nullptr, rows_of(y, tokens, stride).data());
         for (uint64_t t = 0; t < tokens; ++t)
           for (uint64_t r = 0; r < stride; ++r) {
             const bool inside = r >= 16 * first && r < 16 * last && r < rows;

@@ -18,7 +18,7 @@ float unpacked(const uint8_t* panel, uint32_t row, uint64_t k) {
   if constexpr (quant::is_float_format<F>) {
     return F::value(panel + (k * lanes + row) * F::block_bytes);
   } else {
-    constexpr bool nibbles = F::code_bits <= 4, super = F::block_size != F::group_size;
+    constexpr bool nibbles = F::code_bits <= 4, super = F::block_size == 256;
     constexpr uint32_t arrays = F::has_minimum ? 2 : 1;
     constexpr uint32_t code_bytes = lanes * F::group_size / (nibbles ? 2 : 1);
     constexpr uint32_t group_bytes = code_bytes + arrays * lanes * (super ? 1 : 2);
@@ -33,15 +33,16 @@ float unpacked(const uint8_t* panel, uint32_t row, uint64_t k) {
     const uint8_t* scales = group + code_bytes;
     float scale, minimum = 0;
     if constexpr (super) {
-      scale = k_f16_to_f32(half_at(block, row));
+      scale = k_f16_to_f32(half_at(block, row)) * F::scale_unit;
       scale *= F::has_minimum ? float(scales[row]) : float(int8_t(scales[row]));
       if constexpr (F::has_minimum)
         minimum = -(k_f16_to_f32(half_at(block, lanes + row)) * float(scales[lanes + row]));
     } else {
-      scale = k_f16_to_f32(half_at(scales, row));
+      const uint16_t bits = half_at(scales, row);
+      scale = F::scale_is_bf16 ? k_bf16_to_f32(bits) : k_f16_to_f32(bits);
       if constexpr (F::has_minimum) minimum = k_f16_to_f32(half_at(scales, lanes + row));
     }
-    const float value = float(code - F::code_offset);
+    const float value = float(quant::value_of<F>(uint32_t(code)));
     return F::has_minimum ? std::fmaf(scale, value, minimum) : scale * value;
   }
 }

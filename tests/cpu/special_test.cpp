@@ -3,6 +3,7 @@
 #include <functional>
 
 #include "data.h"
+#include "op/activation.h"
 
 namespace assay::tests {
 namespace {
@@ -149,8 +150,8 @@ TEST(Saturation, TheLargestCodesTimesTheLargestActivationsAreExact) {
       Matrix matrix = random_matrix(type, 16, 256, random);
       std::fill(matrix.bytes.begin(), matrix.bytes.end(), fill);
       for (size_t at = 0; at < matrix.bytes.size(); at += quant::info(type).block_bytes)
-        for (const size_t offset : half_offsets(type))
-          matrix.bytes[at + offset] = 0x00, matrix.bytes[at + offset + 1] = 0x3c;  // 1.0
+        put_fields(
+            type, &matrix.bytes[at], [] { return 1.0f; }, [] { return 1.0f; });
       for (int pattern = 0; pattern < 4; ++pattern) {
         std::vector<float> x(256);
         for (size_t i = 0; i < 256; ++i)
@@ -160,14 +161,14 @@ TEST(Saturation, TheLargestCodesTimesTheLargestActivationsAreExact) {
                                            : -127;
         std::vector<contract::Row> rows = {contract::quantise(x)};  // d = 1: codes are x
         std::vector<float> w = contract::decoded(matrix.weight, 0);
-        int64_t exact = 0;  // all terms are integers below 2^24 / 256 (Q6_K: 128·32·127·16 < 2^24)
+        double exact = 0;  // terms are eighths below 2^24 / 256 (Q6_K: 128·32·127·16 < 2^24)
         double magnitude = 0;
         for (size_t i = 0; i < 256; ++i) {
-          exact += int64_t(w[i]) * int64_t(x[i]);
+          exact += double(w[i]) * double(x[i]);
           magnitude += std::fabs(double(w[i]) * double(x[i]));
         }
         const float want = contract::dot(matrix.weight, 0, rows[0]);
-        ASSERT_TRUE(std::fabs(double(want) - double(exact)) <= 8 * 0x1p-24 * magnitude);
+        ASSERT_TRUE(std::fabs(double(want) - exact) <= 8 * 0x1p-24 * magnitude);
         for (const cpu::Kernels* kernels : all_kernels())
           for (float y : multiply(*kernels, matrix.weight, rows))
             ASSERT_EQ(y, want) << kernels->isa << " format " << type << " fill " << int(fill)
@@ -194,6 +195,29 @@ std::vector<float> run_all(const cpu::Kernels& kernels, float size) {
   keep(y);
   kernels.rms_norm(a.data(), random.floats(544).data(), 544, 1e-6f, y.data());
   keep(y);
+  kernels.layer_norm(a.data(), random.floats(544).data(), b.data(), 544, 1e-6f, y.data());
+  keep(y);
+  for (uint32_t f = 0; f < op::activations.size(); ++f) {
+    kernels.activate(f, a.data(), 544, y.data());
+    keep(y);
+    kernels.gate(f, a.data(), b.data(), 544, y.data());
+    keep(y);
+    kernels.gate_all(f, a[0], b.data(), 544, y.data());
+    keep(y);
+  }
+  kernels.xielu(a.data(), {0.8f, 1.3f, 0.5f, -1e-6f}, 544, y.data());
+  keep(y);
+  kernels.soft_cap(a.data(), 30.0f, 544, y.data());
+  keep(y);
+  kernels.multiply_floored(a.data(), b[0], 544, y.data());
+  keep(y);
+  kernels.softmax(a.data(), 544, y.data());
+  keep(y);
+  kernels.sigmoid(a.data(), 544, y.data());
+  keep(y);
+  const auto slots = sized(544 * 3);
+  kernels.mix(slots.data(), random.floats(3).data(), 3, 544, y.data());
+  keep(y);
   kernels.rope(a.data(), random.floats(64).data(), 64, 64, true, y.data());
   keep(y);
   for (uint32_t type : block_formats) {
@@ -210,6 +234,8 @@ std::vector<float> run_all(const cpu::Kernels& kernels, float size) {
   const auto k = sized(150 * 32), v = sized(150 * 32), q = sized(32);
   keep(HeadCache<uint16_t>(150, 32, 32, k, v).attend(kernels, q, 0.2f));
   keep(HeadCache<float>(150, 32, 32, k, v).attend(kernels, q, 0.2f));
+  keep(HeadCache<uint16_t>(150, 32, 32, k, v)
+           .attend(kernels, q, 0.2f, {.first = 70, .soft_cap = 3, .slope = 0.25f, .sink = 1.0f}));
   std::vector<uint16_t> halves(544);
   kernels.to_f16(a.data(), 544, halves.data());
   for (uint16_t h : halves) all.push_back(float(h));
@@ -270,6 +296,49 @@ TEST(FlushDenormals, CancellationAtTheFloorLeavesNormalNumbers) {
       }
     }
   EXPECT_GT(left, 100u) << "no rounding error was left: the test shows nothing";
+}
+
+/// Scales down to what each format can hold, times activations near the floor: sums that would be
+/// denormals become +0, with flushing on and off.
+TEST(FlushDenormals, FineScalesLeaveNormalNumbers) {
+  uint64_t zeros = 0, others = 0;
+  const auto try_scales = [&](uint32_t type, int least, float size) {
+    Random random(type);
+    Matrix matrix = random_matrix(type, 33, 512, random);
+    const auto scale = [&] { return std::ldexp(1.0f, -least - int(random.below(4))); };
+    for (size_t at = 0; at < matrix.bytes.size(); at += quant::info(type).block_bytes)
+      put_fields(type, &matrix.bytes[at], scale, scale);
+    std::vector<float> x = random.floats(512);
+    for (float& value : x) value = k_floor_tiny(value * size);
+    for (const cpu::Kernels* kernels : all_kernels()) {
+      std::vector<contract::Row> rows = {quantise(*kernels, x)};
+      const auto plain = multiply(*kernels, matrix.weight, rows);
+      std::vector<float> flushed, want;
+      for (uint64_t r = 0; r < 33; ++r) want.push_back(contract::dot(matrix.weight, r, rows[0]));
+      {
+        const FlushDenormals flush;
+        flushed = multiply(*kernels, matrix.weight, rows);
+      }
+      const std::string where = std::string(kernels->isa) + " format " + std::to_string(type) +
+                                " 2^-" + std::to_string(least);
+      ASSERT_EQ(difference(flushed, plain), "") << where;
+      ASSERT_EQ(difference(want, plain), "") << where;
+      for (const float y : plain) {
+        ASSERT_NE(std::fpclassify(y), FP_SUBNORMAL) << where;
+        ++(y == 0 ? zeros : others);
+      }
+    }
+  };
+  quant::visit_all([&]<class F>() {
+    if constexpr (!quant::is_float_format<F>) {
+      if (!quant::has_fine_scales<F>) return;
+      for (const int least : {2, 21, 60, 98})
+        for (const float size : {0x1p-72f, 0x1p-60f, 0x1p-30f, 1.0f})
+          if (least <= 21 || F::scale_is_bf16) try_scales(F::id, least, size);
+    }
+  });
+  EXPECT_GT(zeros, 100u);
+  EXPECT_GT(others, 1000u);
 }
 
 }  // namespace

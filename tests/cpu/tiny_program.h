@@ -12,27 +12,30 @@ namespace assay::tests {
 inline constexpr uint32_t mixed = 99;  ///< every matrix in another format
 inline constexpr uint32_t vocabulary = 67;
 
+/// Each format alone, and all of them mixed.
+inline std::vector<uint32_t> formats_and_mixed() {
+  std::vector<uint32_t> types(all_formats.begin(), all_formats.end());
+  types.push_back(mixed);
+  return types;
+}
+
 /// Random blocks whose weights have a root mean square of about `size`.
 inline Matrix model_matrix(uint32_t type, uint64_t rows, uint64_t columns, float size,
                            Random& random) {
   Matrix matrix = random_matrix(type, rows, columns, random);
   const uint32_t step = quant::info(type).block_bytes;
-  const std::vector<size_t> halves = half_offsets(type);
   const Spread random_block = spread(type);
   for (size_t at = 0; at < matrix.bytes.size(); at += step) {
-    const auto put = [&](size_t place, float value) {
-      const uint16_t half = k_f32_to_f16(value);
-      std::memcpy(&matrix.bytes[at + place], &half, 2);
-    };
     const float v = size * (1 + random.uniform() / 4);
     const float uniform = size * 1.7f * random.uniform();  // root mean square 1.7/√3
     const uint32_t bits = k_bits(uniform);
-    const uint16_t high = uint16_t(bits >> 16);
+    const uint16_t high = uint16_t(bits >> 16), half = k_f32_to_f16(uniform);
     if (type == quant::F32::id) std::memcpy(&matrix.bytes[at], &bits, 4);
     if (type == quant::BF16::id) std::memcpy(&matrix.bytes[at], &high, 2);
-    if (type == quant::F16::id) put(0, uniform);
-    if (!halves.empty()) put(halves[0], v / float(random_block.rms));
-    if (halves.size() > 1) put(halves[1], float(random_block.minimum / random_block.rms) * v);
+    if (type == quant::F16::id) std::memcpy(&matrix.bytes[at], &half, 2);
+    put_fields(
+        type, &matrix.bytes[at], [&] { return v / float(random_block.rms); },
+        [&] { return float(random_block.minimum / random_block.rms) * v; });
   }
   return matrix;
 }
@@ -49,7 +52,7 @@ struct TinyProgram {
 
   explicit TinyProgram(uint32_t type, uint32_t seed = 1, const TinyShape& shape = {})
       : type_(type), scaled_(shape.scaled), random_(seed) {
-    const bool wide = type == mixed || quant::info(type).block_size == 256;
+    const bool wide = type == mixed || quant::info(type).block_size > 32;
     width_ = shape.width ? shape.width : wide ? 256 : 64;
     dim_ = shape.head_dim ? shape.head_dim : width_ / 4;
     const uint32_t ffn = shape.ffn ? shape.ffn : wide ? 512 : 96;

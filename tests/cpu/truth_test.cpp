@@ -90,6 +90,34 @@ TEST(Truth, RmsNorm) {
   }
 }
 
+/// 6 + √n/4 of (|x − m| + Σ|x|/n)·|w|·r + |b|: as RmsNorm's, one rounding more for x − m and one for b;
+/// x − m takes over the mean's error.
+TEST(Truth, LayerNorm) {
+  for (uint64_t n : {2u, 31u, 32u, 33u, 255u, 257u, 509u, 4096u}) {
+    Worst worst("layer_norm " + std::to_string(n));
+    for (uint32_t seed = 0; seed < 8; ++seed) {
+      Random random(seed);
+      auto x = random.floats(n);
+      const auto w = random.floats(n), b = random.floats(n);
+      for (float& value : x) value += float(seed);  // means of 0 … 7
+      double mean = 0, size = 0, squares = 0;
+      for (float v : x) mean += double(v) / double(n), size += std::fabs(double(v)) / double(n);
+      for (float v : x) squares += (v - mean) * (v - mean);
+      const double r = 1 / std::sqrt(squares / double(n) + double(1e-5f));
+      for (const cpu::Kernels* kernels : all_kernels()) {
+        std::vector<float> y(n);
+        kernels->layer_norm(x.data(), w.data(), b.data(), n, 1e-5f, y.data());
+        for (uint64_t i = 0; i < n; ++i) {
+          const double product = (x[i] - mean) * r * w[i];
+          const double scale = (std::fabs(x[i] - mean) + size) * r * std::fabs(double(w[i]));
+          worst.see(y[i], product + b[i], 6 + std::sqrt(double(n)) / 4,
+                    scale + std::fabs(double(b[i])), at(*kernels, seed, n, i));
+        }
+      }
+    }
+  }
+}
+
 /// 8 of |y|: e^-g at most 4 (relative error under 2^-22), 1 + e^-g, quotient, product; one spare.
 TEST(Truth, SwiGlu) {
   Worst worst("swiglu");
@@ -167,8 +195,8 @@ TEST(Truth, QuantisedMatmul) {
             for (uint64_t k = 0; k < columns; ++k) {
               const uint8_t* bytes = matrix.weight.row(r).data() + k / block * F::block_bytes;
               const uint32_t i = uint32_t(k % block), group = i / F::group_size;
-              const double w = double(F::scale(bytes, group)) *
-                               double(int32_t(F::code(bytes, i)) - F::code_offset);
+              const double w =
+                  double(F::scale(bytes, group)) * double(quant::value_of<F>(F::code(bytes, i)));
               double minimum = 0;
               if constexpr (F::has_minimum) minimum = double(F::minimum(bytes, group));
               for (size_t t = 0; t < 2; ++t) {

@@ -7,7 +7,7 @@
 #include "diff/support.h"
 #include "fault/executor.h"
 #include "fault/faults.h"
-#include "fault/loud.h"
+#include "fault/seeded.h"
 #include "support/architecture_file.h"
 
 namespace assay::diagnose {
@@ -19,7 +19,7 @@ using diff::kjv_program;
 Result<trace::Trace> record_with(const op::Program& program, std::optional<fault::Fault> fault,
                                  uint32_t prompt_tokens) {
   op::ExecutorOptions options;
-  options.context = 64;
+  options.context = 128;
   auto executor = fault::make_executor(program, options, fault);
   if (!executor) return Error{"no executor"};
   trace::Recorder recorder(program, {});
@@ -60,6 +60,13 @@ Found look(const op::Program& program, const trace::Trace& faulty, const trace::
   return {report->first->operation, report->cause->id, report->cause->evidence};
 }
 
+/// What only rounds may lie within the bound of engines that round so.
+void expect_cause(const fault::Fault& fault, const Found& found, uint64_t seed) {
+  if (fault.rounding() && found.cause == "f16-attention") return;
+  EXPECT_EQ(found.cause, fault.expected_cause())
+      << fault.text() << " seed " << seed << ": " << found.evidence;
+}
+
 class Seeded : public ::testing::TestWithParam<std::string_view> {};
 INSTANTIATE_TEST_SUITE_P(Faults, Seeded, ::testing::ValuesIn(fault::names()), [](const auto& with) {
   std::string name(with.param);
@@ -70,24 +77,19 @@ INSTANTIATE_TEST_SUITE_P(Faults, Seeded, ::testing::ValuesIn(fault::names()), []
 TEST_P(Seeded, OperationAndCauseAreNamed) {
   const uint64_t seeds = std::getenv("ASSAY_SLOW") ? 20 : 1;
   for (uint64_t seed = 1; seed <= seeds; ++seed) {
-    auto fault = fault::draw(GetParam(), seed, kjv_program());
-    if (!fault) GTEST_SKIP() << fault.error().message;
-    static const fault::Loud loud(kjv_program(), 2, 1e5f);
-    if (fault->needs().large_values) fault->at = fault::loud_place(seed);
-    const op::Program& program = fault->needs().large_values ? loud.program() : kjv_program();
-    const uint32_t prompt = std::max(13u, fault->needs().tokens);
+    const auto [program, fault, prompt] = fault::seeded(GetParam(), seed, kjv_program(), 13);
     const auto right = record_with(program, {}, prompt);
     ASSERT_TRUE(right) << right.error().message;
-    const auto trace = record_with(program, *fault, prompt);
+    const auto trace = record_with(program, fault, prompt);
     ASSERT_TRUE(trace) << trace.error().message;
     const Found found = look(program, *trace, *right);
-    if (fault->benign()) {
-      EXPECT_EQ(found.operation, "none") << fault->text() << ": " << found.cause;
+    if (fault.rounding() && found.operation == "none") continue;
+    if (fault.benign()) {
+      EXPECT_EQ(found.operation, "none") << fault.text() << ": " << found.cause;
       continue;
     }
-    EXPECT_EQ(found.operation, fault->expected_operation(program)) << fault->text();
-    EXPECT_EQ(found.cause, fault->expected_cause())
-        << fault->text() << " seed " << seed << ": " << found.evidence;
+    EXPECT_EQ(found.operation, fault.expected_operation(program)) << fault.text();
+    expect_cause(fault, found, seed);
   }
 }
 
@@ -143,9 +145,7 @@ INSTANTIATE_TEST_SUITE_P(Places, SeededArchitecture,
 /// All faults that can be drawn, on one seed (ASSAY_SLOW: on ten).
 class SeededDrawn : public ::testing::TestWithParam<const char*> {};
 
-TEST_P(SeededDrawn, OperationAndCauseAreNamed) {
-  const testing::ArchitectureProgram model(GetParam());
-  const op::Program& program = model.program;
+void expect_drawn_faults_named(const op::Program& program) {
   for (const std::string_view name : fault::names())
     for (uint64_t seed = 1; seed <= (std::getenv("ASSAY_SLOW") ? 10 : 1); ++seed) {
       const auto fault = fault::draw(name, seed, program);
@@ -155,14 +155,24 @@ TEST_P(SeededDrawn, OperationAndCauseAreNamed) {
                  trace = record_with(program, *fault, prompt);
       ASSERT_TRUE(right && trace);
       const Found found = look(program, *trace, *right);
+      if (fault->rounding() && found.operation == "none") continue;
       if (fault->benign()) {
         EXPECT_EQ(found.operation, "none") << fault->text() << ": " << found.cause;
         continue;
       }
       EXPECT_EQ(found.operation, fault->expected_operation(program)) << fault->text();
-      EXPECT_EQ(found.cause, fault->expected_cause())
-          << fault->text() << " seed " << seed << ": " << found.evidence;
+      expect_cause(*fault, found, seed);
     }
+}
+
+TEST_P(SeededDrawn, OperationAndCauseAreNamed) {
+  const testing::ArchitectureProgram model(GetParam());
+  expect_drawn_faults_named(model.program);
+}
+
+/// The same in the model that has every kind of operation.
+TEST(SeededMixed, OperationAndCauseAreNamed) {
+  expect_drawn_faults_named(fault::mixed_program());
 }
 
 INSTANTIATE_TEST_SUITE_P(Architecture, SeededDrawn, ::testing::Values("qwen3", "phi3"),

@@ -5,6 +5,7 @@
 
 #include "cpu/executor.h"
 #include "fault/harness.h"
+#include "reference/mixed_model.h"
 #include "support/default_model.h"
 #include "trace/statistics.h"
 
@@ -114,15 +115,36 @@ TEST(FaultExecutor, HasTheCpusBitsInAnyPages) {
   }
 }
 
+/// Every kind of operation is inside the judge's bounds, in both contracts and caches, in a step and
+/// token by token alike.
+TEST(FaultExecutor, WithoutAFaultPassesTheJudgeOnEveryKind) {
+  for (const bool plain : {false, true})
+    for (const auto contract : {op::Contract::assay1, op::Contract::f32})
+      for (const auto cache : {op::CacheType::f16, op::CacheType::f32}) {
+        const tests::MixedModel model(plain);
+        const auto ids = tests::token_ids(100, model.program.vocabulary, 7);
+        const auto steps = script(ids, 96);
+        const Outputs outputs = run(model.program, options(contract, cache), steps);
+        for (const auto& error :
+             replayed(model.program, options(contract, cache), steps, outputs)) {
+          EXPECT_GT(error.elements, 0u) << error.name;
+          EXPECT_EQ(error.failures, 0u) << describe(error);
+        }
+        const Outputs cut = run(model.program, options(contract, cache), script(ids, 1));
+        for (size_t i = 0; i < model.program.operations.size(); ++i)
+          EXPECT_TRUE(same_bits(cut.back()[i], outputs.back()[i]))
+              << model.program.operations[i].name;
+      }
+}
+
 /// Any text that is read runs: nothing is read or written out of bounds (for ASan).
-TEST(FaultExecutor, RunsWithAnyParameter) {
-  const tests::TinyModel model(tests::Shape{});
+void run_with_any_parameter(const op::Program& program) {
   std::vector<std::string> texts{"kv-slot:at=blk.0.kv", "kv-slot:at=blk.0.kqv",
                                  "rope-base:layer=9"};
   for (const std::string_view name : names()) {
     texts.emplace_back(name);
     for (const char* parameter : {"rows", "blocks", "tail", "tile", "limit", "shift", "multiple",
-                                  "window", "base", "factor", "cap", "eps"})
+                                  "window", "base", "factor", "cap", "eps", "parts", "keys"})
       for (const char* value : {"1e-9", "1", "3", "65536", "1e9"}) {
         const auto text = std::string(name) + ":" + parameter + "=" + value;
         if (parse_fault(text)) texts.push_back(text);
@@ -131,12 +153,16 @@ TEST(FaultExecutor, RunsWithAnyParameter) {
   EXPECT_GT(texts.size(), names().size() + 60);
   for (const std::string& text : texts) {
     SCOPED_TRACE(text);
-    const auto executor = make_executor(model.program, options(), *parse_fault(text));
+    const auto executor = make_executor(program, options(), *parse_fault(text));
     for (const tests::Tokens& step : script({1, 2, 3, 4, 5, 6}, 3))
       EXPECT_EQ(executor->run(step.step(), {}).size(), step.tokens.size() * 40);
     executor->truncate(0, 2);
     executor->run(tests::Tokens({7}, 2).step(), {});
   }
+}
+TEST(FaultExecutor, RunsWithAnyParameter) {
+  run_with_any_parameter(tests::TinyModel(tests::Shape{}).program);
+  run_with_any_parameter(tests::MixedModel().program);
 }
 
 TEST(FaultExecutor, ForgetsWhatIsTruncated) {

@@ -57,7 +57,7 @@ using Outputs = std::vector<std::vector<std::vector<float>>>;
 inline Outputs run(const op::Program& program, const op::ExecutorOptions& options,
                    const std::vector<tests::Tokens>& steps, std::optional<Fault> fault = {}) {
   op::ExecutorOptions given = options;
-  if (given.context == 0) given.context = 64;
+  if (given.context == 0) given.context = 128;
   const auto executor = make_executor(program, given, std::move(fault));
   Outputs outputs;
   for (const tests::Tokens& step : steps) {

@@ -6,8 +6,10 @@
 #include <cmath>
 #include <cstdlib>
 
+#include <map>
+
 #include "fault/harness.h"
-#include "fault/loud.h"
+#include "fault/seeded.h"
 #include "support/architecture_file.h"
 #include "trace/statistics.h"
 
@@ -46,11 +48,19 @@ const Outputs& faultless(const op::Program& program) {
   return outputs;
 }
 
-/// A drawn fault on its model; of those that need large values only the loud layer's.
-Fault drawn(std::string_view name, uint64_t seed) {
-  Fault fault = *draw(name, seed, kjv().program);
-  if (fault.needs().large_values) fault.at = loud_place(seed);
-  return fault;
+/// A run of a model without a fault: a prompt of this many tokens, then decoding.
+struct Plain {
+  std::vector<tests::Tokens> steps;
+  Outputs outputs;
+};
+const Plain& plain(const op::Program& program, uint32_t prompt) {
+  static std::map<std::pair<const op::Program*, uint32_t>, Plain> all;
+  Plain& one = all[{&program, prompt}];
+  if (!one.steps.empty()) return one;
+  one.steps = script(tests::token_ids(prompt + decode_tokens, program.vocabulary, 3), prompt);
+  if (prompt == prompt_tokens && &program != &mixed_program()) one.steps = steps();
+  one.outputs = run(program, {}, one.steps);
+  return one;
 }
 
 size_t index_of(const op::Program& program, const std::string& name) {
@@ -63,18 +73,17 @@ class Sweep : public ::testing::TestWithParam<std::string_view> {};
 
 TEST_P(Sweep, ChangesTheOperationThatItNamesFirst) {
   for (uint64_t seed = 1; seed <= seeds(); ++seed) {
-    const Fault fault = drawn(GetParam(), seed);
+    const auto [program, fault, prompt] = seeded(GetParam(), seed, kjv().program, prompt_tokens);
     SCOPED_TRACE("seed " + std::to_string(seed) + ": " + fault.text());
     const Needs needs = fault.needs();
-    ASSERT_LE(needs.tokens, prompt_tokens);
     ASSERT_LE(needs.decode_steps, decode_tokens);
-    const op::Program& program = program_for(fault);
-    const Outputs outputs = run(program, {}, steps(), fault);
-    const auto where = first_difference(faultless(program), outputs);
+    const Plain& right = plain(program, prompt);
+    const Outputs outputs = run(program, {}, right.steps, fault);
+    const auto where = first_difference(right.outputs, outputs);
     ASSERT_TRUE(where) << "nothing changed";
     EXPECT_EQ(program.operations[where->operation].name, fault.expected_operation(program));
     EXPECT_EQ(where->step, needs.decode_steps);
-    const auto errors = replayed(program, {}, steps(), outputs, where);
+    const auto errors = replayed(program, {}, right.steps, outputs, where);
     std::printf("seed %llu: %s -> %s, step %zu; cause %s; %s\n",
                 static_cast<unsigned long long>(seed), fault.text().c_str(),
                 fault.expected_operation(program).c_str(), where->step,
@@ -86,11 +95,40 @@ TEST_P(Sweep, ChangesTheOperationThatItNamesFirst) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Kjv, Sweep, ::testing::ValuesIn(names()), [](const auto& tested) {
+INSTANTIATE_TEST_SUITE_P(Faults, Sweep, ::testing::ValuesIn(names()), [](const auto& tested) {
   std::string name(tested.param);
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 });
+
+/// The model that has every kind of operation: without a fault the judge has nothing to say, and all
+/// faults that it can have are named.
+TEST(MixedSweep, ChangesTheOperationThatItNamesFirst) {
+  const op::Program& program = mixed_program();
+  int drawn_faults = 0;
+  for (const uint32_t prompt : {22u, 90u})
+    for (const auto& error :
+         replayed(program, {}, plain(program, prompt).steps, plain(program, prompt).outputs))
+      EXPECT_EQ(error.failures, 0u) << describe(error);
+  for (const std::string_view name : names())
+    for (uint64_t seed = 1; seed <= 2 * seeds(); ++seed) {
+      const auto fault = draw(name, seed, program);
+      if (!fault || fault->needs().large_values) continue;
+      SCOPED_TRACE("seed " + std::to_string(seed) + ": " + fault->text());
+      ++drawn_faults;
+      const Plain& right = plain(program, fault->needs().tokens > 22 ? 90 : 22);
+      const Outputs outputs = run(program, {}, right.steps, *fault);
+      const auto where = first_difference(right.outputs, outputs);
+      ASSERT_TRUE(where) << "nothing changed";
+      EXPECT_EQ(program.operations[where->operation].name, fault->expected_operation(program));
+      const auto errors = replayed(program, {}, right.steps, outputs, where);
+      EXPECT_EQ(failures(errors), errors[where->operation].failures)
+          << "an operation before it fails";
+      EXPECT_EQ(errors[where->operation].failures > 0, fault->bug != Bug::sum_order)
+          << describe(errors[where->operation]);
+    }
+  EXPECT_GT(drawn_faults, 500);
+}
 
 /// Faults that any model can have, on random weights of other shapes.
 TEST(TinySweep, ChangesTheOperationThatItNamesFirst) {
@@ -102,7 +140,7 @@ TEST(TinySweep, ChangesTheOperationThatItNamesFirst) {
       shape.adjacent = type != 1;
       const tests::TinyModel model(shape);
       const auto fault = draw(name, 7 + type, model.program);
-      if (!fault || fault->needs().large_values) continue;
+      if (!fault || fault->needs().large_values || fault->needs().tokens > 22) continue;
       SCOPED_TRACE("type " + std::to_string(type) + ": " + fault->text());
       ++drawn_faults;
       const auto tiny_steps = script(tests::token_ids(25, model.program.vocabulary, 3), 22);
@@ -186,7 +224,7 @@ TEST_P(ArchitectureSweep, ChangesTheOperationThatItNamesFirst) {
   for (const std::string_view name : names())
     for (uint64_t seed = 1; seed <= seeds(); ++seed) {
       const auto fault = draw(name, seed, program);
-      if (!fault || fault->needs().large_values) continue;
+      if (!fault || fault->needs().large_values || fault->needs().tokens > 22) continue;
       SCOPED_TRACE("seed " + std::to_string(seed) + ": " + fault->text());
       ++drawn_faults;
       const Outputs outputs = run(program, {}, small_steps, *fault);

@@ -31,7 +31,9 @@ struct Made {
 };
 
 TEST(NotFinite, IsFoundInEveryFormatWhereDecodingGivesIt) {
-  for (const uint32_t type : {0u, 1u, 2u, 3u, 6u, 7u, 8u, 10u, 11u, 12u, 13u, 14u, 20u, 30u}) {
+  // Those of one f16 or float in neighbouring bytes; the others below.
+  for (const uint32_t type : {0u,  1u,  2u,  3u,  6u,  7u,  8u,  10u, 11u, 12u, 13u, 14u,
+                              16u, 17u, 18u, 19u, 20u, 21u, 22u, 23u, 30u, 34u, 35u}) {
     const quant::Info info = quant::info(type);
     ASSERT_NE(info.block_size, 0u);
     std::vector<uint8_t> data(columns * rows / info.block_size * info.block_bytes, 0x11);
@@ -65,6 +67,33 @@ TEST(NotFinite, IsFoundInEveryFormatWhereDecodingGivesIt) {
       }
     EXPECT_GE(found_some, 2u) << info.name;
   }
+}
+
+/// Row 3's last block, with these bytes from `at` on.
+std::optional<NotFinite> found_in(uint32_t type, uint64_t at, const std::vector<uint8_t>& bytes) {
+  const quant::Info info = quant::info(type);
+  const uint64_t row_bytes = columns / info.block_size * info.block_bytes;
+  std::vector<uint8_t> data(rows * row_bytes, 0x11);
+  std::ranges::copy(bytes, data.begin() + int64_t(4 * row_bytes - info.block_bytes + at));
+  return find_not_finite(*Made(type, data).file);
+}
+
+TEST(NotFinite, IsFoundWhereTheScaleIsNoHalfInOnePlace) {
+  // IQ1_M: d = 7c00, a nibble in each of four words.
+  const auto spread = found_in(quant::IQ1_M::id, 48, {0, 0, 0, 0, 0, 0xc0, 0, 0x70});
+  ASSERT_TRUE(spread);
+  EXPECT_EQ(spread->row, 3u);
+  EXPECT_EQ(spread->column, columns - 256);
+  // MXFP4, codes 1 (value 1): 2^127 is finite; code 2 (value 2) is not; with e = 252 all are.
+  EXPECT_FALSE(found_in(quant::MXFP4::id, 0, {0xff, 0x11}));
+  const auto large = found_in(quant::MXFP4::id, 0, {0xff, 0x11, 0x21});
+  ASSERT_TRUE(large);
+  EXPECT_EQ(large->column, columns - 32 + 17);
+  EXPECT_EQ(large->value, INFINITY);
+  EXPECT_FALSE(found_in(quant::MXFP4::id, 0, {0xfc, 0x77}));
+  EXPECT_TRUE(found_in(quant::MXFP4::id, 0, {0xfd, 0x77}));
+  for (const uint8_t scale : {0x7f, 0x80, 0xff})  // no NVFP4 scale is NaN or infinite
+    EXPECT_FALSE(found_in(quant::NVFP4::id, 0, {scale, scale, scale, scale, 0x77}));
 }
 
 TEST(NotFinite, IsNamedWithItsPlace) {

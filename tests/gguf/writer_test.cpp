@@ -30,6 +30,7 @@ Writer example(uint32_t alignment) {
   writer.add_string_array("strings", std::vector<std::string>{"x", "", "zz"});
   writer.add_f32_array("floats", std::vector<float>{1.5f, -2.0f});
   writer.add_i32_array("integers", std::vector<int32_t>{-1, 7});
+  writer.add_bool_array("truths", std::vector<bool>{true, false, true});
   writer.add_tensor("odd", 0, {3}, [] { return counting(12); });
   writer.add_tensor("blocks", 3, {64, 3},
                     [] { return counting(120); });  // Q4_1: 6 blocks of 20 bytes
@@ -52,6 +53,9 @@ void expect_example(const File& file, uint64_t alignment) {
   EXPECT_EQ(floats.count, 2u);
   EXPECT_EQ(floats.real(1), -2.0);
   EXPECT_EQ(std::get<Array>(file.find("integers")->data).integer(0), -1);
+  const auto& truths = std::get<Array>(file.find("truths")->data);
+  EXPECT_EQ(truths.type, ValueType::boolean);
+  EXPECT_TRUE(std::ranges::equal(truths.bytes, std::vector<uint8_t>{1, 0, 1}));
   ASSERT_EQ(file.tensors().size(), 2u);
   for (const Tensor& tensor : file.tensors())
     EXPECT_EQ(tensor.offset % alignment, 0u) << tensor.name;
@@ -136,6 +140,22 @@ TEST_F(GgufWriterFile, AProducerOfAnotherSizeIsAnErrorAndLeavesNoFile) {
       written.error().message,
       path + ": cannot write the file: tensor \"short\" takes 12 bytes, but 11 were produced");
   EXPECT_EQ(files(), 0u);
+}
+
+TEST_F(GgufWriterFile, ACheckSeesTheWholeFileBeforeItHasItsName) {
+  const std::string path = folder_ / "m.gguf";
+  const Writer writer = example(32);
+  const Status refused = writer.write(path, [&](const std::string& part) -> Status {
+    EXPECT_EQ(part, path + ".part");
+    EXPECT_FALSE(std::filesystem::exists(path));
+    EXPECT_TRUE(File::open(part));
+    return Error{"not this one"};
+  });
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message, "not this one");
+  EXPECT_EQ(files(), 0u);
+  EXPECT_TRUE(writer.write(path, [](const std::string&) { return ok(); }));
+  EXPECT_EQ(files(), 1u);
 }
 
 TEST_F(GgufWriterFile, AnImpossibleShapeIsAnError) {

@@ -6,7 +6,7 @@
 #include "device/emulated/grid.h"
 #include "device/emulated/kernels.h"
 #include "gpu/pack.h"
-#include "kernel/matvec.h"
+#include "kernel/experts.h"
 
 namespace assay {
 namespace {
@@ -39,10 +39,11 @@ Row random_row(tests::Random& random) {
   return row;
 }
 
-/// Runs a kernel on the inputs as they are, and again where they arrive late.
+/// Runs a kernel on the inputs as they are, and again where they arrive late: x, and the routing
+/// where there is one.
 template <class Kernel, class Output>
 void expect_late_inputs_to_do(const Kernel& handle, const typename Kernel::Args& args, Row& x,
-                              Output& y) {
+                              Output& y, std::vector<float>* routing = nullptr) {
   const KernelEntry* kernel = emulated::find_kernel(handle.name);
   ASSERT_TRUE(kernel && kernel->early) << handle.name;
   const emulated::Grid grid{1, 1, 64};
@@ -53,6 +54,8 @@ void expect_late_inputs_to_do(const Kernel& handle, const typename Kernel::Args&
   const Row given = x;
   y = empty;
   x.forget();
+  const std::vector<float> given_routing = routing ? *routing : std::vector<float>();
+  if (routing) std::ranges::fill(*routing, NAN);
   uint32_t arrivals = 0;
   emulated::GridOptions options;
   options.inputs_arrive = [&] {
@@ -60,6 +63,7 @@ void expect_late_inputs_to_do(const Kernel& handle, const typename Kernel::Args&
       EXPECT_TRUE(y == empty) << "written before the inputs were there";
     }
     x = given;
+    if (routing) std::ranges::copy(given_routing, routing->begin());
   };
   ASSERT_TRUE(emulated::run_grid(*kernel, grid, &args, options));
   EXPECT_GT(arrivals, 0u);
@@ -97,14 +101,32 @@ TEST_P(Early, GateUpAwaitsItsActivations) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Kernel, Early, testing::Values(8, 2, 3, 6, 7, 10, 11, 12, 13, 14, 20));
+TEST_P(Early, MatvecOfExpertsAwaitsItsRouting) {
+  tests::Random random(3);
+  auto weights = packed(GetParam(), random);
+  const auto second = packed(GetParam(), random);
+  weights.insert(weights.end(), second.begin(), second.end());
+  Row x = random_row(random);
+  std::vector<float> routing = {1, 0.5f};
+  std::vector<uint32_t> y(rows, 0xffffffffu);
+  ExpertsArgs args{};
+  args.x = x.view();
+  args.data = weights.data();
+  args.routing = routing.data();
+  args.y = reinterpret_cast<float*>(y.data());
+  args.format = GetParam();
+  args.rows = rows, args.columns = columns, args.used = 1, args.experts = 2;
+  expect_late_inputs_to_do(kernels::matvec_experts, args, x, y, &routing);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kernel, Early, testing::ValuesIn(tests::block_formats));
 
 // A kernel that begins early and stands in no test above would be one that nobody proves.
 TEST(EarlyKernels, AreThese) {
   std::vector<std::string> names;
   for (const KernelEntry* kernel : emulated::all_kernels())
     if (kernel->early) names.push_back(kernel->name);
-  EXPECT_EQ(names, (std::vector<std::string>{"gate_up", "matvec"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"gate_up", "matvec", "matvec_experts"}));
 }
 
 }  // namespace

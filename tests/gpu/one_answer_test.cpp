@@ -7,7 +7,7 @@
 #include "../cpu/tiny_program.h"
 #include "device/arithmetic.h"
 #include "device/emulated/kernels.h"
-#include "queues.h"
+#include "mixture.h"
 
 namespace assay {
 namespace {
@@ -36,9 +36,7 @@ TEST_P(EveryFormat, HasTheBitsOfTheCpu) {
     EXPECT_EQ(bits_of(run_cut(*executor, {1, 9, 2, 1})), want);
   }
 }
-INSTANTIATE_TEST_SUITE_P(Kernel, EveryFormat,
-                         testing::Values(0, 1, 30, 8, 2, 3, 6, 7, 10, 11, 12, 13, 14, 20,
-                                         tests::mixed));
+INSTANTIATE_TEST_SUITE_P(Kernel, EveryFormat, testing::ValuesIn(tests::formats_and_mixed()));
 
 // Heads of 128 have an attention tile of their own.
 TEST(EmulatedExecutor, WideHeadsAndScaledRowsHaveTheBitsOfTheCpu) {
@@ -216,6 +214,14 @@ TEST(Kernels, AllAreLaunched) {
   auto long_options = tests::options_with(1);
   long_options.context = 576;
   run_cut(*tests::emulated_executor(floats.program, long_options, {}, &seen), {512, 1});
+  for (const tests::MixtureShape& shape :
+       {tests::MixtureShape{}, tests::MixtureShape{.type = quant::F16::id, .head_dim = 128}}) {
+    const tests::Mixture mixture(shape);
+    run_cut(*tests::emulated_executor(mixture.program, tests::options_with(1), {}, &seen),
+            {40, 9, 1});
+  }
+  const tests::Mixture far({.window = 600});
+  run_cut(*tests::emulated_executor(far.program, long_options, {}, &seen), {512, 1});
   tests::WatchedQueue queue(emulated::make_queue({}), seen);
   EXPECT_TRUE(device::prove_arithmetic(queue));
   for (const KernelEntry* kernel : emulated::all_kernels())

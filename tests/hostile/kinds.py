@@ -246,7 +246,7 @@ def tensor_kinds():
 def parameter_kinds():
     A = "llama.attention."
     for key, kind, data, contains in [
-            ("general.architecture", STRING, "mamba", "supported: llama"),
+            ("general.architecture", STRING, "mamba", "recurrent layers"),
             ("general.architecture", STRING, "", "not supported"),
             ("general.architecture", STRING, "\x1b[31mllama\n\r\0\x07", "not supported"),
             ("general.architecture", STRING, "x" * 10**6, "not supported"),
@@ -276,7 +276,7 @@ def parameter_kinds():
             ("llama.rope.scaling.type", STRING, "\x1b]0;x\x07\n", "scaling"),
             ("llama.context_length", U32, 0, "context_length"), ("llama.context_length", U64, 2**60, "context_length"),
             ("llama.context_length", U32, 2**31, ""),
-            ("llama.expert_count", U32, 8, "expert_count"),
+            ("llama.expert_count", U32, 8, "expert_used_count"),
             ("llama.expert_count", ARRAY, (U32, []), "expert_count")]:
         shown = repr(data) if len(repr(data)) < 40 else "a million letters"
         model_kind(f"{key} = {shown}", MODEL, contains, meta(key, kind, data))

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "judge/formulas.h"
 
@@ -42,6 +43,51 @@ TEST(AttentionLimits, LetAWeightGrowByItsScoresError) {
 // A key 60 below has a weight of e^-60 or 0: nothing to be wrong about, whatever its value.
 TEST(AttentionLimits, KeepFarKeysOut) {
   EXPECT_LE(allowed(1, 0, -60), 1e-20);
+}
+
+/// What y may be off by with all keys' scores 0 but the query's own, for a change of shape.
+double allowed_with(const op::AttentionShape& shape, std::optional<double> sink = {}) {
+  judge::Cache cache;
+  for (uint32_t p = 0; p < 200; ++p) cache.store(p, std::vector{0.0}, std::vector{double(p % 2)});
+  const judge::Attended head = judge::attend(std::vector{1.0}, cache, 199, 0, shape, sink);
+  const Limit limit = attention_limits(head, cache, 0, shape)[0];
+  return limit.limit_u * unit * limit.scale;
+}
+
+// 200 keys are four chunks, a window of 10 lies in one of them: fewer roundings.
+TEST(AttentionLimits, OfAWindowAreThoseOfItsKeys) {
+  op::AttentionShape shape{1, 1, 1, 1, 1.0f};
+  const double all = allowed_with(shape);
+  shape.window = 5;  // positions 195 … 199
+  EXPECT_LT(allowed_with(shape), all);
+  EXPECT_GT(allowed_with(shape), unit);
+  shape.window = 10;  // 190 … 199: two chunks
+  EXPECT_LT(allowed_with(shape), all);
+}
+
+// A soft cap of c adds 4 u of c to each score, ALiBi 4 u of what it takes away.
+TEST(AttentionLimits, GrowWithSoftCapAndAlibi) {
+  op::AttentionShape shape{1, 1, 1, 1, 1.0f};
+  const double plain = allowed_with(shape);
+  shape.soft_cap = 100;
+  const double capped = allowed_with(shape);
+  // half the weight is on values 1/2 away: 400 u · 1/2, twice for the numerator's and all weights'
+  EXPECT_GT(capped, plain + 100 * unit);
+  EXPECT_LT(capped, plain + 1000 * unit);
+  shape.soft_cap = 0;
+  shape.alibi = 8;  // a slope of 2^-8: 199 positions take at most 0.78
+  EXPECT_GT(allowed_with(shape), plain);
+  EXPECT_LT(allowed_with(shape), plain + 20 * unit);
+}
+
+// A sink takes weight and has no error of a dot product; one far above leaves y near 0 and little
+// to be off by.
+TEST(AttentionLimits, ASinkAddsAKeyWithoutAValue) {
+  const op::AttentionShape shape{1, 1, 1, 1, 1.0f};
+  const double plain = allowed_with(shape);
+  EXPECT_LT(allowed_with(shape, 0.0), 2 * plain);
+  EXPECT_GT(allowed_with(shape, 0.0), unit);
+  EXPECT_LT(allowed_with(shape, 60.0), plain * 1e-6);
 }
 
 }  // namespace

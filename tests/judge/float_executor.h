@@ -7,6 +7,7 @@
 #include <functional>
 #include <vector>
 
+#include "../cpu/contract.h"
 #include "lang/activation.h"
 #include "op/executor.h"
 #include "op/program.h"
@@ -82,13 +83,16 @@ struct FloatCache {
   std::vector<Floats> keys, values;
 };
 
-/// One head over keys 0 … position, in chunks of 64 with a softmax each.
-inline Floats float_attend(const float* query, const FloatCache& cache, size_t position,
-                           size_t kv_head, const op::AttentionShape& a) {
+/// One head over the keys that it sees, in chunks of 64 with a softmax each. `sink` may be null.
+inline Floats float_attend(const float* query, const FloatCache& cache, uint32_t position,
+                           uint32_t head, const op::AttentionShape& a, const float* sink) {
+  const size_t kv_head = head / (a.heads / a.kv_heads), seen = a.first_key(position);
+  const float slope = op::alibi_slope(a.alibi, head, a.heads);
   float largest = -INFINITY, sum = 0;
   Floats output(a.value_dim, 0.0f);
-  for (size_t first = 0; first <= position; first += 64) {
-    const size_t count = std::min<size_t>(64, position + 1 - first);
+  for (size_t chunk_start = seen / 64 * 64; chunk_start <= position; chunk_start += 64) {
+    const size_t first = std::max(chunk_start, seen);
+    const size_t count = std::min<size_t>(chunk_start + 64, position + 1) - first;
     Floats p(count), chunk(a.value_dim, 0.0f);
     float m = -INFINITY;
     for (size_t j = 0; j < count; ++j) {
@@ -96,6 +100,8 @@ inline Floats float_attend(const float* query, const FloatCache& cache, size_t p
       for (size_t d = 0; d < a.key_dim; ++d)
         s = k_fma(query[d], cache.keys[first + j][kv_head * a.key_dim + d], s);
       p[j] = s * a.scale;
+      if (a.soft_cap != 0) p[j] = soft_cap<OneLane>(p[j], a.soft_cap);
+      if (slope != 0) p[j] = k_fma(-slope, float(position - first - j), p[j]);
       m = std::max(m, p[j]);
     }
     for (size_t j = 0; j < count; ++j) {
@@ -110,8 +116,25 @@ inline Floats float_attend(const float* query, const FloatCache& cache, size_t p
       output[i] = k_fma(output[i], old_part, chunk[i] * new_part);
     largest = next;
   }
+  if (sink) {
+    const float next = std::max(largest, *sink), kept = k_exp(largest - next);
+    sum = k_fma(sum, kept, k_exp(*sink - next));
+    for (float& y : output) y = y * kept;
+  }
   for (float& y : output) y = k_floor_tiny(y / sum);
   return output;
+}
+
+/// function(part, first element of its weights) for each of the equal parts of a row.
+template <class Function>
+Floats by_parts(const float* x, size_t width, size_t parts, size_t weights, Function function) {
+  const size_t n = width / parts;
+  Floats y;
+  for (size_t i = 0; i < parts; ++i) {
+    const Floats part = function(Floats(x + i * n, x + (i + 1) * n), weights == n ? 0 : i * n);
+    y.insert(y.end(), part.begin(), part.end());
+  }
+  return y;
 }
 
 class FloatExecutor {
@@ -171,43 +194,136 @@ class FloatExecutor {
     const size_t source = o.is<op::SelectRows>() ? step.selected[t] : t;
     const float* x =
         o.inputs.empty() ? nullptr : &in(o, 0)[source * program_.values[o.inputs[0]].width];
-    const float* second = o.inputs.size() < 2 ? nullptr : &in(o, 1)[t * width];
+    const size_t x_width = o.inputs.empty() ? 0 : program_.values[o.inputs[0]].width;
+    const size_t second_width = o.inputs.size() < 2 ? 0 : program_.values[o.inputs[1]].width;
+    const float* second = o.inputs.size() < 2 ? nullptr : &in(o, 1)[t * second_width];
+    const size_t used = second_width / 2;  // where the second is a routing
+    const auto weight = [&] {
+      return o.weight == op::none ? Floats() : decoded(program_.weights[o.weight], 0);
+    };
+    const auto bias = [&](uint64_t row = 0) {
+      return o.bias == op::none ? Floats() : decoded(program_.weights[o.bias], row);
+    };
+    const auto part = [](const Floats& row, size_t first, size_t count) {
+      return Floats(row.begin() + ptrdiff_t(first), row.begin() + ptrdiff_t(first + count));
+    };
+    const auto each = [&](auto function) {
+      Floats made(width);
+      for (size_t i = 0; i < width; ++i) made[i] = function(x[i]);
+      return made;
+    };
     Floats y(width);
     return op::visit(
         o,
-        [&](const op::Embed&) {
-          return decoded(program_.weights[o.weight], uint64_t(step.tokens[t]));
+        [&](const op::Embed& p) {
+          return decoded(program_.weights[o.weight],
+                         p.of_position ? step.positions[t] : uint64_t(step.tokens[t]));
         },
         [&](const op::RmsNorm& p) {
-          return float_rms_norm(x, decoded(program_.weights[o.weight], 0), p.eps);
+          const Floats w = weight();
+          return by_parts(x, width, p.parts, w.size(), [&](const Floats& row, size_t first) {
+            return float_rms_norm(row.data(), part(w, first, row.size()), p.eps);
+          });
         },
-        [&](const op::Matmul&) { return multiply(o, x); },
+        [&](const op::LayerNorm& p) {
+          const Floats w = weight(), b = bias();
+          return by_parts(x, width, p.parts, w.size(), [&](const Floats& row, size_t first) {
+            return contract::layer_norm(row, part(w, first, row.size()),
+                                        b.empty() ? b : part(b, first, row.size()), p.eps);
+          });
+        },
+        [&](const op::Matmul&) {
+          const op::Weight& matrix = program_.weights[o.weight];
+          return multiply(matrix, 0, matrix.rows, bias(), x);
+        },
         [&](const op::Rope& p) { return turn(o, p.heads, x, step.positions[t]); },
         [&](const op::Attend& p) {
-          return attend(o, x, caches_[step.sequences[t]][p.cache], step.positions[t]);
+          return attend(o, x, caches_[step.sequences[t]][p.cache], step.positions[t], weight());
         },
-        [&](const op::Gate&) {
-          for (size_t i = 0; i < width; ++i) y[i] = k_floor_tiny(k_silu(x[i]) * second[i]);
+        [&](const op::Gate& p) {
+          for (size_t i = 0; i < width; ++i)
+            y[i] = gated(uint32_t(p.activation), x[i / (width / x_width)], second[i]);
           return y;
+        },
+        [&](const op::Activate& p) {
+          return each(
+              [&](float v) { return k_floor_tiny(activate<OneLane>(uint32_t(p.activation), v)); });
+        },
+        [&](const op::Xielu& p) {
+          return each([&](float v) {
+            return k_floor_tiny(xielu<OneLane>(v, p.alpha_p, p.alpha_n, p.beta, p.eps));
+          });
         },
         [&](const op::Add&) {
           for (size_t i = 0; i < width; ++i) y[i] = x[i] + second[i];
           return y;
         },
-        [&](const auto&) {  // select_rows
-          std::copy(x, x + width, y.begin());
+        [&](const op::Scale& p) {
+          const Floats b = bias();
+          for (size_t i = 0; i < width; ++i) y[i] = x[i] * p.factor + (b.empty() ? 0.0f : b[i]);
           return y;
-        });
+        },
+        [&](const op::SoftCap& p) {
+          return each([&](float v) { return k_floor_tiny(soft_cap<OneLane>(v, p.cap)); });
+        },
+        [&](const op::Clamp& p) {
+          return each([&](float v) { return v < p.low ? p.low : v > p.high ? p.high : v; });
+        },
+        [&](const op::PositionScale& p) {
+          float factor = 0;
+          op::rope_row(program_.rope_tables[p.table], step.positions[t], {&factor, 1});
+          return each([&](float v) { return k_floor_tiny(v * factor); });
+        },
+        [&](const op::Slice& p) {
+          for (size_t i = 0; i < width; ++i)
+            y[i] = x[i / p.width * (x_width / p.parts) + p.first + i % p.width];
+          return y;
+        },
+        [&](const op::Route& p) { return contract::route(Floats(x, x + x_width), bias(), p); },
+        [&](const op::MatmulExperts& p) {
+          const op::Weight& matrix = program_.weights[o.weight];
+          const uint64_t rows = matrix.rows / p.experts;
+          Floats all;
+          for (size_t u = 0; u < used; ++u) {
+            const auto id = uint64_t(second[u]);
+            const Floats one = multiply(matrix, id * rows, rows, bias(id),
+                                        x_width == matrix.columns ? x : x + u * matrix.columns);
+            all.insert(all.end(), one.begin(), one.end());
+          }
+          return all;
+        },
+        [&](const op::ScaleExperts&) {
+          const Floats factors = weight();
+          const size_t n = width / used;
+          for (size_t i = 0; i < width; ++i) {
+            const auto id = size_t(second[i / n]);
+            y[i] = x[i] * factors[id] + (o.bias == op::none ? 0.0f : bias(id)[i % n]);
+          }
+          return y;
+        },
+        [&](const op::SpreadExperts&) {
+          for (size_t i = 0; i < width; ++i)
+            y[i] = k_floor_tiny(x[i % x_width] * second[used + i / x_width]);
+          return y;
+        },
+        [&](const op::MixExperts& p) {
+          return contract::mix(Floats(x, x + x_width),
+                               p.weighted ? Floats(second + used, second + 2 * used) : Floats(),
+                               used);
+        },
+        [&](const op::SelectRows&) { return Floats(x, x + width); },
+        [&](const op::KvStore&) { return y; });
   }
 
-  Floats multiply(const op::Operation& o, const float* x) const {
-    const op::Weight& weight = program_.weights[o.weight];
+  /// Rows first … first + count − 1 of a weight times x, plus bias.
+  Floats multiply(const op::Weight& weight, uint64_t first, uint64_t count, const Floats& bias,
+                  const float* x) const {
     const bool coded = weight.type == quant::Q8_0::id && options_.contract == op::Contract::assay1;
     const Coded codes = coded ? float_quantise(x, weight.columns) : Coded{};
-    const Floats bias = o.bias == op::none ? Floats() : decoded(program_.weights[o.bias], 0);
-    Floats y(weight.rows);
-    for (uint64_t r = 0; r < weight.rows; ++r) {
-      y[r] = coded ? coded_dot(weight.row(r).data(), codes) : float_dot(decoded(weight, r), x);
+    Floats y(count);
+    for (uint64_t r = 0; r < count; ++r) {
+      y[r] = coded ? coded_dot(weight.row(first + r).data(), codes)
+                   : float_dot(decoded(weight, first + r), x);
       if (!bias.empty()) y[r] += bias[r];
     }
     return y;
@@ -229,13 +345,13 @@ class FloatExecutor {
     return y;
   }
 
-  Floats attend(const op::Operation& o, const float* x, const FloatCache& cache,
-                uint32_t position) const {
+  Floats attend(const op::Operation& o, const float* x, const FloatCache& cache, uint32_t position,
+                const Floats& sinks) const {
     const op::AttentionShape a = program_.attention_of(o);
     Floats y;
     for (uint32_t head = 0; head < a.heads; ++head) {
-      const Floats part =
-          float_attend(x + head * a.key_dim, cache, position, head / (a.heads / a.kv_heads), a);
+      const Floats part = float_attend(x + head * a.key_dim, cache, position, head, a,
+                                       sinks.empty() ? nullptr : &sinks[head]);
       y.insert(y.end(), part.begin(), part.end());
     }
     return y;

@@ -8,6 +8,8 @@
 #include <limits>
 #include <random>
 
+#include "judge/judge.h"
+#include "op/rope.h"
 #include "quant/formats.h"
 
 namespace assay::judge {
@@ -40,14 +42,14 @@ Table table(std::vector<Values> rows) {
 
 TEST(RmsNorm, HandExamples) {
   // mean of 9 and 16 is 12.5: y = 3/√12.5·1, 4/√12.5·2
-  expect_near(rms_norm(Values{3, 4}, Values{1, 2}, 0.0),
+  expect_near(rms_norm(Values{3, 4}, 1, Values{1, 2}, 0.0),
               {3 / std::sqrt(12.5), 8 / std::sqrt(12.5)});
   // eps stands inside the root: 1/√(1 + 3) = 1/2
-  expect_near(rms_norm(Values{1, -1, 1}, Values{1, 1, -4}, 3.0), {0.5, -0.5, -2});
+  expect_near(rms_norm(Values{1, -1, 1}, 1, Values{1, 1, -4}, 3.0), {0.5, -0.5, -2});
 }
 
 TEST(RmsNorm, NanReachesEveryElement) {
-  for (double y : rms_norm(Values{1, nan, 1}, Values{1, 1, 1}, 1e-5)) EXPECT_TRUE(std::isnan(y));
+  for (double y : rms_norm(Values{1, nan, 1}, 1, Values{1, 1, 1}, 1e-5)) EXPECT_TRUE(std::isnan(y));
 }
 
 TEST(Quantise, HandExampleWithTiesToEven) {
@@ -301,7 +303,7 @@ TEST(Gate, SiluHandExample) {
 TEST(RmsNorm, APartIsNormalisedByItself) {
   // Both parts of (3, 4 | 30, 40) have the same direction: mean squares 12.5 and 1250, no eps.
   const double r = std::sqrt(12.5);
-  expect_near(rms_norm(Values{3, 4, 30, 40}, Values{1, 2}, 0), {3 / r, 8 / r, 3 / r, 8 / r});
+  expect_near(rms_norm(Values{3, 4, 30, 40}, 2, Values{1, 2}, 0), {3 / r, 8 / r, 3 / r, 8 / r});
 }
 
 TEST(Add, HandExample) {
@@ -313,6 +315,249 @@ TEST(Scale, IsAProductAndABias) {
   const Values x = {3, 4}, b = {1, 0.5};
   EXPECT_EQ(scale(x, -2, b), (Values{-5, -7.5}));
   EXPECT_EQ(scale(x, -2, {}), (Values{-6, -8}));
+}
+
+TEST(Gate, OneGateCoversSeveralValues) {
+  // sigmoid(ln 3) = 3/4, sigmoid(0) = 1/2
+  expect_near(gate(op::Activation::sigmoid, Values{std::log(3.0), 0}, Values{4, 8, 4, 8}),
+              {3, 6, 2, 4});
+  // min(9, 7)·sigmoid(1.702·7)·(min(9, 7) + 1), and up below −7
+  const double g = 7 / (1 + std::exp(-1.702 * 7));
+  expect_near(gate(op::Activation::silu_clamped, Values{9, 9}, Values{9, -9}), {8 * g, -6 * g});
+}
+
+TEST(LayerNorm, HandExamples) {
+  // mean 3, deviations −2 0 2, variance 8/3
+  const double r = 1 / std::sqrt(8.0 / 3);
+  expect_near(layer_norm(Values{1, 3, 5}, 1, Values{1, 10, 2}, Values{0, 0.5, -1}, 0),
+              {-2 * r, 0.5, 4 * r - 1});
+  expect_near(layer_norm(Values{1, 3, 5}, 1, Values{1, 1, 1}, {}, 0), {-2 * r, 0, 2 * r});
+  // Two parts with a weight of their own each: deviations ∓1 and ∓2, eps 3 inside the root.
+  expect_near(layer_norm(Values{1, 3, 1, 5}, 2, Values{1, 1, 10, 10}, {}, 0), {-1, 1, -10, 10});
+  expect_near(layer_norm(Values{1, 3}, 1, Values{1, 1}, {}, 3), {-0.5, 0.5});
+  for (double y : layer_norm(Values{1, nan, 1}, 1, Values{1, 1, 1}, {}, 1))
+    EXPECT_TRUE(std::isnan(y));
+}
+
+TEST(RmsNorm, AWeightAsWideAsTheRowDiffersFromPartToPart) {
+  const double r = std::sqrt(12.5);
+  expect_near(rms_norm(Values{3, 4, 30, 40}, 2, Values{1, 2, 3, 4}, 0),
+              {3 / r, 8 / r, 9 / r, 16 / r});
+}
+
+// Logits 0, ln 3, ln 4: probabilities 1/8, 3/8, 4/8.
+TEST(Route, HandExamples) {
+  const Values x = {0, std::log(3.0), std::log(4.0)};
+  expect_near(route(x, {}, {.used = 2}), {2, 1, 0.5, 0.375});
+  expect_near(route(x, {}, {.used = 2, .renormalise = 1}), {2, 1, 4.0 / 7, 3.0 / 7});
+  expect_near(route(x, {}, {.used = 2, .of_chosen = 1, .scale = 2}), {2, 1, 8.0 / 7, 6.0 / 7});
+  // sigmoid: 1/2, 3/4, 4/5; the bias only chooses
+  expect_near(route(x, Values{1, 0, 0}, {.used = 2, .sigmoid = 1}), {0, 2, 0.5, 0.8});
+  // what an engine chose, with its weights
+  const std::vector<uint32_t> chosen = {0, 1};
+  expect_near(route(x, {}, {.used = 2}, chosen), {0, 1, 0.125, 0.375});
+}
+
+TEST(Route, GroupsAndTies) {
+  const Values x = {9, 1, 5, 5, 8, 0};
+  const auto ids = [&](const op::Route& router) {
+    const Values row = route(x, {}, router);
+    return Values(row.begin(), row.begin() + 2);
+  };
+  EXPECT_EQ(ids({.used = 2, .groups = 3, .used_groups = 1}), (Values{0, 1}));
+  EXPECT_EQ(ids({.used = 2, .groups = 3, .used_groups = 2}), (Values{0, 4}));
+  EXPECT_EQ(ids({.used = 2, .groups = 3, .used_groups = 2, .by_two = 1}), (Values{0, 2}));
+  const Values equal = route(Values{0, 0, 0}, {}, {.used = 2});
+  EXPECT_EQ(Values(equal.begin(), equal.begin() + 2), (Values{0, 1}));
+}
+
+/// Two positions with keys of score 0 and values 3 and 6, and others before them.
+Cache far_cache() {
+  Cache cache;
+  for (uint32_t p = 0; p < 3; ++p) cache.store(p, Values{0}, Values{1000});
+  cache.store(3, Values{0}, Values{3});
+  cache.store(4, Values{0}, Values{6});
+  return cache;
+}
+
+TEST(Attention, WindowsHideWhatLiesBefore) {
+  op::AttentionShape shape{1, 1, 1, 1, 1.0f};
+  shape.window = 2;
+  expect_near(attention(Values{1}, far_cache(), 4, shape), {4.5});
+  shape.chunked = true;  // positions 4 and 5 share a chunk of two
+  expect_near(attention(Values{1}, far_cache(), 4, shape), {6});
+  shape.window = 3;  // 3, 4, 5
+  expect_near(attention(Values{1}, far_cache(), 4, shape), {4.5});
+  EXPECT_EQ(attend(Values{1}, far_cache(), 4, 0, shape).first, 3u);
+}
+
+TEST(Attention, ASinkIsAScoreWithoutAValue) {
+  op::AttentionShape shape{1, 1, 1, 1, 1.0f};
+  shape.window = 2;
+  expect_near(attention(Values{1}, far_cache(), 4, shape, Values{0}), {3});  // (3 + 6 + 0)/3
+  expect_near(attention(Values{1}, far_cache(), 4, shape, Values{std::log(2.0)}), {9.0 / 4});
+  expect_near(attention(Values{1}, far_cache(), 4, shape, Values{-infinity}), {4.5});
+}
+
+TEST(Attention, ASoftCapAndAlibiChangeScores) {
+  Cache cache;
+  cache.store(0, Values{1e6}, Values{1});
+  cache.store(1, Values{0}, Values{0});
+  op::AttentionShape shape{1, 1, 1, 1, 1.0f};
+  shape.soft_cap = float(std::log(3.0));  // scores ln 3 and 0: weights 3/4 and 1/4
+  expect_near(attention(Values{1}, cache, 1, shape), {3.0 / 4}, 1e-6);  // ln 3 is rounded to f32
+  // Of one head with an exponent of 1 the slope is 2^-1: of two keys the farther loses 1/2.
+  op::AttentionShape distant{1, 1, 1, 1, 1.0f};
+  distant.alibi = 1;
+  expect_near(attention(Values{0}, cache, 1, distant), {1 / (1 + std::exp(0.5))});
+  const Attended head = attend(Values{0}, cache, 1, 0, distant);
+  EXPECT_EQ(head.score, (Values{-0.5, 0}));
+}
+
+/// formula() of one operation over given inputs.
+struct OneOperation {
+  op::Program program;
+  op::Operation operation{.name = "y", .of = op::Add{}};
+  std::vector<Table> values;
+  std::vector<uint32_t> positions;
+  std::vector<int32_t> tokens;
+
+  explicit OneOperation(op::Parameters of, std::vector<Table> inputs = {})
+      : values(std::move(inputs)) {
+    operation.of = of;
+    for (const Table& value : values) {
+      operation.inputs.push_back(uint32_t(operation.inputs.size()));
+      program.add_value("x", uint32_t(value.width));
+    }
+  }
+  uint32_t add(const char* name, uint64_t rows, const std::vector<float>& data) {
+    return program.add_constant(name, data), program.weights.back().rows = rows,
+                                             program.weights.back().columns = data.size() / rows,
+                                             uint32_t(program.weights.size() - 1);
+  }
+  OneOperation& weight(uint64_t rows, const std::vector<float>& data) {
+    operation.weight = add("w", rows, data);
+    return *this;
+  }
+  OneOperation& bias(uint64_t rows, const std::vector<float>& data) {
+    operation.bias = add("b", rows, data);
+    return *this;
+  }
+  Inputs inputs() const {
+    Inputs made;
+    for (const Table& value : values) made.values.push_back(&value);
+    made.step.tokens = tokens;
+    made.step.positions = positions;
+    return made;
+  }
+  Values y() const { return formula(program, operation, inputs()).data; }
+  Judged expected(const Arithmetic& arithmetic = {}, const Table* got = nullptr) const {
+    Inputs made = inputs();
+    made.got = got;
+    return expect(program, operation, made, codings("assay/1", 0)[0], arithmetic);
+  }
+};
+
+TEST(SmallOperations, HandExamples) {
+  const Table x = table({{-2, -0.5, 0.25, 3}});
+  expect_near(OneOperation(op::Clamp{-1, 1}, {x}).y(), {-1, -0.5, 0.25, 1});
+  expect_near(OneOperation(op::SoftCap{2}, {x}).y(),
+              {2 * std::tanh(-1), 2 * std::tanh(-0.25), 2 * std::tanh(0.125), 2 * std::tanh(1.5)});
+  expect_near(OneOperation(op::Slice{1, 1, 2}, {x}).y(), {-0.5, 3});
+  expect_near(OneOperation(op::Slice{1, 2, 1}, {x}).y(), {-0.5, 0.25});
+  // x > 0: 2x² + x/2; else 3·(e^min(x, −1) − 1 − x) + x/2, in exact numbers of f32
+  const Values xielu = OneOperation(op::Xielu{2, 3, 0.5f, -1}, {x}).y();
+  expect_near(xielu, {3 * (std::exp(-2.0) - 1 + 2) - 1, 3 * (std::exp(-1.0) - 1 + 0.5) - 0.25,
+                      0.125 + 0.125, 18 + 1.5});
+}
+
+TEST(PositionScale, GrowsWithTheLogarithmOfSteps) {
+  OneOperation one(op::PositionScale{0}, {table({{2}, {2}, {2}, {2}})});
+  one.program.rope_tables = {op::make_growth({0.5, 4, 1})};
+  one.positions = {0, 3, 6, 30};  // (p + 1)/4: 0, 1, 1, 7
+  expect_near(one.y(), {2, 2 + std::log(2.0), 2 + std::log(2.0), 2 + std::log(8.0)});
+}
+
+TEST(Embed, LooksUpTokensOrPositions) {
+  OneOperation words(op::Embed{}), places(op::Embed{true});
+  for (OneOperation* one : {&words, &places}) {
+    one->weight(3, {1, 2, 10, 20, 100, 200});
+    one->tokens = {2, 0};
+    one->positions = {0, 1};
+  }
+  EXPECT_EQ(words.y(), (Values{100, 200, 1, 2}));
+  EXPECT_EQ(places.y(), (Values{1, 2, 10, 20}));
+}
+
+/// Experts 0 … 2 of (2, 2): the unit matrix times 1, 10, 100. Token 0 chooses 2 and 0, token 1 the
+/// experts 1 and 2; their weights are 0.5, 2 and 1, −1.
+const Table routing = table({{2, 0, 0.5, 2}, {1, 2, 1, -1}});
+const std::vector<float> units = {1, 0, 0, 1, 10, 0, 0, 10, 100, 0, 0, 100};
+
+TEST(MatmulExperts, EachSlotHasItsExpertsProduct) {
+  const Table one_for_all = table({{1, 2}, {3, 4}});
+  OneOperation plain(op::MatmulExperts{3}, {one_for_all, routing});
+  plain.weight(6, units);
+  EXPECT_EQ(plain.y(), (Values{100, 200, 1, 2, 30, 40, 300, 400}));
+  plain.bias(3, {1, 2, 3, 4, 5, 6});
+  EXPECT_EQ(plain.y(), (Values{105, 206, 2, 4, 33, 44, 305, 406}));
+  OneOperation each(op::MatmulExperts{3}, {table({{1, 2, 3, 4}, {5, 6, 7, 8}}), routing});
+  each.weight(6, units);
+  EXPECT_EQ(each.y(), (Values{100, 200, 3, 4, 50, 60, 700, 800}));
+  // An id of no expert: NaN there alone.
+  OneOperation broken(op::MatmulExperts{3}, {one_for_all, table({{2, 3, 1, 1}, {-1, 0, 1, 1}})});
+  broken.weight(6, units);
+  const Values y = broken.y();
+  for (size_t i : {2u, 3u, 4u, 5u}) EXPECT_TRUE(std::isnan(y[i]));
+  EXPECT_EQ((Values{y[0], y[1], y[6], y[7]}), (Values{100, 200, 3, 4}));
+  // The bound is that of the product with an expert's rows: Σ |w||x| + |b|.
+  const Judged judged = plain.expected();
+  EXPECT_EQ(judged.scale.data, (Values{105, 206, 2, 4, 33, 44, 305, 406}));
+  EXPECT_EQ(judged.limit_at(0, 0), float_matmul_limit(2, true));
+}
+
+TEST(Experts, ScaleSpreadAndMix) {
+  const Table slots = table({{1, 2, 3, 4}, {5, 6, 7, 8}});
+  OneOperation scaled(op::ScaleExperts{}, {slots, routing});
+  scaled.weight(1, {1, 10, 100});
+  EXPECT_EQ(scaled.y(), (Values{100, 200, 3, 4, 50, 60, 700, 800}));
+  scaled.bias(3, {1, 2, 3, 4, 5, 6});
+  EXPECT_EQ(scaled.y(), (Values{105, 206, 4, 6, 53, 64, 705, 806}));
+  EXPECT_EQ(OneOperation(op::SpreadExperts{}, {table({{1, 2}, {3, 4}}), routing}).y(),
+            (Values{0.5, 1, 2, 4, 3, 4, -3, -4}));
+  EXPECT_EQ(OneOperation(op::MixExperts{1}, {slots, routing}).y(), (Values{6.5, 9, -2, -2}));
+  EXPECT_EQ(OneOperation(op::MixExperts{0}, {slots, routing}).y(), (Values{4, 6, 12, 14}));
+  // Bounds: as many roundings as terms, of Σ |x·weight|.
+  const Judged mixed = OneOperation(op::MixExperts{1}, {slots, routing}).expected();
+  EXPECT_EQ(mixed.scale.data, (Values{6.5, 9, 12, 14}));
+  EXPECT_EQ(mixed.limit_at(1, 1), 2.0);
+  EXPECT_EQ(scaled.expected().scale.data, (Values{105, 206, 4, 6, 53, 64, 705, 806}));
+}
+
+/// assay/1 compares logits, which are exact: no other choice is right. An engine that compares
+/// probabilities may take either of two that are a rounding apart, but not one that is far.
+TEST(Route, TheJudgeTakesAChoiceThatArithmeticLeavesOpenAndNoOther) {
+  const double near = 1 + 0x1p-23;
+  OneOperation one(op::Route{.used = 1}, {table({{1, near, 0}})});
+  const Arithmetic other{.own = false};
+  const auto id = [&](double chosen, const Arithmetic& arithmetic) {
+    const Table got = table({{chosen, 0.4}});
+    return one.expected(arithmetic, &got).want.data[0];
+  };
+  EXPECT_EQ(id(1, {}), 1.0);
+  EXPECT_EQ(id(0, {}), 1.0);
+  EXPECT_EQ(id(0, other), 0.0);
+  EXPECT_EQ(id(2, other), 1.0);
+  EXPECT_EQ(id(7, other), 1.0);  // no expert at all
+  EXPECT_EQ(id(0.5, other), 1.0);
+}
+
+/// With 2^64 in a row the squares leave f32: assay/1 gives NaN, other arithmetic may not.
+TEST(LayerNorm, BeyondF32ProvesNothing) {
+  OneOperation one(op::LayerNorm{1e-5f, 1}, {table({{0x1p80, 0, 1, 2}})});
+  one.weight(1, {1, 1, 1, 1});
+  for (double want : one.expected().want.data) EXPECT_TRUE(std::isnan(want));
+  for (double want : one.expected({.own = false}).want.data) EXPECT_TRUE(std::isfinite(want));
 }
 
 }  // namespace

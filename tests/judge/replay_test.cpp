@@ -10,11 +10,14 @@
 #include "judge/float_executor.h"
 #include "op/kinds.h"
 #include "reference/tiny_model.h"
+#include "support/kinds_program.h"
 
 namespace assay::judge {
 namespace {
 
 using tests::FloatExecutor;
+using tests::KindsProgram;
+using tests::plain_matrices;
 using tests::Shape;
 using tests::TinyModel;
 using tests::token_ids;
@@ -106,6 +109,21 @@ TEST(Replay, NoBoundIsAHundredTimesTooLooseForFloatWeights) {
   expect_bounds_not_loose(0);
 }
 
+/// Every kind, in all the forms of KindsProgram: inside its bound, which is not a thousand times too
+/// loose.
+TEST(Replay, EveryKindIsInsideItsBoundWhichIsNotLoose) {
+  for (const uint32_t type : {0u, 1u, 8u}) {
+    const KindsProgram kinds{plain_matrices(type)};
+    const auto worst = worst_by_kind(replay_all(kinds.program, options(), 90));
+    for (const OperationError& error : worst) {
+      EXPECT_EQ(error.failures, 0u) << describe(error);
+      if (error.kind != "relu")  // which rounds nothing but the floor
+        EXPECT_GE(error.max_u, error.limit_u / 1000) << describe(error);
+      ::testing::Test::RecordProperty(std::string(error.kind), describe(error));
+    }
+  }
+}
+
 /// Runs with one element of the operation `at` changed in the given step, and expects that
 /// operation alone to fail, with one failure at this place.
 void expect_found(const op::Program& program, size_t at, uint64_t faulty_step,
@@ -148,6 +166,12 @@ TEST(Replay, OneWrongElementOfAnyOperationIsFoundThereAndNowhereElse) {
     for (uint64_t step : {0, 1})
       // a thousandth of the row's size: about 1e4 u, hundreds of times the bounds
       expect_found(model.program, at, step, [](float x, float size) { return x + 1e-3f * size; });
+}
+
+TEST(Replay, OneWrongElementOfEveryKindIsFoundThereAndNowhereElse) {
+  const KindsProgram kinds{plain_matrices(8)};
+  for (size_t at = 0; at < kinds.program.operations.size(); ++at)
+    expect_found(kinds.program, at, 1, [](float x, float size) { return x + 1e-3f * size; });
 }
 
 TEST(Replay, OneUlpInACopyIsFound) {

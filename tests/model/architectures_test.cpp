@@ -257,7 +257,7 @@ TEST(Architectures, EveryNumberHasBounds) {
       {"attention.key_length", {0u, 15u, 70000u}},
       {"attention.value_length", {0u, 70000u}},
       {"attention.layer_norm_rms_epsilon", {0.0f, -1.0f, 1e31f, NAN}},
-      {"attention.sliding_window", {1u}},
+      {"attention.sliding_window", {std::string("all"), -1.0f}},
       {"rope.dimension_count", {0u, 1u, 7u, 18u}},
       {"rope.freq_base", {0.0f, -1.0f, 1e31f, NAN}},
       {"rope.scaling.factor", {-1.0f, 1e31f, NAN}},

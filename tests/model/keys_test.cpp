@@ -18,7 +18,9 @@ std::string text_of(const op::Program& program) {
     text += "\n" + operation.name;
     if (const auto* p = operation.as<op::RmsNorm>())
       text += " " + std::to_string(p->eps) + " " + std::to_string(p->parts);
-    if (const auto* p = operation.as<op::Attend>()) text += " " + std::to_string(p->scale);
+    if (const auto* p = operation.as<op::Attend>())
+      text += " " + std::to_string(p->scale) + " " + std::to_string(p->window) + " " +
+              std::to_string(p->soft_cap) + " " + std::to_string(p->alibi);
   }
   for (const double frequency : program.rope_tables[0].frequency)
     text += " " + std::to_string(frequency);
@@ -45,7 +47,8 @@ TEST(Keys, AnIgnoredKeyMayHoldAnythingAndChangesNothing) {
   for (const char* architecture : every) {
     const std::string plain = text_of(*Built(SmallFile(architecture)).program);
     for (const model::KeyRow& row : model::common_keys()) {
-      if (row.use != model::Use::ignored) continue;
+      // by_trait: none of these four asks for it.
+      if (row.use != model::Use::ignored && row.use != model::Use::by_trait) continue;
       for (const auto& value : values) {
         SmallFile small(architecture);
         small.set(name_of(row), value);
@@ -205,19 +208,42 @@ TEST(Keys, AttnFactorMultipliesTheMagnitudeOfEveryScaling) {
   EXPECT_EQ(built.program->rope_tables[0].magnitude, 0.0);
 }
 
-TEST(Keys, AWindowBelowTheContextIsRefusedWithTheContextThatWorks) {
+TEST(Keys, AWindowIsThatOfEveryLayerUnlessAListSaysOtherwise) {
   for (const char* architecture : every) {
     SmallFile small(architecture);
     small.set("attention.sliding_window", 64u);
-    expect_refused(small, {"attention.sliding_window is 64", "256", "-c 64"});
-    expect_refused(small, {"attention.sliding_window is 64", "65", "-c 64"}, 65);
-    EXPECT_TRUE(Built(small, 64).program) << Built(small, 64).error;  // a query sees itself, too
-    small.set("attention.sliding_window", 256u);
-    EXPECT_TRUE(Built(small).program);
-    expect_refused(small, {"257"}, 257);
+    const Built built(small);
+    ASSERT_TRUE(built.program) << built.error;
+    for (const char* name : {"blk.0.kqv", "blk.1.kqv"}) {
+      const op::AttentionShape shape = built.program->attention_of(*find(*built.program, name));
+      EXPECT_EQ(shape.window, 64u) << architecture;
+      EXPECT_EQ(shape.first_key(63), 0u);  // a query sees itself, too
+      EXPECT_EQ(shape.first_key(64), 1u);
+    }
+    small.set("attention.sliding_window_pattern", std::vector<int32_t>{0, 1});
+    const Built listed(small);
+    ASSERT_TRUE(listed.program) << listed.error;
+    EXPECT_EQ(find(*listed.program, "blk.0.kqv")->as<op::Attend>()->window, 0u);
+    EXPECT_EQ(find(*listed.program, "blk.1.kqv")->as<op::Attend>()->window, 64u);
+    small.set("attention.sliding_window_pattern", std::vector<int32_t>{0, 1, 0});
+    expect_refused(small, {"attention.sliding_window_pattern", "each of 2 blocks"});
+    small.set("attention.sliding_window_pattern", std::vector<int32_t>{0, 2});
+    expect_refused(small, {"attention.sliding_window_pattern is 2, outside 0 to 1"});
     small.set("attention.sliding_window", 0u);
-    EXPECT_TRUE(Built(small, 1000).program);
+    EXPECT_EQ(find(*Built(small).program, "blk.1.kqv")->as<op::Attend>()->window, 0u);
   }
+}
+
+TEST(Keys, ARemarkSaysWhereLlamaCppSwitchesAWindowOff) {
+  SmallFile small("phi3");
+  EXPECT_TRUE(model::remarks(*Built(small).file).empty());
+  small.set("attention.sliding_window", 64u);
+  const auto remarks = model::remarks(*Built(small).file);
+  ASSERT_EQ(remarks.size(), 1u);
+  EXPECT_NE(remarks[0].find("phi3.attention.sliding_window is 64"), std::string::npos);
+  EXPECT_NE(remarks[0].find("llama.cpp"), std::string::npos);
+  small.set("attention.sliding_window", 256u);  // no context needs it
+  EXPECT_TRUE(model::remarks(*Built(small).file).empty());
 }
 
 TEST(Keys, TheVocabularysSizeCountsOnlyWithoutTokens) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "../cpu/tiny_program.h"
+#include "../gpu/mixture.h"
 #include "device/arithmetic.h"
 #include "device/emulated/group.h"
 #include "device/emulated/kernels.h"
@@ -88,7 +89,7 @@ TEST(MetalWords, EveryKernelHasBothForms) {
     ++count;
   }
   EXPECT_EQ(2 * count, emulated::all_kernels().size());
-  EXPECT_GE(count, 26u);
+  EXPECT_GE(count, 48u);
 }
 
 // What the formats below do not launch: wide heads, scaled rows, many keys, tokens drawn.
@@ -123,6 +124,23 @@ TEST(MetalWords, DrawsAsTheEmulatedForm) {
               emulated->run_ahead(tokens.step(), {&how, 1}, 8));
 }
 
+// Every kernel of the second family, for few tokens and for many, and for more than 512 keys.
+TEST(MetalWords, AMixtureHasTheBitsOfTheEmulatedForm) {
+  for (const tests::MixtureShape& shape :
+       {tests::MixtureShape{}, tests::MixtureShape{.type = quant::F16::id, .head_dim = 128}}) {
+    const tests::Mixture mixture(shape);
+    const auto emulated = tests::emulated_executor(mixture.program, tests::options_with(1));
+    EXPECT_EQ(bits_of(run_cut(*metal_executor(mixture.program), {40, 9, 2, 1})),
+              bits_of(run_cut(*emulated, {52})));
+  }
+  const tests::Mixture far({.window = 600});
+  auto options = tests::options_with(1);
+  options.context = options.batch = 576;
+  const auto emulated = tests::emulated_executor(far.program, options);
+  EXPECT_EQ(bits_of(run_cut(*metal_executor(far.program, options), {512, 1})),
+            bits_of(run_cut(*emulated, {513})));
+}
+
 TEST(MetalWords, TheProbeRuns) {
   MetalQueue queue(emulated::make_queue({}));
   EXPECT_TRUE(device::prove_arithmetic(queue));
@@ -135,9 +153,7 @@ TEST_P(EveryFormat, HasTheBitsOfTheCpu) {
   EXPECT_EQ(bits_of(run_cut(*metal_executor(tiny.program), {1, 9, 2, 1, 1})),
             bits_of(run_cut(*cpu_executor(tiny.program), {14})));
 }
-INSTANTIATE_TEST_SUITE_P(Metal, EveryFormat,
-                         testing::Values(0, 1, 30, 8, 2, 3, 6, 7, 10, 11, 12, 13, 14, 20,
-                                         tests::mixed));
+INSTANTIATE_TEST_SUITE_P(Metal, EveryFormat, testing::ValuesIn(tests::formats_and_mixed()));
 
 TEST(MetalWords, AnUnfusedStepOffersWhatTheCpuOffers) {
   const TinyProgram tiny(tests::mixed);

@@ -219,5 +219,18 @@ TEST(Rope, YarnOfFactorOneChangesNothing) {
   EXPECT_EQ(rope.frequency, make_rope(parameters(64, 10000.0), true).frequency);
 }
 
+TEST(PositionGrowth, GrowsWithTheLogarithmOfWholeSteps) {
+  const PositionGrowth growth{0.1, 8192, 1};
+  EXPECT_EQ(growth_at(growth, 0), 1.0);
+  EXPECT_EQ(growth_at(growth, 8190), 1.0);
+  EXPECT_NEAR(growth_at(growth, 8191), 1.0 + 0.1 * std::log(2.0), 1e-15);
+  EXPECT_NEAR(growth_at(growth, 8192 * 9 - 1), 1.0 + 0.1 * std::log(10.0), 1e-15);
+  const RopeTable table = make_growth(growth);
+  EXPECT_EQ(table.dimensions, 1u);
+  float factor = 0;
+  rope_row(table, 8191, {&factor, 1});
+  EXPECT_EQ(factor, float(growth_at(growth, 8191)));
+}
+
 }  // namespace
 }  // namespace assay::op

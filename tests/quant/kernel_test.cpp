@@ -119,6 +119,22 @@ TEST(Words, FloorTinyKeepsAllButTheTiny) {
   EXPECT_NE(k_floor_tiny(std::nanf("")), k_floor_tiny(std::nanf("")));
 }
 
+TEST(Words, FlushKeepsAllButTheSmall) {
+  EXPECT_EQ(k_flush(0x1p-100f), 0x1p-100f);
+  EXPECT_EQ(k_flush(-0x1p-100f), -0x1p-100f);
+  EXPECT_EQ(k_bits(k_flush(std::nextafterf(-0x1p-100f, 0.0f))), 0u);
+  EXPECT_EQ(k_bits(k_flush(-0.0f)), 0u);
+  EXPECT_EQ(k_flush(infinity), infinity);
+  EXPECT_NE(k_flush(std::nanf("")), k_flush(std::nanf("")));
+}
+
+TEST(Words, PickBytesTakesTheLowThreeBitsOfEach) {
+  EXPECT_EQ(k_pick_bytes(0x03020100u, 0x44332211u, 0x88776655u), 0x44332211u);
+  EXPECT_EQ(k_pick_bytes(0x07060504u, 0x44332211u, 0x88776655u), 0x88776655u);
+  EXPECT_EQ(k_pick_bytes(0x04070003u, 0x44332211u, 0x88776655u), 0x55881144u);
+  EXPECT_EQ(k_pick_bytes(0xfcf7f80bu, 0x44332211u, 0x88776655u), 0x55881144u);
+}
+
 /// Calls visit(x) for every 4099th f32 from -50 up to 88.72283 (4099 is prime: all low bits occur).
 template <class Visit>
 void sweep(Visit visit) {

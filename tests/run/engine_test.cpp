@@ -6,89 +6,16 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <map>
 #include <optional>
 #include <random>
-#include <set>
 
-#include "base/mix64.h"
+#include "recall.h"
 
 namespace assay::run {
 namespace {
 
 const std::string kjv =
     (std::filesystem::path(ASSAY_SOURCE_DIR) / "tests/data/kjv/kjv.gguf").string();
-
-using Ids = std::vector<int32_t>;
-
-/// The first logits of a row are words of a hash of the sequence's tokens so far.
-constexpr size_t words = 4;
-
-std::vector<float> words_of(std::span<const int32_t> ids) {
-  uint64_t hash = 1;
-  for (const int32_t id : ids) hash = mix64(hash + uint64_t(uint32_t(id)));
-  std::vector<float> row;
-  for (size_t i = 0; i < words; ++i) row.push_back(float(hash >> (16 * i) & 0xFFFF));
-  return row;
-}
-
-/// Keeps a token where an executor keeps keys and values, found by the step's page table alone.
-class Recall final : public op::Executor {
- public:
-  Recall(const op::Program& program, const op::ExecutorOptions& options)
-      : vocabulary_(program.vocabulary), memory_(uint64_t(options.pages) * page_positions, -1) {}
-
-  std::span<const float> run(const op::Step& step, const op::Sink&) override {
-    if (fail) throw op::DeviceFailure({"the device is gone", Exit::device});
-    std::set<uint64_t> written;
-    for (size_t t = 0; t < step.tokens.size(); ++t) {
-      const uint64_t at = place(step, step.sequences[t], step.positions[t]);
-      EXPECT_TRUE(written.insert(at).second) << "two tokens of a step in one place";
-      memory_.at(at) = step.tokens[t];
-    }
-    logits_.assign(step.selected.size() * vocabulary_, 0.0f);
-    for (size_t row = 0; row < step.selected.size(); ++row) {
-      const uint32_t t = step.selected[row];
-      Ids seen;
-      for (uint32_t p = 0; p <= step.positions[t]; ++p)
-        seen.push_back(memory_.at(place(step, step.sequences[t], p)));
-      std::ranges::copy(words_of(seen), logits_.begin() + std::ptrdiff_t(row * vocabulary_));
-    }
-    return logits_;
-  }
-  uint32_t most_ahead(const op::Drawing&) const override { return 8; }
-  std::vector<int32_t> run_ahead(const op::Step& step, std::span<const op::Drawing>,
-                                 uint32_t count) override {
-    if (fail) throw op::DeviceFailure({"the device is gone", Exit::device});
-    std::vector<int32_t> drawn(count * step.tokens.size());
-    for (size_t s = 0; s < step.tokens.size(); ++s)
-      for (uint32_t i = 0; i < count; ++i) {
-        const int32_t token = i ? drawn[(i - 1) * step.tokens.size() + s] : step.tokens[s];
-        memory_.at(place(step, step.sequences[s], step.positions[s] + i)) = token;
-        drawn[i * step.tokens.size() + s] = (token + 1) % int32_t(vocabulary_);
-      }
-    return drawn;
-  }
-  void truncate(uint32_t, uint32_t) override {}
-  std::string device() const override { return "recall"; }
-  std::string isa() const override { return ""; }
-  std::string contract() const override { return "none"; }
-  uint32_t threads() const override { return 1; }
-
-  bool fail = false;
-
- private:
-  static uint64_t place(const op::Step& step, uint32_t sequence, uint32_t position) {
-    const uint32_t chunk = position / page_positions;
-    EXPECT_LT(chunk, step.pages.stride);
-    return uint64_t(step.pages.pages[sequence * step.pages.stride + chunk]) * page_positions +
-           position % page_positions;
-  }
-
-  uint32_t vocabulary_;
-  std::vector<int32_t> memory_;  // (pages, 64)
-  std::vector<float> logits_;
-};
 
 struct Shape {
   uint32_t context = 8, sequences = 1, batch = 512, pages = 0;

@@ -30,8 +30,9 @@ void PrintTo(const Recipe& recipe, std::ostream* out) {
 using namespace quant;
 
 template <class F>
-constexpr Recipe pure(const char* hash) {
-  return {quant::name_of<F>.data(), F::id, F::id, F::id, 256, 512, true, hash};
+Recipe pure(const char* hash) {
+  static const std::string name(quant::name_of<F>);
+  return {name.c_str(), F::id, F::id, F::id, 256, 512, true, hash};
 }
 
 const Recipe recipes[] = {
@@ -49,6 +50,18 @@ const Recipe recipes[] = {
     pure<Q5_K>("c790aa300a95ae48"),
     pure<Q6_K>("9bf18228eda15582"),
     pure<IQ4_NL>("b11965c0371fa8c6"),
+    pure<IQ4_XS>("dd51b022a430ec57"),
+    pure<MXFP4>("ebbbd4aa1b781139"),
+    pure<NVFP4>("7c943d495cdbd19a"),
+    pure<IQ3_S>("498aa6c025db236b"),
+    pure<IQ3_XXS>("734c7bb6fd2a2bb4"),
+    pure<IQ2_S>("90599e43df988c3f"),
+    pure<IQ2_XS>("13155141692c713e"),
+    pure<IQ2_XXS>("da9836fdedf5dc26"),
+    pure<IQ1_M>("da8909bd29ba69a2"),
+    pure<IQ1_S>("41938528c7670ead"),
+    pure<TQ1_0>("1ce6703cd30d7f98"),
+    pure<TQ2_0>("d24d3911425e85f5"),
     {"Q4_K_M", Q4_K::id, Q6_K::id, Q4_K::id, 256, 512, false, "62e28be331f6b0f0"},
     {"Q2_K_mix", Q2_K::id, Q3_K::id, Q2_K::id, 256, 768, false, "60d45108dbbc0e68"},
     {"Q3_K_M", Q3_K::id, Q5_K::id, Q3_K::id, 256, 512, false, "fbfe9925a14fb266"},
@@ -86,9 +99,8 @@ gguf::Writer file_of(const Recipe& recipe, const std::string& changed = {}) {
                           float size) {
     Random random(seed++);
     std::vector<uint8_t> bytes = model_matrix(type, rows, columns, size, random).bytes;
-    const std::vector<size_t> halves = half_offsets(type);
-    if (name == changed)
-      bytes[halves.empty() ? info(type).block_bytes - 2 : halves[0]] ^= halves.empty() ? 0x80 : 1;
+    if (name == changed && info(type).block_size == 1) bytes[info(type).block_bytes - 2] ^= 0x80;
+    if (name == changed) alter_scale(type, bytes.data());
     file.add_tensor(name, type, {columns, rows}, [bytes] { return bytes; });
   };
   const auto norm = [&](const std::string& name) {

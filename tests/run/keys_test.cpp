@@ -116,8 +116,10 @@ TEST(KeyTable, MeansWhatLlamaCppMakesOfIt) {
     for (const float logit : ours) ASSERT_TRUE(std::isfinite(logit));
     if (ours.empty() || theirs.empty()) continue;
     ASSERT_EQ(ours.size(), theirs.size());
-    // f32 sums there, f64 here: 1e-6 measured.
-    EXPECT_TRUE(relative_error(ours, theirs) <= 1e-5) << relative_error(ours, theirs);
+    // f32 sums there, f64 here: 1e-6 measured. llama.cpp's CPU takes GELU, which Gemma has, from a
+    // table of f16: 1e-4 measured.
+    const double limit = one.file.architecture.starts_with("gemma") ? 3e-4 : 1e-5;
+    EXPECT_TRUE(relative_error(ours, theirs) <= limit) << relative_error(ours, theirs);
     ++agree;
   }
   EXPECT_EQ(stored.size(), cases().size()) << "a stored case is gone";
@@ -130,8 +132,9 @@ TEST(KeyTable, HasACaseForEveryRow) {
     for (const KeyCase& one : cases())
       for (const auto& [key, value] : one.file.keys) {
         const std::string prefix = one.file.architecture + ".";
-        if (!key.starts_with(prefix)) continue;
-        const model::KeyRow* found = model::find_key(key.substr(prefix.size()), {});
+        // A name that begins with a point has no architecture before it.
+        const std::string name = key.starts_with(prefix) ? key.substr(prefix.size()) : "." + key;
+        const model::KeyRow* found = model::find_key(name, {});
         tried = tried || (found && found->name == row.name);
       }
     EXPECT_TRUE(tried) << row.name;

@@ -52,17 +52,13 @@ std::string golden() {
   return contract == "assay/1" ? hash : "no golden";
 }
 
-TEST(Kjv, HoldsEveryFormat) {
+TEST(Kjv, HoldsTheFormatsOfLlamaCppsMixes) {
   const auto file = gguf::File::open(folder / "kjv.gguf");
   ASSERT_TRUE(file) << file.error().message;
   std::set<uint32_t> types;
   for (const auto& tensor : file->tensors()) types.insert(tensor.type);
-  const auto expect_in_file = [&](uint32_t id, std::string_view name) {
-    EXPECT_TRUE(types.contains(id)) << name;
-  };
-  [&]<class... F>(quant::List<F...>) {
-    (expect_in_file(F::id, quant::name_of<F>), ...);
-  }(quant::All{});
+  for (const uint32_t id : {0u, 1u, 2u, 3u, 6u, 7u, 8u, 10u, 11u, 12u, 13u, 14u, 20u, 30u})
+    EXPECT_TRUE(types.contains(id)) << quant::info(id).name;
 }
 
 TEST(Kjv, TokensAreSentencePiecesOwn) {

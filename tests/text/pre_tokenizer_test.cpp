@@ -169,7 +169,7 @@ TEST(PreTokenizer, AliasesShareRulesAndOthersAreUnknown) {
   EXPECT_EQ(find_rules("llama3")->stages.data(), find_rules("llama-bpe")->stages.data());
   EXPECT_TRUE(find_rules("llama3")->whole_words);
   EXPECT_FALSE(find_rules("dbrx")->whole_words);  // llama-bpe's cuts, not its whole words
-  for (const char* name : {"", "gpt-4", "whitespace", "gemma4", "GPT-2"}) {
+  for (const char* name : {"", "gpt-4", "whitespace", "gemma3", "GPT-2"}) {
     EXPECT_EQ(find_rules(name), nullptr) << name;
   }
 }

@@ -227,6 +227,34 @@ TEST(Tokenizer, InTheHarmonyFormatEndOnlyEndsAMessage) {
   EXPECT_TRUE(open(vocabulary).ends_generation(call));
 }
 
+TEST(Tokenizer, SuppressedTokensAreThoseOfTheVocabulary) {
+  gguf::Writer writer = words().writer();
+  const std::vector<int32_t> ids = {5, 1000, -1, 262};
+  writer.add_i32_array("tokenizer.ggml.suppress_tokens", ids);
+  const auto tokenizer = open_bytes(writer);
+  ASSERT_TRUE(tokenizer) << tokenizer.error().message;
+  EXPECT_EQ(tokenizer->suppressed(), (Tokens{5, 262}));
+  EXPECT_EQ(open(words()).suppressed(), Tokens());
+}
+
+TEST(Tokenizer, FramesAreControlTokensThatAnswersShow) {
+  HandMade vocabulary;
+  const Token end = vocabulary.add("<|end|>", 4), channel = vocabulary.add("<|channel|>", 1);
+  EXPECT_FALSE(open(vocabulary).is_frame(end) || open(vocabulary).is_frame(channel));
+  const Token flush = vocabulary.add("<|flush|>", 3);
+  vocabulary.add("<|calls|>", 3);
+  vocabulary.ids = {{"eot_token_id", static_cast<uint32_t>(end)}};  // some files say so
+  const Tokenizer tokenizer = open(vocabulary);
+  for (const Token token : {end, channel}) {
+    EXPECT_TRUE(tokenizer.is_frame(token) && tokenizer.is_control(token)) << token;
+    EXPECT_FALSE(tokenizer.ends_generation(token)) << token;
+  }
+  EXPECT_FALSE(tokenizer.is_frame(flush));
+  EXPECT_TRUE(tokenizer.ends_generation(flush));
+  EXPECT_EQ(tokenizer.encode("<|end|>"), (Tokens{end}));
+  EXPECT_EQ(tokenizer.encode("<|end|>", plain).size(), 7u);  // a person's spelling ends nothing
+}
+
 TEST(Tokenizer, PiecesAreBytesAndSpecialPiecesTheirSpelling) {
   const Tokenizer tokenizer = open(with_specials());
   EXPECT_EQ(tokenizer.piece(262), " w");

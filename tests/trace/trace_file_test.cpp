@@ -220,6 +220,72 @@ TEST(TraceFile, FusedProductsAreSplit) {
   EXPECT_EQ(unknown->find(0, "blk.0.up")->width, 2u);
 }
 
+TEST(TraceFile, LlamaNamesOfRoutersAndExperts) {
+  EXPECT_EQ(from_llama_cpp("ffn_moe_logits-3", "MUL_MAT").canonical, "blk.3.router");
+  EXPECT_EQ(from_llama_cpp("ffn_moe_logits_biased-3", "ADD").node, bias_node);
+  EXPECT_EQ(from_llama_cpp("ffn_moe_probs-3", "ADD").canonical, "blk.3.router");
+  EXPECT_TRUE(from_llama_cpp("ffn_moe_probs-3", "SOFT_MAX").part);
+  EXPECT_EQ(from_llama_cpp("ffn_moe_up-3", "MUL_MAT_ID").canonical, "blk.3.experts_up");
+  EXPECT_EQ(from_llama_cpp("ffn_moe_up-3", "MUL_MAT_ID").node, product_node);
+  EXPECT_EQ(from_llama_cpp("ffn_moe_down_biased-3", "ADD_ID").node, bias_node);
+  EXPECT_TRUE(from_llama_cpp("ffn_moe_up-3", "VIEW").part);
+  EXPECT_EQ(from_llama_cpp("ffn_moe_swiglu_oai-3", "GLU").canonical, "blk.3.experts_act");
+  EXPECT_EQ(from_llama_cpp("ffn_moe_out-3", "ADD").canonical, "blk.3.experts");
+  EXPECT_TRUE(from_llama_cpp("ffn_moe_weighted-3", "MUL").part);
+  EXPECT_EQ(from_llama_cpp("attn_norm-3", "ADD").canonical, "blk.3.attn_norm");
+  EXPECT_TRUE(from_llama_cpp("norm_w-3", "MUL").part);
+  EXPECT_EQ(from_llama_cpp("result_output", "SCALE").node, last_scale_node);
+}
+
+// 2 tokens, 2 of 3 experts.
+TEST(TraceFile, ARoutingOfTwoTensorsIsJoined) {
+  const std::vector<Stored> parts = {
+      {"000000.ffn_moe_argsort-0.ARGSORT", "[1,1,2,3]", {2, 0, 1, 1, 2, 0}},
+      {"000001.ffn_moe_weights-0.GET_ROWS", "[1,2,2,1]", {0.5, 0.25, 0.5, 0.4}},
+      {"000002.ffn_moe_weights_norm-0.DIV", "[1,1,2,2]", {0.7, 0.3, 0.6, 0.4}}};
+  const auto trace = parsed(R"({"tokens":"[1,2]"})", parts);
+  ASSERT_TRUE(trace) << trace.error().message;
+  const TraceTensor* routing = trace->find(0, "blk.0.routing");
+  ASSERT_NE(routing, nullptr);
+  EXPECT_THAT(trace->values(*routing)->data,
+              ElementsAre(2, 0, double(0.7f), double(0.3f), 1, 2, double(0.6f), double(0.4f)));
+  EXPECT_EQ(trace->find(0, "blk.0.routing_weights"), nullptr);
+  // Weights without ids, and ids of fewer experts than there are weights, are no routing.
+  const auto alone = parsed(R"({"tokens":"[1,2]"})", {parts[1]});
+  ASSERT_TRUE(alone);
+  EXPECT_EQ(alone->find(0, "blk.0.routing"), nullptr);
+  const auto short_ids =
+      parsed(R"({"tokens":"[1,2]"})", {{"000000.blk.0.routing_ids", "[2,1]", {2, 1}},
+                                       {"000001.blk.0.routing_weights", "[2,2]", {1, 2, 3, 4}}});
+  ASSERT_TRUE(short_ids);
+  EXPECT_EQ(short_ids->find(0, "blk.0.routing"), nullptr);
+}
+
+/// llama.cpp calls the shared expert's parts as those of a dense layer, and the last scale or cap of
+/// the logits as these.
+TEST(TraceFile, OperationsThatLlamaCppCallsAsOthers) {
+  const auto trace =
+      parsed(R"({"tokens":"[1,2]"})", {{"000000.ffn_up-0.MUL_MAT", "[2,2]", {1, 2, 3, 4}},
+                                       {"000001.ffn_swiglu-0.GLU", "[2,2]", {1, 2, 3, 4}},
+                                       {"000002.ffn_shexp-0.MUL_MAT", "[2,2]", {5, 6, 7, 8}},
+                                       {"000003.ffn_out-0.ADD", "[2,2]", {5, 6, 7, 8}},
+                                       {"000004.result_output.SCALE", "[2,2]", {1, 2, 3, 4}}});
+  ASSERT_TRUE(trace) << trace.error().message;
+  const auto key_of = [&](op::Operation operation) {
+    const TraceTensor* found = trace->find(0, operation);
+    return found ? found->key : trace->why_missing(0, operation);
+  };
+  EXPECT_EQ(key_of({.name = "blk.0.shared_up", .of = op::Matmul{}}), "000000.ffn_up-0.MUL_MAT");
+  EXPECT_EQ(key_of({.name = "blk.0.shared_act", .of = op::Gate{}}), "000001.ffn_swiglu-0.GLU");
+  EXPECT_EQ(key_of({.name = "blk.0.shared_down", .of = op::Matmul{}}),
+            "000002.ffn_shexp-0.MUL_MAT");
+  EXPECT_EQ(key_of({.name = "blk.0.shared_router", .of = op::Matmul{}}), "not in the trace");
+  EXPECT_EQ(key_of({.name = "blk.0.experts_sum", .of = op::Add{}}), "000003.ffn_out-0.ADD");
+  EXPECT_EQ(key_of({.name = "logits_capped", .of = op::SoftCap{}, .role = op::Role::logits}),
+            "000004.result_output.SCALE");
+  EXPECT_NE(key_of({.name = "logits", .of = op::Matmul{}}), "000004.result_output.SCALE");
+}
+
 TEST(TraceFile, SummariesOfValuesAndOfStatisticsAgree) {
   const std::vector<float> values = {1, -2, 3, NAN, INFINITY, 5};
   const auto lines = [&](size_t row) {

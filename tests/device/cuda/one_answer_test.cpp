@@ -2,6 +2,7 @@
 #include <set>
 
 #include "../../cpu/tiny_program.h"
+#include "../../gpu/mixture.h"
 #include "gpu/executor.h"
 #include "support.h"
 
@@ -22,6 +23,15 @@ class CudaExecutor : public OnCuda {
     if (!executor) throw std::runtime_error(executor.error().message);
     return std::move(*executor);
   }
+  /// Of every kind of operation, as the emulated grid runs them.
+  void equal_bits(const MixtureShape& shape, const std::vector<uint32_t>& pieces,
+                  uint32_t context = 160) {
+    const Mixture mixture(shape);
+    auto options = options_with(1);
+    options.context = options.batch = context;
+    const auto want = bits_of(run_cut(*emulated_executor(mixture.program, options), pieces));
+    EXPECT_EQ(bits_of(run_cut(*on_cuda(mixture.program, options), pieces)), want);
+  }
   void equal_bits(uint32_t type, uint32_t count, const std::vector<uint32_t>& pieces,
                   const TinyShape& shape = {}) {
     const TinyProgram tiny(type, 1, shape);
@@ -40,8 +50,7 @@ class CudaFormat : public CudaExecutor, public testing::WithParamInterface<uint3
 TEST_P(CudaFormat, HasTheBitsOfTheCpu) {
   equal_bits(GetParam(), 58, {1, 1, 1, 9, 2, 2, 33, 8, 1});
 }
-INSTANTIATE_TEST_SUITE_P(Cuda, CudaFormat,
-                         testing::Values(0, 1, 30, 8, 2, 3, 6, 7, 10, 11, 12, 13, 14, 20, mixed));
+INSTANTIATE_TEST_SUITE_P(Cuda, CudaFormat, testing::ValuesIn(formats_and_mixed()));
 
 TEST_F(CudaExecutor, ALongContextHasTheBitsOfTheCpu) {
   equal_bits(quant::Q4_1::id, 550, {33, 1, 2, 9, 20, 64, 417, 1, 2, 1});
@@ -61,6 +70,23 @@ TEST_F(CudaExecutor, LongRowsHaveTheBitsOfTheCpu) {
 }
 TEST_F(CudaExecutor, LongRowsOfFloatsHaveTheBitsOfTheCpu) {
   equal_bits(quant::F16::id, 2, {1, 1}, {.ffn = 6144});
+}
+
+// Few places of experts and many, tiles of attention, recorded steps that come again.
+TEST_F(CudaExecutor, AMixtureHasTheBitsOfTheEmulatedGrid) {
+  equal_bits(MixtureShape{}, {1, 1, 40, 9, 2, 2, 1});
+}
+TEST_F(CudaExecutor, AMixtureOfFloatsHasTheBitsOfTheEmulatedGrid) {
+  equal_bits({.type = quant::F16::id, .head_dim = 128}, {1, 40, 9, 1});
+}
+TEST_F(CudaExecutor, AMixtureOfManyExpertsHasTheBitsOfTheEmulatedGrid) {
+  equal_bits({.type = quant::Q5_1::id, .experts = 64, .used = 8}, {1, 40, 100, 1});
+}
+TEST_F(CudaExecutor, AMixtureOfWideHeadsHasTheBitsOfTheEmulatedGrid) {
+  equal_bits({.type = quant::Q8_0::id, .head_dim = 320, .window = 64}, {70, 1, 9});
+}
+TEST_F(CudaExecutor, AMixtureOfManyKeysHasTheBitsOfTheEmulatedGrid) {
+  equal_bits({.window = 600}, {512, 1, 2}, 576);
 }
 
 // Two sequences, eight tokens ahead: those of one at a time, whose logits are compared above.

@@ -54,7 +54,9 @@ K_KERNEL(words_arithmetic, assay::WordsArgs, assay::NoShared, assay::AtMost<256>
   out[18] = assay::any_nan(assay::k_floor_tiny(x));
   out[19] = (x < y ? 1u : 0u) | (x > y ? 2u : 0u) | (x == y ? 4u : 0u) | (x <= y ? 8u : 0u);
   out[20] = assay::any_nan(-x);
-  for (uint32_t k = 21u; k < 32u; ++k) out[k] = 0u;
+  out[21] = assay::k_pick_bytes(a.x[i], a.y[i], a.z[i]);
+  out[22] = assay::any_nan(assay::k_flush(x));
+  for (uint32_t k = 23u; k < 32u; ++k) out[k] = 0u;
 }
 
 /// One group of `count` threads.

@@ -1,0 +1,123 @@
+// The f32 activations of lang/activation.h over dense sweeps of f32: within the judge's bounds, which
+// are not a thousand times too loose, and the judge's own formulas against others.
+#include "lang/activation.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "judge/judge.h"
+#include "op/activation.h"
+
+namespace assay::judge {
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+/// Every 4099th f32 from −limit to limit (4099 is prime: all low bits occur), normal ones.
+std::vector<double> sweep(float limit) {
+  std::vector<double> x = {0.0};
+  for (uint32_t bits = k_bits(0x1p-60f); bits <= k_bits(limit); bits += 4099)
+    for (const double sign : {-1.0, 1.0}) x.push_back(sign * double(k_float(bits)));
+  return x;
+}
+
+/// Runs f over x and holds each result, floored as an operation's output, to what the judge expects.
+template <class Function>
+void expect_inside(const op::Parameters& of, const std::vector<double>& x, const char* name,
+                   Function f) {
+  op::Program program;
+  const op::Operation operation{.name = name, .of = of, .inputs = {0}};
+  Table in(1, x.size()), got(1, x.size());
+  in.data = x;
+  for (size_t i = 0; i < x.size(); ++i) got.data[i] = double(k_floor_tiny(f(float(x[i]))));
+  Inputs inputs;
+  inputs.values = {&in};
+  const Judged judged = expect(program, operation, inputs, {}, {});
+  double nearest = 0;
+  for (uint64_t i = 0; i < x.size(); ++i) {
+    const Seen seen = compare_element(got, judged, 0, i);
+    ASSERT_EQ(seen.failures, 0u) << name << " of " << x[i] << ": " << got.data[i] << " for "
+                                 << judged.want.data[i] << ", " << seen.max_u << " u of "
+                                 << seen.limit_u;
+    if (seen.limit_u > 0) nearest = std::max(nearest, seen.max_u / seen.limit_u);
+  }
+  EXPECT_GE(nearest, 1e-3) << name << ": the bound is a thousand times too loose";
+  testing::Test::RecordProperty(name, std::to_string(nearest) + " of the bound");
+}
+
+TEST(Activations, AreInsideTheirBoundsOverADenseSweep) {
+  for (const op::ActivationRow& row : op::activations) {
+    const bool exact = row.activation == op::Activation::relu;
+    const auto f = [&](float x) { return assay::activate<OneLane>(uint32_t(row.activation), x); };
+    const std::vector<double> x = sweep(100.0f);
+    ASSERT_GT(x.size(), 200'000u);
+    if (!exact) expect_inside(op::Activate{row.activation}, x, row.name.data(), f);
+  }
+}
+
+TEST(Activations, XieluAndSoftCapAreInsideTheirBoundsOverADenseSweep) {
+  for (const float eps : {-1e-6f, -0.5f, 0.0f})
+    expect_inside(op::Xielu{0.8f, 1.3f, 0.5f, eps}, sweep(40.0f), "xielu",
+                  [&](float x) { return xielu<OneLane>(x, 0.8f, 1.3f, 0.5f, eps); });
+  for (const float cap : {1e-3f, 30.0f, 1e6f})
+    expect_inside(op::SoftCap{cap}, sweep(1e4f), "soft_cap",
+                  [&](float x) { return soft_cap<OneLane>(x, cap); });
+}
+
+/// The judge's formulas against others: e^x by its own powers, tanh, Φ by erf.
+TEST(Activations, TheJudgesFormulasAreThoseOfTheBooks) {
+  const auto tanh_form = [](double x) {
+    return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x)));
+  };
+  for (double x = -4; x <= 9; x += 0.0625) {
+    const double logistic = 0.5 * (1 + std::tanh(x / 2));
+    const auto near = [&](op::Activation activation, double want) {
+      EXPECT_NEAR(activate(activation, x), want, 1e-14 * (1 + x * x)) << x;
+    };
+    near(op::Activation::silu, x * logistic);
+    near(op::Activation::gelu_tanh, tanh_form(x));
+    near(op::Activation::gelu_erf, 0.5 * x * (1 + std::erf(x / std::sqrt(2.0))));
+    near(op::Activation::gelu_quick, x * 0.5 * (1 + std::tanh(1.702 * x / 2)));
+    near(op::Activation::relu, std::max(x, 0.0));
+    near(op::Activation::relu_squared, std::pow(std::max(x, 0.0), 2));
+    near(op::Activation::sigmoid, logistic);
+    near(op::Activation::softplus, std::log(1 + std::exp(x)));
+    const double g = std::min(x, 7.0);
+    near(op::Activation::silu_clamped, g / (1 + std::exp(-1.702 * g)));
+  }
+}
+
+TEST(Activations, LimitingValues) {
+  const auto f = [](op::Activation activation, double x) {
+    return double(assay::activate<OneLane>(uint32_t(activation), float(x)));
+  };
+  for (const op::ActivationRow& row : op::activations) {
+    EXPECT_TRUE(std::isnan(f(row.activation, NAN))) << row.name;
+    const double at_zero = row.activation == op::Activation::sigmoid    ? 0.5
+                           : row.activation == op::Activation::softplus ? std::log(2.0)
+                                                                        : 0.0;
+    EXPECT_NEAR(f(row.activation, 0), at_zero, 0x1p-24) << row.name;
+    const double large = row.activation == op::Activation::sigmoid        ? 1.0
+                         : row.activation == op::Activation::silu_clamped ? f(row.activation, 7)
+                         : row.activation == op::Activation::relu_squared ? 1e4
+                                                                          : 100.0;
+    EXPECT_EQ(f(row.activation, 100), large) << row.name;
+    EXPECT_EQ(k_floor_tiny(float(f(row.activation, -1000))), 0.0f) << row.name;
+  }
+  EXPECT_EQ(f(op::Activation::relu, infinity), infinity);
+  EXPECT_EQ(f(op::Activation::softplus, infinity), infinity);
+  EXPECT_EQ(f(op::Activation::softplus, -infinity), 0.0);
+  EXPECT_EQ(f(op::Activation::sigmoid, infinity), 1.0);
+  EXPECT_EQ(f(op::Activation::sigmoid, -infinity), 0.0);
+  EXPECT_EQ(gate_factor<OneLane>(activation_silu_clamped, 100.0f), 8.0f);
+  EXPECT_EQ(gate_factor<OneLane>(activation_silu_clamped, -100.0f), -6.0f);
+  EXPECT_EQ(gate_factor<OneLane>(activation_silu, -100.0f), -100.0f);
+  EXPECT_EQ(assay::soft_cap<OneLane>(infinity, 30.0f), 30.0f);
+  EXPECT_EQ(assay::soft_cap<OneLane>(-infinity, 30.0f), -30.0f);
+  EXPECT_TRUE(std::isnan(soft_cap<OneLane>(NAN, 30.0f)));
+}
+
+}  // namespace
+}  // namespace assay::judge

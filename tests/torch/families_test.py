@@ -1,0 +1,83 @@
+"""`assay convert` and assay's logits of each family's folder against transformers' stored logits; no torch is needed."""
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+try:
+    import compare
+    import families
+    import models
+except ImportError as missing:
+    raise unittest.SkipTest(f"{missing}") from None
+
+# What assay does not run yet, with a part of its sentence.
+REFUSED = {}
+
+
+def run(*command):
+    return subprocess.run([compare.BINARY, *map(str, command)], capture_output=True, text=True, timeout=600,
+                          stdin=subprocess.DEVNULL)
+
+
+def limit_of(stored):
+    """The context limit of a sequence that is longer than the model's own."""
+    beyond = stored.case.tokens > stored.config["max_position_embeddings"]
+    return ["-c", stored.case.tokens] if beyond else []
+
+
+def last_line(done):
+    return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+
+
+class Stored(unittest.TestCase):
+    def test_every_case_is_stored_with_its_configuration(self):
+        self.assertEqual({path.stem for path in families.STORED.glob("*.safetensors")}, set(families.CASES))
+        for name, case in families.CASES.items():
+            with self.subTest(name):
+                file = models.read_safetensors(str(families.STORED / f"{name}.safetensors"))
+                self.assertEqual(json.loads(file.metadata["case"]), json.loads(json.dumps(case.config)))
+                self.assertEqual(file.tensors["positions"].tolist(), families.positions(case))
+                self.assertEqual(file.tensors["logits"].shape, (len(families.positions(case)), families.VOCABULARY))
+
+
+class Agrees(unittest.TestCase):
+    """One test a case, made below."""
+
+    def check(self, name):
+        stored = families.stored(name)
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            families.write_folder(folder, stored.config, families.draw(stored.shapes, stored.fixed, stored.case.seed))
+            done = run("convert", folder, "-o", folder / "model.gguf")
+            if name in REFUSED:
+                self.assertEqual(done.returncode, 2, done.stderr)
+                self.assertIn(REFUSED[name], last_line(done))
+                return
+            self.assertEqual(done.returncode, 0, last_line(done))
+            tokens = ",".join(map(str, families.tokens(stored.case)))
+            for device, limit in compare.LIMITS.items():
+                more = ["--contract", "exact"] if device == "reference" else []
+                done = run("logits", folder / "model.gguf", "--tokens", tokens, "--device", device, "--kv", "f32", *more,
+                           *limit_of(stored),
+                           "-o", folder / "logits.safetensors")
+                self.assertEqual(done.returncode, 0, last_line(done))
+                ours = models.read_safetensors(folder / "logits.safetensors").tensors["logits"][stored.positions]
+                error = models.error(ours, stored.logits)
+                self.assertLessEqual(error, limit, device)
+
+
+def agrees(name):
+    return lambda self: self.check(name)
+
+
+for each in families.CASES:
+    setattr(Agrees, f"test_{each.replace('-', '_')}", agrees(each))
+
+
+if __name__ == "__main__":
+    unittest.main()
