@@ -3,9 +3,9 @@
 
     live.py [--only REGEX] [--started SECONDS_SINCE_1970]
 
-Three checks a case: fresh and stored logits are equal within 1e-12; assay on `reference` and on `cpu` is within its
-limit of the fresh ones. A context beyond an attention window is skipped. The last line is
-`N passed, N failed, N skipped`.
+Three checks a case of models.py: fresh and stored logits are equal within 1e-12; assay on `reference` and on `cpu` is
+within its limit of the fresh ones. Of families.py the first check; families_test.py compares assay with the stored ones.
+The last line is `N passed, N failed, N skipped`.
 """
 import argparse
 import pathlib
@@ -15,6 +15,7 @@ import tempfile
 import time
 
 import compare
+import families
 import models
 
 SAME = 1e-12     # of the norm of a row: f64 sums in another order
@@ -52,6 +53,15 @@ def check(name, case, counts, logits):
                 counts.note("skipped" if refused.unsupported else "failed", f"{name + ' ' + device:<26}{refused}")
 
 
+def check_family(name, case, counts, build):
+    config, shapes, _, fresh = build(case)
+    stored = families.stored(name)
+    if (config, shapes) != (stored.config, stored.shapes):
+        counts.note("failed", f"{name + ' stored':<26}transformers saves another configuration or other weights")
+    else:
+        counts.judge(f"{name} stored", models.error(stored.logits, fresh), SAME)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default=".", help="only the cases whose name matches this expression")
@@ -59,12 +69,15 @@ def main():
     options = parser.parse_args()
     counts = Counts()
     try:
-        from make_logits import logits  # torch takes a while to load
-        for name, case in models.CASES.items():
+        from make_families import build  # torch takes a while to load
+        from make_logits import logits
+        checks = [(check, name, case, logits) for name, case in models.CASES.items()]
+        checks += [(check_family, name, case, build) for name, case in families.CASES.items()]
+        for run, name, case, make in checks:
             if not re.search(options.only, name):
                 continue
             try:
-                check(name, case, counts, logits)
+                run(name, case, counts, make)
             except Exception as wrong:  # the other cases are still worth a run
                 counts.note("failed", f"{name:<26}{type(wrong).__name__}: {wrong}")
     except ImportError as missing:
