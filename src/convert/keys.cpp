@@ -13,7 +13,7 @@ namespace {
 using model::Architecture;
 using model::Config;
 using model::ConfigRow;
-using model::Kind;
+using model::FieldType;
 
 /// The alternatives of "a|b".
 std::vector<std::string_view> parts_of(std::string_view list) {
@@ -57,14 +57,14 @@ void read_row(Config& config, const ConfigRow& row, const Architecture& architec
     else
       keys.set(row.key, *value);
   };
-  switch (row.kind) {
-    case Kind::integer:
+  switch (row.type) {
+    case FieldType::integer:
       return set(config.integer(row.fields));
-    case Kind::real:
+    case FieldType::real:
       return set(config.real(row.fields));
-    case Kind::flag:
+    case FieldType::flag:
       return set(config.flag(row.fields));
-    case Kind::text:
+    case FieldType::text:
       return set(config.text(row.fields));
   }
 }

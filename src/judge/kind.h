@@ -17,6 +17,11 @@ struct Subject {
 
   const Table& x(size_t i = 0) const { return *inputs.values[i]; }
   const op::Weight& weight() const { return program.weights[operation.weight]; }
+  /// The one row of its bias; empty where it has none.
+  std::vector<double> bias() const {
+    const op::Weight* bias = program.bias_of(operation);
+    return bias ? decode_row(*bias, 0) : std::vector<double>();
+  }
   uint32_t position(uint64_t row) const { return inputs.step.positions[row]; }
   const Cache& cache(uint64_t row, uint32_t index) const {
     const auto& sequences = inputs.step.sequences;

@@ -24,11 +24,6 @@ Moments moments_of(std::span<const double> part, double eps) {
   return {mean, std::sqrt(squares / n + eps), size / n, in_range};
 }
 
-std::vector<double> bias_of(const Subject& subject) {
-  const op::Weight* bias = subject.program.bias_of(subject.operation);
-  return bias ? decode_row(*bias, 0) : std::vector<double>();
-}
-
 }  // namespace
 
 std::vector<double> layer_norm(std::span<const double> x, uint32_t parts, std::span<const double> w,
@@ -49,7 +44,7 @@ double layer_norm_limit(uint64_t n) {
 
 template <>
 Table formula_of(const Subject& subject, const op::LayerNorm& p) {
-  const std::vector<double> w = decode_row(subject.weight(), 0), b = bias_of(subject);
+  const std::vector<double> w = decode_row(subject.weight(), 0), b = subject.bias();
   return by_row(subject.x().rows, subject.x().width, [&](uint64_t t) {
     return layer_norm(subject.x().row(t), p.parts, w, b, double(p.eps));
   });
@@ -58,7 +53,7 @@ Table formula_of(const Subject& subject, const op::LayerNorm& p) {
 template <>
 Judged expect_of(const Subject& subject, const op::LayerNorm& p, const Coding&,
                  const Arithmetic& arithmetic) {
-  const std::vector<double> w = decode_row(subject.weight(), 0), b = bias_of(subject);
+  const std::vector<double> w = decode_row(subject.weight(), 0), b = subject.bias();
   const Table& x = subject.x();
   const uint64_t n = x.width / p.parts;
   Judged out{formula_of(subject, p), Table(x.rows, x.width), Table(x.rows, x.width), {}};

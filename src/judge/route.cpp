@@ -94,12 +94,12 @@ bool could_choose(const Ids& ids, std::span<const double> choice, std::span<cons
       return false;
     least = std::min(least, choice[e] + off[e]);
   }
+  // Groups that may as well be left out say nothing; where all are used, none is.
+  const bool all = router.used_groups == router.groups;
   for (size_t e = 0; e < choice.size(); ++e)
-    if (!taken[e] && groups[e / size] > last_group + group_off && choice[e] - off[e] > least)
+    if (!taken[e] && (all || groups[e / size] > last_group + group_off) &&
+        choice[e] - off[e] > least)
       return false;
-  if (router.used_groups < router.groups) return true;
-  for (size_t e = 0; e < choice.size(); ++e)
-    if (!taken[e] && choice[e] - off[e] > least) return false;
   return true;
 }
 
@@ -112,11 +112,6 @@ std::vector<double> weights_of(const Ids& chosen, std::span<const double> logits
       router.renormalise ? std::accumulate(weights.begin(), weights.end(), 0.0) : 1.0;
   for (double& weight : weights) weight *= double(router.scale) / std::max(sum, absolute_floor);
   return weights;
-}
-
-std::vector<double> bias_of(const Subject& subject) {
-  const op::Weight* bias = subject.program.bias_of(subject.operation);
-  return bias ? decode_row(*bias, 0) : std::vector<double>();
 }
 
 /// How far an engine's choice values may be off, absolute. assay/1 compares the logits themselves;
@@ -138,6 +133,15 @@ std::vector<double> choice_errors(std::span<const double> logits, std::span<cons
   return off;
 }
 
+/// The chosen ids, then their weights.
+std::vector<double> routing_of(const Ids& chosen, std::span<const double> logits,
+                               const Scores& scores, const op::Route& router) {
+  std::vector<double> row(chosen.begin(), chosen.end());
+  const std::vector<double> weights = weights_of(chosen, logits, scores, router);
+  row.insert(row.end(), weights.begin(), weights.end());
+  return row;
+}
+
 }  // namespace
 
 std::vector<double> route(std::span<const double> logits, std::span<const double> b,
@@ -145,15 +149,12 @@ std::vector<double> route(std::span<const double> logits, std::span<const double
   const Scores scores = scores_of(logits, b, router);
   const Ids ids =
       chosen.empty() ? choose(scores.choice, router) : Ids(chosen.begin(), chosen.end());
-  std::vector<double> row(ids.begin(), ids.end());
-  const std::vector<double> weights = weights_of(ids, logits, scores, router);
-  row.insert(row.end(), weights.begin(), weights.end());
-  return row;
+  return routing_of(ids, logits, scores, router);
 }
 
 template <>
 Table formula_of(const Subject& subject, const op::Route& p) {
-  const std::vector<double> b = bias_of(subject);
+  const std::vector<double> b = subject.bias();
   return by_row(subject.x().rows, 2 * uint64_t(p.used),
                 [&](uint64_t t) { return route(subject.x().row(t), b, p); });
 }
@@ -165,26 +166,27 @@ Table formula_of(const Subject& subject, const op::Route& p) {
 template <>
 Judged expect_of(const Subject& subject, const op::Route& p, const Coding&,
                  const Arithmetic& arithmetic) {
-  const std::vector<double> b = bias_of(subject);
+  const std::vector<double> b = subject.bias();
   const Table& x = subject.x();
-  Judged out{formula_of(subject, p), {}, {}, {}};
+  Judged out{Table(x.rows, 2 * uint64_t(p.used)), {}, {}, {}};
   out.scale = Table(x.rows, out.want.width);
   out.limit = Table(x.rows, out.want.width);
   const Table* got = subject.inputs.got;
   for (uint64_t t = 0; t < x.rows; ++t) {
     const auto logits = x.row(t);
     const Scores scores = scores_of(logits, b, p);
-    const auto row = out.want.row(t);
+    Ids ids = choose(scores.choice, p);
     if (got && got->rows == x.rows && got->width == out.want.width) {
-      Ids ids;
+      Ids theirs;
       for (double id : got->row(t).first(p.used))
-        ids.push_back(id >= 0 && id < double(x.width) && id == std::floor(id)
-                          ? uint32_t(id)
-                          : std::numeric_limits<uint32_t>::max());
+        theirs.push_back(id >= 0 && id < double(x.width) && id == std::floor(id)
+                             ? uint32_t(id)
+                             : std::numeric_limits<uint32_t>::max());
       const auto off = choice_errors(logits, b, scores, p, arithmetic);
-      if (could_choose(ids, scores.choice, off, p, arithmetic.own))
-        std::ranges::copy(route(logits, b, p, ids), row.begin());
+      if (could_choose(theirs, scores.choice, off, p, arithmetic.own)) ids = std::move(theirs);
     }
+    const auto row = out.want.row(t);
+    std::ranges::copy(routing_of(ids, logits, scores, p), row.begin());
     double farthest = 0, average = 0, widest = 0;
     const double largest = *std::ranges::max_element(logits);
     for (size_t e = 0; e < logits.size(); ++e)

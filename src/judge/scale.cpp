@@ -12,14 +12,9 @@ std::vector<double> scale(std::span<const double> x, double factor, std::span<co
 /// RN(RN(x·factor) + b), of |x·factor| + |b|: one per rounding.
 static constexpr double scale_limit = 2.0;
 
-static std::vector<double> bias_of(const Subject& subject) {
-  const op::Weight* bias = subject.program.bias_of(subject.operation);
-  return bias ? decode_row(*bias, 0) : std::vector<double>();
-}
-
 template <>
 Table formula_of(const Subject& subject, const op::Scale& p) {
-  const std::vector<double> b = bias_of(subject);
+  const std::vector<double> b = subject.bias();
   return by_row(subject.x().rows, subject.x().width,
                 [&](uint64_t t) { return scale(subject.x().row(t), double(p.factor), b); });
 }
@@ -27,7 +22,7 @@ Table formula_of(const Subject& subject, const op::Scale& p) {
 template <>
 Judged expect_of(const Subject& subject, const op::Scale& p, const Coding&, const Arithmetic&) {
   const Table& x = subject.x();
-  const std::vector<double> b = bias_of(subject);
+  const std::vector<double> b = subject.bias();
   Judged out{formula_of(subject, p), Table(x.rows, x.width), constant(scale_limit), {}};
   for (uint64_t t = 0; t < x.rows; ++t)
     for (uint64_t i = 0; i < x.width; ++i)

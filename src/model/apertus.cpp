@@ -13,7 +13,7 @@ constexpr SourceClass classes[] = {{"ApertusForCausalLM", "apertus"}};
 constexpr TensorRow tensors[] = {{"blk.{}.attn_norm", "model.layers.{}.attention_layernorm"},
                                  {"blk.{}.ffn_norm", "model.layers.{}.feedforward_layernorm"}};
 
-constexpr ConfigRow config_rows[] = {{"", "hidden_act", Kind::text, false, "xielu"}};
+constexpr ConfigRow config_rows[] = {{"", "hidden_act", FieldType::text, false, "xielu"}};
 
 constexpr NumberRow numbers[] = {{".xielu.alpha_n", "model.layers.{}.mlp.act_fn.alpha_n"},
                                  {".xielu.alpha_p", "model.layers.{}.mlp.act_fn.alpha_p"},

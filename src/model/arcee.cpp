@@ -7,10 +7,7 @@ namespace {
 
 constexpr SourceClass classes[] = {{"ArceeForCausalLM", "arcee"}};
 
-constexpr TensorRow tensors[] = {{"blk.{}.attn_q", "model.layers.{}.self_attn.q_proj", pair_rows},
-                                 {"blk.{}.attn_k", "model.layers.{}.self_attn.k_proj", pair_rows}};
-
-constexpr ConfigRow config_rows[] = {{"", "hidden_act", Kind::text, false, "relu2"}};
+constexpr ConfigRow config_rows[] = {{"", "hidden_act", FieldType::text, false, "relu2"}};
 
 }  // namespace
 
@@ -21,6 +18,6 @@ extern constexpr Architecture arcee = {
     .ffn = {.shape = FeedForward::Shape::plain,
             .activation = op::Activation::relu_squared,
             .biases = Presence::optional},
-    .conversion = {.classes = classes, .tensors = tensors, .config = config_rows}};
+    .conversion = {.classes = classes, .tensors = paired_tensors, .config = config_rows}};
 
 }  // namespace assay::model

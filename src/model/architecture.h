@@ -28,12 +28,12 @@ inline constexpr double must_be_there = std::numeric_limits<double>::quiet_NaN()
 /// The norms of rows as wide as the model. Tensors are named without "blk.N." and ".weight"; ""
 /// means that there is no norm there.
 struct Norms {
-  enum class Kind {
+  enum class Formula {
     rms,
     layer,
     rms_where_its_eps_is_set  ///< else layer
   };
-  Kind kind = Kind::rms;
+  Formula formula = Formula::rms;
   bool weights = true;  ///< else none has a tensor
   Presence biases = Presence::absent;
   std::string_view before_attention = "attn_norm";
@@ -75,7 +75,7 @@ struct HeadNorms {
     head_gained  ///< of q a factor for each head, of k no weight
   };
   Over over = Over::head;
-  Norms::Kind kind = Norms::Kind::rms;
+  Norms::Formula formula = Norms::Formula::rms;
   bool weights = true;
   Presence biases = Presence::absent;
   bool after_rope = false;

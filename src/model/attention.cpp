@@ -90,7 +90,7 @@ uint32_t Builder::head_norm(const Block& block, uint32_t input, std::string_view
     if (!read.has_tensor(tensor + ".weight")) return input;
   }
   const bool gained = of.over == HeadNorms::Over::head_gained;
-  const NormOf norm_of{.layer_norm = of.kind == Norms::Kind::layer,
+  const NormOf norm_of{.layer_norm = of.formula == Norms::Formula::layer,
                        .eps = n.eps,
                        .parts = of.over == HeadNorms::Over::all_heads ? 1 : heads,
                        .weight = of.weights && !gained,

@@ -5,7 +5,7 @@ namespace assay::model {
 
 extern constexpr Architecture bloom = {
     .name = "bloom",
-    .norms = {.kind = Norms::Kind::layer, .biases = Presence::required},
+    .norms = {.formula = Norms::Formula::layer, .biases = Presence::required},
     .embedding = {.norm = Embedding::Norm::tensor},
     .attention = {.qkv_biases = Presence::required, .out_bias = Presence::required, .alibi = 8},
     .rope = {.pairs = Rotation::Pairs::none},

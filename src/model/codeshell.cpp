@@ -5,7 +5,7 @@ namespace assay::model {
 
 extern constexpr Architecture codeshell = {
     .name = "codeshell",
-    .norms = {.kind = Norms::Kind::layer, .biases = Presence::required},
+    .norms = {.formula = Norms::Formula::layer, .biases = Presence::required},
     .embedding = {.may_be_head = true},
     .head = {.weight = Presence::required},
     .attention = {.out_bias = Presence::required},

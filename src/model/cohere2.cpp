@@ -8,10 +8,10 @@ namespace {
 constexpr SourceClass classes[] = {{"Cohere2ForCausalLM", "cohere2"}};
 
 constexpr ConfigRow config_rows[] = {
-    {"attention.layer_norm_epsilon", "layer_norm_eps", Kind::real, true},
+    {"attention.layer_norm_epsilon", "layer_norm_eps", FieldType::real, true},
     {"attention.layer_norm_rms_epsilon", ""},
-    {"logit_scale", "logit_scale", Kind::real, true},
-    {"attention.sliding_window", "sliding_window", Kind::integer, true}};
+    {"logit_scale", "logit_scale", FieldType::real, true},
+    {"attention.sliding_window", "sliding_window", FieldType::integer, true}};
 
 /// RoPE turns in blocks with a window, also where none has one.
 void window(Config& config, Keys& out) {
@@ -24,7 +24,7 @@ void window(Config& config, Keys& out) {
 
 extern constexpr Architecture cohere2 = {
     .name = "cohere2",
-    .norms = {.kind = Norms::Kind::layer, .before_ffn = {}},
+    .norms = {.formula = Norms::Formula::layer, .before_ffn = {}},
     .head = {.weight = Presence::absent, .scale = Head::Scale::multiplies},
     .attention = {.out_bias = Presence::optional},
     .windows = {.size = Presence::required, .period = 4},

@@ -5,7 +5,7 @@ namespace assay::model {
 
 extern constexpr Architecture cohere2moe = {
     .name = "cohere2moe",
-    .norms = {.kind = Norms::Kind::rms_where_its_eps_is_set, .before_ffn = {}},
+    .norms = {.formula = Norms::Formula::rms_where_its_eps_is_set, .before_ffn = {}},
     .head = {.scale = Head::Scale::multiplies},
     .windows = {.size = Presence::required, .period = 4, .whole_first = true},
     .rope = {.pairs = Rotation::Pairs::adjacent, .layers = Rotation::Layers::windowed_or_dense},

@@ -5,11 +5,11 @@ namespace assay::model {
 
 extern constexpr Architecture command_r = {
     .name = "command-r",
-    .norms = {.kind = Norms::Kind::layer, .before_ffn = {}},
+    .norms = {.formula = Norms::Formula::layer, .before_ffn = {}},
     .head = {.weight = Presence::absent, .scale = Head::Scale::multiplies, .default_scale = 0},
     .attention = {.norms = {.presence = Presence::optional,
                             .over = HeadNorms::Over::each_head,
-                            .kind = Norms::Kind::layer}},
+                            .formula = Norms::Formula::layer}},
     .rope = {.pairs = Rotation::Pairs::adjacent},
     .parallel = Architecture::Parallel::always};
 

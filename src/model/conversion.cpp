@@ -50,24 +50,24 @@ constexpr std::array tensors = {
     TensorRow{"", "model.rotary_emb.inv_freq"},
 };
 
-// RoPE's scaling is read by convert/rope.cpp, the tied head by convert/tensors.cpp.
+// RoPE's scaling is read by convert/rope.cpp, the tied head by convert/convert.cpp.
 constexpr std::array config = {
-    ConfigRow{"context_length", "max_position_embeddings|n_positions", Kind::integer, true},
-    ConfigRow{"embedding_length", "hidden_size|n_embd", Kind::integer, true},
-    ConfigRow{"block_count", "num_hidden_layers|n_layer", Kind::integer, true},
-    ConfigRow{"feed_forward_length", "intermediate_size|n_inner", Kind::integer, true},
-    ConfigRow{"attention.head_count", "num_attention_heads|n_head", Kind::integer, true},
+    ConfigRow{"context_length", "max_position_embeddings|n_positions", FieldType::integer, true},
+    ConfigRow{"embedding_length", "hidden_size|n_embd", FieldType::integer, true},
+    ConfigRow{"block_count", "num_hidden_layers|n_layer", FieldType::integer, true},
+    ConfigRow{"feed_forward_length", "intermediate_size|n_inner", FieldType::integer, true},
+    ConfigRow{"attention.head_count", "num_attention_heads|n_head", FieldType::integer, true},
     ConfigRow{"attention.head_count_kv", "num_key_value_heads"},
-    ConfigRow{"attention.layer_norm_rms_epsilon", "rms_norm_eps", Kind::real, true},
+    ConfigRow{"attention.layer_norm_rms_epsilon", "rms_norm_eps", FieldType::real, true},
     ConfigRow{"attention.key_length", "head_dim"},
     ConfigRow{"attention.value_length", "head_dim"},
     ConfigRow{"vocab_size", "vocab_size"},
     ConfigRow{"expert_count", "num_local_experts|num_experts|n_routed_experts|moe_num_experts"},
     ConfigRow{"expert_used_count", "num_experts_per_tok|top_k_experts|moe_k"},
-    ConfigRow{"", "hidden_act", Kind::text, false, "silu|swish"},
-    ConfigRow{"", "use_sliding_window", Kind::flag, false, "false"},
-    ConfigRow{"", "is_encoder_decoder", Kind::flag, false, "false"},
-    ConfigRow{"", "quantization_config.quant_method", Kind::text, false, "none"},
+    ConfigRow{"", "hidden_act", FieldType::text, false, "silu|swish"},
+    ConfigRow{"", "use_sliding_window", FieldType::flag, false, "false"},
+    ConfigRow{"", "is_encoder_decoder", FieldType::flag, false, "false"},
+    ConfigRow{"", "quantization_config.quant_method", FieldType::text, false, "none"},
 };
 
 }  // namespace

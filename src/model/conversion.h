@@ -39,19 +39,24 @@ struct TensorRow {
   Change change = unchanged;
 };
 
+/// Rows of architectures whose files hold q and k for adjacent pairs, where the folder has halves.
+inline constexpr TensorRow paired_tensors[] = {
+    {"blk.{}.attn_q", "model.layers.{}.self_attn.q_proj", pair_rows},
+    {"blk.{}.attn_k", "model.layers.{}.self_attn.k_proj", pair_rows}};
+
 /// A key with a list of one number of each block, which is a tensor there.
 struct NumberRow {
   std::string_view key;     ///< GGUF's, as Keys take it
   std::string_view source;  ///< Hugging Face's, with "{}" for the block
 };
 
-enum class Kind { integer, real, flag, text };
+enum class FieldType { integer, real, flag, text };
 
 /// A key that is one field of config.json, or a field that must have a certain value.
 struct ConfigRow {
   std::string_view key;     ///< GGUF's, without "ARCHITECTURE."; empty: none
   std::string_view fields;  ///< as Config takes them
-  Kind kind = Kind::integer;
+  FieldType type = FieldType::integer;
   bool required = false;
   std::string_view only = {};  ///< "silu|swish": the implemented values, of a field that is there
 };

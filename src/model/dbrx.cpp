@@ -5,7 +5,7 @@ namespace assay::model {
 
 extern constexpr Architecture dbrx = {
     .name = "dbrx",
-    .norms = {.kind = Norms::Kind::layer, .before_ffn = "attn_output_norm"},
+    .norms = {.formula = Norms::Formula::layer, .before_ffn = "attn_output_norm"},
     .head = {.weight = Presence::required},
     .attention = {.clamp = true},
     .experts = {.where = Experts::Where::everywhere,

@@ -7,7 +7,7 @@ namespace {
 
 constexpr SourceClass classes[] = {{"Ernie4_5ForCausalLM", "ernie4_5"}};
 
-constexpr ConfigRow config_rows[] = {{"", "use_bias", Kind::flag, false, "false"}};
+constexpr ConfigRow config_rows[] = {{"", "use_bias", FieldType::flag, false, "false"}};
 
 }  // namespace
 

@@ -11,11 +11,11 @@ constexpr TensorRow tensors[] = {
     {"blk.{}.exp_probs_b.bias", "model.layers.{}.mlp.moe_statics.e_score_correction_bias"}};
 
 constexpr ConfigRow config_rows[] = {
-    {"expert_feed_forward_length", "moe_intermediate_size", Kind::integer, true},
-    {"expert_shared_count", "moe_num_shared_experts", Kind::integer, true},
-    {"interleave_moe_layer_step", "moe_layer_interval", Kind::integer, true},
-    {"leading_dense_block_count", "moe_layer_start_index", Kind::integer, true},
-    {"", "use_bias", Kind::flag, false, "false"}};
+    {"expert_feed_forward_length", "moe_intermediate_size", FieldType::integer, true},
+    {"expert_shared_count", "moe_num_shared_experts", FieldType::integer, true},
+    {"interleave_moe_layer_step", "moe_layer_interval", FieldType::integer, true},
+    {"leading_dense_block_count", "moe_layer_start_index", FieldType::integer, true},
+    {"", "use_bias", FieldType::flag, false, "false"}};
 
 void more(Config& config, Keys& out) {
   const uint32_t shared = config.need_integer("moe_num_shared_experts");

@@ -5,7 +5,7 @@ namespace assay::model {
 
 extern constexpr Architecture falcon = {
     .name = "falcon",
-    .norms = {.kind = Norms::Kind::layer,
+    .norms = {.formula = Norms::Formula::layer,
               .biases = Presence::required,
               .of_attention_alone = "attn_norm_2",
               .before_ffn = {}},

@@ -17,9 +17,9 @@ constexpr TensorRow tensors[] = {
     {"blk.{}.post_ffw_norm", "model.layers.{}.post_feedforward_layernorm", plus_one}};
 
 constexpr ConfigRow config_rows[] = {
-    {"hidden_activation", "hidden_activation|hidden_act", Kind::text, false,
+    {"hidden_activation", "hidden_activation|hidden_act", FieldType::text, false,
      "gelu_pytorch_tanh|gelu"},
-    {"", "use_bidirectional_attention", Kind::flag, false, "false"}};
+    {"", "use_bidirectional_attention", FieldType::flag, false, "false"}};
 
 void more(Config& config, Keys& out) {
   out.set("attention.sliding_window", 0u);

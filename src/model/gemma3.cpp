@@ -21,11 +21,11 @@ constexpr TensorRow tensors[] = {
     {"blk.{}.attn_k_norm", "model.layers.{}.self_attn.k_norm", plus_one}};
 
 constexpr ConfigRow config_rows[] = {
-    {"hidden_activation", "hidden_activation|hidden_act", Kind::text, false,
+    {"hidden_activation", "hidden_activation|hidden_act", FieldType::text, false,
      "gelu_pytorch_tanh|gelu"},
-    {"", "use_bidirectional_attention", Kind::flag, false, "false"},
-    {"final_logit_softcapping", "final_logit_softcapping", Kind::real},
-    {"attn_logit_softcapping", "attn_logit_softcapping", Kind::real}};
+    {"", "use_bidirectional_attention", FieldType::flag, false, "false"},
+    {"final_logit_softcapping", "final_logit_softcapping", FieldType::real},
+    {"attn_logit_softcapping", "attn_logit_softcapping", FieldType::real}};
 
 void more(Config& config, Keys& out) {
   set_window(config, out,

@@ -11,13 +11,13 @@ constexpr TensorRow tensors[] = {
     {"blk.{}.post_attention_norm", "model.layers.{}.post_attention_layernorm"}};
 
 constexpr ConfigRow config_rows[] = {
-    {"expert_feed_forward_length", "moe_intermediate_size", Kind::integer, true},
-    {"expert_shared_count", "n_shared_experts", Kind::integer, true},
-    {"leading_dense_block_count", "first_k_dense_replace", Kind::integer, true},
-    {"expert_weights_scale", "routed_scaling_factor", Kind::real, true},
-    {"expert_weights_norm", "norm_topk_prob", Kind::flag, true},
-    {"expert_group_count", "n_group", Kind::integer, true},
-    {"expert_group_used_count", "topk_group", Kind::integer, true}};
+    {"expert_feed_forward_length", "moe_intermediate_size", FieldType::integer, true},
+    {"expert_shared_count", "n_shared_experts", FieldType::integer, true},
+    {"leading_dense_block_count", "first_k_dense_replace", FieldType::integer, true},
+    {"expert_weights_scale", "routed_scaling_factor", FieldType::real, true},
+    {"expert_weights_norm", "norm_topk_prob", FieldType::flag, true},
+    {"expert_group_count", "n_group", FieldType::integer, true},
+    {"expert_group_used_count", "topk_group", FieldType::integer, true}};
 
 void sigmoid(Config&, Keys& out) {
   out.set("expert_gating_func", 2u);

@@ -5,7 +5,7 @@ namespace assay::model {
 
 extern constexpr Architecture gpt2 = {
     .name = "gpt2",
-    .norms = {.kind = Norms::Kind::layer, .biases = Presence::required},
+    .norms = {.formula = Norms::Formula::layer, .biases = Presence::required},
     .embedding = {.positions = Presence::required},
     .attention = {.qkv_biases = Presence::required, .out_bias = Presence::required},
     .rope = {.pairs = Rotation::Pairs::none},

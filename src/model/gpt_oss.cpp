@@ -20,9 +20,9 @@ constexpr TensorRow tensors[] = {
     {"blk.{}.ffn_down_exps.bias", "model.layers.{}.mlp.experts.down_proj_bias"}};
 
 constexpr ConfigRow config_rows[] = {
-    {"expert_feed_forward_length", "intermediate_size", Kind::integer, true},
-    {"", "swiglu_alpha", Kind::real, false, "1.702"},
-    {"", "swiglu_limit", Kind::real, false, "7.0|7"}};
+    {"expert_feed_forward_length", "intermediate_size", FieldType::integer, true},
+    {"", "swiglu_alpha", FieldType::real, false, "1.702"},
+    {"", "swiglu_limit", FieldType::real, false, "7.0|7"}};
 
 void window(Config& config, Keys& out) {
   set_window(config, out, 2);

@@ -1,22 +1,11 @@
 // Granite: factors of the embedding, the residual, attention and the logits.
-#include "model/architecture.h"
+#include "model/granite.h"
 
 namespace assay::model {
 
 namespace {
 
-// Where images enter; -1 everywhere in files of text models.
-constexpr KeyRow keys[] = {{"deepstack_mapping", Use::neutral, "-1"}};
-
 constexpr SourceClass classes[] = {{"GraniteForCausalLM", "granite"}};
-
-constexpr TensorRow tensors[] = {{"blk.{}.attn_q", "model.layers.{}.self_attn.q_proj", pair_rows},
-                                 {"blk.{}.attn_k", "model.layers.{}.self_attn.k_proj", pair_rows}};
-
-constexpr ConfigRow config_rows[] = {{"attention.scale", "attention_multiplier", Kind::real, true},
-                                     {"embedding_scale", "embedding_multiplier", Kind::real, true},
-                                     {"residual_scale", "residual_multiplier", Kind::real, true},
-                                     {"logit_scale", "logits_scaling", Kind::real, true}};
 
 }  // namespace
 
@@ -34,7 +23,7 @@ extern constexpr Architecture granite = {
                 .width = Experts::Width::ffn,
                 .shared = Experts::Shared::own},
     .residual_scale = true,
-    .keys = keys,
-    .conversion = {.classes = classes, .tensors = tensors, .config = config_rows}};
+    .keys = granite_keys,
+    .conversion = {.classes = classes, .tensors = paired_tensors, .config = granite_config}};
 
 }  // namespace assay::model

@@ -1,12 +1,9 @@
 // Granite with experts.
-#include "model/architecture.h"
+#include "model/granite.h"
 
 namespace assay::model {
 
 namespace {
-
-// Where images enter; -1 everywhere in files of text models.
-constexpr KeyRow keys[] = {{"deepstack_mapping", Use::neutral, "-1"}};
 
 constexpr SourceClass classes[] = {{"GraniteMoeForCausalLM", "granitemoe"}};
 
@@ -19,11 +16,6 @@ constexpr TensorRow tensors[] = {
     {"blk.{}.ffn_up_exps.weight", "model.layers.{}.block_sparse_moe.input_linear.weight",
      second_half},
     {"blk.{}.ffn_down_exps.weight", "model.layers.{}.block_sparse_moe.output_linear.weight"}};
-
-constexpr ConfigRow config_rows[] = {{"attention.scale", "attention_multiplier", Kind::real, true},
-                                     {"embedding_scale", "embedding_multiplier", Kind::real, true},
-                                     {"residual_scale", "residual_multiplier", Kind::real, true},
-                                     {"logit_scale", "logits_scaling", Kind::real, true}};
 
 }  // namespace
 
@@ -39,7 +31,7 @@ extern constexpr Architecture granitemoe = {
                 .width = Experts::Width::ffn,
                 .shared = Experts::Shared::own},
     .residual_scale = true,
-    .keys = keys,
-    .conversion = {.classes = classes, .tensors = tensors, .config = config_rows}};
+    .keys = granite_keys,
+    .conversion = {.classes = classes, .tensors = tensors, .config = granite_config}};
 
 }  // namespace assay::model

@@ -5,7 +5,7 @@ namespace assay::model {
 
 extern constexpr Architecture jais = {
     .name = "jais",
-    .norms = {.kind = Norms::Kind::layer, .biases = Presence::required},
+    .norms = {.formula = Norms::Formula::layer, .biases = Presence::required},
     .head = {.weight = Presence::required},
     .attention = {.qkv_biases = Presence::required,
                   .out_bias = Presence::required,

@@ -5,7 +5,7 @@ namespace assay::model {
 
 extern constexpr Architecture jais2 = {
     .name = "jais2",
-    .norms = {.kind = Norms::Kind::layer, .biases = Presence::required},
+    .norms = {.formula = Norms::Formula::layer, .biases = Presence::required},
     .attention = {.out_bias = Presence::required},
     .ffn = {.shape = FeedForward::Shape::plain,
             .activation = op::Activation::relu_squared,

@@ -15,7 +15,7 @@ constexpr TensorRow tensors[] = {
     {"blk.{}.exp_probs_b.bias", "model.layers.{}.block_sparse_moe.e_score_correction_bias"}};
 
 constexpr ConfigRow config_rows[] = {
-    {"expert_feed_forward_length", "intermediate_size", Kind::integer, true}};
+    {"expert_feed_forward_length", "intermediate_size", FieldType::integer, true}};
 
 /// The released folders give what RoPE turns as rotary_dim.
 void more(Config& config, Keys& out) {

@@ -7,12 +7,10 @@ namespace {
 
 constexpr SourceClass classes[] = {{"Ministral3ForCausalLM", "ministral3"}};
 
-constexpr TensorRow tensors[] = {{"blk.{}.attn_q", "model.layers.{}.self_attn.q_proj", pair_rows},
-                                 {"blk.{}.attn_k", "model.layers.{}.self_attn.k_proj", pair_rows}};
-
 constexpr ConfigRow config_rows[] = {
     {"attention.temperature_scale",
-     "rope_parameters.llama_4_scaling_beta|rope_scaling.llama_4_scaling_beta", Kind::real, true}};
+     "rope_parameters.llama_4_scaling_beta|rope_scaling.llama_4_scaling_beta", FieldType::real,
+     true}};
 
 void more(Config& config, Keys& out) {
   set_window(config, out, 0);
@@ -37,6 +35,7 @@ extern constexpr Architecture mistral3 = {
                 .renormalise = Experts::Renormalise::always,
                 .width = Experts::Width::ffn,
                 .scales = true},
-    .conversion = {.classes = classes, .tensors = tensors, .config = config_rows, .more = more}};
+    .conversion = {
+        .classes = classes, .tensors = paired_tensors, .config = config_rows, .more = more}};
 
 }  // namespace assay::model

@@ -5,12 +5,12 @@ namespace assay::model {
 
 extern constexpr Architecture mpt = {
     .name = "mpt",
-    .norms = {.kind = Norms::Kind::layer, .biases = Presence::optional},
+    .norms = {.formula = Norms::Formula::layer, .biases = Presence::optional},
     .embedding = {.positions = Presence::optional},
     .attention = {.out_bias = Presence::optional,
                   .norms = {.presence = Presence::optional,
                             .over = HeadNorms::Over::all_heads,
-                            .kind = Norms::Kind::layer,
+                            .formula = Norms::Formula::layer,
                             .biases = Presence::optional,
                             .together = true},
                   .clamp = true,

@@ -5,7 +5,7 @@ namespace assay::model {
 
 extern constexpr Architecture nemotron = {
     .name = "nemotron",
-    .norms = {.kind = Norms::Kind::layer, .biases = Presence::required},
+    .norms = {.formula = Norms::Formula::layer, .biases = Presence::required},
     .head = {.weight = Presence::required},
     .attention = {.out_bias = Presence::optional},
     .ffn = {.shape = FeedForward::Shape::plain,

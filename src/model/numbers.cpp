@@ -17,8 +17,8 @@ void read_norms(Reader& read, const Architecture& architecture, Numbers& n) {
   constexpr std::string_view rms = "attention.layer_norm_rms_epsilon",
                              layer = "attention.layer_norm_epsilon";
   const Norms& norms = architecture.norms;
-  n.layer_norm = norms.kind == Norms::Kind::layer ||
-                 (norms.kind == Norms::Kind::rms_where_its_eps_is_set &&
+  n.layer_norm = norms.formula == Norms::Formula::layer ||
+                 (norms.formula == Norms::Formula::rms_where_its_eps_is_set &&
                   (!read.has_key(rms) || read.real_or(rms, 0, 1e30, 0) == 0));
   const std::string_view name = n.layer_norm ? layer : rms;
   const double eps = read.real(name, norms.least_eps > 0 ? 0 : 1e-30, 1e30);

@@ -4,7 +4,7 @@
 namespace assay::model {
 
 extern constexpr Architecture olmo = {.name = "olmo",
-                                      .norms = {.kind = Norms::Kind::layer, .weights = false},
+                                      .norms = {.formula = Norms::Formula::layer, .weights = false},
                                       .attention = {.clamp = true},
                                       .rope = {.pairs = Rotation::Pairs::adjacent}};
 

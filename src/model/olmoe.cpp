@@ -7,8 +7,8 @@ namespace {
 
 constexpr SourceClass classes[] = {{"OlmoeForCausalLM", "olmoe"}};
 
-constexpr ConfigRow config_rows[] = {{"expert_weights_norm", "norm_topk_prob", Kind::flag},
-                                     {"", "clip_qkv", Kind::real, false, "none"}};
+constexpr ConfigRow config_rows[] = {{"expert_weights_norm", "norm_topk_prob", FieldType::flag},
+                                     {"", "clip_qkv", FieldType::real, false, "none"}};
 
 }  // namespace
 

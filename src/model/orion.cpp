@@ -5,7 +5,7 @@ namespace assay::model {
 
 extern constexpr Architecture orion = {
     .name = "orion",
-    .norms = {.kind = Norms::Kind::layer, .biases = Presence::required},
+    .norms = {.formula = Norms::Formula::layer, .biases = Presence::required},
     .head = {.weight = Presence::required}};
 
 }  // namespace assay::model

@@ -5,7 +5,7 @@ namespace assay::model {
 
 extern constexpr Architecture phi2 = {
     .name = "phi2",
-    .norms = {.kind = Norms::Kind::layer, .biases = Presence::required, .before_ffn = {}},
+    .norms = {.formula = Norms::Formula::layer, .biases = Presence::required, .before_ffn = {}},
     .head = {.weight = Presence::required, .bias = Presence::required},
     .attention = {.out_bias = Presence::required},
     .ffn = {.shape = FeedForward::Shape::plain,

@@ -7,7 +7,7 @@ namespace {
 
 constexpr SourceClass classes[] = {{"Qwen2ForCausalLM", "qwen2"}};
 
-constexpr ConfigRow config_rows[] = {{"", "use_sliding_window", Kind::flag}};
+constexpr ConfigRow config_rows[] = {{"", "use_sliding_window", FieldType::flag}};
 
 }  // namespace
 

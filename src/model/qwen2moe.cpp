@@ -8,12 +8,13 @@ namespace {
 constexpr SourceClass classes[] = {{"Qwen2MoeForCausalLM", "qwen2_moe"}};
 
 constexpr ConfigRow config_rows[] = {
-    {"expert_feed_forward_length", "moe_intermediate_size", Kind::integer, true},
-    {"expert_shared_feed_forward_length", "shared_expert_intermediate_size", Kind::integer, true},
-    {"expert_weights_norm", "norm_topk_prob", Kind::flag},
-    {"", "decoder_sparse_step", Kind::integer, false, "1"},
-    {"", "mlp_only_layers", Kind::text, false, "[]"},
-    {"", "use_sliding_window", Kind::flag}};
+    {"expert_feed_forward_length", "moe_intermediate_size", FieldType::integer, true},
+    {"expert_shared_feed_forward_length", "shared_expert_intermediate_size", FieldType::integer,
+     true},
+    {"expert_weights_norm", "norm_topk_prob", FieldType::flag},
+    {"", "decoder_sparse_step", FieldType::integer, false, "1"},
+    {"", "mlp_only_layers", FieldType::text, false, "[]"},
+    {"", "use_sliding_window", FieldType::flag}};
 
 /// Without layer_types those are the even blocks below max_window_layers.
 void window(Config& config, Keys& out) {

@@ -8,7 +8,7 @@ namespace {
 constexpr std::string_view unused[] = {"cls.output.weight"};  // a classifier's; not the logits'
 constexpr SourceClass classes[] = {{"Qwen3ForCausalLM", "qwen3"}};
 
-constexpr ConfigRow config_rows[] = {{"", "use_sliding_window", Kind::flag}};
+constexpr ConfigRow config_rows[] = {{"", "use_sliding_window", FieldType::flag}};
 
 }  // namespace
 

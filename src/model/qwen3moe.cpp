@@ -8,11 +8,11 @@ namespace {
 constexpr SourceClass classes[] = {{"Qwen3MoeForCausalLM", "qwen3_moe"}};
 
 constexpr ConfigRow config_rows[] = {
-    {"expert_feed_forward_length", "moe_intermediate_size", Kind::integer, true},
-    {"", "norm_topk_prob", Kind::flag, false, "true"},
-    {"", "decoder_sparse_step", Kind::integer, false, "1"},
-    {"", "mlp_only_layers", Kind::text, false, "[]"},
-    {"", "use_sliding_window", Kind::flag}};
+    {"expert_feed_forward_length", "moe_intermediate_size", FieldType::integer, true},
+    {"", "norm_topk_prob", FieldType::flag, false, "true"},
+    {"", "decoder_sparse_step", FieldType::integer, false, "1"},
+    {"", "mlp_only_layers", FieldType::text, false, "[]"},
+    {"", "use_sliding_window", FieldType::flag}};
 
 void window(Config& config, Keys& out) {
   if (config.flag("use_sliding_window").value_or(false)) set_window(config, out, 0);

@@ -7,10 +7,7 @@ namespace {
 
 constexpr SourceClass classes[] = {{"SmolLM3ForCausalLM", "smollm3"}};
 
-constexpr TensorRow tensors[] = {{"blk.{}.attn_q", "model.layers.{}.self_attn.q_proj", pair_rows},
-                                 {"blk.{}.attn_k", "model.layers.{}.self_attn.k_proj", pair_rows}};
-
-constexpr ConfigRow config_rows[] = {{"", "use_sliding_window", Kind::flag}};
+constexpr ConfigRow config_rows[] = {{"", "use_sliding_window", FieldType::flag}};
 
 /// Layers without RoPE are listed, or each no_rope_layer_interval-th; those alone may have a window.
 void more(Config& config, Keys& out) {
@@ -36,6 +33,7 @@ extern constexpr Architecture smollm3 = {
              .layers = Rotation::Layers::all_but_each_fourth,
              .listed = true},
     .ffn = {.biases = Presence::optional},
-    .conversion = {.classes = classes, .tensors = tensors, .config = config_rows, .more = more}};
+    .conversion = {
+        .classes = classes, .tensors = paired_tensors, .config = config_rows, .more = more}};
 
 }  // namespace assay::model

@@ -12,19 +12,19 @@ constexpr TensorRow tensors[] = {
     {"blk.{}.attn_k_norm", "model.layers.{}.self_attn.k_layernorm.norms.{}"}};
 
 constexpr ConfigRow config_rows[] = {
-    {"attention.layer_norm_epsilon", "layer_norm_eps", Kind::real, true},
+    {"attention.layer_norm_epsilon", "layer_norm_eps", FieldType::real, true},
     {"attention.layer_norm_rms_epsilon", ""},
-    {"use_parallel_residual", "use_parallel_residual", Kind::flag}};
+    {"use_parallel_residual", "use_parallel_residual", FieldType::flag}};
 
 }  // namespace
 
 extern constexpr Architecture stablelm = {
     .name = "stablelm",
-    .norms = {.kind = Norms::Kind::layer, .biases = Presence::optional},
+    .norms = {.formula = Norms::Formula::layer, .biases = Presence::optional},
     .head = {.weight = Presence::required},
     .attention = {.norms = {.presence = Presence::optional,
                             .over = HeadNorms::Over::each_head,
-                            .kind = Norms::Kind::layer}},
+                            .formula = Norms::Formula::layer}},
     .parallel = Architecture::Parallel::without_ffn_norm,
     .conversion = {.classes = classes, .tensors = tensors, .config = config_rows}};
 

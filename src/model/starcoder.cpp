@@ -5,7 +5,7 @@ namespace assay::model {
 
 extern constexpr Architecture starcoder = {
     .name = "starcoder",
-    .norms = {.kind = Norms::Kind::layer, .biases = Presence::required},
+    .norms = {.formula = Norms::Formula::layer, .biases = Presence::required},
     .embedding = {.positions = Presence::required},
     .attention = {.qkv_biases = Presence::required, .out_bias = Presence::required},
     .rope = {.pairs = Rotation::Pairs::none},

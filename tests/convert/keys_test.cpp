@@ -355,7 +355,7 @@ TEST(Settings, Phi3HasBothLengths) {
 
 TEST(Settings, AnOwnRowHidesTheCommonOne) {
   constexpr model::ConfigRow rows[] = {{"feed_forward_length", "ffn_width"},
-                                       {"", "hidden_act", model::Kind::text, true, "gelu"},
+                                       {"", "hidden_act", model::FieldType::text, true, "gelu"},
                                        {"attention.head_count_kv", ""}};
   Architecture architecture{.name = "test"};
   architecture.conversion.config = rows;

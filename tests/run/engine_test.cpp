@@ -30,22 +30,10 @@ Engine open(const Shape& shape, Recall** recall = nullptr) {
   options.executor.sequences = shape.sequences;
   options.executor.batch = shape.batch;
   options.executor.pages = shape.pages;
-  options.make = [recall](
-                     const op::Program& program,
-                     const op::ExecutorOptions& executor) -> Result<std::unique_ptr<op::Executor>> {
-    auto made = std::make_unique<Recall>(program, executor);
-    if (recall) *recall = made.get();
-    return std::unique_ptr<op::Executor>(std::move(made));
-  };
+  options.make = recalling(recall);
   auto engine = Engine::make(*model, options);
   EXPECT_TRUE(engine) << engine.error().message;
   return std::move(*engine);
-}
-
-Sequence started(Engine& engine) {
-  auto sequence = engine.start();
-  EXPECT_TRUE(sequence) << sequence.error().message;
-  return std::move(*sequence);
 }
 
 Ids numbered(int32_t count, int32_t first = 0) {

@@ -12,6 +12,7 @@
 #include "base/mix64.h"
 #include "op/executor.h"
 #include "op/paging.h"
+#include "run/engine.h"
 
 namespace assay::run {
 
@@ -99,5 +100,21 @@ class Recall final : public op::Executor {
   std::vector<std::vector<int32_t>> memory_;  // by group (pages, 64)
   std::vector<float> logits_;
 };
+
+/// Makes the stand-in, which is put into `recall` where this is not null.
+inline auto recalling(Recall** recall) {
+  return [recall](const op::Program& program,
+                  const op::ExecutorOptions& options) -> Result<std::unique_ptr<op::Executor>> {
+    auto made = std::make_unique<Recall>(program, options);
+    if (recall) *recall = made.get();
+    return std::unique_ptr<op::Executor>(std::move(made));
+  };
+}
+
+inline Sequence started(Engine& engine) {
+  auto sequence = engine.start();
+  EXPECT_TRUE(sequence) << sequence.error().message;
+  return std::move(*sequence);
+}
 
 }  // namespace assay::run

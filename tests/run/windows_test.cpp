@@ -44,23 +44,11 @@ Engine open(const Windows& windows, const Shape& shape, Recall** recall = nullpt
   options.executor.sequences = shape.sequences;
   options.executor.batch = shape.batch;
   options.executor.pages = shape.pages;
-  options.make = [recall](
-                     const op::Program& program,
-                     const op::ExecutorOptions& executor) -> Result<std::unique_ptr<op::Executor>> {
-    auto made = std::make_unique<Recall>(program, executor);
-    if (recall) *recall = made.get();
-    return std::unique_ptr<op::Executor>(std::move(made));
-  };
+  options.make = recalling(recall);
   auto engine = Engine::make(kjv(), with_windows(windows, shape.context), options);
   EXPECT_TRUE(engine) << engine.error().message;
   EXPECT_EQ(engine->program().windows, windows) << "ascending";
   return std::move(*engine);
-}
-
-Sequence started(Engine& engine) {
-  auto sequence = engine.start();
-  EXPECT_TRUE(sequence) << sequence.error().message;
-  return std::move(*sequence);
 }
 
 Ids random_ids(size_t count, uint64_t seed = 1) {

@@ -12,7 +12,6 @@ import dataclasses
 import json
 import math
 import pathlib
-import struct
 
 import numpy
 
@@ -175,20 +174,7 @@ def draw(shapes, fixed, seed):
     return drawn
 
 
-def write_safetensors(path, tensors):
-    header, at = {}, 0
-    for name, array in tensors.items():
-        header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [at, at + array.nbytes]}
-        at += array.nbytes
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for array in tensors.values():
-            file.write(array.astype("<f4").tobytes())
-
-
 def write_folder(folder, config, weights):
     folder = pathlib.Path(folder)
     (folder / "config.json").write_text(json.dumps(config, indent=1))
-    write_safetensors(folder / "model.safetensors", weights)
+    models.write_safetensors(folder / "model.safetensors", weights)

@@ -8,7 +8,6 @@ with weights drawn by families.draw and loaded again. Where transformers asks fo
 """
 import copy
 import json
-import os
 import pathlib
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import transformers
 from safetensors import safe_open
 
 import families
+import models
 from make_logits import Double, NoSingle
 
 
@@ -70,21 +70,12 @@ def build(case):
 
 def write(case):
     text, shapes, fixed, values = build(case)
-    places = numpy.array(families.positions(case), "<i4")
-    values = values.astype("<f8")
-    header = {"__metadata__": {"config": json.dumps(text, sort_keys=True), "shapes": json.dumps(shapes),
-                               "fixed": json.dumps(fixed), "notes": case.notes,
-                               "case": json.dumps(case.config, sort_keys=True), "tokens": str(case.tokens),
-                               "torch": torch.__version__.split("+")[0], "transformers": transformers.__version__},
-              "logits": {"dtype": "F64", "shape": list(values.shape), "data_offsets": [0, values.nbytes]},
-              "positions": {"dtype": "I32", "shape": list(places.shape),
-                            "data_offsets": [values.nbytes, values.nbytes + places.nbytes]}}
-    data = json.dumps(header, separators=(",", ":")).encode()
-    data += b" " * (-len(data) % 8)
     path = families.STORED / f"{case.name}.safetensors"
-    part = path.with_suffix(".part")
-    part.write_bytes(len(data).to_bytes(8, "little") + data + values.tobytes() + places.tobytes())
-    os.replace(part, path)
+    models.write_safetensors(
+        path, {"logits": values.astype("<f8"), "positions": numpy.array(families.positions(case), "<i4")},
+        {"config": json.dumps(text, sort_keys=True), "shapes": json.dumps(shapes), "fixed": json.dumps(fixed),
+         "notes": case.notes, "case": json.dumps(case.config, sort_keys=True), "tokens": str(case.tokens),
+         "torch": torch.__version__.split("+")[0], "transformers": transformers.__version__})
     print(f"{case.name}: {path.stat().st_size} bytes, largest logit {numpy.abs(values).max():.2f}", flush=True)
 
 

@@ -8,7 +8,6 @@ float64. An angle in f32 is wrong by some 1e-4 rad at position 5,000. A file hol
 and `positions` I32; its metadata holds the configuration, the hash of the weights and the versions.
 """
 import json
-import os
 import sys
 
 import numpy
@@ -93,22 +92,13 @@ def logits(case, weights):
 
 
 def write(path, case, weights, values):
-    """The safetensors layout is 8 bytes of length, JSON, values."""
-    places = numpy.array(models.positions(case), "<i4")
-    values = values.astype("<f8")
-    header = {"__metadata__": {"architecture": case.architecture, "seed": str(case.seed), "tokens": str(case.tokens),
-                               "limit": str(case.context), "config": json.dumps(case.config, sort_keys=True),
-                               "weights_sha256": models.hash_of(weights), "notes": case.notes,
-                               "torch": torch.__version__.split("+")[0], "transformers": transformers.__version__,
-                               "numpy": numpy.__version__},
-              "logits": {"dtype": "F64", "shape": list(values.shape), "data_offsets": [0, values.nbytes]},
-              "positions": {"dtype": "I32", "shape": list(places.shape),
-                            "data_offsets": [values.nbytes, values.nbytes + places.nbytes]}}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    part = path.with_suffix(".part")
-    part.write_bytes(len(text).to_bytes(8, "little") + text + values.tobytes() + places.tobytes())
-    os.replace(part, path)
+    models.write_safetensors(
+        path, {"logits": values.astype("<f8"), "positions": numpy.array(models.positions(case), "<i4")},
+        {"architecture": case.architecture, "seed": str(case.seed), "tokens": str(case.tokens),
+         "limit": str(case.context), "config": json.dumps(case.config, sort_keys=True),
+         "weights_sha256": models.hash_of(weights), "notes": case.notes,
+         "torch": torch.__version__.split("+")[0], "transformers": transformers.__version__,
+         "numpy": numpy.__version__})
 
 
 def main(names):

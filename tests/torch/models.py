@@ -9,7 +9,9 @@ the GGUF file are those that llama.cpp's converter writes for the same model. Ne
 """
 import dataclasses
 import hashlib
+import json
 import math
+import os
 import pathlib
 import sys
 
@@ -260,6 +262,21 @@ def write_gguf(path, case, weights, change=None):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def write_safetensors(path, tensors, metadata=None):
+    """8 bytes of length, JSON, values. The file has its name once it is whole."""
+    kinds = {"f4": "F32", "f8": "F64", "i4": "I32"}
+    header, at = {"__metadata__": metadata} if metadata else {}, 0
+    for name, array in tensors.items():
+        header[name] = {"dtype": kinds[array.dtype.str[1:]], "shape": list(array.shape),
+                        "data_offsets": [at, at + array.nbytes]}
+        at += array.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    part = pathlib.Path(path).with_suffix(".part")
+    part.write_bytes(len(text).to_bytes(8, "little") + text + b"".join(array.tobytes() for array in tensors.values()))
+    os.replace(part, path)
 
 
 def error(ours, truth):
