@@ -242,8 +242,6 @@ LARGE = {
     "parts": Model("llama", {"feed_forward_length": 2880, "rope.dimension_count": HEAD},
                    {**norms(), **attention(), "ffn_gate.weight": (2880, WIDTH), "ffn_up.weight": (2880, WIDTH),
                     "ffn_down.weight": (WIDTH, 2880)}, layers=1),
-    # keys past 32,768
-    "keys": Model("llama", LONG, {**norms(), **ONE_HEAD, **dense()}, layers=1),
     # 65,535 tokens in one step, the most that it may have; they see few keys
     "tokens": Model("starcoder2", {**LONG, "attention.sliding_window": 8},
                     {**biased(norms()), **ONE_HEAD, **dense(False)}, layers=1, norm="layer"),

@@ -225,7 +225,6 @@ void try_keys(const Case& the, Contest& contest) {
            [&](uint64_t t) { return positions[t] - 1; });
     try_overwritten(the, contest);
   }
-  try_windows(the, contest);
 }
 
 /// Results that fail only from some number of keys on.
@@ -434,6 +433,7 @@ void try_attention(const Case& the, Contest& contest) {
   try_own_scores(the, contest);
   try_keys(the, contest);
   if (!contest.decided()) try_lost(the, contest);
+  try_windows(the, contest);  // as many as there are keys: last
   if (!contest.decided()) try_scores(the, contest);
   if (!contest.decided()) try_f16(the, contest);
   if (contest.decided()) return;
