@@ -178,9 +178,10 @@ MODELS = {
     "gemma3": Model("gemma3", {"attention.sliding_window": 20, "rope.freq_base": 1000000.0},
                     {**norms("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"), **attention(),
                      "attn_q_norm.weight": (HEAD,), "attn_k_norm.weight": (HEAD,), **dense()}, {"output.weight": None}, 7),
-    # softmax over all, then over the sum
+    # softmax over all, then over the sum; experts with a factor
     "qwen3moe": Model("qwen3moe", chosen(8, 3), {**norms(), **attention(), "attn_q_norm.weight": (HEAD,),
-                                                 "attn_k_norm.weight": (HEAD,), **experts(8)}),
+                                                 "attn_k_norm.weight": (HEAD,), **experts(8),
+                                                 "ffn_down_exps.scale": (8,)}),
     # softmax over all, a shared expert with a gate
     "qwen2moe": Model("qwen2moe", {**chosen(8, 3), "expert_shared_feed_forward_length": EXPERT},
                       {**norms(), **attention(), **experts(8), **SHARED, "ffn_gate_inp_shexp.weight": (WIDTH,)}),
@@ -203,12 +204,12 @@ MODELS = {
                   {"position_embd.weight": (CONTEXT, WIDTH)}, norm="layer"),
     # clamped queries, keys and values, norms without weights
     "olmo": Model("olmo", {"attention.clamp_kqv": 1.2}, {**attention(), **dense()}, norm="none"),
-    # values narrower than keys, windows, experts with a factor
+    # values narrower than keys, windows
     "mimo2": Model("mimo2", {
         **chosen(8, 3, gating_func=2, weights_norm=True), "attention.value_length": 16, "attention.sliding_window": 20,
         "attention.sliding_window_pattern": [False, True, True], "rope.dimension_count": 16},
         {**norms(), **attention(16)}, lead=dense(),
-        rest={**experts(8), "exp_probs_b.bias": (8,), "ffn_down_exps.scale": (8,)}),
+        rest={**experts(8), "exp_probs_b.bias": (8,)}),
     # a gate for each head
     "laguna": Model("laguna", {**chosen(8, 3, gating_func=2, weights_norm=True, shared_count=1),
                                "leading_dense_block_count": 1, "expert_shared_feed_forward_length": EXPERT},
