@@ -58,6 +58,13 @@ Status tie_head(Config& config, const Architecture& architecture, std::vector<Ta
       targets.push_back(std::move(head));
     }
   }
+  if (architecture.head.weight == model::Presence::absent &&
+      std::ranges::any_of(targets, is_head)) {
+    config.fail(
+        fmt::format("'tie_word_embeddings' is false; the head of a '{}' file is the embedding",
+                    architecture.name));
+    return config.error();
+  }
   if (tied && !*tied && std::ranges::none_of(targets, is_head)) {
     config.fail("'tie_word_embeddings' is false, but no tensor is the head (lm_head.weight)");
     return config.error();

@@ -122,6 +122,8 @@ struct Attention {
   bool lengths_by_window = false;    ///< attention.*_length_swa are those of windowed layers
   bool value_may_be_key = false;     ///< without attn_v the values are k before norm and RoPE
   bool shares_caches = false;  ///< attention.shared_kv_layers at the end have none of their own
+  bool shares_last_two =
+      false;  ///< … and read the last one's, with a window that of the one before
 };
 
 /// Layers that see no more than attention.sliding_window positions. Which they are says
@@ -182,7 +184,8 @@ struct Rotation {
   };
   Sections sections = Sections::ignored;  ///< rope.dimension_sections
   bool sections_hold_rest = false;        ///< a pair in none of interleaved sections does not turn
-  bool yarn_bounds = false;               ///< the keys of YaRN's ramp are read
+  bool yarn_bounds = true;                ///< the keys of YaRN's ramp are read
+  bool llama_cpp_reads_bounds = false;    ///< … by llama.cpp, too
   double beta_fast = 32;
   bool yarn_log_multiplier = false;
   bool yarn_whole_bounds = true;  ///< the ramp begins and ends at whole pairs
@@ -222,7 +225,12 @@ struct Experts {
   uint32_t default_scores = 0;              ///< of expert_gating_func; 0: required
   Presence router_bias = Presence::absent;  ///< of ffn_gate_inp
   Presence choice_bias = Presence::absent;  ///< exp_probs_b
-  enum class Renormalise { never, always, key };
+  enum class Renormalise {
+    never,
+    always,
+    key,  ///< expert_weights_norm
+    key_or_always
+  };
   Renormalise renormalise = Renormalise::never;
   bool llama_cpp_keeps_weights = false;  ///< it does not read that key
   bool scale = false;                    ///< expert_weights_scale, 0: off

@@ -47,9 +47,11 @@ void read_router(Reader& read, const Experts& experts, Numbers& n, uint32_t used
   }
   router.sigmoid = code == 2;
   router.of_chosen = code == 3;
-  router.renormalise = experts.renormalise == Experts::Renormalise::always ||
-                       (experts.renormalise == Experts::Renormalise::key &&
-                        read.flag_or("expert_weights_norm", false));
+  using Renormalise = Experts::Renormalise;
+  router.renormalise = experts.renormalise == Renormalise::always;
+  if (experts.renormalise == Renormalise::key || experts.renormalise == Renormalise::key_or_always)
+    router.renormalise =
+        read.flag_or("expert_weights_norm", experts.renormalise == Renormalise::key_or_always);
   if (experts.scale) router.scale = float(read.real_or_off("expert_weights_scale", -1e6, 1e6, 1.0));
 
   constexpr std::string_view key = "expert_group_count", used_key = "expert_group_used_count";

@@ -8,7 +8,7 @@ namespace {
 
 constexpr SourceClass classes[] = {{"LlamaForCausalLM", "llama"},
                                    {"MistralForCausalLM", "mistral"},
-                                   {"MixtralForCausalLM", "mixtral"}};
+                                   {"MixtralForCausalLM", "mixtral", 1000000}};
 
 constexpr TensorRow tensors[] = {
     {"blk.{}.attn_q", "model.layers.{}.self_attn.q_proj", pair_rows},

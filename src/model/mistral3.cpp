@@ -28,7 +28,7 @@ extern constexpr Architecture mistral3 = {
     .windows = {.size = Presence::optional, .llama_cpp_ignores = true},
     .rope = {.pairs = Rotation::Pairs::adjacent,
              .factors = RopeFactors::rope_freqs,
-             .yarn_bounds = true,
+             .llama_cpp_reads_bounds = true,
              .yarn_log_multiplier = true},
     .ffn = {.biases = Presence::optional, .scales = FeedForward::Scales::all},
     .experts = {.where = Experts::Where::counted,

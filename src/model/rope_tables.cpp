@@ -72,10 +72,12 @@ void read_yarn(Reader& read, const Rotation& rotation, op::RopeParameters& rope)
   rope.beta_fast = rotation.beta_fast;
   if (rotation.yarn_log_multiplier)
     rope.log_multiplier = read.real_or("rope.scaling.yarn_log_multiplier", 0, 1e6, 0);
-  if (!rotation.yarn_bounds) return;
+  const bool yarn = rope.scaling == op::RopeScaling::yarn;
+  if (!rotation.yarn_bounds || !(yarn || rotation.llama_cpp_reads_bounds)) return;
   rope.beta_fast = read.real_or("rope.scaling.yarn_beta_fast", 1e-30, 1e30, rope.beta_fast);
   rope.beta_slow = read.real_or("rope.scaling.yarn_beta_slow", 1e-30, 1e30, rope.beta_slow);
-  const double of_type = rope.scaling == op::RopeScaling::yarn ? 1 : 0;
+  if (!rotation.llama_cpp_reads_bounds) return;
+  const double of_type = yarn ? 1 : 0;
   const double ext = read.real_or("rope.scaling.yarn_ext_factor", -1e30, 1e30, of_type);
   if (ext >= 0 && ext != of_type)
     read.fail(fmt::format("{} is {}, and assay does not implement it",

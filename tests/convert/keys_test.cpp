@@ -68,7 +68,8 @@ TEST(Settings, OldAndNewPlacesOfTheBase) {
   json fields = small("llama");
   auto none = settings_of(fields);
   ASSERT_TRUE(none) << none.error().message;
-  EXPECT_FALSE(none->keys.find("rope.freq_base"));
+  EXPECT_EQ(value<float>(*none, "rope.freq_base"), 10000.0f);  // the class's own
+  EXPECT_EQ(value<float>(*settings_of(small("smollm3")), "rope.freq_base"), 2000000.0f);
   fields["rope_theta"] = 50000;  // whole numbers are reals, too
   EXPECT_EQ(value<float>(*settings_of(fields), "rope.freq_base"), 50000.0f);
   fields["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 70000.0}};
@@ -119,11 +120,14 @@ TEST(Settings, Yarn) {
   EXPECT_THAT(refusal(with_rope(small("qwen2"), rope)), HasSubstr("truncate"));
 }
 
-TEST(Settings, TheRampOfYarnIsReadWhereTheArchitectureReadsIt) {
+TEST(Settings, TheRampOfYarn) {
   json rope = {{"rope_type", "yarn"}, {"factor", 4.0}, {"beta_fast", 32}, {"beta_slow", 1}};
   EXPECT_EQ(refusal(with_rope(small("qwen2"), rope)), "accepted");
   rope["beta_fast"] = 16;
-  EXPECT_THAT(refusal(with_rope(small("qwen2"), rope)), HasSubstr("beta_fast"));
+  const auto qwen = settings_of(with_rope(small("qwen2"), rope));
+  ASSERT_TRUE(qwen) << qwen.error().message;
+  EXPECT_EQ(value<float>(*qwen, "rope.scaling.yarn_beta_fast"), 16.0f);
+  EXPECT_FALSE(qwen->keys.find("rope.scaling.yarn_beta_slow"));
   rope["llama_4_scaling_beta"] = 0.1, rope["original_max_position_embeddings"] = 1024;
   const auto settings = settings_of(with_rope(small("ministral3"), rope));
   ASSERT_TRUE(settings) << settings.error().message;
@@ -343,7 +347,7 @@ TEST(Settings, LongropeGivesBothFactors) {
 TEST(Settings, OtherKindsOfRopeAreNamed) {
   EXPECT_THAT(refusal(with_rope(small("llama"), {{"rope_type", "dynamic"}, {"factor", 2.0}})),
               HasSubstr("rope_type 'dynamic' is not supported for 'llama'; supported: default, "
-                        "linear, llama3, longrope, yarn"));
+                        "linear, llama3, longrope, proportional, yarn"));
 }
 
 TEST(Settings, Phi3HasBothLengths) {
