@@ -187,6 +187,9 @@ Result<Converted> convert(const std::string& path, const std::string& output,
     return Error{fmt::format("{}: {}", path, read.error().message)};
   auto targets = find_targets(folder->tensors(), **architecture, *config, job.heads);
   if (!targets) return Error{fmt::format("{}: {}", path, targets.error().message)};
+  for (Target& target : *targets)
+    for (const trace::StoredTensor* source : target.sources)
+      if (source->dtype == "MXFP4") target.scales.push_back(folder->scales_of(source->name));
   if (Status tied = tie_head(*config, **architecture, *targets); !tied) return tied.error();
 
   Converted result;

@@ -9,6 +9,7 @@
 
 #include "convert/keys.h"
 #include "gguf/reader.h"
+#include "op/rope.h"
 
 namespace assay::convert {
 namespace {
@@ -61,6 +62,16 @@ void llama3(Config& config, double base, uint32_t dimensions, Settings& out) {
   out.constants.push_back(std::move(factors));
 }
 
+/// A factor that multiplies cos and sin, beside those that the reader has itself.
+void set_magnitude(double factor, const model::Rotation& rotation, Config& config, Settings& out) {
+  if (float(factor) == 1.0f) return;
+  if (rotation.window_scaling == model::Rotation::Scaling::unstretched)
+    config.fail(
+        "'attention_factor' is for layers without a window; in a GGUF file of this architecture it "
+        "is for all");
+  out.keys.set("rope.scaling.attn_factor", float(factor));
+}
+
 /// The first `partial_rotary_factor` of the pairs turn, as fast as they would if all did.
 void proportional(Config& config, uint32_t dimensions, Settings& out) {
   const double share = config.real(field("partial_rotary_factor")).value_or(1.0);
@@ -73,15 +84,14 @@ void proportional(Config& config, uint32_t dimensions, Settings& out) {
   out.constants.push_back(std::move(factors));
 }
 
-void longrope(Config& config, uint32_t dimensions, Settings& out) {
+void longrope(Config& config, const model::Rotation& rotation, uint32_t dimensions, Settings& out) {
   const double original = original_context(config);
   const double context = config.need_integer("max_position_embeddings");
   const double growth = config.real(field("factor")).value_or(context / original);
   const double usual = growth > 1.0 ? std::sqrt(1.0 + std::log(growth) / std::log(original)) : 1.0;
   out.keys.set("rope.scaling.type", "longrope");
   out.keys.set("rope.scaling.original_context_length", uint32_t(original));
-  out.keys.set("rope.scaling.attn_factor",
-               float(config.real(field("attention_factor")).value_or(usual)));
+  set_magnitude(config.real(field("attention_factor")).value_or(usual), rotation, config, out);
   for (const std::string_view name : {"long", "short"}) {
     const std::string key = fmt::format("{}_factor", name);
     Constant factors{fmt::format("rope_factors_{}.weight", name),
@@ -93,30 +103,62 @@ void longrope(Config& config, uint32_t dimensions, Settings& out) {
   }
 }
 
-void yarn(Config& config, const model::Rotation& rotation, Settings& out) {
-  const double factor = config.real(field("factor"))
-                            .value_or(double(config.need_integer("max_position_embeddings")) /
-                                      double(original_context(config)));
+struct Yarn {
+  double factor, fast, slow;
+  uint32_t original;
+  bool whole;  ///< the ramp begins and ends at whole pairs
+};
+
+/// Where the reader's ramp is another: its frequencies as factors of the plain ones.
+void yarn_as_factors(const Yarn& yarn, double base, uint32_t dimensions, Settings& out) {
+  op::RopeParameters p{.dimensions = dimensions, .base = base};
+  const std::vector<double> plain = op::make_rope(p, false).frequency;
+  p.scaling = op::RopeScaling::yarn;
+  p.factor = yarn.factor;
+  p.original_context = yarn.original;
+  p.beta_fast = yarn.fast;
+  p.beta_slow = yarn.slow;
+  p.whole_bounds = yarn.whole;
+  const std::vector<double> stretched = op::make_rope(p, false).frequency;
+  Constant factors{"rope_freqs.weight", {}};
+  for (size_t i = 0; i < plain.size(); ++i)
+    factors.values.push_back(float(plain[i] / stretched[i]));
+  out.constants.push_back(std::move(factors));
+}
+
+void yarn(Config& config, const model::Rotation& rotation, double base, uint32_t dimensions,
+          Settings& out) {
+  Yarn yarn{.original = original_context(config)};
+  yarn.factor = config.real(field("factor"))
+                    .value_or(double(config.need_integer("max_position_embeddings")) /
+                              double(std::max(yarn.original, 1u)));
+  const auto bound = [&](std::string_view name, double usual) {
+    const double set = config.real(field(name)).value_or(0.0);
+    return set == 0.0 ? usual : set;
+  };
+  yarn.fast = bound("beta_fast", 32.0);
+  yarn.slow = bound("beta_slow", 1.0);
+  // The class looks for it beside the kinds of layers, not within one.
+  yarn.whole = config.flag("rope_parameters.truncate|rope_scaling.truncate").value_or(true);
   const double scale = config.real(field("mscale")).value_or(0.0);
   const double scale_of_all = config.real(field("mscale_all_dim")).value_or(0.0);
   const double usual = scale != 0.0 && scale_of_all != 0.0
-                           ? magnitude(factor, scale) / magnitude(factor, scale_of_all)
-                           : magnitude(factor, 1.0);
+                           ? magnitude(yarn.factor, scale) / magnitude(yarn.factor, scale_of_all)
+                           : magnitude(yarn.factor, 1.0);
   const double wanted = config.real(field("attention_factor")).value_or(usual);
+  if (!(yarn.factor > 0.0)) config.fail("YaRN's 'factor' is not above 0");
+  if (config.failed()) return;
+  if (yarn.whole != rotation.yarn_whole_bounds) {  // no key says it
+    out.keys.set("rope.scaling.type", "none");
+    yarn_as_factors(yarn, base, dimensions, out);
+    return set_magnitude(wanted, rotation, config, out);
+  }
   out.keys.set("rope.scaling.type", "yarn");
-  out.keys.set("rope.scaling.factor", float(factor));
-  out.keys.set("rope.scaling.original_context_length", original_context(config));
-  // The reader multiplies by YaRN's own magnitude.
-  const auto share = float(wanted / magnitude(factor, 1.0));
-  if (share != 1.0f) out.keys.set("rope.scaling.attn_factor", share);
-  const double fast = config.real(field("beta_fast")).value_or(32.0);
-  const double slow = config.real(field("beta_slow")).value_or(1.0);
-  if (fast != 32.0) out.keys.set("rope.scaling.yarn_beta_fast", float(fast));
-  if (slow != 1.0) out.keys.set("rope.scaling.yarn_beta_slow", float(slow));
-  // No key of a GGUF file says this: it belongs to the architecture.
-  const bool whole = config.flag(field("truncate")).value_or(true);
-  if (whole != rotation.yarn_whole_bounds)
-    config.fail(fmt::format("YaRN's 'truncate' is {}, and this architecture's is not", whole));
+  out.keys.set("rope.scaling.factor", float(yarn.factor));
+  out.keys.set("rope.scaling.original_context_length", yarn.original);
+  set_magnitude(wanted / magnitude(yarn.factor, 1.0), rotation, config, out);
+  if (yarn.fast != 32.0) out.keys.set("rope.scaling.yarn_beta_fast", float(yarn.fast));
+  if (yarn.slow != 1.0) out.keys.set("rope.scaling.yarn_beta_slow", float(yarn.slow));
 }
 
 /// Layers with a window turn without scaling.
@@ -128,19 +170,6 @@ void check_window(Config& config) {
         "layers with a window have a RoPE scaling of their own ('{}'), which assay does "
         "not implement",
         gguf::printable(type)));
-}
-
-/// Kinds of scaling that are factors of each pair need a tensor that the architecture's files have.
-void check_factors(Config& config, std::string_view type, const Architecture& architecture) {
-  using model::RopeFactors;
-  const RopeFactors has = architecture.rope.factors;
-  const bool two = type == "longrope" || type == "su";
-  if (!two && type != "llama3" && type != "proportional") return;
-  if (two ? has == RopeFactors::rope_freqs || has == RopeFactors::long_short
-          : has == RopeFactors::rope_freqs || has == RopeFactors::whole_layers)
-    return;
-  config.fail(fmt::format("the rope_type '{}' needs factors of RoPE, which '{}' files do not have",
-                          type, architecture.name));
 }
 
 }  // namespace
@@ -162,13 +191,12 @@ void read_rope(Config& config, const Architecture& architecture, Settings& out) 
       config.text(field("rope_type") + "|" + field("type")).value_or("default");
   if (config.failed() || out.keys.find("rope.scaling.type")) return;  // the architecture's own
   const uint32_t dimensions = std::get<uint32_t>(*out.keys.find("rope.dimension_count"));
-  check_factors(config, type, architecture);
   if (type == "llama3") {
     llama3(config, theta, dimensions, out);
   } else if (type == "longrope" || type == "su") {
-    longrope(config, dimensions, out);
+    longrope(config, architecture.rope, dimensions, out);
   } else if (type == "yarn") {
-    yarn(config, architecture.rope, out);
+    yarn(config, architecture.rope, theta, dimensions, out);
   } else if (type == "proportional") {
     proportional(config, dimensions, out);
   } else if (type == "linear") {
@@ -180,8 +208,7 @@ void read_rope(Config& config, const Architecture& architecture, Settings& out) 
                     "linear, llama3, longrope, proportional, yarn",
                     gguf::printable(type), architecture.name));
   }
-  // llama.cpp wants this tensor, whatever it says.
-  if (architecture.rope.factors == model::RopeFactors::whole_layers && out.constants.empty())
+  if (architecture.rope.factors == model::RopeFactors::wanted && out.constants.empty())
     out.constants.push_back({"rope_freqs.weight", std::vector<float>(dimensions / 2, 1.0f)});
 }
 

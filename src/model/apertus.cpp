@@ -26,7 +26,6 @@ extern constexpr Architecture apertus = {
     .name = "apertus",
     .head = {.weight = Presence::required},
     .attention = {.out_bias = Presence::optional, .norms = {.presence = Presence::required}},
-    .rope = {.factors = RopeFactors::rope_freqs},
     .ffn = {.shape = FeedForward::Shape::plain, .xielu = true},
     .unused_tensors = unused,
     .conversion = {

@@ -145,10 +145,9 @@ struct Windows {
 
 /// Which tensors hold factors that divide RoPE's frequencies.
 enum class RopeFactors {
-  absent,
-  rope_freqs,    ///< rope_freqs; with rope.scaling.type "longrope" as long_short
-  long_short,    ///< rope_factors_long and rope_factors_short, chosen by the context limit
-  whole_layers,  ///< rope_freqs, for the layers without a window
+  rope_freqs,  ///< rope_freqs; with rope.scaling.type "longrope" as long_short
+  wanted,      ///< … which llama.cpp does not run without
+  long_short,  ///< rope_factors_long and rope_factors_short, chosen by the context limit
   unused
 };
 
@@ -166,7 +165,7 @@ struct Rotation {
   bool listed = false;              ///< attention.rope_pattern may be a list: 1 turns
   uint32_t only_with = 0;           ///< so many layers; 0: any
   bool finetuned_switches = false;  ///< rope.scaling.finetuned false switches RoPE off
-  RopeFactors factors = RopeFactors::absent;
+  RopeFactors factors = RopeFactors::rope_freqs;
   enum class Base { same, own, own_10000 };
   Base window_base = Base::same;  ///< rope.freq_base_swa; where absent the other base, or 10000
   enum class Scaling {
@@ -174,8 +173,8 @@ struct Rotation {
     unstretched,  ///< without the factor, but with rope.scaling.attn_factor
     none
   };
-  Scaling window_scaling = Scaling::same;
-  bool window_dimensions = false;  ///< rope.dimension_count_swa
+  Scaling window_scaling = Scaling::same;  ///< without it, factors are for the other layers
+  bool window_dimensions = false;          ///< rope.dimension_count_swa
   enum class Sections {
     ignored,
     where_set,  ///< they also turn halves where they are
@@ -217,7 +216,8 @@ struct Experts {
     counted,      ///< where expert_count is not 0, everywhere
     after_dense,  ///< from leading_dense_block_count on
     in_steps,     ///< as after_dense, each interleave_moe_layer_step-th
-    by_tensor     ///< where there is a router
+    by_tensor,    ///< where there is a router
+    routed        ///< … which dense tensors must not stand beside
   };
   Where where = Where::nowhere;
   enum class Scores { softmax, sigmoid, of_chosen, key };

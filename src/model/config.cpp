@@ -172,12 +172,12 @@ uint32_t Config::head_dim() {
 }
 
 uint32_t Config::rotated() {
-  if (!turns_part) return head_dim();
+  if (turned_part == 0) return head_dim();
   const double share = real(
                            "rope_parameters.partial_rotary_factor|"
                            "rope_parameters.full_attention.partial_rotary_factor|"
                            "partial_rotary_factor|rope_pct|rotary_pct")
-                           .value_or(1.0);
+                           .value_or(turned_part);
   if (!(share > 0.0 && share <= 1.0))
     fail(fmt::format("a partial_rotary_factor of {} is not in 0 … 1", share));
   return failed() ? 1 : uint32_t(double(head_dim()) * share);

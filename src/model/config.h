@@ -54,8 +54,8 @@ class Config {
 
   /// The class's model_type, "mistral"; set by architecture_of().
   std::string_view type;
-  /// Whether the class turns a part of each head, where the configuration says so; set there, too.
-  bool turns_part = false;
+  /// Its Conversion::turned_part; set there, too.
+  double turned_part = 0;
   /// RoPE's base where the configuration has none.
   double base = 10000;
 

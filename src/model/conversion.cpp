@@ -68,7 +68,7 @@ constexpr std::array config = {
     ConfigRow{"", "use_sliding_window", FieldType::flag, false, "false"},
     ConfigRow{"", "per_layer_config", FieldType::text, false, "{}"},
     ConfigRow{"", "is_encoder_decoder", FieldType::flag, false, "false"},
-    ConfigRow{"", "quantization_config.quant_method", FieldType::text, false, "none"},
+    ConfigRow{"", "quantization_config.quant_method", FieldType::text, false, "none|mxfp4"},
 };
 
 }  // namespace

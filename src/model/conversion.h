@@ -75,8 +75,8 @@ struct Conversion {
   std::span<const NumberRow> numbers = {};
   /// A field that counts blocks after the last which are left out: they draft for others.
   std::string_view unread_blocks = {};
-  /// Where a configuration may say that RoPE turns a part of each head; other classes ignore it.
-  bool turns_part = false;
+  /// The part of each head that RoPE turns where the configuration says none; 0: always the whole.
+  double turned_part = 0;
   /// Sets what rows cannot say; errors are the Config's.
   void (*more)(Config& config, Keys& keys) = nullptr;
 };

@@ -23,6 +23,7 @@ bool has_experts(Reader& read, Where where, uint32_t layer, uint32_t dense, uint
     case Where::in_steps:
       return step > 0 && layer >= dense && (layer + 1) % step == 0;
     case Where::by_tensor:
+    case Where::routed:
       return read.has_tensor(fmt::format("blk.{}.ffn_gate_inp.weight", layer));
   }
   return false;

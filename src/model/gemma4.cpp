@@ -40,7 +40,6 @@ constexpr ConfigRow config_rows[] = {
     {"expert_feed_forward_length", "moe_intermediate_size"},
     {"hidden_activation", "hidden_activation", FieldType::text, false, "gelu_pytorch_tanh|gelu"},
     {"", "use_bidirectional_attention", FieldType::text, false, "vision"},
-    {"", "attention_bias", FieldType::flag, false, "false"},
     {"", "per_layer_config", FieldType::text}};
 
 /// What blocks have for themselves: those without a window another length and count of KV heads.
@@ -130,7 +129,8 @@ extern constexpr Architecture gemma4 = {
     .norms = {.after_attention = "post_attention_norm", .after_ffn = "post_ffw_norm"},
     .embedding = {.scale = Embedding::Scale::root_of_width, .per_layer = Presence::optional},
     .head = {.soft_cap = 30},
-    .attention = {.norms = {.presence = Presence::required},
+    .attention = {.out_bias = Presence::optional,
+                  .norms = {.presence = Presence::required},
                   .value_norm = true,
                   .scale = Attention::Scale::one,
                   .by_layer = true,
@@ -138,7 +138,7 @@ extern constexpr Architecture gemma4 = {
                   .value_may_be_key = true,
                   .shares_caches = true},
     .windows = {.size = Presence::required, .list_required = true},
-    .rope = {.factors = RopeFactors::whole_layers,
+    .rope = {.factors = RopeFactors::wanted,
              .window_base = Rotation::Base::own_10000,
              .window_scaling = Rotation::Scaling::unstretched,
              .window_dimensions = true},

@@ -43,7 +43,7 @@ Result<const Architecture*> architecture_of(Config& config) {
       if (named.empty() ? one.type != type : one.name != named[0]) continue;
       config.type = one.type;
       config.base = one.base;
-      config.turns_part = architecture.conversion.turns_part;
+      config.turned_part = architecture.conversion.turned_part;
       return &architecture;
     }
   }

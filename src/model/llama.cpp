@@ -29,7 +29,7 @@ extern constexpr Architecture llama = {
     .name = "llama",
     .attention = {.out_bias = Presence::optional},
     .windows = {.size = Presence::optional, .llama_cpp_ignores = true},
-    .rope = {.pairs = Rotation::Pairs::adjacent, .factors = RopeFactors::rope_freqs},
+    .rope = {.pairs = Rotation::Pairs::adjacent},
     .ffn = {.biases = Presence::optional, .scales = FeedForward::Scales::all},
     .experts = {.where = Experts::Where::counted,
                 .renormalise = Experts::Renormalise::always,

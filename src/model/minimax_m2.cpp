@@ -39,7 +39,7 @@ extern constexpr Architecture minimax_m2 = {
     .conversion = {.classes = classes,
                    .tensors = tensors,
                    .config = config_rows,
-                   .turns_part = true,
+                   .turned_part = 1,
                    .more = more}};
 
 }  // namespace assay::model

@@ -27,7 +27,6 @@ extern constexpr Architecture mistral3 = {
     .attention = {.out_bias = Presence::optional, .temperature = Temperature{}},
     .windows = {.size = Presence::optional, .llama_cpp_ignores = true},
     .rope = {.pairs = Rotation::Pairs::adjacent,
-             .factors = RopeFactors::rope_freqs,
              .llama_cpp_reads_bounds = true,
              .yarn_log_multiplier = true},
     .ffn = {.biases = Presence::optional, .scales = FeedForward::Scales::all},

@@ -9,8 +9,6 @@ constexpr SourceClass classes[] = {{"Qwen3MoeForCausalLM", "qwen3_moe"}};
 
 constexpr ConfigRow config_rows[] = {
     {"expert_feed_forward_length", "moe_intermediate_size", FieldType::integer, true},
-    {"", "decoder_sparse_step", FieldType::integer, false, "1"},
-    {"", "mlp_only_layers", FieldType::text, false, "[]"},
     {"", "use_sliding_window", FieldType::flag}};
 
 void more(Config& config, Keys& out) {
@@ -24,7 +22,7 @@ extern constexpr Architecture qwen3moe = {
     .name = "qwen3moe",
     .attention = {.out_bias = Presence::optional, .norms = {.presence = Presence::required}},
     .windows = {.size = Presence::optional, .llama_cpp_ignores = true},
-    .experts = {.where = Experts::Where::everywhere,
+    .experts = {.where = Experts::Where::routed,
                 .renormalise = Experts::Renormalise::key_or_always,
                 .width = Experts::Width::own_or_share,
                 .scales = true},

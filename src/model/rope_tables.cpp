@@ -36,7 +36,6 @@ std::vector<float> read_factors(Reader& read, const std::string& tensor, uint32_
 /// for.
 std::vector<float> choose_factors(Reader& read, RopeFactors kind, uint32_t pairs, uint32_t original,
                                   Numbers& n) {
-  if (kind == RopeFactors::absent) return {};
   if (kind == RopeFactors::unused) {
     for (const char* name : {"rope_freqs", "rope_factors_long", "rope_factors_short"})
       read.accept_tensor(std::string(name) + ".weight");
@@ -254,9 +253,10 @@ void read_rope(Reader& read, const Architecture& architecture, Numbers& n) {
     if (window_dim) read_window(read, rotation, p, window_dim);
   }
   RopeFactors kind = rotation.factors;
-  if (kind == RopeFactors::rope_freqs && scaling == "longrope") kind = RopeFactors::long_short;
+  if (kind != RopeFactors::unused && scaling == "longrope") kind = RopeFactors::long_short;
   if (read.failed()) return;
-  p.factors = choose_factors(read, kind, p.whole.dimensions / 2, original, n);
+  if (rotation.pairs != Rotation::Pairs::none || kind == RopeFactors::unused)
+    p.factors = choose_factors(read, kind, p.whole.dimensions / 2, original, n);
   std::vector<uint32_t> list;
   if (rotation.listed) list = read.list(pattern, 1);
   if (!list.empty() && list.size() != n.blocks)
@@ -264,7 +264,7 @@ void read_rope(Reader& read, const Architecture& architecture, Numbers& n) {
                           read.key(pattern), n.blocks));
   if (!off && !read.failed()) {
     p.whole.factors = p.factors;
-    if (kind != RopeFactors::whole_layers) p.windowed.factors = p.factors;
+    if (rotation.window_scaling == Rotation::Scaling::same) p.windowed.factors = p.factors;
     make_tables(read, rotation, p, list, n);
   }
   if (const auto& temperature = architecture.attention.temperature; temperature && !read.failed())

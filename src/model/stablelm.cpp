@@ -27,6 +27,6 @@ extern constexpr Architecture stablelm = {
                             .formula = Norms::Formula::layer}},
     .parallel = Architecture::Parallel::without_ffn_norm,
     .conversion = {
-        .classes = classes, .tensors = tensors, .config = config_rows, .turns_part = true}};
+        .classes = classes, .tensors = tensors, .config = config_rows, .turned_part = 0.25}};
 
 }  // namespace assay::model

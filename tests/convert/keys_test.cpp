@@ -116,8 +116,6 @@ TEST(Settings, Yarn) {
   EXPECT_FLOAT_EQ(
       value<float>(*settings, "rope.scaling.attn_factor"),
       float((1 + 0.05 * std::log(4.0)) / (1 + 0.2 * std::log(4.0)) / (1 + 0.1 * std::log(4.0))));
-  rope["truncate"] = false;
-  EXPECT_THAT(refusal(with_rope(small("qwen2"), rope)), HasSubstr("truncate"));
 }
 
 TEST(Settings, TheRampOfYarn) {
@@ -135,12 +133,41 @@ TEST(Settings, TheRampOfYarn) {
   EXPECT_EQ(value<float>(*settings, "attention.temperature_scale"), 0.1f);
 }
 
-TEST(Settings, WholeBoundsOfYarnBelongToTheArchitecture) {
-  json rope = {{"rope_type", "yarn"}, {"factor", 4.0}, {"truncate", false}};
-  EXPECT_EQ(refusal(with_rope(small("gpt_oss"), rope)), "accepted");
-  EXPECT_THAT(refusal(with_rope(small("olmo2"), rope)), HasSubstr("'truncate' is false"));
-  rope.erase("truncate");
-  EXPECT_THAT(refusal(with_rope(small("gpt_oss"), rope)), HasSubstr("'truncate' is true"));
+TEST(Settings, WholeBoundsOfYarnBelongToTheArchitectureAndOthersAreFactors) {
+  json rope = {{"rope_type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 64}};
+  const auto has_factors = [&](const char* type) {
+    const auto settings = settings_of(with_rope(small(type), rope));
+    EXPECT_TRUE(settings) << settings.error().message;
+    const bool yarn = value<std::string>(*settings, "rope.scaling.type") == "yarn";
+    EXPECT_NE(yarn, settings->constants.size() == 1);
+    return !yarn;
+  };
+  EXPECT_FALSE(has_factors("olmo2"));
+  EXPECT_TRUE(has_factors("gpt_oss"));
+  rope["truncate"] = false;
+  EXPECT_FALSE(has_factors("gpt_oss"));
+  EXPECT_TRUE(has_factors("olmo2"));
+  // Of 8 pairs, that with 32 turns in 64 positions is before the first; that with one turn is
+  // 8·ln(64/2π)/ln(10000) = 2.0160. Pair 1 keeps 1 − 1/2.0160 of its own and has the rest at a
+  // quarter; from pair 3 on all is at a quarter.
+  const auto settings = settings_of(with_rope(small("olmo2"), rope));
+  const auto& factors = settings->constants[0].values;
+  ASSERT_EQ(factors.size(), 8u);
+  EXPECT_EQ(factors[0], 1.0f);
+  const double far = 8 * std::log(64 / (2 * 3.14159265358979323846)) / std::log(10000.0);
+  EXPECT_NEAR(far, 2.0160, 1e-4);
+  EXPECT_FLOAT_EQ(factors[1], float(1 / (1 - 0.75 / far)));
+  EXPECT_EQ(factors[3], 4.0f);
+  EXPECT_FLOAT_EQ(value<float>(*settings, "rope.scaling.attn_factor"),
+                  float(1 + 0.1 * std::log(4.0)));
+}
+
+TEST(Settings, AFactorOfLayersWithoutAWindowIsRefusedWhereItWouldBeOfAll) {
+  json fields = with_rope(small("gemma3_text"), {{"rope_type", "yarn"}, {"factor", 4.0}});
+  fields["query_pre_attn_scalar"] = 16;
+  EXPECT_EQ(refusal(fields), "accepted");
+  fields["rope_parameters"]["attention_factor"] = 1.5;
+  EXPECT_THAT(refusal(fields), HasSubstr("'attention_factor' is for layers without a window"));
 }
 
 std::vector<bool> windowed(json fields) {

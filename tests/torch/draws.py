@@ -64,10 +64,7 @@ def longrope(r, theta, pairs):
 def rope(r, family, head):
     """rope_parameters, of one kind of layer."""
     share = r.choice([0.25, 0.5, 0.75, 1.0]) if family in PARTIAL else 1.0
-    if family == "StableLm" or share != 1.0:
-        share = {"partial_rotary_factor": share}
-    else:
-        share = {}
+    share = {"partial_rotary_factor": share} if family in PARTIAL else {}
     pairs = int(head * share.get("partial_rotary_factor", 1.0)) // 2
     theta = r.choice([10000.0, 500000.0, 1000000.0])
     kinds = ["default", "linear", "yarn"] * 4 + ["dynamic", "llama3", "longrope", "proportional"]

@@ -192,3 +192,11 @@ def write_folder(folder, config, weights):
     folder = pathlib.Path(folder)
     (folder / "config.json").write_text(json.dumps(config, indent=1))
     models.write_safetensors(folder / "model.safetensors", weights)
+
+
+def unpacked(blocks, scales):
+    """MXFP4's values: (…, groups, 16) bytes of two E2M1 each, the first in the low nibble, times 2^(scale − 127)."""
+    e2m1 = numpy.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], numpy.float32)
+    codes = numpy.stack([blocks & 15, blocks >> 4], axis=-1).reshape(*blocks.shape[:-1], 32)
+    values = numpy.where(codes & 8, -e2m1[codes & 7], e2m1[codes & 7])
+    return numpy.ldexp(values, scales.astype(numpy.int32)[..., None] - 127).reshape(*blocks.shape[:-2], -1)
