@@ -78,6 +78,8 @@ SLOW_PARTS = [
     Part("keys of llama.cpp", "check", [PYTHON, "tests/keys/make_logits.py", "--check"], 300, "release tests"),
     Part("tokens of llama.cpp", "check", [PYTHON, "tests/text/llama_tokens.py", "compare", "../shared/data/tokenizers"], 900,
          "release build"),
+    Part("settings of transformers", "check",
+         ["bash", "-c", "scripts/install.sh torch && .venv-torch/bin/python tests/torch/sweep.py --seeds 2:14"], 3600, "release build"),
     Part("fuzzing", "step", [PYTHON, "scripts/fuzz.py", "--seconds", "60"], 900),
     Part("mutations", "step", [PYTHON, "scripts/mutate.py"], 5400),
 ]

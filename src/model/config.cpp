@@ -180,7 +180,11 @@ uint32_t Config::rotated() {
                            .value_or(turned_part);
   if (!(share > 0.0 && share <= 1.0))
     fail(fmt::format("a partial_rotary_factor of {} is not in 0 … 1", share));
-  return failed() ? 1 : uint32_t(double(head_dim()) * share);
+  const auto turned = failed() ? 2 : uint32_t(double(head_dim()) * share);
+  if (turned % 2)
+    fail(fmt::format("a partial_rotary_factor of {} turns {} values of each head, an odd number",
+                     share, turned));
+  return turned;
 }
 
 void Keys::set(std::string_view name, KeyValue value) {

@@ -83,6 +83,13 @@ TEST(Settings, APartOfTheHead) {
   EXPECT_EQ(value<uint32_t>(*settings_of(fields), "rope.dimension_count"), 12u);
   fields["partial_rotary_factor"] = 1.5;
   EXPECT_THAT(refusal(fields), HasSubstr("partial_rotary_factor of 1.5"));
+  fields["partial_rotary_factor"] = 0.7;  // 11 of 16
+  EXPECT_THAT(refusal(fields), HasSubstr("turns 11 values of each head, an odd number"));
+  // Classes have a part of their own, or none.
+  EXPECT_EQ(value<uint32_t>(*settings_of(small("glm4")), "rope.dimension_count"), 8u);
+  fields = small("llama");
+  fields["partial_rotary_factor"] = 0.5;
+  EXPECT_EQ(value<uint32_t>(*settings_of(fields), "rope.dimension_count"), 16u);
 }
 
 TEST(Settings, Linear) {
@@ -284,6 +291,85 @@ TEST(Windows, AScalingOfTheirOwnIsRefused) {
   smol["rope_parameters"] = {{"full_attention", {{"rope_theta", 20000.0}}},
                              {"sliding_attention", plain}};
   EXPECT_THAT(refusal(smol), HasSubstr("layers with a window have another rope_theta"));
+}
+
+json gemma4() {
+  json fields = small("gemma4_text");
+  fields["num_hidden_layers"] = 4;
+  fields["head_dim"] = 16;
+  fields["sliding_window"] = 48;
+  fields["layer_types"] = {"sliding_attention", "full_attention", "sliding_attention",
+                           "full_attention"};
+  fields["per_layer_config"] = {{"1", {{"head_dim", 32}}}, {"03", {{"head_dim", 32}}}};
+  fields["hidden_size_per_layer_input"] = 8;
+  fields["vocab_size_per_layer_input"] = 40;
+  fields["num_kv_shared_layers"] = 2;
+  fields["rope_parameters"] = {
+      {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 10000.0}}},
+      {"full_attention",
+       {{"rope_type", "proportional"}, {"rope_theta", 1e6}, {"partial_rotary_factor", 0.25}}}};
+  return fields;
+}
+
+TEST(Gemma4, HasLayersOfTwoKinds) {
+  const auto settings = settings_of(gemma4());
+  ASSERT_TRUE(settings) << settings.error().message;
+  EXPECT_EQ(value<uint32_t>(*settings, "attention.key_length"), 32u);
+  EXPECT_EQ(value<uint32_t>(*settings, "attention.value_length_swa"), 16u);
+  EXPECT_EQ(value<uint32_t>(*settings, "rope.dimension_count"), 32u);
+  EXPECT_EQ(value<uint32_t>(*settings, "rope.dimension_count_swa"), 16u);
+  EXPECT_EQ(value<float>(*settings, "rope.freq_base"), 1e6f);
+  EXPECT_EQ(value<float>(*settings, "rope.freq_base_swa"), 10000.0f);
+  EXPECT_EQ(value<uint32_t>(*settings, "attention.shared_kv_layers"), 2u);
+  EXPECT_EQ(value<uint32_t>(*settings, "embedding_length_per_layer_input"), 8u);
+  EXPECT_EQ(value<float>(*settings, "final_logit_softcapping"), 0.0f);
+  // A quarter of the 16 pairs turn.
+  ASSERT_EQ(settings->constants.size(), 1u);
+  std::vector<float> want(16, 1e30f);
+  std::fill_n(want.begin(), 4, 1.0f);
+  EXPECT_EQ(settings->constants[0].values, want);
+}
+
+TEST(Gemma4, HasListsWhereLayersDiffer) {
+  json fields = gemma4();
+  fields["use_double_wide_mlp"] = true;
+  fields["per_layer_config"]["1"]["num_key_value_heads"] = 1;
+  auto settings = settings_of(fields);
+  ASSERT_TRUE(settings) << settings.error().message;
+  using List = std::vector<int32_t>;
+  EXPECT_EQ(value<List>(*settings, "feed_forward_length"), List({96, 96, 192, 192}));
+  EXPECT_EQ(value<List>(*settings, "attention.head_count_kv"), List({2, 1, 2, 2}));
+  // Older folders have fields for layers without a window.
+  fields.erase("per_layer_config");
+  fields["global_head_dim"] = 64;
+  fields["num_global_key_value_heads"] = 1;
+  EXPECT_EQ(value<List>(*settings_of(fields), "attention.head_count_kv"), List({2, 2, 2, 2}));
+  fields["attention_k_eq_v"] = true;
+  settings = settings_of(fields);
+  EXPECT_EQ(value<uint32_t>(*settings, "attention.key_length"), 64u);
+  EXPECT_EQ(value<List>(*settings, "attention.head_count_kv"), List({2, 1, 2, 1}));
+}
+
+TEST(Gemma4, RefusesWhatAFileCannotSay) {
+  json fields = gemma4();
+  fields["per_layer_config"]["1"]["head_dim"] = 64;
+  EXPECT_THAT(refusal(fields), HasSubstr("'head_dim' is 64 and 32 in layers of one kind"));
+  fields = gemma4();
+  fields["per_layer_config"]["1"]["intermediate_size"] = 64;
+  EXPECT_THAT(refusal(fields), HasSubstr("'per_layer_config' sets 'intermediate_size'"));
+  fields = gemma4();
+  fields["per_layer_config"]["4"]["head_dim"] = 32;
+  EXPECT_THAT(refusal(fields), HasSubstr("'per_layer_config' has '4', which is not one of 4"));
+  fields = gemma4();
+  fields["vocab_size_per_layer_input"] = 39;
+  EXPECT_THAT(refusal(fields), HasSubstr("'vocab_size_per_layer_input' is 39"));
+  fields = gemma4();
+  fields["rope_parameters"]["sliding_attention"]["rope_type"] = "proportional";
+  EXPECT_THAT(refusal(fields), HasSubstr("'proportional'"));
+  // Other classes have no layers of their own.
+  fields = small("llama");
+  fields["per_layer_config"] = {{"0", {{"head_dim", 8}}}};
+  EXPECT_THAT(refusal(fields), HasSubstr("per_layer_config"));
 }
 
 TEST(Settings, GemmaHasItsScaleAndItsCaps) {

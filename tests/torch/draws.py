@@ -63,7 +63,7 @@ def longrope(r, theta, pairs):
 
 def rope(r, family, head):
     """rope_parameters, of one kind of layer."""
-    share = r.choice([0.25, 0.5, 0.75, 1.0]) if family in PARTIAL else 1.0
+    share = r.choice([0.25, 0.3, 0.5, 0.75, 1.0]) if family in PARTIAL else 1.0
     share = {"partial_rotary_factor": share} if family in PARTIAL else {}
     pairs = int(head * share.get("partial_rotary_factor", 1.0)) // 2
     theta = r.choice([10000.0, 500000.0, 1000000.0])
@@ -204,9 +204,9 @@ def draw(family, seed):
     heads = r.choice([2, 4, 6, 8])
     kv_heads = r.choice([n for n in range(1, heads + 1) if heads % n == 0])
     hidden = heads * r.choice([16, 24, 32])
-    head = r.choice([32, 48, 64, 96, 128]) if family in OWN_HEAD_DIM else hidden // heads
+    head = r.choice([32, 36, 48, 64, 80, 96, 128]) if family in OWN_HEAD_DIM else hidden // heads
     context = r.choice([512, 2048])
-    config = families.base(heads, kv_heads, r.randint(4, 7), hidden, r.choice([96, 150, 160]), context, rope(r, family, head))
+    config = families.base(heads, kv_heads, r.randint(4, 7), hidden, r.choice([77, 96, 150, 160]), context, rope(r, family, head))
     config |= dict(vocab_size=r.choice([257, 300, 320, 331]), tie_word_embeddings=r.maybe())
     config[LAYER_NORM.get(family, "rms_norm_eps")] = r.choice([1e-6, 1e-5, 1e-3])
     if family in OWN_HEAD_DIM:
@@ -227,4 +227,4 @@ def draw(family, seed):
             whole = {"rope_type": "proportional", "rope_theta": 1000000.0, "partial_rotary_factor": r.choice([0.25, 0.5])}
         theta = r.choice([10000.0, whole["rope_theta"]])
         config["rope_parameters"] = {"sliding_attention": models.plain(theta), "full_attention": whole}
-    return families.Case(f"{family}-{seed}", config, r.choice([90, 130, 300]))
+    return families.Case(f"{family}-{seed}", config, r.choice([90, 130, 300, 700]))
