@@ -65,7 +65,7 @@ def rope(r, family, head):
     """rope_parameters, of one kind of layer."""
     share = r.choice([0.25, 0.3, 0.5, 0.75, 1.0]) if family in PARTIAL else 1.0
     share = {"partial_rotary_factor": share} if family in PARTIAL else {}
-    pairs = int(head * share.get("partial_rotary_factor", 1.0)) // 2
+    pairs = (int(head * share.get("partial_rotary_factor", 1.0)) + 1) // 2  # of an odd count transformers makes one more
     theta = r.choice([10000.0, 500000.0, 1000000.0])
     kinds = ["default", "linear", "yarn"] * 4 + ["dynamic", "llama3", "longrope", "proportional"]
     if family in FACTORS:
@@ -212,7 +212,7 @@ def draw(family, seed):
     if family in OWN_HEAD_DIM:
         config["head_dim"] = head
     if family in ATTENTION_BIAS:
-        config["attention_bias"] = r.maybe(0.4)
+        config["attention_bias"] = r.maybe(0.9 if family == "GptOss" else 0.4)
     if family in MLP_BIAS:
         config["mlp_bias"] = r.maybe(0.4)
     if r.maybe(0.08):
