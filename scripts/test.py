@@ -81,6 +81,8 @@ SLOW_PARTS = [
     *[Part(f"faults on {device}", "step", [PYTHON, "tests/faults_table.py", "--device", device, "--seeds", "1,2,3"], 3600,
            "release build") for device in ("cpu", "emulated")],
     Part("faults at real sizes", "step", [PYTHON, "tests/faults_table.py", "--limits"], 1200, "release build"),
+    Part("settings of transformers", "check",
+         ["bash", "-c", "scripts/install.sh torch && .venv-torch/bin/python tests/torch/sweep.py --seeds 2:14"], 3600, "release build"),
     Part("fuzzing", "step", [PYTHON, "scripts/fuzz.py", "--seconds", "60"], 900),
     Part("mutations", "step", [PYTHON, "scripts/mutate.py"], 5400),
 ]

@@ -58,6 +58,13 @@ Status tie_head(Config& config, const Architecture& architecture, std::vector<Ta
       targets.push_back(std::move(head));
     }
   }
+  if (architecture.head.weight == model::Presence::absent &&
+      std::ranges::any_of(targets, is_head)) {
+    config.fail(
+        fmt::format("'tie_word_embeddings' is false; the head of a '{}' file is the embedding",
+                    architecture.name));
+    return config.error();
+  }
   if (tied && !*tied && std::ranges::none_of(targets, is_head)) {
     config.fail("'tie_word_embeddings' is false, but no tensor is the head (lm_head.weight)");
     return config.error();
@@ -180,6 +187,9 @@ Result<Converted> convert(const std::string& path, const std::string& output,
     return Error{fmt::format("{}: {}", path, read.error().message)};
   auto targets = find_targets(folder->tensors(), **architecture, *config, job.heads);
   if (!targets) return Error{fmt::format("{}: {}", path, targets.error().message)};
+  for (Target& target : *targets)
+    for (const trace::StoredTensor* source : target.sources)
+      if (source->dtype == "MXFP4") target.scales.push_back(folder->scales_of(source->name));
   if (Status tied = tie_head(*config, **architecture, *targets); !tied) return tied.error();
 
   Converted result;

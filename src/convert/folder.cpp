@@ -17,6 +17,7 @@ using nlohmann::json;
 
 constexpr const char* whole = "model.safetensors";
 constexpr const char* index_name = "model.safetensors.index.json";
+constexpr uint64_t packed_bytes = 16;                   // of a group of 32 values in MXFP4
 constexpr uint64_t longest_text = uint64_t{256} << 20;  // the largest tokenizer.json has 34 MB
 
 /// A plain name of a file in the folder itself: no path, no parent, nothing hidden.
@@ -77,6 +78,48 @@ Result<std::optional<json>> Folder::json(std::string_view name) const {
 }
 
 Status Folder::open_tensors() {
+  const Status opened = open_files();
+  return opened ? join_packed() : opened;
+}
+
+Status Folder::join_packed() {
+  constexpr std::string_view blocks_end = "_blocks";
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : tensors_)
+    if (name.ends_with(blocks_end) && tensor.dtype == "U8")
+      names.push_back(name.substr(0, name.size() - blocks_end.size()));
+  for (const std::string& name : names) {
+    const auto scales = tensors_.find(name + "_scales");
+    if (scales == tensors_.end()) continue;  // it has no place, and is refused by its name
+    const auto blocks = tensors_.find(name + std::string(blocks_end));
+    std::vector<uint64_t> shape = scales->second.shape;
+    shape.push_back(packed_bytes);
+    if (scales->second.dtype != "U8" || shape.size() < 3 || blocks->second.shape != shape)
+      return Error{fmt::format("{}: {} and {} are not the {} bytes and the scale of each group",
+                               path_, in_quotes(blocks->first), in_quotes(scales->first),
+                               packed_bytes)};
+    trace::StoredTensor whole = blocks->second;
+    whole.name = name;
+    whole.dtype = "MXFP4";
+    whole.shape.pop_back();
+    whole.shape.back() *= 2 * packed_bytes;
+    whole.elements *= 2;
+    scales_[name] = scales->second;
+    tensors_.erase(blocks);
+    tensors_.erase(scales);
+    if (!tensors_.emplace(name, std::move(whole)).second)
+      return Error{fmt::format("{}: the tensor {} is there as MXFP4 and as another", path_,
+                               in_quotes(name))};
+  }
+  return ok();
+}
+
+std::span<const uint8_t> Folder::scales_of(const std::string& name) const {
+  const auto found = scales_.find(name);
+  return found == scales_.end() ? std::span<const uint8_t>() : found->second.bytes;
+}
+
+Status Folder::open_files() {
   std::error_code failed;
   if (std::filesystem::exists(path_of(whole), failed)) {
     const auto opened = open_part(whole);

@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,8 +37,12 @@ class Folder {
   /// Maps model.safetensors, or the parts that model.safetensors.index.json lists. Errors: neither
   /// is there; a part is missing, outside the folder or damaged; index and parts disagree.
   Status open_tensors();
-  /// By name.
+  /// By name. A matrix in MXFP4 is two tensors of bytes there, NAME_blocks (…, rows, groups, 16) and
+  /// NAME_scales (…, rows, groups): here it is one, NAME (…, rows, columns) of the type "MXFP4" with
+  /// the bytes of its blocks.
   const std::map<std::string, trace::StoredTensor>& tensors() const { return tensors_; }
+  /// Of such a matrix; empty for others.
+  std::span<const uint8_t> scales_of(const std::string& name) const;
   /// Tells the system that a tensor's bytes are not needed for now.
   void release(const trace::StoredTensor& tensor) const;
 
@@ -45,10 +50,13 @@ class Folder {
   /// The names of its tensors.
   Result<std::vector<std::string>> open_part(const std::string& name);
   Status open_index(const nlohmann::json& index);
+  Status open_files();
+  Status join_packed();
 
   std::string path_;
   std::vector<MappedFile> parts_;
   std::map<std::string, trace::StoredTensor> tensors_;
+  std::map<std::string, trace::StoredTensor> scales_;
 };
 
 }  // namespace assay::convert

@@ -193,8 +193,11 @@ Result<std::vector<Target>> find_targets(const Tensors& tensors, const Architect
         return Error{fmt::format("tensor {} is of a block beyond the {} of the configuration",
                                  in_quotes(key), blocks)};
       const bool stacked = place.numbers.size() > 1;
+      // A packed matrix has a row for each output, whatever others have.
+      const auto change =
+          model::Change(tensor.dtype == "MXFP4" ? place.change & ~model::transposed : place.change);
       const auto [at, first] =
-          found.try_emplace(place.name, Target{place.name, place.change, stacked, {}, {}});
+          found.try_emplace(place.name, Target{place.name, change, stacked, {}, {}, {}});
       if (!first && !(stacked && at->second.stacked))
         return Error{fmt::format("tensor {} and another one both belong to {}", in_quotes(key),
                                  in_quotes(place.name))};

@@ -61,6 +61,21 @@ void read_row(const StoredTensor& source, uint64_t first, uint64_t stride, std::
     read_strided<double>(bytes, stride, out, [](double value) { return float(value); });
 }
 
+/// A row in MXFP4: of each group the scale, then the bytes of its values. There byte j holds values
+/// 2j and 2j + 1, here j and j + 16.
+void pack_row(std::span<const uint8_t> bytes, std::span<const uint8_t> scales, uint64_t row,
+              std::span<uint8_t> out) {
+  constexpr uint64_t half = quant::MXFP4::block_size / 2;
+  const uint64_t groups = out.size() / quant::MXFP4::block_bytes;
+  for (uint64_t g = 0; g < groups; ++g) {
+    const uint8_t* from = bytes.data() + (row * groups + g) * half;
+    const auto value = [&](uint64_t i) { return uint8_t(from[i / 2] >> (i % 2 * 4) & 15); };
+    uint8_t* to = out.data() + g * quant::MXFP4::block_bytes;
+    to[0] = scales[row * groups + g];
+    for (uint64_t j = 0; j < half; ++j) to[1 + j] = uint8_t(value(j) | value(j + half) << 4);
+  }
+}
+
 /// What is wrong with a row that the format did not take.
 Error refuse_values(const Target& target, uint32_t type, std::span<const float> row) {
   const auto bad = std::ranges::find_if(row, [](float value) { return !std::isfinite(value); });
@@ -99,6 +114,7 @@ Result<uint32_t> own_type(const StoredTensor& tensor) {
   if (tensor.dtype == "F32" || tensor.dtype == "F64") return quant::F32::id;
   if (tensor.dtype == "F16") return quant::F16::id;
   if (tensor.dtype == "BF16") return quant::BF16::id;
+  if (tensor.dtype == "MXFP4") return quant::MXFP4::id;
   return Error{
       fmt::format("tensor {} is of type {}, which is not read; read are F32, F16, BF16, F64",
                   in_quotes(tensor.name), tensor.dtype)};
@@ -117,13 +133,19 @@ Result<std::vector<uint8_t>> encode(const Target& target, uint32_t type, const H
   std::vector<uint8_t> out;
   out.reserve(target.sources.size() * layout.planes * layout.result_rows * row_bytes);
   std::vector<float> row(columns);
-  for (const StoredTensor* source : target.sources) {
+  for (size_t part = 0; part < target.sources.size(); ++part) {
+    const StoredTensor* source = target.sources[part];
     for (uint64_t plane = 0; plane < layout.planes; ++plane) {
       const uint64_t start = plane * layout.rows * columns;
       for (uint64_t r = 0; r < layout.result_rows; ++r) {
         const uint64_t from = source_row(target.change, r, layout.rows, heads);
         const size_t at = out.size();
         out.resize(at + row_bytes);
+        if (!target.scales.empty()) {
+          pack_row(source->bytes, target.scales[part], plane * layout.rows + from,
+                   {out.data() + at, row_bytes});
+          continue;
+        }
         if (exact && !transposed) {
           std::memcpy(out.data() + at, source->bytes.data() + (start + from * columns) * element,
                       row_bytes);

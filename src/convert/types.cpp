@@ -21,7 +21,7 @@ constexpr std::array file_types = {
     FileType{quant::Q4_1::id, 3},    FileType{quant::Q8_0::id, 7},  FileType{quant::Q5_0::id, 8},
     FileType{quant::Q5_1::id, 9},    FileType{quant::Q2_K::id, 10}, FileType{quant::Q3_K::id, 11},
     FileType{quant::Q4_K::id, 14},   FileType{quant::Q5_K::id, 16}, FileType{quant::Q6_K::id, 18},
-    FileType{quant::IQ4_NL::id, 25}, FileType{quant::BF16::id, 32}};
+    FileType{quant::IQ4_NL::id, 25}, FileType{quant::BF16::id, 32}, FileType{quant::MXFP4::id, 38}};
 
 /// Its reader wants F32.
 bool is_always_f32(const Target& target) {
@@ -49,6 +49,7 @@ Result<Types> choose_types(const std::vector<Target>& targets, std::optional<uin
     const auto own = own_type(*target.sources[0]);
     if (!own) return own.error();
     uint32_t type = is_always_f32(target) ? quant::F32::id : asked.value_or(*own);
+    if (is_quantised(*own)) type = *own;  // its bits stay
     if (target.name == head && is_quantised(type)) type = quant::Q8_0::id;
     if (!target.shape.empty() && target.shape.back() % quant::info(type).block_size) {
       if (fallen++ == 0)

@@ -8,7 +8,7 @@ namespace {
 // The norms have no bias in the model's own code.
 constexpr std::string_view unused[] = {"blk.*.attn_q_norm.bias", "blk.*.attn_k_norm.bias"};
 
-constexpr SourceClass classes[] = {{"ApertusForCausalLM", "apertus"}};
+constexpr SourceClass classes[] = {{"ApertusForCausalLM", "apertus", 12000000}};
 
 constexpr TensorRow tensors[] = {{"blk.{}.attn_norm", "model.layers.{}.attention_layernorm"},
                                  {"blk.{}.ffn_norm", "model.layers.{}.feedforward_layernorm"}};
@@ -26,7 +26,6 @@ extern constexpr Architecture apertus = {
     .name = "apertus",
     .head = {.weight = Presence::required},
     .attention = {.out_bias = Presence::optional, .norms = {.presence = Presence::required}},
-    .rope = {.factors = RopeFactors::rope_freqs},
     .ffn = {.shape = FeedForward::Shape::plain, .xielu = true},
     .unused_tensors = unused,
     .conversion = {

@@ -14,7 +14,7 @@ constexpr ConfigRow config_rows[] = {{"", "hidden_act", FieldType::text, false, 
 extern constexpr Architecture arcee = {
     .name = "arcee",
     .attention = {.out_bias = Presence::optional},
-    .rope = {.pairs = Rotation::Pairs::adjacent, .factors = RopeFactors::rope_freqs},
+    .rope = {.pairs = Rotation::Pairs::adjacent},
     .ffn = {.shape = FeedForward::Shape::plain,
             .activation = op::Activation::relu_squared,
             .biases = Presence::optional},

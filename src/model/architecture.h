@@ -122,6 +122,8 @@ struct Attention {
   bool lengths_by_window = false;    ///< attention.*_length_swa are those of windowed layers
   bool value_may_be_key = false;     ///< without attn_v the values are k before norm and RoPE
   bool shares_caches = false;  ///< attention.shared_kv_layers at the end have none of their own
+  bool shares_last_two =
+      false;  ///< … and read the last one's, with a window that of the one before
 };
 
 /// Layers that see no more than attention.sliding_window positions. Which they are says
@@ -143,10 +145,9 @@ struct Windows {
 
 /// Which tensors hold factors that divide RoPE's frequencies.
 enum class RopeFactors {
-  absent,
-  rope_freqs,    ///< rope_freqs; with rope.scaling.type "longrope" as long_short
-  long_short,    ///< rope_factors_long and rope_factors_short, chosen by the context limit
-  whole_layers,  ///< rope_freqs, for the layers without a window
+  rope_freqs,  ///< rope_freqs; with rope.scaling.type "longrope" as long_short
+  wanted,      ///< … which llama.cpp does not run without
+  long_short,  ///< rope_factors_long and rope_factors_short, chosen by the context limit
   unused
 };
 
@@ -164,7 +165,7 @@ struct Rotation {
   bool listed = false;              ///< attention.rope_pattern may be a list: 1 turns
   uint32_t only_with = 0;           ///< so many layers; 0: any
   bool finetuned_switches = false;  ///< rope.scaling.finetuned false switches RoPE off
-  RopeFactors factors = RopeFactors::absent;
+  RopeFactors factors = RopeFactors::rope_freqs;
   enum class Base { same, own, own_10000 };
   Base window_base = Base::same;  ///< rope.freq_base_swa; where absent the other base, or 10000
   enum class Scaling {
@@ -172,8 +173,8 @@ struct Rotation {
     unstretched,  ///< without the factor, but with rope.scaling.attn_factor
     none
   };
-  Scaling window_scaling = Scaling::same;
-  bool window_dimensions = false;  ///< rope.dimension_count_swa
+  Scaling window_scaling = Scaling::same;  ///< without it, factors are for the other layers
+  bool window_dimensions = false;          ///< rope.dimension_count_swa
   enum class Sections {
     ignored,
     where_set,  ///< they also turn halves where they are
@@ -182,7 +183,8 @@ struct Rotation {
   };
   Sections sections = Sections::ignored;  ///< rope.dimension_sections
   bool sections_hold_rest = false;        ///< a pair in none of interleaved sections does not turn
-  bool yarn_bounds = false;               ///< the keys of YaRN's ramp are read
+  bool yarn_bounds = true;                ///< the keys of YaRN's ramp are read
+  bool llama_cpp_reads_bounds = false;    ///< … by llama.cpp, too
   double beta_fast = 32;
   bool yarn_log_multiplier = false;
   bool yarn_whole_bounds = true;  ///< the ramp begins and ends at whole pairs
@@ -214,7 +216,8 @@ struct Experts {
     counted,      ///< where expert_count is not 0, everywhere
     after_dense,  ///< from leading_dense_block_count on
     in_steps,     ///< as after_dense, each interleave_moe_layer_step-th
-    by_tensor     ///< where there is a router
+    by_tensor,    ///< where there is a router
+    routed        ///< … which dense tensors must not stand beside
   };
   Where where = Where::nowhere;
   enum class Scores { softmax, sigmoid, of_chosen, key };
@@ -222,7 +225,12 @@ struct Experts {
   uint32_t default_scores = 0;              ///< of expert_gating_func; 0: required
   Presence router_bias = Presence::absent;  ///< of ffn_gate_inp
   Presence choice_bias = Presence::absent;  ///< exp_probs_b
-  enum class Renormalise { never, always, key };
+  enum class Renormalise {
+    never,
+    always,
+    key,  ///< expert_weights_norm
+    key_or_always
+  };
   Renormalise renormalise = Renormalise::never;
   bool llama_cpp_keeps_weights = false;  ///< it does not read that key
   bool scale = false;                    ///< expert_weights_scale, 0: off

@@ -25,7 +25,7 @@ void window(Config& config, Keys& out) {
 extern constexpr Architecture cohere2 = {
     .name = "cohere2",
     .norms = {.formula = Norms::Formula::layer, .before_ffn = {}},
-    .head = {.weight = Presence::absent, .scale = Head::Scale::multiplies},
+    .head = {.scale = Head::Scale::multiplies},
     .attention = {.out_bias = Presence::optional},
     .windows = {.size = Presence::required, .period = 4},
     .rope = {.pairs = Rotation::Pairs::adjacent,

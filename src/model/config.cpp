@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -125,6 +126,32 @@ std::vector<bool> Config::layers_of_type(std::string_view kind) {
   return layers;
 }
 
+std::vector<uint32_t> Config::integers_of_layers(std::string_view field, uint32_t layers) {
+  std::vector<uint32_t> values(layers, need_integer(field));
+  for (const std::string& name : names("per_layer_config")) {
+    uint32_t layer = 0;
+    const char* end = name.data() + name.size();
+    const auto read = std::from_chars(name.data(), end, layer);
+    if (read.ec != std::errc() || read.ptr != end || layer >= layers)
+      fail(fmt::format("'per_layer_config' has '{}', which is not one of {} blocks",
+                       gguf::printable(name), layers));
+    else if (const auto own = integer(fmt::format("per_layer_config.{}.{}", name, field)))
+      values[layer] = *own;
+  }
+  return values;
+}
+
+std::vector<std::string> Config::names(std::string_view fields) {
+  std::vector<std::string> names;
+  const json* found = find(fields);
+  if (!found) return names;
+  if (!found->is_object())
+    wrong(fields, "an object");
+  else
+    for (const auto& entry : found->items()) names.push_back(entry.key());
+  return names;
+}
+
 uint32_t Config::need_integer(std::string_view fields) {
   if (!has(fields)) fail(fmt::format("'{}' is missing", fields));
   return integer(fields).value_or(1);
@@ -145,14 +172,19 @@ uint32_t Config::head_dim() {
 }
 
 uint32_t Config::rotated() {
+  if (turned_part == 0) return head_dim();
   const double share = real(
                            "rope_parameters.partial_rotary_factor|"
                            "rope_parameters.full_attention.partial_rotary_factor|"
                            "partial_rotary_factor|rope_pct|rotary_pct")
-                           .value_or(1.0);
+                           .value_or(turned_part);
   if (!(share > 0.0 && share <= 1.0))
     fail(fmt::format("a partial_rotary_factor of {} is not in 0 … 1", share));
-  return failed() ? 1 : uint32_t(double(head_dim()) * share);
+  const auto turned = failed() ? 2 : uint32_t(double(head_dim()) * share);
+  if (turned % 2)
+    fail(fmt::format("a partial_rotary_factor of {} turns {} values of each head, an odd number",
+                     share, turned));
+  return turned;
 }
 
 void Keys::set(std::string_view name, KeyValue value) {

@@ -32,6 +32,10 @@ class Config {
   std::vector<std::string> texts(std::string_view fields);
   /// For each block, whether `layer_types` names it so; empty where there is none.
   std::vector<bool> layers_of_type(std::string_view kind);
+  /// Of each block: the field, or what `per_layer_config` has for the block in its place.
+  std::vector<uint32_t> integers_of_layers(std::string_view field, uint32_t layers);
+  /// The names in an object; empty where there is none.
+  std::vector<std::string> names(std::string_view fields);
   /// The value as it is written there, without a text's quotes; "" where there is none.
   std::string shown(std::string_view fields) const;
 
@@ -50,6 +54,10 @@ class Config {
 
   /// The class's model_type, "mistral"; set by architecture_of().
   std::string_view type;
+  /// Its Conversion::turned_part; set there, too.
+  double turned_part = 0;
+  /// RoPE's base where the configuration has none.
+  double base = 10000;
 
  private:
   Config(std::shared_ptr<const nlohmann::json> json, std::string path)

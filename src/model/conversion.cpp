@@ -66,8 +66,9 @@ constexpr std::array config = {
     ConfigRow{"expert_used_count", "num_experts_per_tok|top_k_experts|moe_k"},
     ConfigRow{"", "hidden_act", FieldType::text, false, "silu|swish"},
     ConfigRow{"", "use_sliding_window", FieldType::flag, false, "false"},
+    ConfigRow{"", "per_layer_config", FieldType::text, false, "{}"},
     ConfigRow{"", "is_encoder_decoder", FieldType::flag, false, "false"},
-    ConfigRow{"", "quantization_config.quant_method", FieldType::text, false, "none"},
+    ConfigRow{"", "quantization_config.quant_method", FieldType::text, false, "none|mxfp4"},
 };
 
 }  // namespace

@@ -64,6 +64,7 @@ struct ConfigRow {
 /// A class of transformers, as config.json names it in `architectures`, and its model_type.
 struct SourceClass {
   std::string_view name, type;
+  double base = 10000;  ///< RoPE's, where a configuration has none
 };
 
 /// How an architecture's files come from Hugging Face folders.
@@ -74,6 +75,8 @@ struct Conversion {
   std::span<const NumberRow> numbers = {};
   /// A field that counts blocks after the last which are left out: they draft for others.
   std::string_view unread_blocks = {};
+  /// The part of each head that RoPE turns where the configuration says none; 0: always the whole.
+  double turned_part = 0;
   /// Sets what rows cannot say; errors are the Config's.
   void (*more)(Config& config, Keys& keys) = nullptr;
 };

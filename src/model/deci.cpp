@@ -7,7 +7,7 @@ namespace assay::model {
 extern constexpr Architecture deci = {
     .name = "deci",
     .attention = {.out_bias = Presence::optional, .by_layer = true},
-    .rope = {.pairs = Rotation::Pairs::adjacent, .factors = RopeFactors::rope_freqs},
+    .rope = {.pairs = Rotation::Pairs::adjacent},
     .ffn = {.biases = Presence::optional, .by_layer = true}};
 
 }  // namespace assay::model

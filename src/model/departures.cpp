@@ -28,6 +28,12 @@ constexpr Departure table[] = {
     {[](Architecture& a) { a.windows.lists_count = !a.windows.unlisted_with; },
      "attention.sliding_window_pattern",
      "assay gives windows to the layers that it lists; llama.cpp goes by the count of layers"},
+    {[](Architecture& a) {
+       if (!a.rope.llama_cpp_reads_bounds) a.rope.yarn_bounds = false;
+     },
+     "rope.scaling.yarn_beta_fast",
+     "it and yarn_beta_slow bound YaRN's ramp, as in the model's own code; llama.cpp takes 32 and "
+     "1"},
     {[](Architecture& a) { a.rope.yarn_whole_bounds = true; }, "rope.scaling.type",
      "YaRN's ramp begins and ends between pairs, as in the model's own code; llama.cpp takes whole "
      "pairs"},
@@ -50,6 +56,17 @@ constexpr Departure table[] = {
      "expert_weights_norm",
      "the weights of the chosen experts are divided by their sum; llama.cpp leaves them as they "
      "are"},
+    {[](Architecture& a) {
+       if (a.experts.renormalise == Experts::Renormalise::key_or_always)
+         a.experts.renormalise = Experts::Renormalise::always;
+     },
+     "expert_weights_norm",
+     "the weights of the chosen experts are left as they are; llama.cpp divides them by their sum"},
+    {[](Architecture& a) { a.attention.shares_last_two = a.attention.shares_caches; },
+     "attention.shared_kv_layers",
+     "a layer without a cache reads that of the last layer of its kind that has one; llama.cpp "
+     "goes "
+     "by its place"},
 };
 
 bool equal(const op::RopeTable& a, const op::RopeTable& b) {
@@ -67,7 +84,7 @@ bool equal(const op::Program& a, const op::Program& b, uint32_t positions) {
     if (x.is<op::Rope>() && !equal(a.rope_of(x), b.rope_of(y))) return false;
     if (const auto* of = x.as<op::Attend>())
       if (seen(of->window) != seen(y.as<op::Attend>()->window) ||
-          of->scale != y.as<op::Attend>()->scale)
+          of->cache != y.as<op::Attend>()->cache || of->scale != y.as<op::Attend>()->scale)
         return false;
     if (const auto* of = x.as<op::Route>())
       if (of->renormalise != y.as<op::Route>()->renormalise) return false;

@@ -5,7 +5,7 @@ namespace assay::model {
 
 namespace {
 
-constexpr SourceClass classes[] = {{"Ernie4_5ForCausalLM", "ernie4_5"}};
+constexpr SourceClass classes[] = {{"Ernie4_5ForCausalLM", "ernie4_5", 500000}};
 
 constexpr ConfigRow config_rows[] = {{"", "use_bias", FieldType::flag, false, "false"}};
 

@@ -5,7 +5,7 @@ namespace assay::model {
 
 namespace {
 
-constexpr SourceClass classes[] = {{"Ernie4_5_MoeForCausalLM", "ernie4_5_moe"}};
+constexpr SourceClass classes[] = {{"Ernie4_5_MoeForCausalLM", "ernie4_5_moe", 500000}};
 
 constexpr TensorRow tensors[] = {
     {"blk.{}.exp_probs_b.bias", "model.layers.{}.mlp.moe_statics.e_score_correction_bias"}};

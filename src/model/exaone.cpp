@@ -3,7 +3,6 @@
 
 namespace assay::model {
 
-extern constexpr Architecture exaone = {.name = "exaone",
-                                        .rope = {.factors = RopeFactors::rope_freqs}};
+extern constexpr Architecture exaone = {.name = "exaone"};
 
 }  // namespace assay::model

@@ -33,7 +33,6 @@ extern constexpr Architecture exaone4 = {
     .windows = {.size = Presence::optional, .default_size = 4096, .period = 4, .unlisted_with = 64},
     .rope = {.layers = Rotation::Layers::windowed,
              .listed = true,
-             .factors = RopeFactors::rope_freqs,
              .window_base = Rotation::Base::own},
     .drafts = true,
     .conversion = {.classes = classes, .tensors = tensors, .more = window}};

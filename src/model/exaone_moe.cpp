@@ -8,7 +8,7 @@ extern constexpr Architecture exaone_moe = {
     .head = {.weight = Presence::required},
     .attention = {.norms = {.presence = Presence::required}},
     .windows = {.size = Presence::required, .period = 4},
-    .rope = {.layers = Rotation::Layers::windowed, .factors = RopeFactors::rope_freqs},
+    .rope = {.layers = Rotation::Layers::windowed},
     .experts = {.where = Experts::Where::after_dense,
                 .scores = Experts::Scores::key,
                 .choice_bias = Presence::optional,

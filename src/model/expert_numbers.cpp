@@ -23,6 +23,7 @@ bool has_experts(Reader& read, Where where, uint32_t layer, uint32_t dense, uint
     case Where::in_steps:
       return step > 0 && layer >= dense && (layer + 1) % step == 0;
     case Where::by_tensor:
+    case Where::routed:
       return read.has_tensor(fmt::format("blk.{}.ffn_gate_inp.weight", layer));
   }
   return false;
@@ -47,9 +48,11 @@ void read_router(Reader& read, const Experts& experts, Numbers& n, uint32_t used
   }
   router.sigmoid = code == 2;
   router.of_chosen = code == 3;
-  router.renormalise = experts.renormalise == Experts::Renormalise::always ||
-                       (experts.renormalise == Experts::Renormalise::key &&
-                        read.flag_or("expert_weights_norm", false));
+  using Renormalise = Experts::Renormalise;
+  router.renormalise = experts.renormalise == Renormalise::always;
+  if (experts.renormalise == Renormalise::key || experts.renormalise == Renormalise::key_or_always)
+    router.renormalise =
+        read.flag_or("expert_weights_norm", experts.renormalise == Renormalise::key_or_always);
   if (experts.scale) router.scale = float(read.real_or_off("expert_weights_scale", -1e6, 1e6, 1.0));
 
   constexpr std::string_view key = "expert_group_count", used_key = "expert_group_used_count";

@@ -36,7 +36,7 @@ extern constexpr Architecture gemma2 = {
     .name = "gemma2",
     .norms = {.after_attention = "post_attention_norm", .after_ffn = "post_ffw_norm"},
     .embedding = {.scale = Embedding::Scale::root_of_width},
-    .head = {.weight = Presence::absent, .soft_cap = 30},
+    .head = {.soft_cap = 30},
     .attention = {.out_bias = Presence::optional,
                   .scale = Attention::Scale::key,
                   .root_of_width_with = 46,

@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::string_view unused[] = {"dense_2.weight", "dense_3.weight"};  // of embeddings
 
-constexpr SourceClass classes[] = {{"Gemma3ForCausalLM", "gemma3_text"}};
+constexpr SourceClass classes[] = {{"Gemma3ForCausalLM", "gemma3_text", 1000000}};
 
 constexpr TensorRow tensors[] = {
     {"output_norm", "model.norm", plus_one},
@@ -24,8 +24,7 @@ constexpr ConfigRow config_rows[] = {
     {"hidden_activation", "hidden_activation|hidden_act", FieldType::text, false,
      "gelu_pytorch_tanh|gelu"},
     {"", "use_bidirectional_attention", FieldType::flag, false, "false"},
-    {"final_logit_softcapping", "final_logit_softcapping", FieldType::real},
-    {"attn_logit_softcapping", "attn_logit_softcapping", FieldType::real}};
+    {"final_logit_softcapping", "final_logit_softcapping", FieldType::real}};
 
 void more(Config& config, Keys& out) {
   set_window(config, out,
@@ -43,8 +42,7 @@ extern constexpr Architecture gemma3 = {
     .attention = {.out_bias = Presence::optional,
                   .norms = {.presence = Presence::required},
                   .scale = Attention::Scale::key,
-                  .root_of_width_with = 62,
-                  .soft_cap = 0},
+                  .root_of_width_with = 62},
     .windows = {.size = Presence::optional, .period = 6},
     .rope = {.window_base = Rotation::Base::own_10000,
              .window_scaling = Rotation::Scaling::unstretched},

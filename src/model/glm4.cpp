@@ -19,6 +19,6 @@ extern constexpr Architecture glm4 = {
     .rope = {.pairs = Rotation::Pairs::adjacent, .sections = Rotation::Sections::where_set},
     .ffn = {.shape = FeedForward::Shape::fused},
     .drafts = true,
-    .conversion = {.classes = classes, .tensors = tensors}};
+    .conversion = {.classes = classes, .tensors = tensors, .turned_part = 0.5}};
 
 }  // namespace assay::model

@@ -42,6 +42,7 @@ extern constexpr Architecture glm4moe = {.name = "glm4moe",
                                                         .tensors = tensors,
                                                         .config = config_rows,
                                                         .unread_blocks = "num_nextn_predict_layers",
+                                                        .turned_part = 0.5,
                                                         .more = sigmoid}};
 
 }  // namespace assay::model

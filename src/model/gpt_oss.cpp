@@ -5,7 +5,7 @@ namespace assay::model {
 
 namespace {
 
-constexpr SourceClass classes[] = {{"GptOssForCausalLM", "gpt_oss"}};
+constexpr SourceClass classes[] = {{"GptOssForCausalLM", "gpt_oss", 150000}};
 
 constexpr TensorRow tensors[] = {
     {"blk.{}.post_attention_norm", "model.layers.{}.post_attention_layernorm"},
@@ -21,6 +21,7 @@ constexpr TensorRow tensors[] = {
 
 constexpr ConfigRow config_rows[] = {
     {"expert_feed_forward_length", "intermediate_size", FieldType::integer, true},
+    {"", "attention_bias", FieldType::flag, false, "true"},
     {"", "swiglu_alpha", FieldType::real, false, "1.702"},
     {"", "swiglu_limit", FieldType::real, false, "7.0|7"}};
 

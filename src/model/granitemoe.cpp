@@ -24,7 +24,7 @@ extern constexpr Architecture granitemoe = {
     .embedding = {.scale = Embedding::Scale::key},
     .head = {.scale = Head::Scale::divides},
     .attention = {.out_bias = Presence::optional, .scale = Attention::Scale::key},
-    .rope = {.pairs = Rotation::Pairs::adjacent, .factors = RopeFactors::rope_freqs},
+    .rope = {.pairs = Rotation::Pairs::adjacent},
     .ffn = {.biases = Presence::optional},
     .experts = {.where = Experts::Where::counted,
                 .renormalise = Experts::Renormalise::always,

@@ -14,7 +14,7 @@ extern constexpr Architecture grok = {
                   .scale_key = "attention.output_scale",
                   .default_scale = 0.08838834764831845,
                   .soft_cap = 30},
-    .rope = {.yarn_bounds = true, .beta_fast = 8},
+    .rope = {.llama_cpp_reads_bounds = true, .beta_fast = 8},
     .ffn = {.activation = op::Activation::gelu_tanh},
     .experts = {.where = Experts::Where::everywhere,
                 .renormalise = Experts::Renormalise::always,

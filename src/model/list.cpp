@@ -42,6 +42,8 @@ Result<const Architecture*> architecture_of(Config& config) {
       supported += (supported.empty() ? "" : ", ") + std::string(one.name);
       if (named.empty() ? one.type != type : one.name != named[0]) continue;
       config.type = one.type;
+      config.base = one.base;
+      config.turned_part = architecture.conversion.turned_part;
       return &architecture;
     }
   }

@@ -8,7 +8,7 @@ namespace {
 
 constexpr SourceClass classes[] = {{"LlamaForCausalLM", "llama"},
                                    {"MistralForCausalLM", "mistral"},
-                                   {"MixtralForCausalLM", "mixtral"}};
+                                   {"MixtralForCausalLM", "mixtral", 1000000}};
 
 constexpr TensorRow tensors[] = {
     {"blk.{}.attn_q", "model.layers.{}.self_attn.q_proj", pair_rows},
@@ -29,7 +29,7 @@ extern constexpr Architecture llama = {
     .name = "llama",
     .attention = {.out_bias = Presence::optional},
     .windows = {.size = Presence::optional, .llama_cpp_ignores = true},
-    .rope = {.pairs = Rotation::Pairs::adjacent, .factors = RopeFactors::rope_freqs},
+    .rope = {.pairs = Rotation::Pairs::adjacent},
     .ffn = {.biases = Presence::optional, .scales = FeedForward::Scales::all},
     .experts = {.where = Experts::Where::counted,
                 .renormalise = Experts::Renormalise::always,

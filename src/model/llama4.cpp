@@ -21,7 +21,6 @@ extern constexpr Architecture llama4 = {
                 .llama_cpp_size = 8192},
     .rope = {.pairs = Rotation::Pairs::adjacent,
              .layers = Rotation::Layers::all_but_each_fourth,
-             .factors = RopeFactors::rope_freqs,
              .window_base = Rotation::Base::own},
     .experts = {.where = Experts::Where::in_steps,
                 .scores = Experts::Scores::sigmoid,

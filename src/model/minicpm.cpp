@@ -8,7 +8,7 @@ extern constexpr Architecture minicpm = {
     .embedding = {.scale = Embedding::Scale::key, .default_scale = 12},
     .head = {.scale = Head::Scale::divides},
     .attention = {.out_bias = Presence::optional},
-    .rope = {.pairs = Rotation::Pairs::adjacent, .factors = RopeFactors::rope_freqs},
+    .rope = {.pairs = Rotation::Pairs::adjacent},
     .ffn = {.biases = Presence::optional},
     .experts = {.where = Experts::Where::counted,
                 .renormalise = Experts::Renormalise::always,

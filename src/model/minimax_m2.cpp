@@ -5,7 +5,7 @@ namespace assay::model {
 
 namespace {
 
-constexpr SourceClass classes[] = {{"MiniMaxM2ForCausalLM", "minimax_m2"}};
+constexpr SourceClass classes[] = {{"MiniMaxM2ForCausalLM", "minimax_m2", 5000000}};
 
 constexpr TensorRow tensors[] = {
     {"blk.{}.ffn_gate_inp", "model.layers.{}.block_sparse_moe.gate"},
@@ -36,6 +36,10 @@ extern constexpr Architecture minimax_m2 = {
                 .choice_bias = Presence::required,
                 .renormalise = Experts::Renormalise::always,
                 .width = Experts::Width::ffn},
-    .conversion = {.classes = classes, .tensors = tensors, .config = config_rows, .more = more}};
+    .conversion = {.classes = classes,
+                   .tensors = tensors,
+                   .config = config_rows,
+                   .turned_part = 1,
+                   .more = more}};
 
 }  // namespace assay::model

@@ -3,10 +3,9 @@
 
 namespace assay::model {
 
-extern constexpr Architecture nanbeige = {
-    .name = "nanbeige",
-    .rope = {.pairs = Rotation::Pairs::adjacent, .factors = RopeFactors::rope_freqs},
-    .ffn = {.scales = FeedForward::Scales::all},
-    .loops = true};
+extern constexpr Architecture nanbeige = {.name = "nanbeige",
+                                          .rope = {.pairs = Rotation::Pairs::adjacent},
+                                          .ffn = {.scales = FeedForward::Scales::all},
+                                          .loops = true};
 
 }  // namespace assay::model

@@ -87,13 +87,16 @@ void read_heads(Reader& read, const Architecture& architecture, Numbers& n) {
 
 /// Blocks at the end that keep no keys and values read those of the last block of their kind that
 /// does.
-void share_caches(Reader& read, Numbers& n) {
+void share_caches(Reader& read, const Attention& attention, Numbers& n) {
   const uint32_t layers = uint32_t(n.layers.size());
   const uint32_t shared = read.integer_or("attention.shared_kv_layers", 0, layers - 1, 0);
   if (read.failed()) return;
   for (uint32_t i = layers - shared; i < layers; ++i) {
     uint32_t from = layers - shared;
-    while (from > 0 && n.layers[from - 1].window != n.layers[i].window) --from;
+    if (attention.shares_last_two) from -= std::min(from - 1, n.layers[i].window ? 1u : 0u);
+    while (!attention.shares_last_two && from > 0 &&
+           n.layers[from - 1].window != n.layers[i].window)
+      --from;
     if (from == 0) {
       read.fail(fmt::format("{} is {}, but no earlier block is of the kind of block {}",
                             read.key("attention.shared_kv_layers"), shared, i));
@@ -111,7 +114,7 @@ void read_attention(Reader& read, const Architecture& architecture, Numbers& n) 
     read.fail(
         fmt::format("{} is false, and assay does not implement it", read.key("attention.causal")));
   for (uint32_t i = 0; i < n.layers.size(); ++i) n.layers[i].cache_of = i;
-  if (architecture.attention.shares_caches) share_caches(read, n);
+  if (architecture.attention.shares_caches) share_caches(read, architecture.attention, n);
 }
 
 void read_feed_forward(Reader& read, const Architecture& architecture, Numbers& n) {

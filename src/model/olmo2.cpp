@@ -5,7 +5,8 @@ namespace assay::model {
 
 namespace {
 
-constexpr SourceClass classes[] = {{"Olmo2ForCausalLM", "olmo2"}, {"Olmo3ForCausalLM", "olmo3"}};
+constexpr SourceClass classes[] = {{"Olmo2ForCausalLM", "olmo2"},
+                                   {"Olmo3ForCausalLM", "olmo3", 500000}};
 
 constexpr TensorRow tensors[] = {
     {"blk.{}.post_attention_norm", "model.layers.{}.post_attention_layernorm"},

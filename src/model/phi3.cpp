@@ -23,6 +23,6 @@ extern constexpr Architecture phi3 = {
     .windows = {.size = Presence::optional, .llama_cpp_ignores = true},
     .rope = {.factors = RopeFactors::long_short},
     .ffn = {.shape = FeedForward::Shape::fused},
-    .conversion = {.classes = classes, .more = lengths}};
+    .conversion = {.classes = classes, .turned_part = 1, .more = lengths}};
 
 }  // namespace assay::model

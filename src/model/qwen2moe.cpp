@@ -12,8 +12,6 @@ constexpr ConfigRow config_rows[] = {
     {"expert_shared_feed_forward_length", "shared_expert_intermediate_size", FieldType::integer,
      true},
     {"expert_weights_norm", "norm_topk_prob", FieldType::flag},
-    {"", "decoder_sparse_step", FieldType::integer, false, "1"},
-    {"", "mlp_only_layers", FieldType::text, false, "[]"},
     {"", "use_sliding_window", FieldType::flag}};
 
 /// Without layer_types those are the even blocks below max_window_layers.
@@ -29,7 +27,7 @@ extern constexpr Architecture qwen2moe = {
     .name = "qwen2moe",
     .head = {.weight = Presence::required},
     .windows = {.size = Presence::optional, .llama_cpp_ignores = true},
-    .experts = {.where = Experts::Where::everywhere,
+    .experts = {.where = Experts::Where::routed,
                 .renormalise = Experts::Renormalise::key,
                 .llama_cpp_keeps_weights = true,
                 .width = Experts::Width::own_or_share,

@@ -36,7 +36,6 @@ std::vector<float> read_factors(Reader& read, const std::string& tensor, uint32_
 /// for.
 std::vector<float> choose_factors(Reader& read, RopeFactors kind, uint32_t pairs, uint32_t original,
                                   Numbers& n) {
-  if (kind == RopeFactors::absent) return {};
   if (kind == RopeFactors::unused) {
     for (const char* name : {"rope_freqs", "rope_factors_long", "rope_factors_short"})
       read.accept_tensor(std::string(name) + ".weight");
@@ -72,10 +71,12 @@ void read_yarn(Reader& read, const Rotation& rotation, op::RopeParameters& rope)
   rope.beta_fast = rotation.beta_fast;
   if (rotation.yarn_log_multiplier)
     rope.log_multiplier = read.real_or("rope.scaling.yarn_log_multiplier", 0, 1e6, 0);
-  if (!rotation.yarn_bounds) return;
+  const bool yarn = rope.scaling == op::RopeScaling::yarn;
+  if (!rotation.yarn_bounds || !(yarn || rotation.llama_cpp_reads_bounds)) return;
   rope.beta_fast = read.real_or("rope.scaling.yarn_beta_fast", 1e-30, 1e30, rope.beta_fast);
   rope.beta_slow = read.real_or("rope.scaling.yarn_beta_slow", 1e-30, 1e30, rope.beta_slow);
-  const double of_type = rope.scaling == op::RopeScaling::yarn ? 1 : 0;
+  if (!rotation.llama_cpp_reads_bounds) return;
+  const double of_type = yarn ? 1 : 0;
   const double ext = read.real_or("rope.scaling.yarn_ext_factor", -1e30, 1e30, of_type);
   if (ext >= 0 && ext != of_type)
     read.fail(fmt::format("{} is {}, and assay does not implement it",
@@ -252,9 +253,10 @@ void read_rope(Reader& read, const Architecture& architecture, Numbers& n) {
     if (window_dim) read_window(read, rotation, p, window_dim);
   }
   RopeFactors kind = rotation.factors;
-  if (kind == RopeFactors::rope_freqs && scaling == "longrope") kind = RopeFactors::long_short;
+  if (kind != RopeFactors::unused && scaling == "longrope") kind = RopeFactors::long_short;
   if (read.failed()) return;
-  p.factors = choose_factors(read, kind, p.whole.dimensions / 2, original, n);
+  if (rotation.pairs != Rotation::Pairs::none || kind == RopeFactors::unused)
+    p.factors = choose_factors(read, kind, p.whole.dimensions / 2, original, n);
   std::vector<uint32_t> list;
   if (rotation.listed) list = read.list(pattern, 1);
   if (!list.empty() && list.size() != n.blocks)
@@ -262,7 +264,7 @@ void read_rope(Reader& read, const Architecture& architecture, Numbers& n) {
                           read.key(pattern), n.blocks));
   if (!off && !read.failed()) {
     p.whole.factors = p.factors;
-    if (kind != RopeFactors::whole_layers) p.windowed.factors = p.factors;
+    if (rotation.window_scaling == Rotation::Scaling::same) p.windowed.factors = p.factors;
     make_tables(read, rotation, p, list, n);
   }
   if (const auto& temperature = architecture.attention.temperature; temperature && !read.failed())

@@ -5,7 +5,7 @@ namespace assay::model {
 
 namespace {
 
-constexpr SourceClass classes[] = {{"SmolLM3ForCausalLM", "smollm3"}};
+constexpr SourceClass classes[] = {{"SmolLM3ForCausalLM", "smollm3", 2000000}};
 
 constexpr ConfigRow config_rows[] = {{"", "use_sliding_window", FieldType::flag}};
 

@@ -26,6 +26,7 @@ extern constexpr Architecture stablelm = {
                             .over = HeadNorms::Over::each_head,
                             .formula = Norms::Formula::layer}},
     .parallel = Architecture::Parallel::without_ffn_norm,
-    .conversion = {.classes = classes, .tensors = tensors, .config = config_rows}};
+    .conversion = {
+        .classes = classes, .tensors = tensors, .config = config_rows, .turned_part = 0.25}};
 
 }  // namespace assay::model

@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
+
 #include "convert/hub_folder.h"
 #include "model/model.h"
 
@@ -51,6 +53,34 @@ TEST(Convert, ConfigurationBecomesKeys) {
   EXPECT_EQ(**file->real_value("llama.attention.layer_norm_rms_epsilon"), double(1e-5f));
   EXPECT_EQ(**file->real_value("llama.rope.freq_base"), 10000.0);
   EXPECT_EQ(text_of(*file, "tokenizer.ggml.model"), "none");
+}
+
+TEST(Convert, PackedMatricesKeepTheirBits) {
+  HubFolder folder;
+  const std::string down = "model.layers.0.mlp.down_proj.weight";
+  folder.config["quantization_config"] = {{"quant_method", "mxfp4"}};
+  folder.tensors.erase(down);
+  folder.add(down + "_blocks", {64, 3, 16}, "U8");
+  folder.add(down + "_scales", {64, 3}, "U8");
+  folder.write();
+  const auto file = converted(folder, quant::F16::id);  // which is for the others
+  ASSERT_TRUE(file);
+  const gguf::Tensor* packed = file->find_tensor("blk.0.ffn_down.weight");
+  ASSERT_TRUE(packed);
+  EXPECT_EQ(packed->type, quant::MXFP4::id);
+  EXPECT_EQ(packed->dims[0], 96u);
+  EXPECT_EQ(file->find_tensor("blk.1.ffn_down.weight")->type, quant::F16::id);
+  std::vector<float> row(96);
+  ASSERT_TRUE(quant::decode_row(quant::MXFP4::id, packed->data.first(51), row));
+  // Source: OCP's Microscaling Formats 1.0, E2M1 and E8M0.
+  const float e2m1[] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6};
+  for (size_t i = 0; i < 96; ++i) {
+    const auto byte = uint8_t(folder.tensors[down + "_blocks"].values[i / 2]);
+    const int code = i % 2 ? byte >> 4 : byte & 15;
+    const int exponent = int(folder.tensors[down + "_scales"].values[i / 32]) - 127;
+    const float want = exponent < -100 ? 0 : std::ldexp(e2m1[code & 7], exponent);
+    EXPECT_EQ(row[i], code & 8 ? -want : want) << i;
+  }
 }
 
 TEST(Convert, LlamaPairsTheRowsOfHeadsAndQwenLeavesThem) {

@@ -85,6 +85,30 @@ TEST(HostileFolder, TensorsOfAnotherShape) {
           "\"model.vision_tower.patch.weight\" has no place");
 }
 
+TEST(HostileFolder, PackedMatricesOfAnotherShape) {
+  const std::string down = "model.layers.0.mlp.down_proj.weight";
+  const auto refused = [&](std::vector<uint64_t> blocks, std::vector<uint64_t> scales,
+                           const char* part, const char* dtype = "U8") {
+    HubFolder folder;
+    folder.tensors.erase(down);
+    folder.add(down + "_blocks", std::move(blocks), "U8");
+    if (!scales.empty()) folder.add(down + "_scales", std::move(scales), dtype);
+    folder.write();
+    expect_refused(folder, {part});
+  };
+  refused({64, 3, 16}, {64, 2}, "the 16 bytes and the scale of each group");
+  refused({64, 3, 15}, {64, 3}, "the 16 bytes and the scale of each group");
+  refused({192, 16}, {192}, "the 16 bytes and the scale of each group");
+  refused({64, 3, 16}, {64, 3}, "the 16 bytes and the scale of each group", "F32");
+  refused({64, 2, 16}, {64, 2}, "blk.0.ffn_down.weight");
+  refused({64, 3, 16}, {}, "_blocks\" has no place");
+  HubFolder twice;
+  twice.add(down + "_blocks", {64, 3, 16}, "U8");
+  twice.add(down + "_scales", {64, 3}, "U8");
+  twice.write();
+  expect_refused(twice, {"is there as MXFP4 and as another"});
+}
+
 TEST(HostileFolder, TensorsThatAreMissing) {
   for (const char* name :
        {"model.embed_tokens.weight", "model.norm.weight", "model.layers.1.mlp.down_proj.weight"}) {

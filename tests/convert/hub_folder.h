@@ -27,6 +27,7 @@ struct HubTensor {
   std::string dtype = "F32";
 
   std::vector<uint8_t> bytes() const {
+    if (dtype == "U8") return {values.begin(), values.end()};
     const uint32_t type = dtype == "F16"    ? quant::F16::id
                           : dtype == "BF16" ? quant::BF16::id
                                             : quant::F32::id;
@@ -95,12 +96,14 @@ struct HubFolder {
     std::filesystem::remove_all(root_, ignored);
   }
 
-  /// Values in [-1, 1) that f16 and bf16 hold exactly.
+  /// Values in [-1, 1) that f16 and bf16 hold exactly; of bytes 0 … 127.
   void add(const std::string& name, std::vector<uint64_t> shape, const std::string& dtype = "F32") {
     uint64_t count = 1;
     for (const uint64_t dimension : shape) count *= dimension;
     HubTensor tensor{std::move(shape), std::vector<float>(count), dtype};
     for (float& value : tensor.values) value = float(int(splitmix64(state_) >> 57) - 64) / 64;
+    if (dtype == "U8")
+      for (float& value : tensor.values) value = 64 * value + 64;
     tensors[name] = std::move(tensor);
   }
 

@@ -68,7 +68,8 @@ TEST(Settings, OldAndNewPlacesOfTheBase) {
   json fields = small("llama");
   auto none = settings_of(fields);
   ASSERT_TRUE(none) << none.error().message;
-  EXPECT_FALSE(none->keys.find("rope.freq_base"));
+  EXPECT_EQ(value<float>(*none, "rope.freq_base"), 10000.0f);  // the class's own
+  EXPECT_EQ(value<float>(*settings_of(small("smollm3")), "rope.freq_base"), 2000000.0f);
   fields["rope_theta"] = 50000;  // whole numbers are reals, too
   EXPECT_EQ(value<float>(*settings_of(fields), "rope.freq_base"), 50000.0f);
   fields["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 70000.0}};
@@ -82,6 +83,13 @@ TEST(Settings, APartOfTheHead) {
   EXPECT_EQ(value<uint32_t>(*settings_of(fields), "rope.dimension_count"), 12u);
   fields["partial_rotary_factor"] = 1.5;
   EXPECT_THAT(refusal(fields), HasSubstr("partial_rotary_factor of 1.5"));
+  fields["partial_rotary_factor"] = 0.7;  // 11 of 16
+  EXPECT_THAT(refusal(fields), HasSubstr("turns 11 values of each head, an odd number"));
+  // Classes have a part of their own, or none.
+  EXPECT_EQ(value<uint32_t>(*settings_of(small("glm4")), "rope.dimension_count"), 8u);
+  fields = small("llama");
+  fields["partial_rotary_factor"] = 0.5;
+  EXPECT_EQ(value<uint32_t>(*settings_of(fields), "rope.dimension_count"), 16u);
 }
 
 TEST(Settings, Linear) {
@@ -115,15 +123,16 @@ TEST(Settings, Yarn) {
   EXPECT_FLOAT_EQ(
       value<float>(*settings, "rope.scaling.attn_factor"),
       float((1 + 0.05 * std::log(4.0)) / (1 + 0.2 * std::log(4.0)) / (1 + 0.1 * std::log(4.0))));
-  rope["truncate"] = false;
-  EXPECT_THAT(refusal(with_rope(small("qwen2"), rope)), HasSubstr("truncate"));
 }
 
-TEST(Settings, TheRampOfYarnIsReadWhereTheArchitectureReadsIt) {
+TEST(Settings, TheRampOfYarn) {
   json rope = {{"rope_type", "yarn"}, {"factor", 4.0}, {"beta_fast", 32}, {"beta_slow", 1}};
   EXPECT_EQ(refusal(with_rope(small("qwen2"), rope)), "accepted");
   rope["beta_fast"] = 16;
-  EXPECT_THAT(refusal(with_rope(small("qwen2"), rope)), HasSubstr("beta_fast"));
+  const auto qwen = settings_of(with_rope(small("qwen2"), rope));
+  ASSERT_TRUE(qwen) << qwen.error().message;
+  EXPECT_EQ(value<float>(*qwen, "rope.scaling.yarn_beta_fast"), 16.0f);
+  EXPECT_FALSE(qwen->keys.find("rope.scaling.yarn_beta_slow"));
   rope["llama_4_scaling_beta"] = 0.1, rope["original_max_position_embeddings"] = 1024;
   const auto settings = settings_of(with_rope(small("ministral3"), rope));
   ASSERT_TRUE(settings) << settings.error().message;
@@ -131,12 +140,41 @@ TEST(Settings, TheRampOfYarnIsReadWhereTheArchitectureReadsIt) {
   EXPECT_EQ(value<float>(*settings, "attention.temperature_scale"), 0.1f);
 }
 
-TEST(Settings, WholeBoundsOfYarnBelongToTheArchitecture) {
-  json rope = {{"rope_type", "yarn"}, {"factor", 4.0}, {"truncate", false}};
-  EXPECT_EQ(refusal(with_rope(small("gpt_oss"), rope)), "accepted");
-  EXPECT_THAT(refusal(with_rope(small("olmo2"), rope)), HasSubstr("'truncate' is false"));
-  rope.erase("truncate");
-  EXPECT_THAT(refusal(with_rope(small("gpt_oss"), rope)), HasSubstr("'truncate' is true"));
+TEST(Settings, WholeBoundsOfYarnBelongToTheArchitectureAndOthersAreFactors) {
+  json rope = {{"rope_type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 64}};
+  const auto has_factors = [&](const char* type) {
+    const auto settings = settings_of(with_rope(small(type), rope));
+    EXPECT_TRUE(settings) << settings.error().message;
+    const bool yarn = value<std::string>(*settings, "rope.scaling.type") == "yarn";
+    EXPECT_NE(yarn, settings->constants.size() == 1);
+    return !yarn;
+  };
+  EXPECT_FALSE(has_factors("olmo2"));
+  EXPECT_TRUE(has_factors("gpt_oss"));
+  rope["truncate"] = false;
+  EXPECT_FALSE(has_factors("gpt_oss"));
+  EXPECT_TRUE(has_factors("olmo2"));
+  // Of 8 pairs, that with 32 turns in 64 positions is before the first; that with one turn is
+  // 8·ln(64/2π)/ln(10000) = 2.0160. Pair 1 keeps 1 − 1/2.0160 of its own and has the rest at a
+  // quarter; from pair 3 on all is at a quarter.
+  const auto settings = settings_of(with_rope(small("olmo2"), rope));
+  const auto& factors = settings->constants[0].values;
+  ASSERT_EQ(factors.size(), 8u);
+  EXPECT_EQ(factors[0], 1.0f);
+  const double far = 8 * std::log(64 / (2 * 3.14159265358979323846)) / std::log(10000.0);
+  EXPECT_NEAR(far, 2.0160, 1e-4);
+  EXPECT_FLOAT_EQ(factors[1], float(1 / (1 - 0.75 / far)));
+  EXPECT_EQ(factors[3], 4.0f);
+  EXPECT_FLOAT_EQ(value<float>(*settings, "rope.scaling.attn_factor"),
+                  float(1 + 0.1 * std::log(4.0)));
+}
+
+TEST(Settings, AFactorOfLayersWithoutAWindowIsRefusedWhereItWouldBeOfAll) {
+  json fields = with_rope(small("gemma3_text"), {{"rope_type", "yarn"}, {"factor", 4.0}});
+  fields["query_pre_attn_scalar"] = 16;
+  EXPECT_EQ(refusal(fields), "accepted");
+  fields["rope_parameters"]["attention_factor"] = 1.5;
+  EXPECT_THAT(refusal(fields), HasSubstr("'attention_factor' is for layers without a window"));
 }
 
 std::vector<bool> windowed(json fields) {
@@ -255,6 +293,85 @@ TEST(Windows, AScalingOfTheirOwnIsRefused) {
   EXPECT_THAT(refusal(smol), HasSubstr("layers with a window have another rope_theta"));
 }
 
+json gemma4() {
+  json fields = small("gemma4_text");
+  fields["num_hidden_layers"] = 4;
+  fields["head_dim"] = 16;
+  fields["sliding_window"] = 48;
+  fields["layer_types"] = {"sliding_attention", "full_attention", "sliding_attention",
+                           "full_attention"};
+  fields["per_layer_config"] = {{"1", {{"head_dim", 32}}}, {"03", {{"head_dim", 32}}}};
+  fields["hidden_size_per_layer_input"] = 8;
+  fields["vocab_size_per_layer_input"] = 40;
+  fields["num_kv_shared_layers"] = 2;
+  fields["rope_parameters"] = {
+      {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 10000.0}}},
+      {"full_attention",
+       {{"rope_type", "proportional"}, {"rope_theta", 1e6}, {"partial_rotary_factor", 0.25}}}};
+  return fields;
+}
+
+TEST(Gemma4, HasLayersOfTwoKinds) {
+  const auto settings = settings_of(gemma4());
+  ASSERT_TRUE(settings) << settings.error().message;
+  EXPECT_EQ(value<uint32_t>(*settings, "attention.key_length"), 32u);
+  EXPECT_EQ(value<uint32_t>(*settings, "attention.value_length_swa"), 16u);
+  EXPECT_EQ(value<uint32_t>(*settings, "rope.dimension_count"), 32u);
+  EXPECT_EQ(value<uint32_t>(*settings, "rope.dimension_count_swa"), 16u);
+  EXPECT_EQ(value<float>(*settings, "rope.freq_base"), 1e6f);
+  EXPECT_EQ(value<float>(*settings, "rope.freq_base_swa"), 10000.0f);
+  EXPECT_EQ(value<uint32_t>(*settings, "attention.shared_kv_layers"), 2u);
+  EXPECT_EQ(value<uint32_t>(*settings, "embedding_length_per_layer_input"), 8u);
+  EXPECT_EQ(value<float>(*settings, "final_logit_softcapping"), 0.0f);
+  // A quarter of the 16 pairs turn.
+  ASSERT_EQ(settings->constants.size(), 1u);
+  std::vector<float> want(16, 1e30f);
+  std::fill_n(want.begin(), 4, 1.0f);
+  EXPECT_EQ(settings->constants[0].values, want);
+}
+
+TEST(Gemma4, HasListsWhereLayersDiffer) {
+  json fields = gemma4();
+  fields["use_double_wide_mlp"] = true;
+  fields["per_layer_config"]["1"]["num_key_value_heads"] = 1;
+  auto settings = settings_of(fields);
+  ASSERT_TRUE(settings) << settings.error().message;
+  using List = std::vector<int32_t>;
+  EXPECT_EQ(value<List>(*settings, "feed_forward_length"), List({96, 96, 192, 192}));
+  EXPECT_EQ(value<List>(*settings, "attention.head_count_kv"), List({2, 1, 2, 2}));
+  // Older folders have fields for layers without a window.
+  fields.erase("per_layer_config");
+  fields["global_head_dim"] = 64;
+  fields["num_global_key_value_heads"] = 1;
+  EXPECT_EQ(value<List>(*settings_of(fields), "attention.head_count_kv"), List({2, 2, 2, 2}));
+  fields["attention_k_eq_v"] = true;
+  settings = settings_of(fields);
+  EXPECT_EQ(value<uint32_t>(*settings, "attention.key_length"), 64u);
+  EXPECT_EQ(value<List>(*settings, "attention.head_count_kv"), List({2, 1, 2, 1}));
+}
+
+TEST(Gemma4, RefusesWhatAFileCannotSay) {
+  json fields = gemma4();
+  fields["per_layer_config"]["1"]["head_dim"] = 64;
+  EXPECT_THAT(refusal(fields), HasSubstr("'head_dim' is 64 and 32 in layers of one kind"));
+  fields = gemma4();
+  fields["per_layer_config"]["1"]["intermediate_size"] = 64;
+  EXPECT_THAT(refusal(fields), HasSubstr("'per_layer_config' sets 'intermediate_size'"));
+  fields = gemma4();
+  fields["per_layer_config"]["4"]["head_dim"] = 32;
+  EXPECT_THAT(refusal(fields), HasSubstr("'per_layer_config' has '4', which is not one of 4"));
+  fields = gemma4();
+  fields["vocab_size_per_layer_input"] = 39;
+  EXPECT_THAT(refusal(fields), HasSubstr("'vocab_size_per_layer_input' is 39"));
+  fields = gemma4();
+  fields["rope_parameters"]["sliding_attention"]["rope_type"] = "proportional";
+  EXPECT_THAT(refusal(fields), HasSubstr("'proportional'"));
+  // Other classes have no layers of their own.
+  fields = small("llama");
+  fields["per_layer_config"] = {{"0", {{"head_dim", 8}}}};
+  EXPECT_THAT(refusal(fields), HasSubstr("per_layer_config"));
+}
+
 TEST(Settings, GemmaHasItsScaleAndItsCaps) {
   json fields = with_window("gemma2");
   fields.erase("use_sliding_window");
@@ -343,7 +460,7 @@ TEST(Settings, LongropeGivesBothFactors) {
 TEST(Settings, OtherKindsOfRopeAreNamed) {
   EXPECT_THAT(refusal(with_rope(small("llama"), {{"rope_type", "dynamic"}, {"factor", 2.0}})),
               HasSubstr("rope_type 'dynamic' is not supported for 'llama'; supported: default, "
-                        "linear, llama3, longrope, yarn"));
+                        "linear, llama3, longrope, proportional, yarn"));
 }
 
 TEST(Settings, Phi3HasBothLengths) {

@@ -44,7 +44,7 @@ std::vector<float> result_of(const Target& target, const Heads& heads = {}) {
 std::vector<float> changed(std::vector<uint64_t> shape, Change change, const Heads& heads = {},
                            const std::string& name = "x.weight") {
   const Counting source(std::move(shape));
-  return result_of({name, change, false, {&source.stored}, {}}, heads);
+  return result_of({name, change, false, {&source.stored}, {}, {}}, heads);
 }
 
 using Values = std::vector<float>;
@@ -66,6 +66,25 @@ TEST(Rows, TransposedBeforeEverythingElse) {
   EXPECT_EQ(changed({2, 3}, model::transposed), (Values{0, 3, 1, 4, 2, 5}));
   EXPECT_EQ(changed({2, 4}, model::transposed | model::even_rows), (Values{0, 4, 2, 6}));
   EXPECT_EQ(changed({2, 2, 2}, model::transposed), (Values{0, 2, 1, 3, 4, 6, 5, 7}));
+}
+
+TEST(Rows, PackedGroupsBecomeBlocks) {
+  // Two rows of one group; value i of a row is i mod 16, two of them in a byte.
+  std::vector<uint8_t> bytes;
+  for (int row = 0; row < 2; ++row)
+    for (int j = 0; j < 16; ++j) bytes.push_back(uint8_t((2 * j) % 16 | (2 * j + 1) % 16 << 4));
+  const std::vector<uint8_t> scales = {130, 7};
+  const trace::StoredTensor stored{"x", "MXFP4", {2, 32}, 64, bytes};
+  for (const bool odd : {false, true}) {
+    const auto block = encode(
+        {"x.weight", odd ? model::odd_rows : model::even_rows, false, {&stored}, {1, 32}, {scales}},
+        *own_type(stored), {});
+    ASSERT_TRUE(block) << block.error().message;
+    ASSERT_EQ(block->size(), 17u);
+    EXPECT_EQ((*block)[0], odd ? 7 : 130);
+    // Byte j holds values j and j + 16, which are equal.
+    for (int j = 0; j < 16; ++j) EXPECT_EQ((*block)[1 + j], j * 17) << j;
+  }
 }
 
 TEST(Rows, PairsWithinTheTurnedPartOfEachHead) {

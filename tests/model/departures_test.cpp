@@ -2,7 +2,7 @@
 // the files that it is for and no other, and llama.cpp's reading is what llama.cpp computes.
 #include "model/departures.h"
 
-#include "small_file.h"
+#include "small_architectures.h"
 
 namespace assay::tests {
 namespace {
@@ -97,6 +97,57 @@ TEST(Departures, GemmasScaleAndTheNameOfAnActivation) {
   EXPECT_EQ(departures(small).size(), 2u);
   EXPECT_EQ(find(as_llama_cpp(small), "blk.0.act")->as<op::Gate>()->activation,
             op::Activation::gelu_tanh);
+}
+
+TEST(Departures, WeightsOfExpertsFollowTheirKey) {
+  SmallFile small = with_experts("qwen3moe", 32);
+  const auto renormalises = [](const op::Program& program) {
+    return find(program, "blk.0.routing")->as<op::Route>()->renormalise;
+  };
+  EXPECT_TRUE(departures(small).empty());
+  EXPECT_EQ(renormalises(*Built(small).program), 1u);  // where no key says it
+  small.set("expert_weights_norm", false);
+  ASSERT_EQ(departures(small).size(), 1u);
+  EXPECT_EQ(renormalises(*Built(small).program), 0u);
+  EXPECT_EQ(renormalises(as_llama_cpp(small)), 1u);
+
+  SmallFile other = with_experts("qwen2moe", 32);
+  EXPECT_EQ(renormalises(*Built(other).program), 0u);
+  other.set("expert_weights_norm", true);
+  ASSERT_EQ(departures(other).size(), 1u);
+  EXPECT_EQ(renormalises(as_llama_cpp(other)), 0u);
+}
+
+TEST(Departures, TheBoundsOfYarnsRampCount) {
+  SmallFile small("qwen2");
+  small.set("rope.scaling.type", std::string("yarn"));
+  small.set("rope.scaling.factor", 4.0f);
+  small.set("rope.scaling.original_context_length", 64u);
+  const auto usual = Built(small).program->rope_tables[0].frequency;
+  small.set("rope.scaling.yarn_beta_fast", 32.0f);
+  EXPECT_TRUE(departures(small).empty());
+  small.set("rope.scaling.yarn_beta_fast", 2.0f);
+  ASSERT_EQ(departures(small).size(), 1u);
+  EXPECT_NE(Built(small).program->rope_tables[0].frequency, usual);
+  EXPECT_EQ(as_llama_cpp(small).rope_tables[0].frequency, usual);
+}
+
+TEST(Departures, ASharedCacheIsThatOfTheLastLayerOfItsKind) {
+  SmallFile small = gemma4();
+  EXPECT_TRUE(departures(small).empty());
+  // Three layers with a window: the last reads the one before it, not the one before that.
+  small.set("attention.head_count_kv", 2u);
+  small.set("attention.sliding_window_pattern", std::vector<int32_t>{1, 1, 1});
+  small.set("rope.dimension_count", 16u);
+  small.set("attention.key_length", 16u);
+  small.set("attention.value_length", 16u);
+  small.tensors["rope_freqs.weight"] = {0, {8}, std::vector<float>(8, 2.0f)};
+  for (const char* name : {"attn_q.weight", "attn_k.weight", "attn_v.weight", "attn_output.weight",
+                           "attn_q_norm.weight", "attn_k_norm.weight"})
+    small.tensors[std::string("blk.1.") + name] = small.tensors[std::string("blk.0.") + name];
+  ASSERT_EQ(departures(small).size(), 1u);
+  EXPECT_EQ(find(*Built(small).program, "blk.2.kqv")->as<op::Attend>()->cache, 1u);
+  EXPECT_EQ(find(as_llama_cpp(small), "blk.2.kqv")->as<op::Attend>()->cache, 0u);
 }
 
 }  // namespace

@@ -130,4 +130,48 @@ inline SmallFile with_experts(const std::string& architecture, uint64_t width) {
   return small;
 }
 
+/// Layer 0 has a window and heads of 16; layer 1 has none and heads of 32; both write keys, layer 2
+/// reads those of layer 0.
+inline SmallFile gemma4() {
+  SmallFile small = named("gemma4");
+  small.set("block_count", 3u);
+  small.set("attention.head_count_kv", std::vector<int32_t>{2, 1, 2});
+  small.set("attention.sliding_window", 8u);
+  small.set("attention.sliding_window_pattern", std::vector<int32_t>{1, 0, 1});
+  small.set("attention.key_length", 32u);
+  small.set("attention.value_length", 32u);
+  small.set("attention.key_length_swa", 16u);
+  small.set("attention.value_length_swa", 16u);
+  small.set("rope.dimension_count", 32u);
+  small.set("rope.dimension_count_swa", 16u);
+  small.set("attention.shared_kv_layers", 1u);
+  small.set("embedding_length_per_layer_input", 8u);
+  small.tensors["per_layer_token_embd.weight"] = {8, {24, 40}};
+  small.tensors["per_layer_token_embd.weight"].type = 1;
+  small.tensors["per_layer_model_proj.weight"] = {8, {64, 24}};
+  small.tensors["per_layer_proj_norm.weight"] = {0, {8}};
+  small.tensors["rope_freqs.weight"] = {0, {16}, std::vector<float>(16, 2.0f)};
+  for (const std::string blk : {"blk.0.", "blk.1.", "blk.2."}) {
+    const bool whole = blk == "blk.1.", reads = blk == "blk.2.";
+    const uint64_t head = whole ? 32 : 16, kv = whole ? 1 : 2;
+    for (const auto& [name, tensor] : SmallFile().tensors)
+      if (name.starts_with("blk.0.")) small.tensors[blk + name.substr(6)] = tensor;
+    for (const char* name : {"post_attention_norm", "post_ffw_norm", "post_norm"})
+      small.tensors[blk + name + ".weight"] = {0, {64}};
+    small.tensors[blk + "attn_q.weight"] = {8, {64, 4 * head}};
+    small.tensors[blk + "attn_k.weight"] =
+        small.tensors[blk + "attn_v.weight"] = {8, {64, kv * head}};
+    if (reads)
+      for (const char* name : {"attn_k.weight", "attn_v.weight"}) small.tensors.erase(blk + name);
+    if (whole) small.tensors.erase(blk + "attn_v.weight");
+    small.tensors[blk + "attn_output.weight"] = {8, {4 * head, 64}};
+    small.tensors[blk + "attn_q_norm.weight"] = {0, {head}};
+    if (!reads) small.tensors[blk + "attn_k_norm.weight"] = {0, {head}};
+    small.tensors[blk + "inp_gate.weight"] = {1, {64, 8}};
+    small.tensors[blk + "proj.weight"] = {1, {8, 64}};
+    small.tensors[blk + "layer_output_scale.weight"] = {0, {1}, {0.5f}};
+  }
+  return small;
+}
+
 }  // namespace assay::tests

@@ -346,7 +346,7 @@ class KeyCases {
     biased.tensors[q + ".bias"] = {0, {is("phi3") ? 128u : 64u}};
     add("a bias of q", biased, Runs::both);
     factors.tensors["rope_freqs.weight"] = {0, {8}, {1, 1, 1, 2, 2, 4, 4, 8}};
-    add("rope_freqs", factors, is("llama") ? Runs::both : Runs::none);
+    add("rope_freqs", factors, is("llama") ? Runs::both : is("phi3") ? Runs::none : Runs::ours);
     for (const uint32_t original : {64u, 256u, 0u}) {
       SmallFile both = base();
       both.set("rope.scaling.type", std::string("longrope"));
@@ -354,7 +354,7 @@ class KeyCases {
       both.tensors["rope_factors_short.weight"] = {0, {8}, {1, 1, 1, 1, 1, 1, 2, 2}};
       both.tensors["rope_factors_long.weight"] = {0, {8}, {1, 2, 2, 4, 4, 8, 8, 8}};
       add("long and short factors, original " + std::to_string(original), both,
-          is("llama") || is("phi3") ? Runs::both : Runs::none);
+          is("llama") || is("phi3") ? Runs::both : Runs::ours);
     }
     SmallFile down = base();
     down.tensors["blk.0.ffn_down.bias"] = {0, {64}};

@@ -30,7 +30,8 @@ const std::vector<KeyCase>& cases() {
 
 constexpr uint32_t stored_positions[] = {3, 9, 15};
 
-/// The logits of the stored positions, or nothing where the file is refused.
+/// The logits of the stored positions by llama.cpp's reading (what departs from it is in
+/// tests/model/departures_test.cpp), or nothing where the file is refused.
 std::vector<float> logits_of(const KeyCase& one, std::string& refusal) {
   const std::vector<uint8_t> bytes = one.file.bytes();
   const auto file = gguf::File::parse(bytes, "case.gguf");
@@ -38,7 +39,7 @@ std::vector<float> logits_of(const KeyCase& one, std::string& refusal) {
     refusal = file.error().message;
     return {};
   }
-  const auto program = model::build(*file);
+  const auto program = model::build(*file, 0, model::Reading::llama_cpp);
   if (!program) {
     refusal = program.error().message;
     return {};

@@ -54,6 +54,8 @@ def yarn(theta, factor, original, **more):
 WINDOWED = ["sliding_attention", "full_attention"] * 2
 THREE_TO_ONE = ["sliding_attention"] * 3 + ["full_attention"]
 TWO_BASES = {"sliding_attention": models.plain(10000), "full_attention": models.plain(1000000)}
+PROPORTIONAL = {"sliding_attention": models.plain(10000),
+                "full_attention": {"rope_type": "proportional", "rope_theta": 1000000.0, "partial_rotary_factor": 0.25}}
 EXPERTS = dict(num_experts=8, num_experts_per_tok=3, moe_intermediate_size=96)
 LOCAL_EXPERTS = dict(num_local_experts=8, num_experts_per_tok=3)
 
@@ -76,6 +78,18 @@ _CASES = [
     Case("Gemma3Text", base(head_dim=64, layers=6, sliding_window=64, query_pre_attn_scalar=64, rope=TWO_BASES,
                             layer_types=["sliding_attention"] * 5 + ["full_attention"], tie_word_embeddings=True),
          1200, "two RoPE bases"),
+    Case("Gemma4Text", base(heads=2, kv_heads=1, head_dim=64, global_head_dim=128, layers=6, context=8192, sliding_window=64, rope=PROPORTIONAL,
+                            layer_types=["sliding_attention", "sliding_attention", "full_attention"] * 2, num_kv_shared_layers=2,
+                            hidden_size_per_layer_input=32, vocab_size_per_layer_input=VOCABULARY, final_logit_softcapping=30.0,
+                            tie_word_embeddings=True), 5100,
+         "an embedding for each layer, shared caches, heads of two lengths, positions to 5,000"),
+    Case("Gemma4Text-experts", base(head_dim=64, global_head_dim=128, layers=6, sliding_window=64, rope=PROPORTIONAL,
+                                    layer_types=["sliding_attention", "sliding_attention", "full_attention"] * 2,
+                                    attention_k_eq_v=True, num_global_key_value_heads=1, num_kv_shared_layers=2,
+                                    use_double_wide_mlp=True, hidden_size_per_layer_input=16,
+                                    vocab_size_per_layer_input=VOCABULARY, enable_moe_block=True, num_experts=8,
+                                    top_k_experts=3, moe_intermediate_size=96, tie_word_embeddings=True), 300,
+         "experts beside the feed-forward part, values that are keys"),
     Case("GptOss", base(head_dim=64, sliding_window=64, layer_types=WINDOWED, context=16384, ffn=128,
                         rope=yarn(150000, 32, 512, beta_fast=32.0, beta_slow=1.0, truncate=False), **LOCAL_EXPERTS),
          1400, "sinks, windows, YaRN without rounded corners, clamped SwiGLU"),
@@ -139,7 +153,7 @@ def stored(name):
 
 
 def tokens(case):
-    return models.Draw(case.seed + 1000).integers(case.tokens, VOCABULARY).astype(numpy.int32)
+    return models.Draw(case.seed + 1000).integers(case.tokens, case.config["vocab_size"]).astype(numpy.int32)
 
 
 def positions(case):
@@ -178,3 +192,11 @@ def write_folder(folder, config, weights):
     folder = pathlib.Path(folder)
     (folder / "config.json").write_text(json.dumps(config, indent=1))
     models.write_safetensors(folder / "model.safetensors", weights)
+
+
+def unpacked(blocks, scales):
+    """MXFP4's values: (…, groups, 16) bytes of two E2M1 each, the first in the low nibble, times 2^(scale − 127)."""
+    e2m1 = numpy.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], numpy.float32)
+    codes = numpy.stack([blocks & 15, blocks >> 4], axis=-1).reshape(*blocks.shape[:-1], 32)
+    values = numpy.where(codes & 8, -e2m1[codes & 7], e2m1[codes & 7])
+    return numpy.ldexp(values, scales.astype(numpy.int32)[..., None] - 127).reshape(*blocks.shape[:-2], -1)

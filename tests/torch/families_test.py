@@ -9,6 +9,8 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 try:
+    import numpy
+
     import compare
     import families
     import models
@@ -69,6 +71,41 @@ class Agrees(unittest.TestCase):
                 ours = models.read_safetensors(folder / "logits.safetensors").tensors["logits"][stored.positions]
                 error = models.error(ours, stored.logits)
                 self.assertLessEqual(error, limit, device)
+
+
+class Packed(unittest.TestCase):
+    """The experts of a released gpt-oss folder are MXFP4: bytes of two values each, and a scale for 32."""
+
+    def test_a_folder_in_mxfp4_gives_the_bits_of_the_unpacked_one(self):
+        stored = families.stored("GptOss")
+        plain = families.draw(stored.shapes, stored.fixed, stored.case.seed)
+        packed = {}
+        source = models.Draw(77)
+        for name, values in plain.items():
+            if not name.endswith(("gate_up_proj", "down_proj")):
+                packed[name] = values
+                continue
+            experts, columns, rows = values.shape  # a packed matrix has a row for each output
+            blocks = source.integers(experts * rows * columns // 2, 256).astype(numpy.uint8)
+            scales = (source.integers(experts * rows * columns // 32, 4) + 122).astype(numpy.uint8)
+            packed[name + "_blocks"] = blocks.reshape(experts, rows, columns // 32, 16)
+            packed[name + "_scales"] = scales.reshape(experts, rows, columns // 32)
+            plain[name] = families.unpacked(packed[name + "_blocks"], packed[name + "_scales"]).transpose(0, 2, 1).copy()
+        quantised = {**stored.config, "quantization_config": {"quant_method": "mxfp4"}}
+        logits = [self.logits(config, weights) for config, weights in ((stored.config, plain), (quantised, packed))]
+        self.assertGreater(numpy.abs(logits[0]).max(), 0.1)
+        self.assertEqual(logits[0].tobytes(), logits[1].tobytes())
+
+    def logits(self, config, weights):
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            families.write_folder(folder, config, weights)
+            done = run("convert", folder, "-o", folder / "model.gguf")
+            self.assertEqual(done.returncode, 0, last_line(done))
+            done = run("logits", folder / "model.gguf", "--tokens", "1,2,3,250,77,8", "--device", "reference", "--contract", "exact",
+                       "-o", folder / "logits.safetensors")
+            self.assertEqual(done.returncode, 0, last_line(done))
+            return models.read_safetensors(folder / "logits.safetensors").tensors["logits"].copy()
 
 
 def agrees(name):

@@ -5,7 +5,7 @@
 
 Three checks a case of models.py: fresh and stored logits are equal within 1e-12; assay on `reference` and on `cpu` is
 within its limit of the fresh ones. Of families.py the first check; families_test.py compares assay with the stored ones;
-of some families what python/assay captures is judged, operation by operation.
+of some families what python/assay captures is judged, operation by operation. Then random configurations (sweep.py).
 The last line is `N passed, N failed, N skipped`.
 """
 import argparse
@@ -22,9 +22,11 @@ import time
 import compare
 import families
 import models
+import sweep
 
 sys.path.insert(0, str(models.ROOT / "python"))
 
+SEEDS = range(2)  # of each class's random configurations; `make test-all` draws more
 SAME = 1e-12     # of the norm of a row: f64 sums in another order
 BUDGET = 20 * 60  # seconds, with the installation
 
@@ -40,6 +42,11 @@ class Counts:
     def judge(self, name, error, limit):
         good = error <= limit  # NaN is not
         self.note("passed" if good else "failed", f"{name:<26}{error:.1e} (at most {limit:.0e})")
+
+    def end(self):
+        if self.passed + self.failed + self.skipped == 0:
+            self.note("failed", "no case has this name")
+        print(f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped", flush=True)
 
 
 def check(name, case, counts, logits):
@@ -119,15 +126,14 @@ def main():
                 run(name, case, counts, make)
             except Exception as wrong:  # the other cases are still worth a run
                 counts.note("failed", f"{name:<26}{type(wrong).__name__}: {wrong}")
+        sweep.run(counts, build, SEEDS, options.only)
     except ImportError as missing:
         counts.note("failed", f"torch and transformers cannot be loaded: {missing}")
     used = time.time() - options.started
     print(f"used {used:.0f} s of {BUDGET} s")
     if used > BUDGET:
         counts.note("failed", "the time limit")
-    if counts.passed + counts.failed + counts.skipped == 0:
-        counts.note("failed", "no case has this name")
-    print(f"{counts.passed} passed, {counts.failed} failed, {counts.skipped} skipped", flush=True)
+    counts.end()
     return 1 if counts.failed else 0
 
 

@@ -266,7 +266,7 @@ def write_gguf(path, case, weights, change=None):
 
 def write_safetensors(path, tensors, metadata=None):
     """8 bytes of length, JSON, values. The file has its name once it is whole."""
-    kinds = {"f4": "F32", "f8": "F64", "i4": "I32"}
+    kinds = {"f4": "F32", "f8": "F64", "i4": "I32", "u1": "U8"}
     header, at = {"__metadata__": metadata} if metadata else {}, 0
     for name, array in tensors.items():
         header[name] = {"dtype": kinds[array.dtype.str[1:]], "shape": list(array.shape),
