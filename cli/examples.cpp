@@ -36,8 +36,10 @@ constexpr std::array table = {
     Examples{"assay trace record",
              {"assay trace record -p \"Hello\" -o a.safetensors",
               "assay trace record m.gguf --tokens 1,2,3 --filter kqv -o a.safetensors"}},
-    Examples{"assay trace show",
-             {"assay trace show a.safetensors", "assay trace show a.safetensors b.safetensors"}},
+    Examples{
+        "assay trace show",
+        {"assay trace show a.safetensors b.safetensors",
+         "assay trace show --log debug.log --columns layer,rms,max -m model.gguf -p \"Hello\""}},
     Examples{"assay trace replay",
              {"assay trace replay wrong.case", "assay trace replay wrong.case --device cuda"}},
     Examples{"assay diff",
