@@ -150,6 +150,7 @@ Json json_of(const Shown& shown, const JudgedLogValue& value) {
           {"statistic", value.statistic},
           {"got", value.printed.text},
           {"normal", range_of(value.range)},
+          {"after", value.from ? Json(shown.program.operations[*value.from].name) : Json(nullptr)},
           {"inside", value.inside}};
 }
 

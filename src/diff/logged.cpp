@@ -89,11 +89,14 @@ struct Sums {
 /// (the last row), and the last token's logits.
 class CorrectSizes {
  public:
-  CorrectSizes(const op::Program& program, uint64_t tokens)
+  /// Of `followed` operations every run's sizes are kept.
+  CorrectSizes(const op::Program& program, uint64_t tokens, const std::set<size_t>& followed)
       : tokens_(tokens),
         last_(program.operations.size() - 1),
         sizes_(program.operations.size(), std::vector<Row>(tokens + 1)),
-        logits_(program.vocabulary) {}
+        logits_(program.vocabulary) {
+    for (const size_t operation : followed) kept_[operation].resize(tokens + 1);
+  }
 
   void see(size_t operation, const Table& out, uint64_t runs) {
     if (out.data.empty()) return;
@@ -102,10 +105,10 @@ class CorrectSizes {
       for (uint64_t t = 0; t < tokens_; ++t) {
         Sums one;
         one.add(out.row(run * tokens_ + t));
-        add(sizes_[operation][t], one);
+        add(operation, t, one);
         all.add(one);
       }
-      add(sizes_[operation][tokens_], all);
+      add(operation, tokens_, all);
       if (operation != last_) continue;
       const auto row = out.row(run * tokens_ + tokens_ - 1);
       for (size_t i = 0; i < logits_.size(); ++i) logits_[i].add(row[i]);
@@ -131,6 +134,19 @@ class CorrectSizes {
     return around(rows[row][place].mean(), variance, size);
   }
 
+  /// Of the ratio of a size to that of an earlier operation in the same run. Where one channel is
+  /// much larger than all others, runs differ in its size, but hardly in how it goes on.
+  std::optional<Range> ratio(size_t earlier, size_t operation, uint64_t row,
+                             LogColumn column) const {
+    const auto from = kept_.find(earlier), to = kept_.find(operation);
+    if (from == kept_.end() || to == kept_.end()) return {};
+    Moments ratios;
+    const size_t place = place_of(column);
+    for (size_t run = 0; run < to->second[row].size(); ++run)
+      ratios.add(to->second[row][run][place] / from->second[row][run][place]);
+    return around(ratios.mean(), ratios.variance(), ratios.mean());
+  }
+
   /// Logits of one row are off by similar amounts, whatever their size.
   std::vector<Range> logits() const {
     double variance = 0, scale = 0;
@@ -147,9 +163,11 @@ class CorrectSizes {
  private:
   using Row = std::array<Moments, statistics.size()>;
 
-  static void add(Row& row, const Sums& sums) {
+  void add(size_t operation, uint64_t row, const Sums& sums) {
     const Sizes sizes = sums.sizes();
-    for (size_t i = 0; i < sizes.size(); ++i) row[i].add(sizes[i]);
+    for (size_t i = 0; i < sizes.size(); ++i) sizes_[operation][row][i].add(sizes[i]);
+    if (const auto kept = kept_.find(operation); kept != kept_.end())
+      kept->second[row].push_back(sizes);
   }
   static Range around(double mean, double variance, double scale) {
     const double wide = deviations * std::sqrt(variance) + 0x1p-20 * scale;
@@ -159,6 +177,7 @@ class CorrectSizes {
   const uint64_t tokens_;
   const size_t last_;
   std::vector<std::vector<Row>> sizes_;
+  std::map<size_t, std::vector<std::vector<Sizes>>> kept_;  // (operation; tokens + 1, runs)
   std::vector<Moments> logits_;
 };
 
@@ -188,6 +207,13 @@ struct Places {
       producer[operations[i].output] = i;
     }
     normed = by_name.contains("out_norm") ? by_name["out_norm"] : outputs.back();
+  }
+
+  /// What goes on from layer to layer.
+  std::set<size_t> stream() const {
+    std::set<size_t> all(outputs.begin(), outputs.end());
+    all.insert(input);
+    return all;
   }
 
   std::optional<size_t> of(const LogRow& row, LogReading::Layers layers) const {
@@ -221,10 +247,36 @@ struct Read {
   std::vector<const LogRow*> strange;  ///< of layers that the model doesn't have
 };
 
+/// Whether a size is never negative, so that its ratios mean something.
+bool is_magnitude(LogColumn column) {
+  return column != LogColumn::mean && column != LogColumn::min && column != LogColumn::max;
+}
+
+/// The last number that was inside, of the same statistic and the same tokens.
+struct Earlier {
+  size_t operation;
+  Printed printed;
+};
+
+/// Narrows a value's range by what the earlier number lets the same run have.
+void follow(const CorrectSizes& sizes, const Earlier& earlier, uint64_t row, LogColumn column,
+            JudgedLogValue& value) {
+  if (earlier.operation >= value.operation) return;
+  const auto ratio = sizes.ratio(earlier.operation, value.operation, row, column);
+  if (!ratio) return;
+  const Printed& from = earlier.printed;
+  const Range range = {std::max(0.0, (from.value - from.half) * ratio->low),
+                       (from.value + from.half) * ratio->high};
+  if (range.low <= value.range.low && range.high >= value.range.high) return;
+  value.range = {std::max(value.range.low, range.low), std::min(value.range.high, range.high)};
+  value.from = earlier.operation;
+}
+
 Read read_by(const op::Program& program, const Places& places, const CorrectSizes& sizes,
              const TextLog& log, uint64_t tokens, const std::optional<uint64_t>& one,
              LogReading reading) {
   Read out{reading, {}, 0, 0, {}};
+  std::map<std::pair<uint64_t, LogColumn>, Earlier> last_inside;
   for (const LogRow& row : log.rows) {
     const auto at = row_of(row, reading.tokens, tokens, one);
     if (!at) {
@@ -240,10 +292,19 @@ Read read_by(const op::Program& program, const Places& places, const CorrectSize
       const LogColumn column = value.column == LogColumn::max && !reading.largest_value
                                    ? LogColumn::max_abs
                                    : value.column;
-      JudgedLogValue judged{row.line,      *operation, {},   std::string(title_of(column)),
-                            value.printed, {0, 0},     false};
+      JudgedLogValue judged{.line = row.line,
+                            .operation = *operation,
+                            .token = {},
+                            .statistic = std::string(title_of(column)),
+                            .printed = value.printed,
+                            .range = {0, 0},
+                            .from = {},
+                            .inside = false};
       if (*at < tokens) judged.token = *at;
+      const auto earlier = last_inside.find({*at, column});
       if (column != LogColumn::nan) judged.range = sizes.range(*operation, *at, column);
+      if (earlier != last_inside.end() && is_magnitude(column))
+        follow(sizes, earlier->second, *at, column, judged);
       judged.inside = holds(judged.range, value.printed);
       // Many engines compute the end of the model for the last token only.
       if (!judged.inside && column != LogColumn::nan && *at == tokens &&
@@ -255,6 +316,8 @@ Read read_by(const op::Program& program, const Places& places, const CorrectSize
           judged.token = tokens - 1;
         }
       out.inside += judged.inside;
+      if (judged.inside && column != LogColumn::nan)
+        last_inside.insert_or_assign({*at, column}, Earlier{*operation, value.printed});
       out.values.push_back(std::move(judged));
     }
   }
@@ -264,15 +327,19 @@ Read read_by(const op::Program& program, const Places& places, const CorrectSize
 std::vector<LogReading> readings(const TextLog& log, bool one) {
   using Tokens = LogReading::Tokens;
   using Layers = LogReading::Layers;
-  const bool maxima = std::ranges::any_of(log.rows, [](const LogRow& row) {
-    return std::ranges::count(row.values, LogColumn::max, &trace::LogValue::column) > 0;
-  });
+  const auto has = [&](LogColumn column) {
+    return std::ranges::any_of(log.rows, [column](const LogRow& row) {
+      return std::ranges::count(row.values, column, &trace::LogValue::column) > 0;
+    });
+  };
+  const bool maxima = has(LogColumn::max), magnitudes = has(LogColumn::max_abs);
   std::vector<LogReading> out;
   for (const Layers layers :
        {Layers::outputs, Layers::from_one, Layers::inputs, Layers::hidden_states})
     for (const Tokens tokens : {Tokens::all, Tokens::last, Tokens::each, Tokens::one})
       for (const bool largest : {false, true})
-        if ((tokens == Tokens::one) == one && (maxima || !largest))
+        if ((tokens == Tokens::one) == one && (maxima || !largest) &&
+            (!magnitudes || largest == maxima))
           out.push_back({tokens, layers, largest});
   return out;
 }
@@ -291,10 +358,14 @@ void judge_list(const op::Program& program, const CorrectSizes& sizes, const Log
   std::set<int32_t> listed;
   double lowest = INFINITY;
   for (const trace::LoggedToken& one : list.best) {
-    JudgedLogValue judged{one.line,  program.operations.size() - 1,
-                          {},        fmt::format("logit of token {}", one.id),
-                          one.logit, {NAN, NAN},
-                          false};
+    JudgedLogValue judged{.line = one.line,
+                          .operation = program.operations.size() - 1,
+                          .token = {},
+                          .statistic = fmt::format("logit of token {}", one.id),
+                          .printed = one.logit,
+                          .range = {NAN, NAN},
+                          .from = {},
+                          .inside = false};
     if (uint32_t(one.id) < ranges.size()) {
       judged.range = ranges[size_t(one.id)];
       judged.inside = holds(judged.range, one.logit);
@@ -310,8 +381,13 @@ void judge_list(const op::Program& program, const CorrectSizes& sizes, const Log
                     [](const MissingToken& one) { return one.range.low; });
 }
 
-std::string said(const Range& range) {
-  return fmt::format("correct runs {:.5g} to {:.5g}", range.low, range.high);
+std::string said(const op::Program& program, const JudgedLogValue& value) {
+  if (std::isnan(value.range.low)) return "the model has no such token";
+  return fmt::format("correct runs {}{:.5g} to {:.5g}",
+                     value.from ? fmt::format("that have the log's {} of {}: ", value.statistic,
+                                              program.operations[*value.from].name)
+                                : "",
+                     value.range.low, value.range.high);
 }
 
 std::string plural(uint64_t count, std::string_view what) {
@@ -422,9 +498,7 @@ void conclude(const op::Program& program, const TextLog& log, const Read& read, 
         fmt::format("FAIL first outside the ensemble: {} ({}line {}: {}{} is {}, {}; {})",
                     operation.name, where, first.line, first.statistic,
                     first.token ? fmt::format(" of the token at index {}", *first.token) : "",
-                    first.printed.text,
-                    std::isnan(first.range.low) ? "the model has no such token" : said(first.range),
-                    of_runs(report));
+                    first.printed.text, said(program, first), of_runs(report));
     return;
   }
   if (!report.missing.empty()) {
@@ -486,11 +560,11 @@ LogReport judge_log(const op::Program& program, const TextLog& log, std::span<co
               "are not computed";
     return report;
   }
-  CorrectSizes sizes(program, tokens.size());
+  const Places places(program);
+  CorrectSizes sizes(program, tokens.size(), places.stream());
   report.runs = visit_correct_runs(
       program, tokens, options.runs, options.seed,
       [&](size_t i, const Table& out, uint64_t runs) { sizes.see(i, out, runs); });
-  const Places places(program);
   std::optional<Read> best;
   uint64_t needed = 0;
   for (const LogReading& reading : readings(log, options.token.has_value())) {

@@ -35,6 +35,8 @@ struct JudgedLogValue {
   std::string statistic;          ///< "RMS", "max|x|", …, "logit of token 3499"
   trace::Printed printed;
   Range range;
+  /// The operation whose printed number narrowed the range: what grows from there in the same run.
+  std::optional<size_t> from;
   bool inside = false;
 };
 /// A token that correct runs rate higher than the last of the list, and that is not in it.
