@@ -61,6 +61,8 @@ constexpr std::array table = {
               "assay golden update m.golden.json m.gguf --tokens 1,2,3"}},
     Examples{"assay golden check",
              {"assay golden check m.golden.json m.gguf", "assay golden check folder -t 1"}},
+    Examples{"assay guide",
+             {"assay guide --for-agents skills/assay", "assay guide --for-agents assay"}},
     Examples{"assay template",
              {"assay template model.gguf --messages messages.json",
               "assay template chat.jinja --messages m.json --tools t.json"}},

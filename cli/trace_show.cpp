@@ -190,7 +190,8 @@ void print_all(const std::vector<Shown>& shown, const std::vector<Heads>& heads)
 /// What was given together and cannot be; empty where nothing is wrong.
 std::string misuse(const Flags& flags) {
   const bool log = !flags.log.path.empty();
-  if (!log && flags.a.empty()) return "give a trace, or a text log with --log FILE";
+  if (!log && flags.a.empty())
+    return "'assay trace show' needs A; --log FILE gives a text log instead";
   if (log && !flags.a.empty()) return "give a trace or --log, not both";
   if (!log && (!flags.log.columns.empty() || flags.log.prompt.given()))
     return "--columns, --tokens and -p can only be used with --log";

@@ -271,7 +271,7 @@ class Reader {
   /// "tokens: [1, 2, 3]", "input_ids = 1 2 3". One number without brackets is a count.
   bool tokens(const std::string& line) {
     static const std::regex list(
-        R"((?:^|[^a-z])(?:tokens|token[ _]ids|input[ _]ids|prompt[ _]ids|ids)\s*[:=]?\s*(?:tensor)?\s*([\[({]*)\s*(\d+(?:\s*[,\s]\s*\d+)*)\s*(?:[\])},]|$))");
+        R"((?:^|[^a-z])(?:tokens|token[ _]ids|input[ _]ids|prompt[ _]ids|ids)["']?\s*[:=]?\s*(?:tensor)?\s*([\[({]*)\s*(\d+(?:\s*[,\s]\s*\d+)*)\s*(?:[\])}]|$))");
     std::smatch found;
     if (!std::regex_search(line, found, list)) return false;
     std::vector<int32_t> ids;
