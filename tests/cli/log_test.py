@@ -57,7 +57,7 @@ class OurOwn(unittest.TestCase):
         self.assertTrue(all(one["inside"] for one in report["values"]))
         self.assertEqual(report["tokens"], [int(t) for t in TOKENS.split(",")])
         wrong = assay("trace", "show", "--log", "-", "--columns", "layer,rms", "-m", KJV, "--json", "--tokens", TOKENS,
-                      stdin="0 0.25\n1 0.9\n")
+                      stdin="0 0.2503\n1 0.9\n")
         first = json.loads(wrong.stdout)["first"]
         self.assertEqual((wrong.returncode, first["operation"], first["layer"], first["line"], first["statistic"], first["got"]),
                          (1, "blk.1.out", 1, 2, "RMS", "0.9"))

@@ -129,6 +129,31 @@ TEST(Logged, AnEngineThatGoesWrongIsOutsideFromThereOn) {
   EXPECT_EQ(kjv_program().operations[report.first->operation].layer, 2u);
 }
 
+// What is inside by itself may be outside by how correct runs go on from the layer before.
+TEST(Logged, TheLineBeforeNarrowsTheRange) {
+  const std::string text = log_of(right(), {.decimals = 7});
+  const auto rms_of_three = [](const LogReport& report) {
+    for (const JudgedLogValue& value : report.values)
+      if (kjv_program().operations[value.operation].layer == 3 && value.statistic == "RMS")
+        return value;
+    throw std::runtime_error("no such value");
+  };
+  const size_t begin = text.find("Layer 3"), end = text.find("Layer 4");
+  const JudgedLogValue alone = rms_of_three(judge(text.substr(begin, end - begin)));
+  const JudgedLogValue after = rms_of_three(judge(text));
+  EXPECT_FALSE(alone.from);
+  ASSERT_TRUE(after.from);
+  EXPECT_EQ(kjv_program().operations[*after.from].name, "blk.2.out");
+  ASSERT_LT(after.range.high, alone.range.high);
+  const double between = (after.range.high + alone.range.high) / 2;
+  const LogReport wrong = judge(log_of(right(), {.decimals = 7, .alter = [&](Line& line) {
+                                                   if (line.layer == 3) line.rms = between;
+                                                 }}));
+  ASSERT_EQ(wrong.verdict, Verdict::fail);
+  EXPECT_EQ(kjv_program().operations[wrong.first->operation].name, "blk.3.out");
+  EXPECT_THAT(wrong.sentence, HasSubstr("correct runs that have the log's RMS of blk.2.out: "));
+}
+
 TEST(Logged, WhatALogDoesNotSayIsFound) {
   using Tokens = LogReading::Tokens;
   using Layers = LogReading::Layers;
