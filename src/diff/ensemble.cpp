@@ -215,15 +215,17 @@ std::string sentence_of(const op::Program& program, const Partings& partings,
 }  // namespace
 
 uint64_t visit_correct_runs(const op::Program& program, std::span<const int32_t> tokens,
-                            uint64_t runs, uint64_t seed, const SeeOutput& see) {
-  const uint64_t kinds = judge::contracts().size() - 1;
+                            uint64_t runs, uint64_t seed, const SeeOutput& see, int bits) {
+  std::vector<std::string_view> contracts;
+  for (const std::string_view contract : judge::contracts())
+    if (bits == 24 ? contract != "exact" : contract == "f32") contracts.push_back(contract);
+  const uint64_t kinds = contracts.size();
   const uint64_t wanted = std::max<uint64_t>(runs, (64 + tokens.size() - 1) / tokens.size());
   const uint64_t each = (wanted + kinds - 1) / kinds;
   const std::vector<size_t> last_use = op::last_uses(program);
-  for (const std::string_view contract : judge::contracts()) {
-    if (contract == "exact") continue;
+  for (const std::string_view contract : contracts) {
     const Side side = side_of(program, contract);
-    Runs all = correct(program, side, tokens, each, seed++);
+    Runs all = correct(program, side, tokens, each, seed++, bits);
     for (size_t i = 0; i < program.operations.size(); ++i) {
       see(i, all.run(i), each);
       for (const uint32_t value : program.operations[i].inputs)

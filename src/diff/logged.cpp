@@ -394,6 +394,31 @@ std::string plural(uint64_t count, std::string_view what) {
   return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
 }
 
+/// How many bits more the log's largest and smallest values tell than chance would, if all of them
+/// are numbers of so many significant bits. A value that is none costs eight.
+double evidence_of(const TextLog& log, int bits) {
+  double evidence = 0;
+  for (const LogRow& row : log.rows)
+    for (const auto& [column, printed] : row.values) {
+      const bool single =
+          column == LogColumn::max || column == LogColumn::max_abs || column == LogColumn::min;
+      if (!single || printed.value == 0 || !std::isfinite(printed.value)) continue;
+      const double ulp = std::ldexp(1.0, std::ilogb(printed.value) + 1 - bits);
+      if (2 * printed.half >= ulp) continue;
+      const double off = std::fabs(std::remainder(printed.value, ulp));
+      evidence += off <= printed.half * (1 + 1e-9) ? std::log2(ulp / (2 * printed.half)) : -8;
+    }
+  return evidence;
+}
+
+/// The significant bits of the engine's results: an element of a layer's output is printed as it is.
+int bits_of(const TextLog& log) {
+  constexpr double enough = 20;
+  for (const int bits : {8, 11})
+    if (evidence_of(log, bits) >= enough) return bits;
+  return 24;
+}
+
 /// How the log was read.
 std::string note_on(const LogReport& report, const TextLog& log) {
   using Tokens = LogReading::Tokens;
@@ -485,6 +510,11 @@ std::string of_runs(const LogReport& report) {
 void conclude(const op::Program& program, const TextLog& log, const Read& read, LogReport& report) {
   std::ranges::stable_sort(report.values, {}, &JudgedLogValue::operation);
   if (const std::string note = note_on(report, log); !note.empty()) report.notes.push_back(note);
+  if (report.reading.bits < 24)
+    report.notes.push_back(fmt::format(
+        "the largest values are numbers of {0}: the log is compared with runs that keep every "
+        "result in {0}",
+        type_of(report.reading)));
   for (std::string& line : pattern_of(program, report)) report.notes.push_back(std::move(line));
   for (const JudgedLogValue& value : report.values)
     if (!value.inside && !report.first) report.first = value;
@@ -546,6 +576,10 @@ std::string_view name_of(LogReading::Layers layers) {
   return names[size_t(layers)];
 }
 
+std::string_view type_of(const LogReading& reading) {
+  return reading.bits == 8 ? "bf16" : reading.bits == 11 ? "f16" : "f32";
+}
+
 LogReport judge_log(const op::Program& program, const TextLog& log, std::span<const int32_t> tokens,
                     const LogOptions& options) {
   constexpr uint64_t clearly_more = 3;
@@ -562,9 +596,10 @@ LogReport judge_log(const op::Program& program, const TextLog& log, std::span<co
   }
   const Places places(program);
   CorrectSizes sizes(program, tokens.size(), places.stream());
+  const int bits = bits_of(log);
   report.runs = visit_correct_runs(
       program, tokens, options.runs, options.seed,
-      [&](size_t i, const Table& out, uint64_t runs) { sizes.see(i, out, runs); });
+      [&](size_t i, const Table& out, uint64_t runs) { sizes.see(i, out, runs); }, bits);
   std::optional<Read> best;
   uint64_t needed = 0;
   for (const LogReading& reading : readings(log, options.token.has_value())) {
@@ -574,6 +609,7 @@ LogReport judge_log(const op::Program& program, const TextLog& log, std::span<co
     best = std::move(read);
   }
   report.reading = best->reading;
+  report.reading.bits = bits;
   report.values = std::move(best->values);
   report.later = best->later + log.lists.size() - (list ? 1 : 0);
   if (list) judge_list(program, sizes, *list, report);

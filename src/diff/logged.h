@@ -22,9 +22,13 @@ struct LogReading {
   Tokens tokens = Tokens::all;
   Layers layers = Layers::outputs;
   bool largest_value = false;  ///< `max` is the largest value, not the largest magnitude
+  int bits =
+      24;  ///< of the engine's results: 8 (bf16) or 11 (f16) where its largest values show it
 };
 std::string_view name_of(LogReading::Tokens tokens);
 std::string_view name_of(LogReading::Layers layers);
+/// "f32", "bf16", "f16"
+std::string_view type_of(const LogReading& reading);
 
 /// A printed number beside the range of correct runs, which it misses by more than its digits hide
 /// where it is not `inside`.

@@ -3,7 +3,7 @@ import json
 import pathlib
 import re
 import sys
-import tempfile
+import types
 import unittest
 
 import numpy as np
@@ -52,7 +52,7 @@ class OurOwn(unittest.TestCase):
         done = assay("trace", "show", "--log", "-", *STATS, "-m", KJV, "--tokens", TOKENS, "--json", stdin=self.log)
         report = json.loads(done.stdout)
         self.assertEqual((done.returncode, report["schema"], report["verdict"], report["first"]), (0, "assay.trace-log/1", "PASS", None))
-        self.assertEqual(report["reading"], {"tokens": "all", "layers": "outputs", "max": "largest value"})
+        self.assertEqual(report["reading"], {"results": "f32", "tokens": "all", "layers": "outputs", "max": "largest value"})
         self.assertEqual(len(report["values"]), 41)
         self.assertTrue(all(one["inside"] for one in report["values"]))
         self.assertEqual(report["tokens"], [int(t) for t in TOKENS.split(",")])
@@ -88,6 +88,38 @@ class OurOwn(unittest.TestCase):
             done = assay("trace", "show", *arguments)
             self.assertEqual((done.returncode, done.stdout), (2, ""))
             self.assertIn(sentence, done.stderr)
+
+
+class Bfloat16(unittest.TestCase):
+    """The tutorial's engine with its mistake mended, which rounds as PyTorch does."""
+    @classmethod
+    def setUpClass(cls):
+        source = (ROOT / "docs/tutorial/engine.py").read_text()
+        mended = source.replace("np.tile(x, (1, heads // x.shape[1], 1))", "np.repeat(x, heads // x.shape[1], axis=1)")
+        assert mended != source
+        cls.engine = types.ModuleType("mended")
+        exec(mended, cls.engine.__dict__)
+        cls.model, weights = cls.engine.read(KJV)
+        cls.weights = {name: cls.engine.bf16(values) for name, values in weights.items()}
+
+    def log(self, change=lambda layer, rms: rms):
+        lines = []
+
+        def keep(name, x):
+            if found := re.fullmatch(r"blk\.(\d+)\.out", name):
+                rms = np.sqrt((x.astype(float) ** 2).mean())
+                lines.append(f"block {found[1]}: rms {change(int(found[1]), rms):.5f} max {abs(x).max():.5f}\n")
+        self.engine.forward(self.model, self.weights, [int(t) for t in TOKENS.split(",")], self.engine.bf16, keep)
+        return "".join(lines)
+
+    def test_is_right_and_a_planted_fault_is_named(self):
+        for seed, layer in (("1", 2), ("2", 5)):
+            arguments = ("--columns", "layer,rms,max", "-m", KJV, "--tokens", TOKENS, "--seed", seed)
+            lines = show(self.log(), *arguments)
+            self.assertRegex(lines[-1], "^PASS each of 12 values")
+            self.assertEqual(lines[-2], "the largest values are numbers of bf16: the log is compared with runs that keep every result in bf16")
+            lines = show(self.log(lambda one, rms: 1.2 * rms if one == layer else rms), *arguments, code=1)
+            self.assertRegex(lines[-1], rf"^FAIL first outside the ensemble: blk\.{layer}\.out \(layer {layer}, line {layer + 1}: RMS is ")
 
 
 @unittest.skipUnless(MODEL.exists(), "the default model is not in the cache (make model)")

@@ -76,6 +76,7 @@ TEST(Logged, CorrectEnginesAreInsideUnderEverySeed) {
       EXPECT_EQ(report.values.size(), 2u * kjv_program().layers);
       EXPECT_EQ(report.reading.tokens, LogReading::Tokens::all);
       EXPECT_EQ(report.reading.layers, LogReading::Layers::outputs);
+      EXPECT_EQ(report.reading.bits, 24) << "no number of f32 is taken for one of bf16";
     }
   }
 }
