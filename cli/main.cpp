@@ -21,6 +21,7 @@
 #include "diff.h"
 #include "doctor.h"
 #include "golden.h"
+#include "guide.h"
 #include "help.h"
 #include "inspect.h"
 #include "kit.h"
@@ -134,6 +135,7 @@ int main(int argc, char** argv) {
   add_kit(app, exit_code);
   add_verify(app, exit_code);
   add_golden(app, exit_code);
+  add_guide(app, exit_code);
   add_verbose(app);
   add_completions(app);
   auto arguments = read_arguments(app, {argv + 1, argv + argc});

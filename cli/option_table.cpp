@@ -39,7 +39,7 @@ constexpr std::array groups = {
           "version "},
     Group{"For engine authors",
           " contract stats layers chain cut sequences filter values peer peer-batched swap runs "
-          "attention token "},
+          "attention token log columns "},
     Group{"For the developers of assay", " fault fault-seed faults store "},
 };
 

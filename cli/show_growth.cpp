@@ -57,10 +57,11 @@ void add_growth_flags(CLI::App& command, GrowthFlags& flags) {
   command
       .add_option("-m,--model", flags.model, "the model (default: the one that the traces name)")
       ->type_name("MODEL");
-  command.add_option("--runs", flags.runs, "correct runs that say what is normal; 0: none")
+  command
+      .add_option("--runs", flags.runs,
+                  "correct runs that say what is normal; 0: none (default: 8, of a log 16)")
       ->type_name("N")
-      ->check(between(0, 1000))
-      ->capture_default_str();
+      ->check(between(0, 1000));
   command.add_option("--seed", flags.seed, "seed of their ulps")
       ->type_name("N")
       ->capture_default_str();
@@ -108,9 +109,10 @@ std::vector<std::string> GrowthReport::sentences() const {
 Result<GrowthReport> report_growth(const GrowthFlags& flags, const Result<ShownModel>& model,
                                    const std::vector<Trace>& traces) {
   GrowthReport report;
-  report.unknown = flags.runs == 0 ? "no correct runs were requested (--runs 0)"
-                   : !model        ? model.error().message
-                                   : lacks(*model, traces);
+  const uint64_t runs = flags.runs.value_or(8);
+  report.unknown = runs == 0 ? "no correct runs were requested (--runs 0)"
+                   : !model  ? model.error().message
+                             : lacks(*model, traces);
   if (!report.unknown.empty()) return report;
   const assay::op::Program& program = model->program;
   std::vector<int32_t> tokens = tokens_of(traces[0]);
@@ -121,7 +123,7 @@ Result<GrowthReport> report_growth(const GrowthFlags& flags, const Result<ShownM
     if (!one) return one.error();
     lines.push_back(std::move(*one));
   }
-  report.ensemble = assay::diff::correct_ensemble(program, tokens, flags.runs, flags.seed);
+  report.ensemble = assay::diff::correct_ensemble(program, tokens, runs, flags.seed);
   for (const auto& one : lines)
     report.traces.push_back(assay::diff::judge_growth(program, one, report.ensemble));
   if (lines.size() == 2)

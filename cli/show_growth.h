@@ -16,7 +16,8 @@
 
 struct GrowthFlags {
   std::string model;
-  uint64_t runs = 8, seed = 1;
+  std::optional<uint64_t> runs;
+  uint64_t seed = 1;
   bool attention = false;
   std::optional<uint64_t> token;
 };

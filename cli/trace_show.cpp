@@ -15,6 +15,7 @@
 #include "paragraph.h"
 #include "report/report.h"
 #include "show_growth.h"
+#include "show_log.h"
 #include "trace.h"
 #include "trace/statistics.h"
 #include "trace/summary.h"
@@ -30,6 +31,7 @@ namespace {
 struct Flags {
   std::string a, b, filter, html;
   GrowthFlags growth;
+  LogFlags log;
   bool all = false, json = false;
 };
 
@@ -185,7 +187,22 @@ void print_all(const std::vector<Shown>& shown, const std::vector<Heads>& heads)
   (void)flush_output();  // correct runs take a while; what fails here fails again at the end
 }
 
+/// What was given together and cannot be; empty where nothing is wrong.
+std::string misuse(const Flags& flags) {
+  const bool log = !flags.log.path.empty();
+  if (!log && flags.a.empty())
+    return "'assay trace show' needs A; --log FILE gives a text log instead";
+  if (log && !flags.a.empty()) return "give a trace or --log, not both";
+  if (!log && (!flags.log.columns.empty() || flags.log.prompt.given()))
+    return "--columns, --tokens and -p can only be used with --log";
+  if (log && (flags.growth.attention || !flags.html.empty() || !flags.filter.empty()))
+    return "--attention, --html and --filter need a trace";
+  return "";
+}
+
 int show(const Flags& flags) {
+  if (const std::string wrong = misuse(flags); !wrong.empty()) return report(wrong_usage(wrong));
+  if (!flags.log.path.empty()) return show_log(flags.log, flags.growth, flags.all, flags.json);
   std::vector<Trace> traces;
   std::vector<Shown> shown;
   std::vector<Heads> heads;
@@ -254,17 +271,19 @@ int show(const Flags& flags) {
 
 void add_trace_show(CLI::App& parent, int& exit_code) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* command =
-      parent.add_subcommand("show", "RMS, max|x|, min, max, mean, NaN; of two traces side by side");
-  command->add_option("a", flags->a, "trace")->type_name("A")->required();
+  CLI::App* command = parent.add_subcommand(
+      "show", "RMS, max|x|, min, max, mean, NaN; of two traces side by side, or of a text log");
+  command->add_option("a", flags->a, "trace")->type_name("A");
   command->add_option("b", flags->b, "another")->type_name("B");
-  command->add_flag("--all", flags->all, "every operation, not the layers' outputs only");
+  command->add_flag("--all", flags->all,
+                    "every operation, not the layers' outputs only; of a log every number");
   command
       ->add_option("--filter", flags->filter,
                    "operations whose name matches this regular expression")
       ->type_name("REGEX");
   add_growth_flags(*command, flags->growth);
+  add_log_flags(*command, flags->log);
   command->add_option("--html", flags->html, "a page with plots")->type_name("FILE");
-  command->add_flag("--json", flags->json, "schema assay.trace-show/1");
+  command->add_flag("--json", flags->json, "schema assay.trace-show/1, of a log assay.trace-log/1");
   command->callback([flags, &exit_code] { exit_code = show(*flags); });
 }

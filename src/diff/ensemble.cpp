@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "diff/moments.h"
 #include "diff/runs.h"
 
 namespace assay::diff {
@@ -31,30 +32,13 @@ Side side_of(const op::Program& program, std::string_view contract) {
   return side;
 }
 
-/// Of numbers that lie close together: what they are measured from is the first of them.
-struct Moments {
-  double count = 0, first = 0, sum = 0, squares = 0;
-
-  void add(double x) {
-    if (count == 0) first = x;
-    ++count;
-    sum += x - first;
-    squares += (x - first) * (x - first);
-  }
-  double mean() const { return first + sum / count; }
-  /// Relative to the mean's square.
-  double variance() const {
-    const double absolute = std::max(0.0, squares - sum * sum / count) / (count - 1);
-    return mean() == 0 ? 0 : absolute / (mean() * mean());
-  }
-};
-
 std::vector<Range> ranges_of(const std::vector<Moments>& rows, bool pooled) {
   double mean = 0;
-  for (const Moments& row : rows) mean += pooled ? row.variance() / double(rows.size()) : 0;
+  for (const Moments& row : rows)
+    mean += pooled ? row.relative_variance() / double(rows.size()) : 0;
   std::vector<Range> out;
   for (const Moments& row : rows) {
-    const double wide = deviations * std::sqrt(std::max(mean, row.variance())) + 0x1p-20;
+    const double wide = deviations * std::sqrt(std::max(mean, row.relative_variance())) + 0x1p-20;
     out.push_back({row.mean() * std::max(0.0, 1 - wide), row.mean() * (1 + wide)});
   }
   return out;
@@ -72,24 +56,17 @@ class Sampler {
   Sampler(const op::Program& program, std::span<const int32_t> tokens)
       : program_(program),
         tokens_(tokens),
-        last_use_(op::last_uses(program)),
         rms_(program.operations.size()),
         largest_(program.operations.size()),
         growth_(program.layers) {}
 
-  void sample(const Side& side, uint64_t runs, uint64_t seed) {
-    Runs all = correct(program_, side, tokens_, runs, seed);
-    std::vector<double> embedded(runs, 0.0);
-    for (size_t i = 0; i < program_.operations.size(); ++i) {
-      const op::Operation& operation = program_.operations[i];
-      const std::vector<double> squares = add_rows(i, all.run(i), runs);
-      if (operation.is<op::Embed>()) embedded = squares;
-      if (const uint32_t layer = layer_of_output(operation); layer != op::none)
-        for (uint64_t run = 0; run < runs; ++run)
-          growth_[layer].add(std::sqrt(squares[run] / embedded[run]));
-      for (const uint32_t value : operation.inputs)
-        if (last_use_[value] == i) all.forget(value);
-    }
+  void see(size_t index, const Table& out, uint64_t runs) {
+    const op::Operation& operation = program_.operations[index];
+    const std::vector<double> squares = add_rows(index, out, runs);
+    if (operation.is<op::Embed>()) embedded_ = squares;
+    if (const uint32_t layer = layer_of_output(operation); layer != op::none)
+      for (uint64_t run = 0; run < runs; ++run)
+        growth_[layer].add(std::sqrt(squares[run] / embedded_[run]));
   }
 
   Ensemble finish(uint64_t runs) const {
@@ -121,8 +98,8 @@ class Sampler {
 
   const op::Program& program_;
   const std::span<const int32_t> tokens_;
-  const std::vector<size_t> last_use_;
   std::vector<std::vector<Moments>> rms_, largest_;  // (operations, tokens)
+  std::vector<double> embedded_;                     // Σ x² of the embedding, of each run
   std::vector<Moments> growth_;
 };
 
@@ -237,15 +214,33 @@ std::string sentence_of(const op::Program& program, const Partings& partings,
 
 }  // namespace
 
-Ensemble correct_ensemble(const op::Program& program, std::span<const int32_t> tokens,
-                          uint64_t runs, uint64_t seed) {
-  const uint64_t kinds = judge::contracts().size() - 1;
+uint64_t visit_correct_runs(const op::Program& program, std::span<const int32_t> tokens,
+                            uint64_t runs, uint64_t seed, const SeeOutput& see, int bits) {
+  std::vector<std::string_view> contracts;
+  for (const std::string_view contract : judge::contracts())
+    if (bits == 24 ? contract != "exact" : contract == "f32") contracts.push_back(contract);
+  const uint64_t kinds = contracts.size();
   const uint64_t wanted = std::max<uint64_t>(runs, (64 + tokens.size() - 1) / tokens.size());
   const uint64_t each = (wanted + kinds - 1) / kinds;
+  const std::vector<size_t> last_use = op::last_uses(program);
+  for (const std::string_view contract : contracts) {
+    const Side side = side_of(program, contract);
+    Runs all = correct(program, side, tokens, each, seed++, bits);
+    for (size_t i = 0; i < program.operations.size(); ++i) {
+      see(i, all.run(i), each);
+      for (const uint32_t value : program.operations[i].inputs)
+        if (last_use[value] == i) all.forget(value);
+    }
+  }
+  return each * kinds;
+}
+
+Ensemble correct_ensemble(const op::Program& program, std::span<const int32_t> tokens,
+                          uint64_t runs, uint64_t seed) {
   Sampler sampler(program, tokens);
-  for (const std::string_view contract : judge::contracts())
-    if (contract != "exact") sampler.sample(side_of(program, contract), each, seed++);
-  return sampler.finish(each * kinds);
+  return sampler.finish(visit_correct_runs(
+      program, tokens, runs, seed,
+      [&](size_t index, const Table& out, uint64_t each) { sampler.see(index, out, each); }));
 }
 
 Growth judge_growth(const op::Program& program, const TokenLines& lines, const Ensemble& ensemble) {

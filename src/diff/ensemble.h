@@ -4,11 +4,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "judge/table.h"
 #include "op/program.h"
 #include "trace/summary.h"
 
@@ -32,9 +34,14 @@ struct Ensemble {
 /// rows each: the tails are heavier than a normal distribution's).
 inline constexpr double deviations = 10;
 
+/// Called with an operation's output in some correct runs, (runs·tokens, width); empty for kv_store.
+using SeeOutput = std::function<void(size_t operation, const judge::Table& output, uint64_t runs)>;
 /// Makes at least `runs` runs, equally many under each contract except exact (judge/coding.h), of
 /// `tokens` at positions 0, 1, …. Short prompts get more runs, so that each operation has at least
-/// 64 rows.
+/// 64 rows. Those of a contract come together, operation by operation. Returns how many were made.
+/// With fewer than 24 `bits` (runs.h) all are under f32.
+uint64_t visit_correct_runs(const op::Program& program, std::span<const int32_t> tokens,
+                            uint64_t runs, uint64_t seed, const SeeOutput& see, int bits = 24);
 Ensemble correct_ensemble(const op::Program& program, std::span<const int32_t> tokens,
                           uint64_t runs, uint64_t seed);
 

@@ -1,6 +1,7 @@
 #include "diff/runs.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "base/mix64.h"
@@ -92,22 +93,34 @@ static uint64_t mix(uint64_t x) {
   return splitmix64(x);
 }
 
+/// The nearest number of so many significant bits, ties to even.
+static double rounded(double x, int bits) {
+  if (bits == 24) return double(float(x));
+  int exponent = 0;
+  const double mantissa = std::frexp(x, &exponent);
+  return std::ldexp(std::nearbyint(std::ldexp(mantissa, bits)), exponent - bits);
+}
+
 Runs correct(const op::Program& program, const Side& side, std::span<const int32_t> tokens,
-             uint64_t runs, uint64_t seed) {
+             uint64_t runs, uint64_t seed, int bits) {
   std::vector<uint32_t> all(tokens.size());
   std::iota(all.begin(), all.end(), 0u);
-  const auto perturb = [&program, &side, seed](size_t index, Table& out) {
+  const auto perturb = [&program, &side, seed, bits](size_t index, Table& out) {
     const op::Operation& operation = program.operations[index];
-    if (operation.is<op::Embed>() || op::row_of(operation).moves) return;
+    if (operation.is<op::Embed>() || op::row_of(operation).moves) {
+      if (bits < 24)
+        for (double& x : out.data) x = rounded(x, bits);
+      return;
+    }
     // The ids of a routing are exact.
     const uint64_t exact = operation.is<op::Route>() ? out.width / 2 : 0;
     const bool halves = operation.is<op::Attend>() && side.arithmetic.f16_attention;
-    const double step = halves ? 0x1p-12 : 0x1p-24;
+    const double step = std::max(halves ? 0x1p-12 : 0, std::ldexp(1.0, -bits));
     const uint64_t key = mix(mix(seed) ^ mix(index));
     for (uint64_t i = 0; i < out.data.size(); ++i) {
       if (i % out.width < exact) continue;
       const double direction = double(mix(key ^ i) % 3) - 1.0;
-      out.data[i] = double(float(out.data[i] * (1.0 + step * direction)));
+      out.data[i] = rounded(out.data[i] * (1.0 + step * direction), bits);
     }
   };
   return Runs(program, side, tokens, std::move(all), runs, perturb);
