@@ -86,6 +86,22 @@ def tensors_in(value):
     return [(f".{key}{inner}", tensor) for key, each in items for inner, tensor in tensors_in(each)]
 
 
+def ids_of(arguments, named):
+    """(the token ids of a call of a model, the tensor that holds them). Raises RecordError."""
+    ids = next((named[name] for name in IDS if is_tensor(named.get(name))), None)
+    if ids is None:
+        ids = next((value for value in (*arguments, *named.values()) if is_tensor(value) and "int" in kind_of(value)), None)
+    if ids is None:
+        raise RecordError("the model is called without a tensor of token ids")
+    tokens = without_batch(array_of(ids)[0])
+    if tokens.ndim == 2 and tokens.shape[0] > 1:
+        raise RecordError(f"the model is called with {tokens.shape[0]} sequences at once; a trace holds one")
+    tokens = [int(one) for one in tokens.reshape(-1)]
+    if not tokens:
+        raise RecordError("the model is called without tokens")
+    return tokens, ids
+
+
 class Recorder:
     """Hooks on a model, and the steps that they saw. Close it when the calls are over."""
 
@@ -99,7 +115,7 @@ class Recorder:
         self._times = collections.Counter()
         self.known = module_names.known(model)
         try:
-            self.pre_hook(self.known.root(model) if self.known else model, self._begin)
+            self.pre_hook(self.known.root(model) if self.known else model, self.begin)
             if self.known:
                 self.known.attach(self)
             else:
@@ -176,30 +192,21 @@ class Recorder:
         self._seen[id(tensor)] = tensor
         self.keep(name, tensor)
 
-    def _begin(self, arguments, named):
-        ids = next((named[name] for name in IDS if is_tensor(named.get(name))), None)
-        if ids is None:
-            ids = next((value for value in (*arguments, *named.values())
-                        if is_tensor(value) and "int" in kind_of(value)), None)
-        if ids is None:
-            raise RecordError("the model is called without a tensor of token ids")
-        tokens = without_batch(array_of(ids)[0])
-        if tokens.ndim == 2 and tokens.shape[0] > 1:
-            raise RecordError(f"the model is called with {tokens.shape[0]} sequences at once; a trace holds one")
-        tokens = [int(one) for one in tokens.reshape(-1)]
-        if not tokens:
-            raise RecordError("the model is called without tokens")
+    def begin(self, arguments, named):
+        """A call of the model begins."""
+        tokens, ids = ids_of(arguments, named)
         mask = named.get("attention_mask")
         if is_tensor(mask) and mask.ndim == 2 and not array_of(mask)[0].all():
             raise RecordError("the attention mask leaves tokens out (padding?); a trace holds one sequence without")
-        self.steps.append(Step(tokens, self._positions(tokens, arguments, named)))
+        others = [value for value in arguments if is_tensor(value) and value is not ids]
+        self.steps.append(Step(tokens, self._positions(tokens, others, named)))
         self._last = tokens
         self._seen, self._times = {}, collections.Counter()
 
-    def _positions(self, tokens, arguments, named):
+    def _positions(self, tokens, others, named):
         given = next((named[name] for name in POSITIONS if is_tensor(named.get(name))), None)
-        if given is None and isinstance(self.known, module_names.Serving) and len(arguments) > 1:
-            given = arguments[1]
+        if given is None and isinstance(self.known, module_names.Serving):
+            given = others[0] if others else None
         if given is not None:
             # A rotation by parts has a row of positions for each of them; those of text are equal.
             positions = [int(one) for one in array_of(given)[0].reshape(-1)[:len(tokens)]]
