@@ -121,6 +121,7 @@ class Recorder:
             else:
                 for path, module in model.named_modules():
                     self._watch(path or "output", module)
+                self.hook(model, lambda _, __, output: self._notice_rows(output))
         except BaseException:
             self.close()
             raise
@@ -160,14 +161,15 @@ class Recorder:
         if times and self.known:
             raise RecordError(f"'{name}' is computed twice in one call of the model")
         self.steps[-1].tensors.append((f"{name}#{times + 1}" if times else name, array, narrow))
-        self._notice_logits(name, array)
+        if self.known and name == "logits":
+            self._notice_rows(array)
 
-    def _notice_logits(self, name, array):
+    def _notice_rows(self, output):
         """Many models give the logits of the last token alone."""
         step = self.steps[-1]
-        is_last = name == "logits" if self.known else name.split(".")[0] == "output"
-        if is_last and array.ndim == 2 and array.shape[0] < len(step.tokens):
-            step.selected = list(range(len(step.tokens) - array.shape[0], len(step.tokens)))
+        logits = next((tensor for _, tensor in tensors_in(output) if tensor.ndim > 1), None)
+        if logits is not None and logits.shape[-2] < len(step.tokens):
+            step.selected = list(range(len(step.tokens) - logits.shape[-2], len(step.tokens)))
 
     def _watch(self, path, module):
         self.paths[path] = type(module).__name__
@@ -177,8 +179,6 @@ class Recorder:
                 self._keep_new(path + (".in" if i == 0 else f".in{i}"), tensor)
 
         def after(_, __, output):
-            if hasattr(output, "to_tuple"):  # transformers' results
-                output = dict(output.items())
             for key, tensor in tensors_in(output):
                 self._keep_new(path + ("" if key in ("", ".0") else key), tensor)
 

@@ -54,8 +54,10 @@ struct Seen {
 struct Reading {
   bool heads_first = false, channels_first = false;
   uint32_t head = 0, turned = 0;  // lanes in halves
+  const std::vector<uint32_t>* chosen = nullptr;  // rows of all tokens: these are meant
 
   uint64_t index(uint64_t t, uint64_t c, const Seen& seen, uint64_t rows, uint64_t width) const {
+    if (chosen) t = (*chosen)[t];
     if (head && c % head < turned) {
       const uint64_t lane = c % head;
       c += lane / 2 + lane % 2 * (turned / 2) - lane;
@@ -172,6 +174,8 @@ class Proposer {
   /// How this operation's output may be stored.
   std::vector<Reading> readings_of(const op::Operation& operation) const {
     std::vector<Reading> out = {{}, {.heads_first = true}, {.channels_first = true}};
+    if (program_.values[operation.output].selected && step_.selected.size() < step_.tokens.size())
+      out.push_back({.chosen = &step_.selected});
     const op::Operation* rope = rope_of(program_, operation);
     if (!rope || !program_.rope_of(*rope).adjacent) return out;
     for (size_t i = 0; i < 3; ++i) {
@@ -182,7 +186,8 @@ class Proposer {
     return out;
   }
 
-  static bool can_be(const Seen& seen, const Reading& reading, uint64_t rows, uint64_t width) {
+  bool can_be(const Seen& seen, const Reading& reading, uint64_t rows, uint64_t width) const {
+    if (reading.chosen) return seen.values.size() == step_.tokens.size() * width;
     if (seen.values.size() != rows * width) return false;
     if (reading.heads_first)
       return seen.shape.size() == 3 && seen.shape[1] == rows && seen.shape[0] > 1;

@@ -296,8 +296,17 @@ class Walk {
     const trace::TraceTensor* tensor = trace_.find(number, operation);
     if (!tensor) return Table();
     const op::Value& value = program_.values[operation.output];
-    const uint64_t rows = value.selected ? step.selected.size() : step.tokens.size();
-    return shaped(*tensor, rows, value.width, value.selected);
+    if (!value.selected) return shaped(*tensor, step.tokens.size(), value.width, false);
+    // Many engines norm every token's row, and multiply the last one with the head.
+    if (tensor->rows == step.tokens.size() && step.selected.size() < step.tokens.size()) {
+      const auto all = shaped(*tensor, step.tokens.size(), value.width, true);
+      if (!all) return all.error();
+      Table chosen(step.selected.size(), value.width);
+      for (size_t i = 0; i < step.selected.size(); ++i)
+        std::ranges::copy(all->row(step.selected[i]), chosen.row(i).begin());
+      return chosen;
+    }
+    return shaped(*tensor, step.selected.size(), value.width, true);
   }
 
   Result<Table> shaped(const trace::TraceTensor& tensor, uint64_t rows, uint64_t width,

@@ -4,6 +4,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <set>
 
 #include "base/read_file.h"
 
@@ -12,7 +13,7 @@ namespace assay::trace {
 namespace {
 
 constexpr std::string_view layer = "{n}";
-constexpr size_t longest_file = 1 << 20;
+constexpr size_t longest_file = 1 << 20, most_names = 10000;
 
 bool has_layer(std::string_view name) {
   return name.find(layer) != name.npos;
@@ -43,10 +44,13 @@ Result<NameMap> NameMap::parse(const std::string& text, const std::string& path)
   const auto refuse = [&](const std::string& what) { return Error{path + ": " + what}; };
   if (text.size() > longest_file) return refuse("a file of names has at most 1 MiB");
   NameMap map;
+  std::set<std::string> seen;
   try {
     const YAML::Node root = YAML::Load(text);
     if (!root.IsMap())
       return refuse("this is no map of names, with a line 'model.norm: out_norm' for each");
+    if (root.size() > most_names)
+      return refuse(fmt::format("a file of names has at most {} of them", most_names));
     for (const auto& entry : root) {
       if (!entry.first.IsScalar() || !(entry.second.IsScalar() || entry.second.IsNull()))
         return refuse(fmt::format("line {}: this is no pair of names", entry.first.Mark().line + 1));
@@ -64,9 +68,9 @@ Result<NameMap> NameMap::parse(const std::string& text, const std::string& path)
         return refuse(fmt::format("'{}' has no {{n}}, and '{}' has", name, mapped.canonical));
       if (!mapped.canonical.empty() && has_layer(name) && !has_layer(mapped.canonical))
         return refuse(fmt::format("'{}' has no {{n}}, and '{}' has", mapped.canonical, name));
+      if (!seen.insert(name).second) return refuse(fmt::format("'{}' stands there twice", name));
       if (!has_layer(name)) {
-        if (!map.names_.emplace(name, mapped).second)
-          return refuse(fmt::format("'{}' stands there twice", name));
+        map.names_.emplace(name, mapped);
         continue;
       }
       const size_t at = name.find(layer);
