@@ -5,6 +5,7 @@
 
 Three checks a case of models.py: fresh and stored logits are equal within 1e-12; assay on `reference` and on `cpu` is
 within its limit of the fresh ones. Of families.py the first check; families_test.py compares assay with the stored ones.
+record_live.py records four families and lets assay judge them.
 The last line is `N passed, N failed, N skipped`.
 """
 import argparse
@@ -17,6 +18,7 @@ import time
 import compare
 import families
 import models
+import record_live
 
 SAME = 1e-12     # of the norm of a row: f64 sums in another order
 BUDGET = 20 * 60  # seconds, with the installation
@@ -62,6 +64,10 @@ def check_family(name, case, counts, build):
         counts.judge(f"{name} stored", models.error(stored.logits, fresh), SAME)
 
 
+def check_recorded(name, _, counts, __):
+    record_live.check(name, counts)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default=".", help="only the cases whose name matches this expression")
@@ -73,6 +79,7 @@ def main():
         from make_logits import logits
         checks = [(check, name, case, logits) for name, case in models.CASES.items()]
         checks += [(check_family, name, case, build) for name, case in families.CASES.items()]
+        checks += [(check_recorded, name, families.CASES[name], None) for name in record_live.CASES]
         for run, name, case, make in checks:
             if not re.search(options.only, name):
                 continue
