@@ -17,6 +17,7 @@ import numpy
 PERMUTED = ("llama", "mistral", "smollm3", "granite", "granitemoe", "arcee")
 UNPERMUTED = ("qwen2", "qwen3", "phi3", "qwen2_moe", "qwen3_moe", "mixtral", "gpt_oss", "gemma2", "gemma3_text", "olmo2",
               "olmo3", "olmoe", "exaone4", "glm4", "glm4_moe", "seed_oss", "starcoder2", "minimax_m2")
+HEADS_FIRST = ("gemma3_text", "exaone4")  # their norms of q and k read (heads, tokens, channels of a head)
 # Names within a layer in execution order, with the submodule whose output (>) or first input (<) each is, or several of
 # which a model has one. A name whose submodule a model lacks is left out.
 OF_LAYERS = {
@@ -193,6 +194,8 @@ class Transformers:
                     prefix + name, argument(arguments, named, "hidden_states")))
             elif name == "router":
                 self._router(recorder, prefix, module)
+            elif name in ("q_norm", "k_norm") and config.model_type in HEADS_FIRST:
+                recorder.hook(module, lambda _, __, output, name=name: recorder.keep(prefix + name, tokens_first(output)))
             else:
                 self._output(recorder, prefix + name, module, change.get(name))
 

@@ -26,6 +26,7 @@ from assay import module_names, trace
 IDS = ("input_ids", "ids", "tokens", "token_ids")
 POSITIONS = ("position_ids", "positions")
 CACHES = ("cache", "past_key_values")
+LOGITS = ("logits", *module_names.HEADS.values())
 CONTRACTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
@@ -39,6 +40,7 @@ class Step:
     positions: list
     tensors: list = dataclasses.field(default_factory=list)  # (name, array, whether it is bfloat16)
     selected: list | None = None                             # None: the logits of all tokens
+    batched: bool = True                                     # tensors have a dimension for sequences
 
 
 def is_tensor(value):
@@ -66,13 +68,6 @@ def array_of(tensor):
     return numpy.array(tensor.numpy() if hasattr(tensor, "numpy") else tensor, order="C"), narrow
 
 
-def without_batch(array):
-    """Without leading dimensions of 1, but for the last two: (1, tokens, width) is (tokens, width)."""
-    while array.ndim > 2 and array.shape[0] == 1:
-        array = array[0]
-    return array
-
-
 def tensors_in(value):
     """The tensors of a module's result or arguments, in their order, with the key or index that leads to each."""
     if is_tensor(value):
@@ -93,8 +88,8 @@ def ids_of(arguments, named):
         ids = next((value for value in (*arguments, *named.values()) if is_tensor(value) and "int" in kind_of(value)), None)
     if ids is None:
         raise RecordError("the model is called without a tensor of token ids")
-    tokens = without_batch(array_of(ids)[0])
-    if tokens.ndim == 2 and tokens.shape[0] > 1:
+    tokens = array_of(ids)[0]
+    if tokens.ndim > 1 and tokens.shape[0] > 1:
         raise RecordError(f"the model is called with {tokens.shape[0]} sequences at once; a trace holds one")
     tokens = [int(one) for one in tokens.reshape(-1)]
     if not tokens:
@@ -151,9 +146,13 @@ class Recorder:
         if not self.steps:
             return  # a part of the model was called by itself
         array, narrow = array_of(tensor)
-        array = without_batch(array)
         if array.ndim == 0 or array.size == 0:
             return
+        step = self.steps[-1]
+        if self.known:  # whatever its dimensions, tokens come first
+            array = array.reshape(array.shape[-2] if name in ("out_norm", *LOGITS) else len(step.tokens), -1)
+        elif step.batched and array.ndim > 2 and array.shape[0] == 1:
+            array = array[0]
         if change:
             array = change(array)
         times = self._times[name]
@@ -161,7 +160,7 @@ class Recorder:
         if times and self.known:
             raise RecordError(f"'{name}' is computed twice in one call of the model")
         self.steps[-1].tensors.append((f"{name}#{times + 1}" if times else name, array, narrow))
-        if self.known and name == "logits":
+        if self.known and name in LOGITS:
             self._notice_rows(array)
 
     def _notice_rows(self, output):
@@ -199,7 +198,7 @@ class Recorder:
         if is_tensor(mask) and mask.ndim == 2 and not array_of(mask)[0].all():
             raise RecordError("the attention mask leaves tokens out (padding?); a trace holds one sequence without")
         others = [value for value in arguments if is_tensor(value) and value is not ids]
-        self.steps.append(Step(tokens, self._positions(tokens, others, named)))
+        self.steps.append(Step(tokens, self._positions(tokens, others, named), batched=ids.ndim > 1))
         self._last = tokens
         self._seen, self._times = {}, collections.Counter()
 
