@@ -263,8 +263,9 @@ void add_diff(CLI::App& app, int& exit_code) {
       ->add_option("b", flags->b, "another trace of the same prompt; without it A is judged alone")
       ->type_name("B");
   command
-      ->add_option("-m,--model", flags->model,
-                   "the model, a GGUF file or a Hugging Face folder (default: the one that the trace names)")
+      ->add_option(
+          "-m,--model", flags->model,
+          "the model, a GGUF file or a Hugging Face folder (default: the one that the trace names)")
       ->type_name("MODEL");
   add_names_flag(*command, flags->names);
   command

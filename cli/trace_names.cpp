@@ -47,13 +47,15 @@ std::string sentence_of(const assay::diff::Proposal& proposal) {
   const size_t sure = size_t(std::ranges::count_if(proposal.placed, assay::diff::is_sure));
   const size_t same = size_t(std::ranges::count_if(proposal.left, &assay::diff::NotPlaced::same));
   const size_t left = proposal.left.size() - same;
-  std::string text = fmt::format("{} of {} tensors placed, {} of them surely", proposal.placed.size(),
-                                 proposal.placed.size() + proposal.left.size(), sure);
+  std::string text =
+      fmt::format("{} of {} tensors placed, {} of them surely", proposal.placed.size(),
+                  proposal.placed.size() + proposal.left.size(), sure);
   if (same) text += fmt::format("; {} repeat the values of others", same);
   if (left) {
     const auto first =
         std::ranges::find_if(proposal.left, [](const auto& one) { return !one.same; });
-    text += fmt::format("; {} could not be placed, the first '{}': {}", left, first->tensor, first->why);
+    text += fmt::format("; {} could not be placed, the first '{}': {}", left, first->tensor,
+                        first->why);
   }
   if (!proposal.missing.empty())
     text += fmt::format("; {} operations are no tensor's, the first {}", proposal.missing.size(),
@@ -86,7 +88,8 @@ int names(const Flags& flags) {
     if (const auto saved = assay::write_atomically(flags.output, {yaml}); !saved)
       return report(saved.error());
   if (flags.json)
-    fmt::print("{}\n", json_of(*proposal).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+    fmt::print("{}\n",
+               json_of(*proposal).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
   else if (flags.output.empty())
     fmt::print("{}", yaml);
   const std::string sentence = escaped(sentence_of(*proposal), false);
@@ -107,8 +110,9 @@ void add_trace_names(CLI::App& parent, int& exit_code) {
       ->type_name("FILE")
       ->required();
   command
-      ->add_option("-m,--model", flags->model,
-                   "the model, a GGUF file or a Hugging Face folder (default: the one that the trace names)")
+      ->add_option(
+          "-m,--model", flags->model,
+          "the model, a GGUF file or a Hugging Face folder (default: the one that the trace names)")
       ->type_name("MODEL");
   command->add_option("-o,--output", flags->output, "the YAML file (default: standard output)")
       ->type_name("FILE.yaml");

@@ -22,9 +22,8 @@ static const op::Operation* reader(const op::Program& program, uint32_t value) {
 const op::Operation* rope_of(const op::Program& program, const op::Operation& operation) {
   if (operation.is<op::Rope>()) return &operation;
   if (operation.output == op::none || operation.layer == op::none) return nullptr;
-  return operation.is<op::Matmul>() || keeps_lanes(operation)
-             ? reader(program, operation.output)
-             : nullptr;
+  return operation.is<op::Matmul>() || keeps_lanes(operation) ? reader(program, operation.output)
+                                                              : nullptr;
 }
 
 uint32_t head_of(const op::Program& program, const op::Operation& rope) {

@@ -44,16 +44,16 @@ constexpr size_t followed_most = 16;  // tensors that are tried so
 struct Seen {
   std::string name;
   const TraceTensor* tensor = nullptr;
-  std::vector<float> values;       // as stored
-  std::vector<uint64_t> shape;     // without dimensions of 1
-  std::optional<size_t> same_as;   // an earlier one with the same bits
-  std::string placed;              // the operation it is
+  std::vector<float> values;      // as stored
+  std::vector<uint64_t> shape;    // without dimensions of 1
+  std::optional<size_t> same_as;  // an earlier one with the same bits
+  std::string placed;             // the operation it is
 };
 
 /// How a stored tensor is read as (rows, width).
 struct Reading {
   bool heads_first = false, channels_first = false;
-  uint32_t head = 0, turned = 0;  // lanes in halves
+  uint32_t head = 0, turned = 0;                  // lanes in halves
   const std::vector<uint32_t>* chosen = nullptr;  // rows of all tokens: these are meant
 
   uint64_t index(uint64_t t, uint64_t c, const Seen& seen, uint64_t rows, uint64_t width) const {
@@ -137,8 +137,7 @@ class Proposer {
 
  private:
   uint64_t rows_of(const op::Operation& operation) const {
-    return program_.values[operation.output].selected ? step_.selected.size()
-                                                      : step_.tokens.size();
+    return program_.values[operation.output].selected ? step_.selected.size() : step_.tokens.size();
   }
 
   judge::Inputs inputs_of(const op::Operation& operation) const {
@@ -160,7 +159,8 @@ class Proposer {
     Table& value = values_[operation.output];
     value = std::move(want);
     if (op::row_of(operation).moves) return;
-    if (const auto match = by_values(value, readings_of(operation)); match && match->error <= near) {
+    if (const auto match = by_values(value, readings_of(operation));
+        match && match->error <= near) {
       accept(operation, *match, Evidence::values);
     } else if (const auto follows = by_what_follows(operation)) {
       accept(operation, *follows, Evidence::follows);
@@ -201,8 +201,8 @@ class Proposer {
                          uint64_t every) {
     double error = 0, size = 0;
     for (uint64_t i = 0; i < want.data.size(); i += every) {
-      const double got = double(seen.values[reading.index(i / want.width, i % want.width, seen,
-                                                          want.rows, want.width)]);
+      const double got = double(
+          seen.values[reading.index(i / want.width, i % want.width, seen, want.rows, want.width)]);
       error += (got - want.data[i]) * (got - want.data[i]);
       size += want.data[i] * want.data[i];
     }
@@ -264,9 +264,10 @@ class Proposer {
           return is_free(seen) && seen.values.size() == own.rows * width;
         }))
       return std::nullopt;
-    const trace::TraceStep step{{step_.tokens.begin(), step_.tokens.begin() + ptrdiff_t(rows)},
-                                {step_.positions.begin(), step_.positions.begin() + ptrdiff_t(rows)},
-                                {}};
+    const trace::TraceStep step{
+        {step_.tokens.begin(), step_.tokens.begin() + ptrdiff_t(rows)},
+        {step_.positions.begin(), step_.positions.begin() + ptrdiff_t(rows)},
+        {}};
     Match best;
     size_t tried = 0;
     for (size_t i = last_; i < all_.size() && tried < followed_most; ++i) {
@@ -274,8 +275,7 @@ class Proposer {
       for (const Reading& reading : readings_of(operation)) {
         if (!can_be(all_[i], reading, own.rows, own.width)) continue;
         ++tried;
-        const Table candidate =
-            beginning(table_of({i, reading, 0, -1}, own.rows, own.width), rows);
+        const Table candidate = beginning(table_of({i, reading, 0, -1}, own.rows, own.width), rows);
         std::vector<Table> cut;
         for (const uint32_t value : next->inputs)
           cut.push_back(value == operation.output ? candidate : beginning(values_[value], rows));
@@ -340,8 +340,8 @@ class Proposer {
     for (size_t i = 0; i < all_.size(); ++i) {
       if (!is_free(all_[i])) continue;
       const auto [own_pattern, own_layer] = generalised(all_[i].name);
-      const bool learned = learnt != learnt_.end() && learnt->second.name == own_pattern &&
-                           own_layer == layer;
+      const bool learned =
+          learnt != learnt_.end() && learnt->second.name == own_pattern && own_layer == layer;
       if (!learned && (found || nearest_name(known_, all_[i].name) != operation.name)) continue;
       const Table& want = values_[operation.output];
       Match best;
@@ -368,8 +368,8 @@ class Proposer {
       std::vector<const op::Operation*> parts;
       Table whole(values_[operation.output].rows, 0);
       for (const std::string_view part : fusion.parts) {
-        const auto found = std::ranges::find(program_.operations, block + std::string(part),
-                                             &op::Operation::name);
+        const auto found =
+            std::ranges::find(program_.operations, block + std::string(part), &op::Operation::name);
         if (found == program_.operations.end() || values_[found->output].data.empty() ||
             placed_.contains(found->name))
           return;
@@ -399,8 +399,8 @@ class Proposer {
     Seen& seen = all_[match.seen];
     seen.placed = operation;
     last_ = match.seen;
-    out_.placed.push_back({seen.name, operation, evidence, match.error, match.next,
-                           match.reading.head != 0});
+    out_.placed.push_back(
+        {seen.name, operation, evidence, match.error, match.next, match.reading.head != 0});
     if (evidence <= Evidence::follows)
       learnt_[generalised(operation).first] = {generalised(seen.name).first,
                                                match.reading.head != 0};
@@ -451,10 +451,11 @@ class Proposer {
 
 /// A name as YAML reads it back.
 std::string yaml_text(const std::string& name) {
-  const bool plain = !name.empty() && std::isalpha(uint8_t(name[0])) &&
-                     std::ranges::all_of(name, [](char c) {
-                       return std::isalnum(uint8_t(c)) || std::string_view("_./-{}").find(c) != std::string_view::npos;
-                     });
+  const bool plain =
+      !name.empty() && std::isalpha(uint8_t(name[0])) && std::ranges::all_of(name, [](char c) {
+        return std::isalnum(uint8_t(c)) ||
+               std::string_view("_./-{}").find(c) != std::string_view::npos;
+      });
   return plain ? name
                : nlohmann::json(name).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
 }
@@ -468,18 +469,20 @@ bool is_sure(const Placed& placed) {
 
 Result<Proposal> propose_names(const op::Program& program, const trace::Trace& trace) {
   if (trace.holds_statistics())
-    return Error{fmt::format("{}: the trace holds statistics, not values: names can't be found by "
-                             "them",
-                             trace.path())};
+    return Error{
+        fmt::format("{}: the trace holds statistics, not values: names can't be found by "
+                    "them",
+                    trace.path())};
   for (const int32_t token : trace.steps()[0].tokens)
     if (uint32_t(token) >= program.vocabulary)
       return Error{fmt::format("{}: token {} is beyond the model's vocabulary of {}", trace.path(),
                                token, program.vocabulary)};
   for (size_t i = 0; i < trace.steps()[0].positions.size(); ++i)
     if (trace.steps()[0].positions[i] != i)
-      return Error{fmt::format("{}: the first step does not begin at position 0: the cache before "
-                               "it is unknown",
-                               trace.path())};
+      return Error{
+          fmt::format("{}: the first step does not begin at position 0: the cache before "
+                      "it is unknown",
+                      trace.path())};
   Proposer proposer(program, trace);
   if (const Status read = proposer.read(); !read) return read.error();
   return proposer.run();
@@ -519,11 +522,11 @@ std::string to_yaml(const Proposal& proposal) {
   for (const Line& line : lines) {
     const std::string how =
         line.evidence == Evidence::values || line.evidence == Evidence::follows
-            ? fmt::format("{}: {} off by {:.1e}{}", line.sure ? "sure" : "likely",
-                          line.evidence == Evidence::values ? "" : "what follows from it is",
-                          line.error,
-                          std::isfinite(line.next) ? fmt::format(", the next one by {:.1e}", line.next)
-                                                   : "")
+            ? fmt::format(
+                  "{}: {} off by {:.1e}{}", line.sure ? "sure" : "likely",
+                  line.evidence == Evidence::values ? "" : "what follows from it is", line.error,
+                  std::isfinite(line.next) ? fmt::format(", the next one by {:.1e}", line.next)
+                                           : "")
         : line.evidence == Evidence::layers
             ? fmt::format("likely: by its name in other layers; off by {:.1e}", line.error)
             : fmt::format("perhaps: by its name alone; off by {:.1e}", line.error);
@@ -550,11 +553,13 @@ std::string to_yaml(const Proposal& proposal) {
     }
   }
   for (const std::string& name : order)
-    if (const auto found = same.find(name); found != same.end() && !times[name] && !others.contains(name))
+    if (const auto found = same.find(name);
+        found != same.end() && !times[name] && !others.contains(name))
       out += fmt::format("{}: ~  # {}\n", yaml_text(name), found->second.first);
   for (const auto& [name, left] : others)
-    out += fmt::format("# not placed: {}{}: {}\n", yaml_text(name),
-                       left.second > 1 ? fmt::format(" ({} tensors)", left.second) : "", left.first);
+    out +=
+        fmt::format("# not placed: {}{}: {}\n", yaml_text(name),
+                    left.second > 1 ? fmt::format(" ({} tensors)", left.second) : "", left.first);
   return out;
 }
 

@@ -24,7 +24,8 @@ struct Placed {
   std::string tensor;     ///< the trace's own name, "model.layers.0.self_attn.q_proj"
   std::string operation;  ///< "blk.0.q"
   Evidence evidence = Evidence::values;
-  double error = 0;     ///< √(Σ(got − want)²/Σ want²), by `values` of its own, by `follows` of what follows
+  double error =
+      0;  ///< √(Σ(got − want)²/Σ want²), by `values` of its own, by `follows` of what follows
   double next = -1;     ///< that of the next best tensor; negative: none has the shape
   bool halves = false;  ///< a head's lanes are in halves, and the model's are neighbours
 };
@@ -39,9 +40,9 @@ struct NotPlaced {
 };
 
 struct Proposal {
-  std::vector<Placed> placed;                ///< in the program's order
-  std::vector<NotPlaced> left;               ///< tensors, in the trace's order
-  std::vector<std::string> missing;          ///< operations that no tensor is
+  std::vector<Placed> placed;        ///< in the program's order
+  std::vector<NotPlaced> left;       ///< tensors, in the trace's order
+  std::vector<std::string> missing;  ///< operations that no tensor is
 };
 
 /// Looks at the first step. `trace` must have been opened with NameMap::as_they_are(). Errors: a trace that

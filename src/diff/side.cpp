@@ -521,16 +521,15 @@ static std::vector<std::string> settle_halves(const op::Program& program, Trace&
   std::vector<std::string> notes;
   for (const trace::TraceTensor& tensor : trace.tensors()) {
     if (!tensor.halves) continue;
-    const auto operation =
-        std::ranges::find(program.operations, tensor.name, &op::Operation::name);
+    const auto operation = std::ranges::find(program.operations, tensor.name, &op::Operation::name);
     const op::Operation* rope =
         operation == program.operations.end() ? nullptr : rope_of(program, *operation);
     if (rope && program.rope_of(*rope).adjacent)
       trace.set_heads(tensor, head_of(program, *rope), program.rope_of(*rope).dimensions);
     else
-      notes.push_back(fmt::format("'{}' is said to have its lanes in halves; {}, so it is read as it is",
-                                  tensor.key,
-                                  rope ? "so has the model" : "RoPE turns nothing there"));
+      notes.push_back(
+          fmt::format("'{}' is said to have its lanes in halves; {}, so it is read as it is",
+                      tensor.key, rope ? "so has the model" : "RoPE turns nothing there"));
   }
   return notes;
 }

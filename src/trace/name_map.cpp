@@ -53,7 +53,8 @@ Result<NameMap> NameMap::parse(const std::string& text, const std::string& path)
       return refuse(fmt::format("a file of names has at most {} of them", most_names));
     for (const auto& entry : root) {
       if (!entry.first.IsScalar() || !(entry.second.IsScalar() || entry.second.IsNull()))
-        return refuse(fmt::format("line {}: this is no pair of names", entry.first.Mark().line + 1));
+        return refuse(
+            fmt::format("line {}: this is no pair of names", entry.first.Mark().line + 1));
       const std::string name = entry.first.Scalar();
       MappedName mapped;
       if (entry.second.IsScalar()) mapped.canonical = entry.second.Scalar();

@@ -14,7 +14,8 @@ namespace assay::trace {
 /// What a tensor of the engine is.
 struct MappedName {
   std::string canonical;  ///< "blk.3.q"; empty: none of them, and not to be listed as unknown
-  bool halves = false;    ///< lanes i and i + d/2 of a head are partners, which the file has as 2i and 2i + 1
+  bool halves =
+      false;  ///< lanes i and i + d/2 of a head are partners, which the file has as 2i and 2i + 1
 };
 
 class NameMap {

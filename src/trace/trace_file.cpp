@@ -73,8 +73,9 @@ constexpr std::array<std::string_view, 10> names_of_the_whole = {
 Key read_key(std::string_view key, const NameMap& names) {
   Key out{UINT64_MAX, {}};
   const size_t dot = key.find('.');
-  const bool numbered =
-      dot == 6 && std::ranges::all_of(key.substr(0, 6), [](char c) { return c >= '0' && c <= '9'; });
+  const bool numbered = dot == 6 && std::ranges::all_of(key.substr(0, 6), [](char c) {
+                          return c >= '0' && c <= '9';
+                        });
   if (numbered) {
     out.order = std::stoull(std::string(key.substr(0, 6)));
     key.remove_prefix(7);

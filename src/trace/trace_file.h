@@ -42,7 +42,8 @@ struct TraceTensor {
   std::optional<size_t> ids = {};
   std::vector<uint8_t> axes = {};  ///< which stored dimensions its own are; empty: as stored
   bool halves = false;             ///< a head's lanes are in halves (NameMap)
-  uint32_t head = 0, turned = 0;   ///< of halves, once they are known: a head's lanes, those that RoPE turns
+  uint32_t head = 0,
+           turned = 0;  ///< of halves, once they are known: a head's lanes, those that RoPE turns
 };
 
 class Trace {

@@ -92,7 +92,7 @@ class Recorded(unittest.TestCase):
         judged = {one["name"]: one["a"]["verdict"] for one in verdict["operations"]}
         for name in ("embd", "blk.0.q", "blk.5.down", "blk.5.out", "logits"):
             self.assertEqual(judged[name], "PASS", name)
-        self.assertEqual(verdict["unknown"], [])
+        self.assertEqual(verdict["coverage"]["unknown"], [])
 
     def test_names_are_found_where_an_operation_is_wrong(self):
         model = stand_in.Llama(self.weights, transformers=False)

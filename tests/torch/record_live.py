@@ -116,7 +116,7 @@ def check(name, counts):
                                                    ("self_attn.o_proj.in", "kqv", False), ("mlp.down_proj", "down", False)))
         counts.note("passed" if good else "failed", f"{name + ' names':<26}{len(placed)} placed")
         code, verdict = assay_says("diff", path, "-m", folder / "model", "--names", names)
-        note("by its names", code != 1 and not verdict["unknown"], verdict)
+        note("by its names", code != 1 and not verdict["coverage"]["unknown"], verdict)
         done = subprocess.run([sys.executable, "-m", "assay.capture", "transformers", str(folder / "model"), "--tokens",
                                "1,2,3,4", "--dtype", "bf16", "--decode", "1", "-o", str(path)], capture_output=True, text=True,
                               cwd=families.models.ROOT / "python", timeout=600)

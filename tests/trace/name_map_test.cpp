@@ -34,7 +34,8 @@ TEST(NameMap, ANumberStandsForTheLayer) {
   EXPECT_TRUE(map.find("model.layers.12.q")->halves);
   EXPECT_EQ(canonical(map, "h07"), "blk.07.out");
   EXPECT_FALSE(map.find("h7")->halves);
-  for (const char* other : {"model.layers..q", "model.layers.a.q", "model.layers.1.k", "model.layers.1.q.x", "h", "norm"})
+  for (const char* other : {"model.layers..q", "model.layers.a.q", "model.layers.1.k",
+                            "model.layers.1.q.x", "h", "norm"})
     EXPECT_EQ(canonical(map, other), "none") << other;
 }
 
