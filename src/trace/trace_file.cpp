@@ -89,7 +89,7 @@ Key read_key(std::string_view key, const NameMap& names) {
   }
   if (key == "logits") out.name.canonical = key;
   if (!numbered) return out;
-  out.canonical = key.starts_with("blk.") ||
+  out.canonical = key.starts_with("blk.") || key.starts_with("per_layer") ||
                   std::ranges::find(names_of_the_whole, key) != names_of_the_whole.end();
   if (out.canonical) {
     out.name.canonical = key;
