@@ -230,7 +230,9 @@ class Proposer {
         best.seen = i;
         best.reading = reading;
       }
-      if (best.seen != i && std::isfinite(own) && (best.next < 0 || own < best.next))
+      // The same error is that of the same rows, stored twice.
+      if (best.seen != i && std::isfinite(own) && own != best.error &&
+          (best.next < 0 || own < best.next))
         best.next = own;
     }
     if (!std::isfinite(best.error)) return std::nullopt;
