@@ -236,8 +236,8 @@ int diff(const Flags& flags) {
       return report(saved.error());
   if (!flags.html.empty()) {
     Progress writing("write the page");
-    const auto page =
-        assay::report::to_html(*program, *a, *b, *found, about({all.begin(), all.end()}, &*file));
+    const auto page = assay::report::to_html(*program, *a, *b, *found,
+                                             about({all.begin(), all.end()}, &*weights));
     if (const auto saved = assay::write_atomically(flags.html, {page}); !saved)
       return report(saved.error());
   }

@@ -233,7 +233,7 @@ int show(const Flags& flags) {
     for (const Trace& trace : traces) pointers.push_back(&trace);
     for (const Shown& one : shown) tables.push_back({one.engine, one.rows});
     const std::string page = assay::report::to_html(
-        tables, growth->sentences(), about(pointers, model ? &model->weights.file : nullptr));
+        tables, growth->sentences(), about(pointers, model ? &model->weights : nullptr));
     if (const auto saved = assay::write_atomically(flags.html, {page}); !saved)
       return report(saved.error());
   }

@@ -34,7 +34,7 @@ Result<Weights> open_weights(const std::string& path) {
   }
   auto opened = assay::gguf::File::open(file);
   if (!opened) return opened.error();
-  return Weights{std::move(folder), std::move(*opened)};
+  return Weights{path, std::move(folder), std::move(*opened)};
 }
 
 void add_names_flag(CLI::App& command, std::string& path) {

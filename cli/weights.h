@@ -11,6 +11,7 @@
 #include "trace/name_map.h"
 
 struct Weights {
+  std::string path;                       ///< of the file or the folder
   std::optional<TemporaryFolder> folder;  ///< of a file that was made; it goes with it
   assay::gguf::File file;
 };
