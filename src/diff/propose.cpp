@@ -525,8 +525,8 @@ std::string to_yaml(const Proposal& proposal) {
     const std::string how =
         line.evidence == Evidence::values || line.evidence == Evidence::follows
             ? fmt::format(
-                  "{}: {} off by {:.1e}{}", line.sure ? "sure" : "likely",
-                  line.evidence == Evidence::values ? "" : "what follows from it is", line.error,
+                  "{}: {}off by {:.1e}{}", line.sure ? "sure" : "likely",
+                  line.evidence == Evidence::values ? "" : "what follows from it is ", line.error,
                   std::isfinite(line.next) ? fmt::format(", the next one by {:.1e}", line.next)
                                            : "")
         : line.evidence == Evidence::layers

@@ -45,7 +45,7 @@ TEST(Propose, EveryOperationOfLlamaCppIsFoundByItsValues) {
   for (const op::Operation& operation : kjv_program().operations)
     if (operation.output != op::none && !operation.is<op::SelectRows>())
       EXPECT_TRUE(by_operation.contains(operation.name)) << operation.name;
-  EXPECT_THAT(proposal.missing, testing::IsEmpty());
+  EXPECT_THAT(proposal.missing, ::testing::IsEmpty());
 }
 
 TEST(Propose, TheFileSaysItForAllLayersAtOnce) {
