@@ -24,8 +24,9 @@ class NameMap {
   /// a name with {n} for one without, or the reverse.
   static Result<NameMap> open(const std::string& path);
   static Result<NameMap> parse(const std::string& text, const std::string& path);
-  /// Every name is its own: what a trace holds, whatever it is called.
+  /// Every name is its own: what a trace holds, whatever it is called, and be it that two are called so.
   static NameMap as_they_are();
+  bool is_as_they_are() const { return as_they_are_; }
 
   bool empty() const { return names_.empty() && patterns_.empty() && !as_they_are_; }
   /// Nothing where the map doesn't have it.

@@ -83,7 +83,7 @@ Key read_key(std::string_view key, const NameMap& names) {
   if (const auto mapped = names.find(key)) {
     out.name.canonical = mapped->canonical;
     out.name.part = mapped->canonical.empty();
-    out.canonical = !out.name.part;
+    out.canonical = !out.name.part && !names.is_as_they_are();
     out.halves = mapped->halves;
     return out;
   }

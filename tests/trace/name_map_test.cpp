@@ -70,7 +70,8 @@ TEST(NameMap, WhatIsNoMapIsRefused) {
   EXPECT_THAT(refusal("x: embd\n? [a]\n: b\n"), HasSubstr("line 2: this is no pair of names"));
   EXPECT_THAT(refusal("a: b: c\n"), HasSubstr("not YAML"));
   EXPECT_THAT(refusal("a: embd\na: logits\n"), HasSubstr("'a' stands there twice"));
-  EXPECT_THAT(refusal("l.{n}: blk.{n}.q\nl.{n}: blk.{n}.k\n"), HasSubstr("'l.{n}' stands there twice"));
+  EXPECT_THAT(refusal("l.{n}: blk.{n}.q\nl.{n}: blk.{n}.k\n"),
+              HasSubstr("'l.{n}' stands there twice"));
   EXPECT_THAT(refusal("a: blk.{n}.q\n"), HasSubstr("'a' has no {n}"));
   EXPECT_THAT(refusal("a.{n}: embd\n"), HasSubstr("'embd' has no {n}"));
   EXPECT_THAT(refusal("a: b c\n"), HasSubstr("'b c' is no name"));
