@@ -40,7 +40,7 @@ constexpr std::array table = {
              {"assay trace show a.safetensors", "assay trace show a.safetensors b.safetensors"}},
     Examples{"assay trace names",
              {"assay trace names mine.safetensors -m FOLDER -o names.yaml",
-              "assay diff mine.safetensors -m FOLDER --names names.yaml"}},
+              "assay trace names mine.safetensors -m model.gguf --json"}},
     Examples{"assay trace replay",
              {"assay trace replay wrong.case", "assay trace replay wrong.case --device cuda"}},
     Examples{"assay diff",
