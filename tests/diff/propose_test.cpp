@@ -35,7 +35,12 @@ TEST(Propose, EveryOperationOfLlamaCppIsFoundByItsValues) {
   const Proposal proposal = proposed(llama_cpp_trace(trace::NameMap::as_they_are()));
   std::map<std::string, std::string> by_operation;
   for (const Placed& placed : proposal.placed) {
-    EXPECT_EQ(canonical(placed.tensor), placed.operation) << placed.tensor;
+    // Attention's own node has no name.
+    if (placed.tensor.ends_with(".FLASH_ATTN_EXT")) {
+      EXPECT_TRUE(placed.operation.ends_with(".kqv")) << placed.operation;
+    } else {
+      EXPECT_EQ(canonical(placed.tensor), placed.operation) << placed.tensor;
+    }
     EXPECT_EQ(name_of(placed.evidence), "values") << placed.tensor;
     EXPECT_TRUE(is_sure(placed)) << placed.tensor << " " << placed.error << " " << placed.next;
     EXPECT_FALSE(placed.halves) << placed.tensor;
