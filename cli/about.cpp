@@ -55,7 +55,7 @@ void remember_command(int argc, const char* const* argv) {
 }
 
 assay::report::About about(const std::vector<const assay::trace::Trace*>& traces,
-                           const assay::gguf::File* file) {
+                           const Weights* weights) {
   assay::report::About out;
   out.command = as_utf8(command_line);
   const std::time_t now = std::time(nullptr);
@@ -63,13 +63,15 @@ assay::report::About about(const std::vector<const assay::trace::Trace*>& traces
   std::tm parts{};
   if (gmtime_r(&now, &parts)) std::strftime(date, sizeof date, "%Y-%m-%d %H:%M UTC", &parts);
   out.date = fmt::format("{}, by assay {}", date, ASSAY_VERSION);
-  if (file)
-    out.model = as_utf8(fmt::format("{}, SHA-256 {:.12}…", file->path(), file_sha256(*file)));
+  if (weights)
+    out.model = as_utf8(weights->folder ? weights->path
+                                        : fmt::format("{}, SHA-256 {:.12}…", weights->path,
+                                                      file_sha256(weights->file)));
   for (const auto* trace : traces) out.traces.push_back(as_utf8(trace->path()));
   if (traces.empty()) return out;
   const auto tokenizer =
-      file ? assay::text::Tokenizer::open(*file)
-           : assay::Result<assay::text::Tokenizer>(assay::Error{"there is no model"});
+      weights ? assay::text::Tokenizer::open(weights->file)
+              : assay::Result<assay::text::Tokenizer>(assay::Error{"there is no model"});
   if (!tokenizer) out.without_text = as_utf8(tokenizer.error().message);
   for (const int32_t id : assay::diff::all_tokens(*traces[0]))
     out.tokens.emplace_back(id, tokenizer ? as_utf8(tokenizer->piece(id)) : std::string());

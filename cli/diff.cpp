@@ -16,13 +16,13 @@
 #include "diff/diff.h"
 #include "diff_run.h"
 #include "diff_table.h"
-#include "gguf/file.h"
 #include "gguf/not_finite.h"
 #include "model/difference.h"
 #include "paragraph.h"
 #include "report/report.h"
 #include "trace/trace_file.h"
 #include "traced_program.h"
+#include "weights.h"
 
 using assay::Error;
 using assay::Exit;
@@ -34,7 +34,7 @@ using assay::trace::Trace;
 namespace {
 
 struct Flags {
-  std::string a, b, model, case_path, html;
+  std::string a, b, model, names, case_path, html;
   assay::diff::DiffOptions options;
   DiffRunFlags run;
   bool json = false, all = false, swap = false;
@@ -66,10 +66,12 @@ Result<Traces> open_traces(const Flags& flags) {
         "makes a trace");
   if (!flags.run.devices.empty() || flags.run.prompt.given())
     return wrong_usage("--device, -p and --tokens can only be used with --run");
-  auto a = Trace::open(flags.a);
+  const auto names = read_names(flags.names);
+  if (!names) return names.error();
+  auto a = Trace::open(flags.a, *names);
   if (!a) return a.error();
   if (flags.b.empty()) return Traces{std::move(*a), {}};
-  auto b = Trace::open(flags.b);
+  auto b = Trace::open(flags.b, *names);
   if (!b) return b.error();
   return Traces{std::move(*a), std::move(*b)};
 }
@@ -184,8 +186,9 @@ int diff(const Flags& flags) {
     return report(wrong_usage("--swap takes tensors from another trace: give two traces"));
   const auto path = model_of(flags, all);
   if (!path) return refuse(flags, path.error(), "no-model", "there is no model to judge by");
-  const auto file = assay::gguf::File::open(*path);
-  if (!file) return report(file.error());
+  const auto weights = open_weights(*path);
+  if (!weights) return report(weights.error());
+  const auto* file = &weights->file;
   if (const auto good = assay::gguf::check_weights(*file); !good)
     return unmeasured(flags, good.error().message);
   const auto program = traced_program(*file, {a, b});
@@ -233,8 +236,8 @@ int diff(const Flags& flags) {
       return report(saved.error());
   if (!flags.html.empty()) {
     Progress writing("write the page");
-    const auto page =
-        assay::report::to_html(*program, *a, *b, *found, about({all.begin(), all.end()}, &*file));
+    const auto page = assay::report::to_html(*program, *a, *b, *found,
+                                             about({all.begin(), all.end()}, &*weights));
     if (const auto saved = assay::write_atomically(flags.html, {page}); !saved)
       return report(saved.error());
   }
@@ -260,8 +263,11 @@ void add_diff(CLI::App& app, int& exit_code) {
       ->add_option("b", flags->b, "another trace of the same prompt; without it A is judged alone")
       ->type_name("B");
   command
-      ->add_option("-m,--model", flags->model, "the model (default: the one that the trace names)")
+      ->add_option(
+          "-m,--model", flags->model,
+          "the model, a GGUF file or a Hugging Face folder (default: the one that the trace names)")
       ->type_name("MODEL");
+  add_names_flag(*command, flags->names);
   command
       ->add_option("--runs", flags->options.runs, "correct runs of the noise certificate; 0: none")
       ->type_name("N")

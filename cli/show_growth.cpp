@@ -76,13 +76,14 @@ Result<ShownModel> open_shown_model(const GrowthFlags& flags, const std::vector<
   std::string name = flags.model;
   std::error_code ignored;
   for (const Trace& trace : traces)
-    if (name.empty() && std::filesystem::is_regular_file(trace.metadata("model"), ignored))
+    if (name.empty() && std::filesystem::exists(trace.metadata("model"), ignored))
       name = trace.metadata("model");
   if (name.empty()) return Error{"no trace names a model file that exists; give it with --model"};
   const auto path = resolve_model(name);
   if (!path) return path.error();
-  auto file = assay::gguf::File::open(*path);
-  if (!file) return file.error();
+  auto weights = open_weights(*path);
+  if (!weights) return weights.error();
+  const auto* file = &weights->file;
   auto program = traces.size() > 1 ? traced_program(*file, {&traces[0], &traces[1]})
                                    : traced_program(*file, {traces.data()});
   if (!program) return program.error();
@@ -97,7 +98,7 @@ Result<ShownModel> open_shown_model(const GrowthFlags& flags, const std::vector<
                       "{} has {:.12}…",
                       trace.path(), stated, file->path(), hash)};
   }
-  return ShownModel{std::move(*file), std::move(*program)};
+  return ShownModel{std::move(*weights), std::move(*program)};
 }
 
 std::vector<std::string> GrowthReport::sentences() const {

@@ -9,10 +9,10 @@
 
 #include "base/result.h"
 #include "diff/ensemble.h"
-#include "gguf/file.h"
 #include "op/program.h"
 #include "trace/attention_weights.h"
 #include "trace/trace_file.h"
+#include "weights.h"
 
 struct GrowthFlags {
   std::string model;
@@ -25,7 +25,7 @@ void add_growth_flags(CLI::App& command, GrowthFlags& flags);
 
 /// The model by which traces are looked at.
 struct ShownModel {
-  assay::gguf::File file;
+  Weights weights;
   assay::op::Program program;
 };
 /// --model, else the file that a trace names. Errors: none is there; another model than a trace was

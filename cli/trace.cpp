@@ -94,5 +94,6 @@ void add_trace(CLI::App& app, int& exit_code) {
   command->require_subcommand(1);
   add_record(*command, exit_code);
   add_trace_show(*command, exit_code);
+  add_trace_names(*command, exit_code);
   add_trace_replay(*command, exit_code);
 }

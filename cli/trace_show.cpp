@@ -29,7 +29,7 @@ using assay::trace::Trace;
 namespace {
 
 struct Flags {
-  std::string a, b, filter, html;
+  std::string a, b, filter, html, names;
   GrowthFlags growth;
   LogFlags log;
   bool all = false, json = false;
@@ -72,7 +72,7 @@ Result<std::vector<Candidate>> best_tokens(const Trace& trace, const Result<Show
        assay::trace::top(std::vector<float>(row.begin(), row.end()), most_candidates))
     out.push_back({one.id, one.logit, {}});
   if (!model) return out;
-  const auto tokenizer = open_tokenizer(model->file);
+  const auto tokenizer = open_tokenizer(model->weights.file);
   if (!tokenizer) {
     fmt::print(stderr, "assay: the tokens' text is not known: {}\n",
                escaped(tokenizer.error().message, false));
@@ -207,9 +207,11 @@ int show(const Flags& flags) {
   std::vector<Shown> shown;
   std::vector<Heads> heads;
   Progress reading("read the trace");
+  const auto names = read_names(flags.names);
+  if (!names) return report(names.error());
   for (const std::string& path : {flags.a, flags.b}) {
     if (path.empty()) continue;
-    auto trace = Trace::open(path);
+    auto trace = Trace::open(path, *names);
     if (!trace) return report(trace.error());
     auto one = read(*trace, flags);
     if (!one) return report(one.error());
@@ -248,7 +250,7 @@ int show(const Flags& flags) {
     for (const Trace& trace : traces) pointers.push_back(&trace);
     for (const Shown& one : shown) tables.push_back({one.engine, one.rows});
     const std::string page = assay::report::to_html(
-        tables, growth->sentences(), about(pointers, model ? &model->file : nullptr));
+        tables, growth->sentences(), about(pointers, model ? &model->weights : nullptr));
     if (const auto saved = assay::write_atomically(flags.html, {page}); !saved)
       return report(saved.error());
   }
@@ -283,6 +285,7 @@ void add_trace_show(CLI::App& parent, int& exit_code) {
       ->type_name("REGEX");
   add_growth_flags(*command, flags->growth);
   add_log_flags(*command, flags->log);
+  add_names_flag(*command, flags->names);
   command->add_option("--html", flags->html, "a page with plots")->type_name("FILE");
   command->add_flag("--json", flags->json, "schema assay.trace-show/1, of a log assay.trace-log/1");
   command->callback([flags, &exit_code] { exit_code = show(*flags); });

@@ -7,8 +7,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 apt_packages="cmake ninja-build pkg-config libcli11-dev nlohmann-json3-dev libfmt-dev libpcre2-dev libutf8proc-dev
-  libedit-dev libssl-dev libgtest-dev libgmock-dev python3 python3-venv python3-pip ca-certificates"
-brew_packages="cmake ninja pkgconf cli11 nlohmann-json fmt pcre2 utf8proc openssl@3 googletest python"
+  libyaml-cpp-dev libedit-dev libssl-dev libgtest-dev libgmock-dev python3 python3-venv python3-pip ca-certificates"
+brew_packages="cmake ninja pkgconf cli11 nlohmann-json fmt pcre2 utf8proc yaml-cpp openssl@3 googletest python"
 # Apple's clang has no libFuzzer; Homebrew's llvm does.
 if [ "${1:-}" = fuzz ]; then
   apt_packages="$apt_packages clang"
@@ -97,7 +97,7 @@ if [ "${ASSAY_SKIP_INSTALL:-}" != 1 ]; then
     if [ "${1:-}" = test ]; then install_clang_with_apt; fi
   else
     fail "only apt and Homebrew are known here. Install a C++20 compiler, cmake >= 3.22, ninja, CLI11," \
-      "nlohmann-json, fmt, pcre2, utf8proc, OpenSSL, GoogleTest and python3 by hand, then repeat with ASSAY_SKIP_INSTALL=1."
+      "nlohmann-json, fmt, pcre2, utf8proc, yaml-cpp, OpenSSL, GoogleTest and python3 by hand, then repeat with ASSAY_SKIP_INSTALL=1."
   fi
 fi
 if [ "${1:-}" = test ]; then install_python_packages .venv scripts/requirements.txt; fi

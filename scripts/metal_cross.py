@@ -35,9 +35,10 @@ LIBRARIES = {
     "/opt/homebrew/opt/openssl@3/lib/libcrypto.3.dylib": r"_EVP_\w+",
     "/opt/homebrew/opt/pcre2/lib/libpcre2-8.0.dylib": r"_pcre2_\w+_8",
     "/opt/homebrew/opt/utf8proc/lib/libutf8proc.3.dylib": r"_utf8proc_\w+",
+    "/opt/homebrew/opt/yaml-cpp/lib/libyaml-cpp.0.8.dylib": r"__Z\w+4YAML\w+",
 }
 SYSTEM = "/usr/lib/libSystem.B.dylib"
-HEADERS = ("fmt", "CLI", "nlohmann", "openssl", "pcre2.h", "utf8proc.h", "histedit.h")
+HEADERS = ("fmt", "CLI", "nlohmann", "openssl", "pcre2.h", "utf8proc.h", "histedit.h", "yaml-cpp")
 # What CMakeLists.txt adds for every source; with others, clang refuses headers.pch.
 LANGUAGE = ["-std=c++20", "-ffp-contract=off", "-fno-fast-math", "-DFMT_HEADER_ONLY", "-isystem", PREFIX / "include"]
 PACKAGES = {  # CMake packages of headers alone: the target that they define

@@ -46,8 +46,10 @@ def parse(arguments):
     llama_cpp.add_argument("--no-parse-special", action="store_true",
                            help="treat the spelling of special tokens in the text as plain text")
     llama_cpp.add_argument("--all", action="store_true", help="write views and copies, too")
-    transformers = engines.add_parser("transformers", parents=[common], help="PyTorch, float32")
+    transformers = engines.add_parser("transformers", parents=[common], help="PyTorch, on the CPU")
     transformers.add_argument("model", metavar="MODEL", help="folder of a model, or GGUF file")
+    transformers.add_argument("--dtype", choices=list(transformers_engine.TYPES), default="f32",
+                              help="type of weights and activations")
     return parser.parse_args(arguments)
 
 
@@ -82,8 +84,8 @@ def from_llama_cpp(options):
 def from_transformers(options):
     """(engine's name, Captured, metadata) of a run of transformers."""
     engine, captured = transformers_engine.capture(options.model, options.tokens, options.text, options.decode,
-                                                   max(1, options.threads), not options.no_bos)
-    return engine, captured, {"kv": "f32"}
+                                                   max(1, options.threads), not options.no_bos, options.dtype)
+    return engine, captured, {"kv": options.dtype}
 
 
 def main(arguments=None):
@@ -102,8 +104,8 @@ def main(arguments=None):
                                    model_sha256=model_hash, threads=options.threads,
                                    observer_effect=captured.observer_effect, context=captured.context, **metadata)
         for step, tensors in enumerate(captured.tensors):
-            for name, array in tensors:
-                writer.add(name, array, step)
+            for name, array, *narrow in tensors:
+                writer.add(name, array, step, *narrow)
         writer.write(options.output)
     except (CaptureError, trace.TraceError, OSError) as wrong:
         print(f"assay.capture: {wrong}", file=sys.stderr)

@@ -13,7 +13,7 @@ class CaptureError(Exception):
 @dataclasses.dataclass
 class Captured:
     steps: list           # token ids of each step
-    tensors: list         # of each step, [(name, array)] in execution order
+    tensors: list         # of each step, [(name, array)] in execution order; True after it: bfloat16
     missing: list         # names that were expected and not seen
     observer_effect: str  # "none", or the largest difference of a logit
     contract: str | None  # name of the arithmetic; None where it is not known

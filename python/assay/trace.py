@@ -18,7 +18,7 @@ import pathlib
 import numpy
 
 FORMAT = "assay.trace/1"
-# BF16 is read, too; numpy has no type for it.
+# BF16 is there, too; numpy has no type for it.
 TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4"}
 NAMES = {numpy.dtype(code): name for name, code in TYPES.items()}
 LONGEST_HEADER = 100 << 20  # bytes; the safetensors library refuses more
@@ -50,14 +50,14 @@ class TraceWriter:
         else:
             self._metadata["steps"] = json.dumps(whole)
         self._metadata.update({key: str(value) for key, value in metadata.items() if value is not None})
-        self._tensors = []                # of (key, array)
+        self._tensors = []                # of (key, type, array)
         self._of_step = [0] * len(whole)  # how many of them belong to each step
 
-    def add(self, name, array, step=0):
+    def add(self, name, array, step=0, bfloat16=False):
         """Adds the next operation's output: (tokens, width) of float32, float16 or float64. The values are copied.
 
-        Raises TraceError: another type (convert bfloat16 to float32, which holds it exactly); no elements; a step that
-        is not there, or that comes after a later one.
+        `bfloat16`: the float32 values are bfloat16's, and are stored so. Raises TraceError: another type; values that
+        are none of bfloat16; no elements; a step that is not there, or that comes after a later one.
         """
         array = numpy.array(array, order="C")
         if array.dtype.kind != "f" or array.dtype.newbyteorder("<") not in NAMES:
@@ -69,7 +69,13 @@ class TraceWriter:
         if len(self._tensors) >= MOST_TENSORS:
             raise TraceError(f"a trace holds at most {MOST_TENSORS} tensors")
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        self._tensors.append((f"{len(self._tensors):06d}.{name}", array))
+        kind = NAMES[array.dtype]
+        if bfloat16:
+            bits = array.view("<u4") if kind == "F32" else None
+            if bits is None or (bits & 0xFFFF).any():
+                raise TraceError(f"tensor '{name}' holds values that are not bfloat16's")
+            kind, array = "BF16", (bits >> 16).astype("<u2")
+        self._tensors.append((f"{len(self._tensors):06d}.{name}", kind, array))
         self._of_step[step] += 1
 
     def write(self, path):
@@ -78,8 +84,8 @@ class TraceWriter:
         if len(self._of_step) > 1:
             metadata["order"] = json.dumps(self._of_step)
         header, offset = {"__metadata__": metadata}, 0
-        for key, array in self._tensors:
-            header[key] = {"dtype": NAMES[array.dtype], "shape": list(array.shape),
+        for key, kind, array in self._tensors:
+            header[key] = {"dtype": kind, "shape": list(array.shape),
                            "data_offsets": [offset, offset + array.nbytes]}
             offset += array.nbytes
         text = json.dumps(header, separators=(",", ":")).encode()
@@ -89,7 +95,7 @@ class TraceWriter:
         try:
             with open(part, "wb") as file:
                 file.write(len(text).to_bytes(8, "little") + text)
-                for _, array in self._tensors:
+                for _, _, array in self._tensors:
                     file.write(array.data)
             os.replace(part, path)
         finally:

@@ -140,14 +140,28 @@ Status check(const std::string& path, bool has_tokenizer) {
   return tokenizer ? ok() : tokenizer.error();
 }
 
-/// The folder's own name, also of "." and "models/x/".
-std::string name_of(const std::string& folder) {
+/// Without a tokenizer, and with a note, where only the weights are wanted and it can't be converted.
+Result<std::string> add_tokenizer_to(gguf::Writer& file, const Folder& folder, Config& config,
+                                     const Options& options, std::vector<std::string>& notes) {
+  if (options.weights_alone) {
+    gguf::Writer tried;
+    std::vector<std::string> ignored;
+    if (const auto made = add_tokenizer(tried, folder, config, ignored); !made) {
+      file.add_string("tokenizer.ggml.model", "none");
+      notes.push_back(made.error().message);
+      return std::string();
+    }
+  }
+  return add_tokenizer(file, folder, config, notes);
+}
+
+}  // namespace
+
+std::string name_of_folder(const std::string& folder) {
   std::error_code failed;
   const auto path = std::filesystem::weakly_canonical(folder, failed);
   return (path.has_filename() ? path.filename() : path.parent_path().filename()).string();
 }
-
-}  // namespace
 
 Result<uint32_t> type_of_name(std::string_view name) {
   std::string upper(name);
@@ -199,12 +213,12 @@ Result<Converted> convert(const std::string& path, const std::string& output,
   gguf::Writer file;
   file.add_string("general.architecture", name);
   file.add_string("general.type", "model");
-  file.add_string("general.name", name_of(path));
+  file.add_string("general.name", name_of_folder(path));
   file.add_u32("general.file_type", types->file_type);
   file.add_u32("general.quantization_version", 2);
   for (const auto& [key, value] : settings->keys.all())
     add_key(file, key.starts_with('.') ? key.substr(1) : name + "." + key, value);
-  const auto tokenizer = add_tokenizer(file, *folder, *config, result.notes);
+  const auto tokenizer = add_tokenizer_to(file, *folder, *config, options, result.notes);
   if (!tokenizer) return tokenizer.error();
   result.tokenizer = *tokenizer;
 

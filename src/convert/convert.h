@@ -15,6 +15,8 @@ namespace assay::convert {
 struct Options {
   std::optional<uint32_t>
       type;  ///< GGUF id of the matrices' format; none: each as the folder has it
+  /// A tokenizer that can't be converted is a note, and the file has none: for what needs weights alone.
+  bool weights_alone = false;
   /// Told how many bytes are written, of how many; false stops.
   std::function<bool(uint64_t done, uint64_t total)> progress;
 };
@@ -29,6 +31,9 @@ struct Converted {
 
 /// "q8_0" is Q8_0. Errors: there is no such format, or none that can be written; lists those.
 Result<uint32_t> type_of_name(std::string_view name);
+
+/// The folder's own name, also of "." and "models/x/".
+std::string name_of_folder(const std::string& folder);
 
 /// Writes `output` when the whole file is there and assay can run it: otherwise it stays as it was.
 /// Errors: whatever is wrong with the folder, in one sentence; a class, tensor, number, tokenizer or

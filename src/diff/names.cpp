@@ -80,7 +80,8 @@ std::string lower(std::string_view text) {
   return out;
 }
 
-/// What a trace of this program may hold, beside its operations: the cache, and attention's scores.
+}  // namespace
+
 std::set<std::string> known_names(const op::Program& program) {
   std::set<std::string> out;
   for (const op::Operation& operation : program.operations) {
@@ -100,7 +101,6 @@ std::set<std::string> known_names(const op::Program& program) {
   return out;
 }
 
-/// The known name that `name` is perhaps a spelling of; empty: none is near.
 std::string nearest_name(const std::set<std::string>& known, std::string_view name) {
   const std::vector<std::string_view> parts = parts_of(name);
   if (parts.empty() || name.size() > longest) return "";
@@ -130,8 +130,6 @@ std::string nearest_name(const std::set<std::string>& known, std::string_view na
   }
   return best;
 }
-
-}  // namespace
 
 std::vector<UnknownName> unknown_names(const op::Program& program, const trace::Trace& trace) {
   const std::set<std::string> known = known_names(program);

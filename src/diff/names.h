@@ -1,13 +1,20 @@
 // Names of a trace's tensors that no operation of the model has.
 #pragma once
 
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "op/program.h"
 #include "trace/trace_file.h"
 
 namespace assay::diff {
+
+/// What a trace of this program may hold, beside its operations: the cache, and attention's scores.
+std::set<std::string> known_names(const op::Program& program);
+/// The known name that `name` is perhaps a spelling of; empty: none is near.
+std::string nearest_name(const std::set<std::string>& known, std::string_view name);
 
 struct UnknownName {
   std::string key;      ///< as the file has it

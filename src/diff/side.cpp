@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 
+#include "diff/lanes.h"
 #include "judge/product.h"
 #include "op/kinds.h"
 #include "trace/npy.h"
@@ -326,8 +327,17 @@ class Walk {
     const trace::TraceTensor* tensor = trace_.find(number, operation);
     if (!tensor) return Table();
     const op::Value& value = program_.values[operation.output];
-    const uint64_t rows = value.selected ? step.selected.size() : step.tokens.size();
-    return shaped(*tensor, rows, value.width, value.selected);
+    if (!value.selected) return shaped(*tensor, step.tokens.size(), value.width, false);
+    // Many engines norm every token's row, and multiply the last one with the head.
+    if (tensor->rows == step.tokens.size() && step.selected.size() < step.tokens.size()) {
+      const auto all = shaped(*tensor, step.tokens.size(), value.width, true);
+      if (!all) return all.error();
+      Table chosen(step.selected.size(), value.width);
+      for (size_t i = 0; i < step.selected.size(); ++i)
+        std::ranges::copy(all->row(step.selected[i]), chosen.row(i).begin());
+      return chosen;
+    }
+    return shaped(*tensor, step.selected.size(), value.width, true);
   }
 
   Result<Table> shaped(const trace::TraceTensor& tensor, uint64_t rows, uint64_t width,
@@ -509,14 +519,35 @@ static std::string narrow_type(const Trace& trace) {
   return "";
 }
 
+/// Tells the trace how long the heads are whose lanes it has in halves. Notes on those that have none.
+static std::vector<std::string> settle_halves(const op::Program& program, Trace& trace) {
+  std::vector<std::string> notes;
+  for (const trace::TraceTensor& tensor : trace.tensors()) {
+    if (!tensor.halves) continue;
+    const auto operation = std::ranges::find(program.operations, tensor.name, &op::Operation::name);
+    const op::Operation* rope =
+        operation == program.operations.end() ? nullptr : rope_of(program, *operation);
+    if (rope && program.rope_of(*rope).adjacent)
+      trace.set_heads(tensor, head_of(program, *rope), program.rope_of(*rope).dimensions);
+    else
+      notes.push_back(
+          fmt::format("'{}' is said to have its lanes in halves; {}, so it is read as it is",
+                      tensor.key, rope ? "so has the model" : "RoPE turns nothing there"));
+  }
+  return notes;
+}
+
 std::vector<std::string> arrange(const op::Program& program, Trace& trace) {
   trace.find_by_graph(program);
-  if (trace.holds_statistics() || !Arrangement::is_needed(trace)) return {};
+  if (trace.holds_statistics()) return {};
+  std::vector<std::string> notes = settle_halves(program, trace);
+  if (!Arrangement::is_needed(trace)) return notes;
   Arrangement arrangement(trace);
   Walk walk(program, trace, {}, &arrangement);
   const Status walked = walk.run([](const Walk::Item&) { return true; });
   (void)walked;  // what is wrong with the trace, judge_trace says
-  return arrangement.notes();
+  for (std::string& note : arrangement.notes()) notes.push_back(std::move(note));
+  return notes;
 }
 
 Result<Side> judge_trace(const op::Program& program, const Trace& trace) {

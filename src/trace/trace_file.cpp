@@ -61,6 +61,7 @@ struct Key {
   uint64_t order = 0;
   LlamaName name;
   bool canonical = false;  ///< the file's own name is ours
+  bool halves = false;
 };
 
 /// Names that stand in no layer.
@@ -69,16 +70,26 @@ constexpr std::array<std::string_view, 10> names_of_the_whole = {
     "out_selected", "out_norm",    "logits",    "logits_scaled",   "logits_capped"};
 
 /// "000012.blk.0.q", "000012.Qcur-0.ROPE"; a key without a number comes last.
-Key read_key(std::string_view key) {
+Key read_key(std::string_view key, const NameMap& names) {
   Key out{UINT64_MAX, {}};
-  if (key == "logits") out.name.canonical = key;
   const size_t dot = key.find('.');
-  if (dot != 6 ||
-      !std::ranges::all_of(key.substr(0, 6), [](char c) { return c >= '0' && c <= '9'; }))
+  const bool numbered = dot == 6 && std::ranges::all_of(key.substr(0, 6), [](char c) {
+                          return c >= '0' && c <= '9';
+                        });
+  if (numbered) {
+    out.order = std::stoull(std::string(key.substr(0, 6)));
+    key.remove_prefix(7);
+  }
+  if (const auto mapped = names.find(key)) {
+    out.name.canonical = mapped->canonical;
+    out.name.part = mapped->canonical.empty();
+    out.canonical = !out.name.part && !names.is_as_they_are();
+    out.halves = mapped->halves;
     return out;
-  out.order = std::stoull(std::string(key.substr(0, 6)));
-  key.remove_prefix(7);
-  out.canonical = key.starts_with("blk.") ||
+  }
+  if (key == "logits") out.name.canonical = key;
+  if (!numbered) return out;
+  out.canonical = key.starts_with("blk.") || key.starts_with("per_layer") ||
                   std::ranges::find(names_of_the_whole, key) != names_of_the_whole.end();
   if (out.canonical) {
     out.name.canonical = key;
@@ -111,15 +122,16 @@ std::string other_kind(std::span<const uint8_t> bytes) {
 
 }  // namespace
 
-Result<Trace> Trace::open(const std::string& path) {
+Result<Trace> Trace::open(const std::string& path, NameMap names) {
   auto bytes = read_file(path, "trace");
   if (!bytes) return bytes.error();
-  return parse(std::move(*bytes), path);
+  return parse(std::move(*bytes), path, std::move(names));
 }
 
-Result<Trace> Trace::parse(std::vector<uint8_t> bytes, const std::string& path) {
+Result<Trace> Trace::parse(std::vector<uint8_t> bytes, const std::string& path, NameMap names) {
   Trace trace;
   trace.path_ = path;
+  trace.names_ = std::move(names);
   trace.bytes_ = std::make_unique<std::vector<uint8_t>>(std::move(bytes));
   if (const std::string kind = other_kind(*trace.bytes_); !kind.empty())
     return Error{fmt::format("{}: not a safetensors file: {}", path, kind)};
@@ -127,6 +139,7 @@ Result<Trace> Trace::parse(std::vector<uint8_t> bytes, const std::string& path) 
   if (!file) return file.error();
   trace.file_ = std::move(*file);
   if (const Status read = trace.read_steps(); !read) return read.error();
+  if (const Status read = trace.read_names(); !read) return read.error();
   if (const Status read = trace.read_tensors(); !read) return read.error();
   if (const Status read = trace.read_graph(); !read) return read.error();
   trace.join_routings();
@@ -167,6 +180,15 @@ Status Trace::read_steps() {
   return ok();
 }
 
+Status Trace::read_names() {
+  const std::string stated = metadata("names");
+  if (!names_.empty() || stated.empty()) return ok();
+  auto names = NameMap::parse(stated, path_ + ": its metadata 'names'");
+  if (!names) return names.error();
+  names_ = std::move(*names);
+  return ok();
+}
+
 Status Trace::read_tensors() {
   struct Found {
     Key key;
@@ -174,7 +196,7 @@ Status Trace::read_tensors() {
   };
   std::vector<Found> found;
   for (size_t i = 0; i < file_.tensors.size(); ++i)
-    found.push_back({read_key(file_.tensors[i].name), i});
+    found.push_back({read_key(file_.tensors[i].name, names_), i});
   std::ranges::stable_sort(found, {}, [](const Found& f) { return f.key.order; });
 
   std::vector<uint64_t> ends;  // of each step, in tensors
@@ -215,7 +237,8 @@ Status Trace::read_tensors() {
                       .stored = stored,
                       .rows = 1,
                       .width = 1,
-                      .node = key.name.node};
+                      .node = key.name.node,
+                      .halves = key.halves};
     size_t first = 0;
     while (first + 1 < tensor.shape.size() && tensor.shape[first] == 1) ++first;
     // A single token's dimension is a 1, too: what stands before it is 1 all the same.
@@ -506,7 +529,23 @@ void Trace::arrange(const TraceTensor& tensor, std::vector<uint8_t> axes, uint64
   own.width = width;
 }
 
+void Trace::set_heads(const TraceTensor& tensor, uint32_t head, uint32_t turned) {
+  TraceTensor& own = tensors_[size_t(&tensor - tensors_.data())];
+  own.head = head;
+  own.turned = turned;
+}
+
 namespace {
+
+/// Lanes i and i + turned/2 of each head become 2i and 2i + 1.
+void bring_together(std::span<double> row, uint32_t head, uint32_t turned) {
+  std::vector<double> lanes(turned);
+  for (size_t begin = 0; begin + head <= row.size(); begin += head) {
+    for (uint32_t i = 0; i < turned; ++i)
+      lanes[i / (turned / 2) + 2 * (i % (turned / 2))] = row[begin + i];
+    std::ranges::copy(lanes, row.begin() + ptrdiff_t(begin));
+  }
+}
 
 /// A tensor with its dimensions in another order: axis d of the result is axes[d] of the stored one.
 std::vector<float> permuted(const std::vector<float>& from, const std::vector<uint64_t>& shape,
@@ -557,9 +596,11 @@ Result<judge::Table> Trace::values(const TraceTensor& tensor) const {
   if (!tensor.axes.empty()) *floats = permuted(*floats, shape(tensor), tensor.axes);
   judge::Table table(tensor.rows, tensor.width);
   const uint64_t stored = floats->size() / tensor.rows;
-  for (uint64_t r = 0; r < tensor.rows; ++r)
+  for (uint64_t r = 0; r < tensor.rows; ++r) {
     std::ranges::copy(std::span(*floats).subspan(r * stored + tensor.first_column, tensor.width),
                       table.row(r).begin());
+    if (tensor.halves && tensor.turned) bring_together(table.row(r), tensor.head, tensor.turned);
+  }
   return table;
 }
 

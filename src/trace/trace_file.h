@@ -15,6 +15,7 @@
 #include "base/result.h"
 #include "judge/formulas.h"
 #include "trace/graph.h"
+#include "trace/name_map.h"
 #include "trace/safetensors_file.h"
 
 namespace assay::trace {
@@ -40,14 +41,19 @@ struct TraceTensor {
   /// of the weights. The ids may be of more experts, best first, than there are weights.
   std::optional<size_t> ids = {};
   std::vector<uint8_t> axes = {};  ///< which stored dimensions its own are; empty: as stored
+  bool halves = false;             ///< a head's lanes are in halves (NameMap)
+  uint32_t head = 0,
+           turned = 0;  ///< of halves, once they are known: a head's lanes, those that RoPE turns
 };
 
 class Trace {
  public:
   /// Errors, one sentence each: cannot be read; what parse_safetensors refuses; metadata that is
-  /// missing or wrong (tokens, steps, order); a tensor whose shape is no (tokens, width).
-  static Result<Trace> open(const std::string& path);
-  static Result<Trace> parse(std::vector<uint8_t> bytes, const std::string& path);
+  /// missing or wrong (tokens, steps, order, names); a tensor whose shape is no (tokens, width).
+  /// `names`: what the file's own names are; where there are none, the metadata `names` says it.
+  static Result<Trace> open(const std::string& path, NameMap names = {});
+  static Result<Trace> parse(std::vector<uint8_t> bytes, const std::string& path,
+                             NameMap names = {});
 
   const std::string& path() const { return path_; }
   /// Empty where the file doesn't say.
@@ -80,6 +86,8 @@ class Trace {
   /// From now on the tensor is (rows, width) of its stored dimensions in this order: {1, 0, 2} for
   /// heads before tokens.
   void arrange(const TraceTensor& tensor, std::vector<uint8_t> axes, uint64_t rows, uint64_t width);
+  /// Heads of these lanes, of which the first `turned` are in halves: values() brings them together.
+  void set_heads(const TraceTensor& tensor, uint32_t head, uint32_t turned);
   /// Its values, (rows, width). Errors: a type that holds no numbers.
   Result<judge::Table> values(const TraceTensor& tensor) const;
   /// Half an ulp of its type, relative: 2^-11 for F16, 2^-8 for BF16, 2^-24 for the rest.
@@ -88,6 +96,7 @@ class Trace {
   const std::string& type_of(const TraceTensor& tensor) const;
 
  private:
+  Status read_names();
   Status read_steps();
   Status read_tensors();
   /// Errors: metadata that is no list of what each tensor reads.
@@ -103,6 +112,7 @@ class Trace {
   const std::vector<size_t>* all_of(uint32_t step, std::string_view name) const;
 
   std::string path_;
+  NameMap names_;
   std::unique_ptr<std::vector<uint8_t>> bytes_;  // stays where it is when the trace moves
   SafeTensors file_;
   std::vector<TraceStep> steps_;

@@ -156,7 +156,7 @@ class Misspelt(Refusing):
             self.refused(file.name, contains=f"'assay run {file.name}'", see="assay")
 
     def test_errors_point_to_the_help_of_the_deepest_command(self):
-        self.refused("trace", contains="record, show or replay", see="assay trace")
+        self.refused("trace", contains="record, show, names or replay", see="assay trace")
         self.refused("golden", contains="update or check", see="assay golden")
         self.refused("trace", "show", contains="'assay trace show' needs A;", see="assay trace show")
         self.refused("trace", "record", "-p", "x", contains="--output", see="assay trace record")

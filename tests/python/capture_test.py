@@ -23,7 +23,7 @@ OF_A_LAYER = {"attn_norm", "q", "k", "v", "q_rope", "k_rope", "kqv", "attn_out",
               "up", "act", "down", "out"}
 
 sys.path.insert(0, str(ROOT / "python"))
-from assay import capture, ggml, llama_cpp_engine, model_file, trace, transformers_engine  # noqa: E402
+from assay import capture, ggml, llama_cpp_engine, model_file, module_names, trace, transformers_engine  # noqa: E402
 from assay.captured import CaptureError, difference  # noqa: E402
 
 try:
@@ -203,7 +203,7 @@ class Small(InFolder):
 
     def test_lanes_go_to_the_files_order(self):
         # Two heads of four lanes: i -> 2i, i + 2 -> 2i + 1.
-        self.assertEqual(transformers_engine.neighbours(numpy.arange(8).reshape(1, 8), 4).tolist(),
+        self.assertEqual(module_names.neighbours(numpy.arange(8).reshape(1, 8), 4).tolist(),
                          [[0, 2, 1, 3, 4, 6, 5, 7]])
 
     def test_one_bit_of_one_logit_is_an_observer_effect(self):

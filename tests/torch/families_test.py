@@ -1,5 +1,6 @@
 """`assay convert` and assay's logits of each family's folder against transformers' stored logits; no torch is needed."""
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -106,6 +107,63 @@ class Packed(unittest.TestCase):
                        "-o", folder / "logits.safetensors")
             self.assertEqual(done.returncode, 0, last_line(done))
             return models.read_safetensors(folder / "logits.safetensors").tensors["logits"].copy()
+
+class Judges(unittest.TestCase):
+    """`assay diff -m FOLDER`: the folder's weights, without a file of them that stays."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.hub, self.temporary, self.trace = self.folder / "hub", self.folder / "tmp", self.folder / "x.safetensors"
+        self.hub.mkdir()
+        self.temporary.mkdir()
+        stored = families.stored("Qwen3")
+        self.weights = families.draw(stored.shapes, stored.fixed, stored.case.seed)
+        self.config = stored.config
+        families.write_folder(self.hub, self.config, self.weights)
+        model = self.folder / "model.gguf"
+        self.assertEqual(run("convert", self.hub, "-o", model).returncode, 0)
+        self.assertEqual(run("trace", "record", model, "--tokens", "1,5,9,77", "-o", self.trace).returncode, 0)
+
+    def diff(self, *more):
+        done = subprocess.run([compare.BINARY, "diff", str(self.trace), "-m", str(self.hub), "--json", *more], text=True,
+                              capture_output=True, timeout=600, stdin=subprocess.DEVNULL,
+                              env={**os.environ, "TMPDIR": str(self.temporary)})
+        self.assertEqual(list(self.temporary.iterdir()), [])
+        return done
+
+    def test_by_the_folders_weights(self):
+        done = self.diff()
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual(json.loads(done.stdout)["verdict"], "PASS")
+        page = self.folder / "page.html"
+        self.diff("--html", str(page))
+        self.assertIn(str(self.hub), page.read_text())
+
+    def test_another_weight_is_found(self):
+        self.weights["model.layers.2.mlp.up_proj.weight"] *= 1.5
+        families.write_folder(self.hub, self.config, self.weights)
+        done = self.diff()
+        self.assertEqual((done.returncode, json.loads(done.stdout)["first"]["operation"]), (1, "blk.2.up"))
+
+    def test_a_tokenizer_that_cannot_be_converted_does_not_matter(self):
+        (self.hub / "tokenizer.json").write_text('{"model": {"type": "Unigram", "vocab": []}}')
+        self.assertEqual(run("convert", self.hub, "-o", self.folder / "other.gguf").returncode, 2)
+        self.assertEqual(self.diff().returncode, 0)
+
+    def test_a_folder_that_is_refused_is_refused_with_its_sentence(self):
+        (self.hub / "config.json").write_text(json.dumps({**self.config, "architectures": ["NoSuchForCausalLM"]}))
+        done = self.diff()
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("NoSuchForCausalLM", done.stderr)
+
+    def test_other_commands_take_it(self):
+        shown = run("trace", "show", self.trace, "--model", self.hub, "--runs", "0")
+        self.assertEqual(shown.returncode, 0, shown.stderr)
+        named = run("trace", "names", self.trace, "-m", self.hub)
+        self.assertEqual(named.returncode, 0, named.stderr)
+        self.assertIn("blk.{n}.q_norm: blk.{n}.q_norm  # 4 layers, sure", named.stdout)
 
 
 def agrees(name):

@@ -5,7 +5,8 @@
 
 Three checks a case of models.py: fresh and stored logits are equal within 1e-12; assay on `reference` and on `cpu` is
 within its limit of the fresh ones. Of families.py the first check; families_test.py compares assay with the stored ones;
-of some families what python/assay captures is judged, operation by operation. Then random configurations (sweep.py).
+of some families what python/assay captures is judged, operation by operation; record_live.py records four of them. Then
+random configurations (sweep.py).
 The last line is `N passed, N failed, N skipped`.
 """
 import argparse
@@ -22,6 +23,7 @@ import time
 import compare
 import families
 import models
+import record_live
 import sweep
 
 sys.path.insert(0, str(models.ROOT / "python"))
@@ -106,6 +108,10 @@ def check_capture(name, case, counts, capture):
         counts.note("passed" if good else "failed", f"{name + ' captured':<26}{report['sentence']}")
 
 
+def check_recorded(name, _, counts, __):
+    record_live.check(name, counts)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default=".", help="only the cases whose name matches this expression")
@@ -119,6 +125,7 @@ def main():
         checks += [(check_family, name, case, build) for name, case in families.CASES.items()]
         from assay import capture
         checks += [(check_capture, name, families.CASES[name], capture) for name in CAPTURED]
+        checks += [(check_recorded, name, families.CASES[name], None) for name in record_live.CASES]
         for run, name, case, make in checks:
             if not re.search(options.only, name):
                 continue

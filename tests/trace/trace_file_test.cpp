@@ -62,6 +62,43 @@ TEST(TraceFile, AGraphNamesEarlierTensorsOrLeaves) {
     EXPECT_THAT(with(wrong), HasSubstr("graph is not a list")) << wrong;
 }
 
+TEST(TraceFile, NamesOutsideOfLayersAreKnown) {
+  for (const char* name :
+       {"embd", "embd_scaled", "positions", "embd_positioned", "embd_norm", "out_norm", "logits",
+        "logits_scaled", "logits_capped", "per_layer_embd", "per_layer_proj_norm", "per_layer"}) {
+    const auto trace =
+        parsed(R"({"tokens":"[5]"})", {{std::string("000000.") + name, "[1,1]", {1}}});
+    ASSERT_TRUE(trace) << trace.error().message;
+    EXPECT_TRUE(trace->unknown().empty()) << name;
+    EXPECT_TRUE(trace->find(0, name)) << name;
+  }
+}
+
+TEST(TraceFile, NamesOfAnEngineAreMapped) {
+  auto names = NameMap::parse("h.{n}: blk.{n}.q halves\ncos: ~\nhead: logits\n", "x.yaml");
+  ASSERT_TRUE(names) << names.error().message;
+  const std::vector<Stored> tensors = {{"000000.h.2", "[1,8]", {0, 1, 2, 3, 4, 5, 6, 7}},
+                                       {"000001.cos", "[1,2]", {0, 1}},
+                                       {"000002.other", "[1,2]", {0, 1}},
+                                       {"head", "[1,2]", {0, 1}}};
+  auto trace = Trace::parse(file(R"({"tokens":"[5]"})", tensors), "x", *names);
+  ASSERT_TRUE(trace) << trace.error().message;
+  EXPECT_THAT(trace->unknown(), ElementsAre("000002.other"));
+  EXPECT_EQ(trace->parts(), 1u);
+  EXPECT_TRUE(trace->find(0, "logits"));
+  const TraceTensor* q = trace->find(0, "blk.2.q");
+  ASSERT_TRUE(q);
+  trace->set_heads(*q, 8, 4);  // two pairs of lanes turn, the rest of the head passes
+  EXPECT_THAT(trace->values(*q)->data, ElementsAre(0, 2, 1, 3, 4, 5, 6, 7));
+  trace->set_heads(*q, 4, 4);
+  EXPECT_THAT(trace->values(*q)->data, ElementsAre(0, 2, 1, 3, 4, 6, 5, 7));
+  // The metadata says the same where nobody else does.
+  const std::string stated = R"({"tokens":"[5]","names":"{\"head\": \"out_norm\"}"})";
+  EXPECT_TRUE(Trace::parse(file(stated, tensors), "x")->find(0, "out_norm"));
+  EXPECT_FALSE(Trace::parse(file(stated, tensors), "x", *names)->find(0, "out_norm"));
+  EXPECT_THAT(refusal(R"({"tokens":"[5]","names":"[1]"})", tensors), HasSubstr("metadata 'names'"));
+}
+
 TEST(TraceFile, StepsComeFromTokensOrFromSteps) {
   const auto one = parsed(R"({"tokens":"[5, 6]"})");
   ASSERT_TRUE(one) << one.error().message;
