@@ -28,10 +28,18 @@ uint64_t Side::count(Verdict verdict) const {
 
 namespace {
 
+/// The terms of a sum that an engine adds in an order of its own.
+struct Terms {
+  Table size;            ///< their absolute values, added up
+  double additions = 1;  ///< each rounds to f32: half an ulp of no more than `size`
+};
+
 /// Stored values are off by as much as their type rounds away; f16 has a fixed unit below 2^-14.
-Judged widened(Judged judged, double rounding) {
-  if (rounding == 0) return judged;
+Judged widened(Judged judged, double rounding, const Terms* terms = nullptr) {
+  if (rounding == 0 && !terms) return judged;
   if (judged.slack.data.empty()) judged.slack = Table(judged.want.rows, judged.want.width);
+  for (size_t i = 0; terms && i < judged.want.data.size(); ++i)
+    judged.slack.data[i] += terms->size.data[i] * terms->additions * 0x1p-24;
   const double least = rounding == 0x1p-11 ? 0x1p-25 : 0;
   for (size_t i = 0; i < judged.want.data.size(); ++i)
     judged.slack.data[i] += std::max(std::fabs(judged.want.data[i]) * rounding, least);
@@ -187,6 +195,7 @@ class Walk {
     const Inputs& inputs;
     const Table* got;          ///< nullptr where the trace doesn't have it
     const std::string* lacks;  ///< the name of a missing input; nullptr: all there
+    const Terms* terms;        ///< of a sum whose order is the engine's own; else nullptr
     double rounding = 0;  ///< half an ulp of the type that `got` is stored in; 0: f32 or better
     bool narrow = false;  ///< it, or an input, is stored in fewer bits than f32 has
   };
@@ -220,6 +229,7 @@ class Walk {
     if (const Status good = check(step, number); !good) return good.error();
     std::vector<Table> values(program_.values.size());
     std::vector<bool> narrow(program_.values.size(), false);
+    std::vector<std::optional<Terms>> terms(program_.values.size());
     for (size_t i = 0; i < program_.operations.size(); ++i) {
       const op::Operation& operation = program_.operations[i];
       Inputs inputs{{}, step.view(), {&caches_, 1}};
@@ -241,8 +251,8 @@ class Walk {
         const auto stored = read_stored(number, operation, step);
         if (!stored) return stored.error();
         inputs.got = &*stored;
-        if (!stored->data.empty() &&
-            !visit({number, i, operation, inputs, &*stored, lacks, rounding, narrow_input}))
+        if (!stored->data.empty() && !visit({number, i, operation, inputs, &*stored, lacks, nullptr,
+                                             rounding, narrow_input}))
           return false;
         if (narrow_input) cache_narrow_[operation.as<op::KvStore>()->cache] = true;
         store(operation, inputs, *stored, step, lacks);
@@ -253,16 +263,37 @@ class Walk {
       // Copies need no trace: what they give is what they are given.
       if (got->data.empty() && op::row_of(operation).moves && !lacks)
         *got = expect(program_, operation, inputs, {}, arithmetic_).want;
+      const bool merged = got->data.empty() && trace_.is_merged(operation) && !lacks;
+      const auto of = operation.is<op::Add>() && !lacks ? terms_of(operation, inputs, terms, merged)
+                                                        : std::nullopt;
       inputs.got = &*got;
       narrow[operation.output] = rounding > 0 || (op::row_of(operation).moves && narrow_input);
       if (!visit({number, i, operation, inputs, got->data.empty() ? nullptr : &*got, lacks,
-                  rounding, narrow_input || rounding > 0}))
+                  of ? &*of : nullptr, rounding, narrow_input || rounding > 0}))
         return false;
+      if (merged) {
+        *got = judge::formula(program_, operation, inputs);
+        terms[operation.output] = of;  // of a sum
+      }
       values[operation.output] = std::move(*got);
       for (const uint32_t value : operation.inputs)
         if (last_use_[value] == i) values[value] = {};
     }
     return true;
+  }
+
+  /// Of a sum that the engine has not, or that reads one.
+  static std::optional<Terms> terms_of(const op::Operation& operation, const Inputs& inputs,
+                                       const std::vector<std::optional<Terms>>& known,
+                                       bool merged) {
+    Terms of{Table(inputs.values[0]->rows, inputs.values[0]->width)};
+    for (size_t i = 0; i < operation.inputs.size(); ++i) {
+      const auto& input = known[operation.inputs[i]];
+      const Table& size = input ? input->size : *inputs.values[i];
+      if (input) of.additions += input->additions;
+      for (size_t j = 0; j < size.data.size(); ++j) of.size.data[j] += std::fabs(size.data[j]);
+    }
+    return merged || of.additions > 1 ? std::optional(std::move(of)) : std::nullopt;
   }
 
   Status check(const trace::TraceStep& step, uint32_t number) const {
@@ -377,8 +408,8 @@ class Chooser {
   std::pair<Seen, Coding> look(const op::Program& program, const Walk::Item& item,
                                const Arithmetic& arithmetic) {
     if (!op::multiplies(item.operation)) {
-      const Judged judged =
-          widened(expect(program, item.operation, item.inputs, {}, arithmetic), item.rounding);
+      const Judged judged = widened(expect(program, item.operation, item.inputs, {}, arithmetic),
+                                    item.rounding, item.terms);
       return {compare(*item.got, judged), {}};
     }
     const uint32_t type = program.weights[item.operation.weight].type;
@@ -405,12 +436,14 @@ class Chooser {
 
 }  // namespace
 
-/// Copies that a trace doesn't hold are judged where they are read.
-static void settle_copies(const op::Program& program, Side& side) {
+/// Copies that a trace doesn't hold, and sums that the engine adds up in another order, are judged
+/// where they are read.
+static void settle_copies(const op::Program& program, const Trace& trace, Side& side) {
   for (size_t i = 0; i < side.operations.size(); ++i) {
     JudgedOperation& judged = side.operations[i];
-    if (!op::row_of(program.operations[i]).moves || judged.verdict != Verdict::unmeasured ||
-        judged.seen.elements > 0)
+    const op::Operation& operation = program.operations[i];
+    if (!(op::row_of(operation).moves || trace.is_merged(operation)) ||
+        judged.verdict != Verdict::unmeasured || judged.seen.elements > 0)
       continue;
     judged.verdict = Verdict::pass;
     judged.why = "judged with what reads it";
@@ -474,6 +507,7 @@ static std::string narrow_type(const Trace& trace) {
 }
 
 std::vector<std::string> arrange(const op::Program& program, Trace& trace) {
+  trace.find_by_graph(program);
   if (trace.holds_statistics() || !Arrangement::is_needed(trace)) return {};
   Arrangement arrangement(trace);
   Walk walk(program, trace, {}, &arrangement);
@@ -542,7 +576,7 @@ Result<Side> judge_trace(const op::Program& program, const Trace& trace) {
     return true;
   });
   if (!walked) return walked.error();
-  settle_copies(program, side);
+  settle_copies(program, trace, side);
   return side;
 }
 
