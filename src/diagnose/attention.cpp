@@ -207,7 +207,7 @@ void try_overwritten(const Case& the, Contest& contest) {
   altered.cache = &cache;
   altered.last = [position](uint64_t) { return position - 1; };
   contest.offer({"kv-slot", "the newest key and value are stored a slot too early", ""},
-                attended(the, altered));
+                attended(the, altered), 1.5);
 }
 
 /// The last keys only, or another window than the model's.
@@ -222,16 +222,18 @@ void try_windows(const Case& the, Contest& contest) {
   }
   const uint32_t longest = *std::ranges::max_element(positions);
   op::AttentionShape shape = own;
-  for (shape.window = 1; shape.window <= longest && !contest.decided(); ++shape.window) {
+  bool found = false;
+  for (shape.window = 1; shape.window <= longest && !found; ++shape.window) {
     if (shape.window == own.window) continue;
     Altered altered = usual(the);
     altered.first = [&](uint64_t t) { return shape.first_key(positions[t]); };
     if (!plausible(the, contest, altered)) continue;
-    contest.offer(own.window ? Cause{"window-size", "the window is of another size",
-                                     fmt::format("{} keys instead of {}", shape.window, own.window)}
-                             : Cause{"sliding-window", "only the last keys are seen",
-                                     fmt::format("a window of {}", shape.window)},
-                  attended(the, altered), 4 + price::of(longest));
+    found = contest.offer(
+        own.window ? Cause{"window-size", "the window is of another size",
+                           fmt::format("{} keys instead of {}", shape.window, own.window)}
+                   : Cause{"sliding-window", "only the last keys are seen",
+                           fmt::format("a window of {}", shape.window)},
+        attended(the, altered), 4 + price::of(longest));
   }
 }
 
@@ -275,7 +277,7 @@ void try_keys(const Case& the, Contest& contest) {
     try_overwritten(the, contest);
   }
   try_unseen(the, contest);
-  if (!contest.decided()) try_windows(the, contest);
+  try_windows(the, contest);
 }
 
 /// Results that fail only from some number of keys on.
@@ -477,6 +479,14 @@ std::vector<Page> pages_of(const Case& the) {
   return pages;
 }
 
+/// The layer that stores into a cache.
+uint32_t layer_of(const Case& the, uint32_t cache) {
+  for (const op::Operation& operation : the.program.operations)
+    if (const auto* store = operation.as<op::KvStore>(); store && store->cache == cache)
+      return operation.layer;
+  return cache;
+}
+
 /// What may lie in a page: nothing, another layer's, another page's.
 void try_pages(const Case& the, Contest& contest) {
   const Cache& own = cache_of(the);
@@ -513,7 +523,8 @@ void try_pages(const Case& the, Contest& contest) {
       if (&other == &end->caches[the.operation.as<op::Attend>()->cache] ||
           the.program.caches[c] != shape || other.keys.size() < page.end)
         continue;
-      offer(page, fmt::format("those of cache {}", c), price::of(double(the.program.caches.size())),
+      offer(page, fmt::format("those of layer {}", layer_of(the, c)),
+            price::of(double(the.program.caches.size())),
             [&](bool value, uint32_t j) { return (value ? other.values : other.keys)[j]; });
     }
     const uint32_t size = page.end - page.begin;

@@ -308,6 +308,17 @@ void try_store(const Case& the, Contest& contest) {
   if (keys.width == values.width)
     contest.offer({"kv-exchanged", "keys are stored as values, and values as keys", ""},
                   stored(values, keys));
+  contest.offer({"kv-page", "positions of the cache hold something else", "zeros"},
+                Table(the.got().rows, the.got().width));
+  for (size_t i = 0; i < the.program.operations.size() && !contest.decided(); ++i) {
+    const op::Operation& other = the.program.operations[i];
+    if (!other.is<op::KvStore>() || &other == &the.operation) continue;
+    auto scene = the.scene_at(the.scene.step, i);
+    if (scene && scene->output.rows == the.got().rows && scene->output.width == the.got().width)
+      contest.offer({"kv-page", "positions of the cache hold something else",
+                     fmt::format("those of layer {}", other.layer)},
+                    std::move(scene->output), price::of(double(the.program.layers)));
+  }
   const uint32_t heads = the.program.caches[the.operation.as<op::KvStore>()->cache].kv_heads;
   for (const op::RopeTable& rope : the.program.rope_tables) {
     if (rope.growth || rope.dimensions > keys.width / heads || contest.decided()) continue;
