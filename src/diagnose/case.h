@@ -68,8 +68,11 @@ class Contest {
   explicit Contest(const Case& the);
 
   /// `judged` is the operation with one thing altered: everywhere, or, where that alone fits, in the
-  /// tokens, heads or channels that fail. True where it counts.
-  bool offer(Cause cause, const judge::Judged& judged, double price = 0);
+  /// tokens, heads or channels that fail. `shown` are bits that the values themselves are worth (all
+  /// are f16's, say). True where it counts.
+  bool offer(Cause cause, const judge::Judged& judged, double price = 0, double shown = 0);
+  /// The same of what makes numbers too large: where both are not finite, it reproduces the engine's.
+  bool offer_overflow(Cause cause, const judge::Judged& judged, double price = 0, double shown = 0);
   /// The same with another `want` in the usual limits.
   bool offer(Cause cause, judge::Table want, double price = 0);
   /// A parameter that was fitted: tried as rounded to 1, 2 … 7 digits, then as it is, until one
@@ -98,13 +101,14 @@ class Contest {
     Cause cause;
     uint64_t left;
     double gain, price;
+    bool everywhere;
   };
   struct Fit {
     uint64_t left = 0;  ///< elements outside
     double gain = 0;
   };
   Fit fit(const judge::Judged& judged, const std::vector<bool>* within) const;
-  bool count(Cause& cause, const Fit& fit, double price);
+  bool count(Cause& cause, const Fit& fit, double price, bool everywhere);
   /// The parts of the output in which nothing passes by design: (token, head), tokens, channels.
   struct Region {
     std::vector<bool> within;
@@ -120,6 +124,7 @@ class Contest {
   std::vector<Counted> counted_;
   std::optional<Cause> near_, adopted_;
   double left_ = 0.05;
+  bool overflows_ = false;
 };
 
 /// x rounded to this many significant digits.

@@ -88,7 +88,7 @@ Contest::Fit Contest::fit(const Judged& judged, const std::vector<bool>* within)
   Fit out;
   const Table& got = case_.got();
   const auto both_not_finite = [&](uint64_t t, uint64_t i) {
-    return !std::isfinite(got.row(t)[i]) && !std::isfinite(judged.want.row(t)[i]);
+    return overflows_ && !std::isfinite(got.row(t)[i]) && !std::isfinite(judged.want.row(t)[i]);
   };
   const uint64_t allowed = failing_.size() / 200;
   for (uint64_t t = 0; t < got.rows && out.left <= allowed; ++t)
@@ -111,25 +111,34 @@ Contest::Fit Contest::fit(const Judged& judged, const std::vector<bool>* within)
   return out;
 }
 
-bool Contest::count(Cause& cause, const Fit& fit, double price) {
+bool Contest::count(Cause& cause, const Fit& fit, double price, bool everywhere) {
   if (fit.left > failing_.size() / 200 || fit.gain < price + margin) return false;
   cause.evidence +=
       fmt::format("{}reproduces {} of {} elements that failed", cause.evidence.empty() ? "" : "; ",
                   failing_.size() - std::min<uint64_t>(failing_.size(), fit.left), failing_.size());
-  counted_.push_back({std::move(cause), fit.left, fit.gain, price});
+  counted_.push_back({std::move(cause), fit.left, fit.gain, price, everywhere});
   return true;
 }
 
-bool Contest::offer(Cause cause, const Judged& judged, double price) {
-  if (count(cause, fit(judged, nullptr), price)) return true;
+bool Contest::offer(Cause cause, const Judged& judged, double price, double shown) {
+  Fit all = fit(judged, nullptr);
+  all.gain += shown;
+  if (count(cause, all, price, true)) return true;
   for (const Region& region : regions_) {
     const Fit part = fit(judged, &region.within);
     if (part.left > failing_.size() / 200 || part.gain < price + region.price + margin) continue;
     cause.evidence +=
         fmt::format("{}in the {} that fail alone", cause.evidence.empty() ? "" : "; ", region.name);
-    return count(cause, part, price + region.price);
+    return count(cause, part, price + region.price, false);
   }
   return false;
+}
+
+bool Contest::offer_overflow(Cause cause, const Judged& judged, double price, double shown) {
+  overflows_ = true;
+  const bool counts = offer(std::move(cause), judged, price, shown);
+  overflows_ = false;
+  return counts;
 }
 
 bool Contest::offer(Cause cause, Table want, double price) {
@@ -179,7 +188,8 @@ void Contest::adopt(Cause cause) {
 }
 
 bool Contest::decided() const {
-  return std::ranges::any_of(counted_, [](const Counted& c) { return c.price <= cheap; });
+  return std::ranges::any_of(counted_,
+                             [](const Counted& c) { return c.everywhere && c.price <= cheap; });
 }
 
 Cause Contest::result() const {

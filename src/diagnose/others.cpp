@@ -516,7 +516,8 @@ void try_general(const Case& the, Contest& contest) {
     judge::Judged judged = with_limits(the, mapped(want, round_to_bf16));
     // The engine's own f32 error may choose the other neighbour.
     judged.slack = mapped(want, [](double y) { return std::fabs(y) * 0x1p-7; });
-    contest.offer({"bf16-result", "the result is kept as bf16", ""}, judged);
+    contest.offer({"bf16-result", "the result is kept as bf16", ""}, judged, 0,
+                  16.0 * double(contest.failing().size()));
   }
   if (halves) {
     judge::Judged judged =
@@ -524,10 +525,10 @@ void try_general(const Case& the, Contest& contest) {
     judged.slack = mapped(want, [](double y) { return std::fabs(y) * 0x1p-10 + 0x1p-24; });
     for (size_t i = 0; i < want.data.size(); ++i)
       if (!std::isfinite(judged.want.data[i])) judged.scale.data[i] = judged.slack.data[i] = 1;
-    contest.offer(above ? Cause{"f16-overflow", "the result is kept as f16 and overflows",
-                                "its truth exceeds 65504"}
-                        : Cause{"f16-result", "the result is kept as f16", ""},
-                  judged);
+    contest.offer_overflow(above ? Cause{"f16-overflow", "the result is kept as f16 and overflows",
+                                         "its truth exceeds 65504"}
+                                 : Cause{"f16-result", "the result is kept as f16", ""},
+                           judged, 0, 13.0 * double(contest.failing().size()));
   }
   if (the.seen.not_finite > 0 && the.seen.not_finite == the.seen.failures)
     contest.adopt({"not-finite", "NaN or infinity",

@@ -301,7 +301,8 @@ void try_vector(const Case& the, Contest& contest, const Places& places) {
   }
   if (!std::isfinite(size) || size == 0) return;
   Judged judged = with_limits(the, std::move(want));
-  for (double& limit : judged.limit.data) limit += 1;  // the vector is known as well as its tokens
+  // It was rounded where it was added, and is known as well as its tokens are.
+  for (double& limit : judged.limit.data) limit += 4;
   contest.offer({"bias", "the same vector is added to every token", "the model has no such bias"},
                 judged, double(places.channels.size()) * price::number(8));
 }
@@ -366,7 +367,7 @@ void try_bits(const Case& the, Contest& contest, const Places& places, const For
                              failing.size() == 1 ? "a bit of the result is flipped"
                                                  : "a bit of each of these results is flipped",
                              fmt::format("bit {} of {}", bit, format.name)},
-               price::of(format.bits));
+               1);  // of a bit's change only one fits the size that is seen
     return;
   }
   if (failing.size() < 2 || failing.size() > 16) return;
@@ -380,7 +381,7 @@ void try_bits(const Case& the, Contest& contest, const Places& places, const For
                             i / width, i % width);
   }
   offer_bits(the, contest, {"bit-flipped", "single bits of the result are flipped", evidence},
-             double(failing.size()) * price::of(format.bits));
+             double(failing.size()));
 }
 
 void try_bits(const Case& the, Contest& contest, const Places& places) {

@@ -291,12 +291,13 @@ void try_scale_overflow(const Case& the, Contest& contest) {
       Coding halves = own;
       halves.scale_is_f16 = scale;
       if (sums) halves.sums = Coding::Sums::codes_f16;
-      contest.offer({"f16-scale-overflow", "the scale of the activations overflows f16",
-                     fmt::format("the largest |x| is {:.4g}; {} beyond 65504", most,
-                                 scale ? "its 127th part is" : "a block's sum is")},
-                    judged(judge::multiply(weight_of(the), the.program.bias_of(the.operation),
-                                           the.input(0), halves)),
-                    2);
+      contest.offer_overflow(
+          {"f16-scale-overflow", "the scale of the activations overflows f16",
+           fmt::format("the largest |x| is {:.4g}; {} beyond 65504", most,
+                       scale ? "its 127th part is" : "a block's sum is")},
+          judged(judge::multiply(weight_of(the), the.program.bias_of(the.operation), the.input(0),
+                                 halves)),
+          2);
     }
 }
 

@@ -102,12 +102,16 @@ double fitted_base(const Frequencies& found) {
 void try_factors(const Case& the, Contest& contest, const PositionOf& own,
                  const Frequencies& found) {
   op::RopeTable factored = the.program.rope_of(the.operation);
-  double most = 1, paid = 0;
+  double most = 1, before = 1;
+  double paid = 0;  // for each factor, and where it begins
   for (size_t i = 0; i < found.of.size(); ++i) {
     const double ratio = factored.frequency[i] / found.of[i];
     if (!(ratio > 0)) return;  // it turns the other way: no factor does that
     const double error = found.error / found.of[i];
-    if (std::fabs(ratio - 1) <= error) continue;
+    if (std::fabs(ratio - 1) <= error) {
+      before = 1;
+      continue;
+    }
     double factor = ratio;
     int told = 8;
     for (int digits = 8; digits >= 1; --digits)
@@ -115,7 +119,8 @@ void try_factors(const Case& the, Contest& contest, const PositionOf& own,
         factor = fewer;
         told = digits;
       }
-    paid += price::number(told);
+    if (factor != before) paid += price::number(told) + price::of(double(found.of.size()));
+    before = factor;
     factored.frequency[i] /= factor;
     most = std::max(most, factor);
   }
@@ -339,6 +344,7 @@ void try_rope(const Case& the, Contest& contest) {
   const op::RopeTable& rope = the.program.rope_of(the.operation);
   const auto& positions = the.positions();
   const PositionOf own = [&](uint64_t t) { return positions[t]; };
+  offer_part_of_heads(the, contest, "they are not turned", the.input(0));
   op::RopeTable other = rope;
   other.adjacent = !rope.adjacent;
   contest.offer({"rope-pairing", "RoPE turns the wrong lanes",
@@ -358,7 +364,6 @@ void try_rope(const Case& the, Contest& contest) {
     at("position-stale", "the position is the step's before", "",
        [&](uint64_t t) { return positions[t] - 1; });
   }
-  if (!contest.decided()) offer_part_of_heads(the, contest, "they are not turned", the.input(0));
   if (!contest.decided()) try_tables(the, contest, own);
   if (!contest.decided()) try_head_count(the, contest, own);
   for (uint32_t shift = 1; shift <= 128 && !contest.decided(); ++shift)

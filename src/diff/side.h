@@ -53,8 +53,8 @@ struct Side {
 /// were found, a sentence each.
 std::vector<std::string> arrange(const op::Program& program, trace::Trace& trace);
 
-/// Returns the contract under which most products and attentions of the first two layers pass; if several do
-/// equally well, the declared one is preferred.
+/// Returns the declared contract if more than half of the products and attentions of the first two layers pass
+/// under it, else the one under which most do.
 std::string find_contract(const op::Program& program, const trace::Trace& trace);
 
 /// Errors: a tensor whose shape differs from the program's, a token beyond the vocabulary, a type

@@ -100,7 +100,7 @@ TEST(Evidence, OneTokenScaledIsNoOtherEps) {
 
 TEST(Evidence, OneFlippedBitIsNamed) {
   for (uint64_t seed = 0; seed < seeds; ++seed) {
-    const uint32_t bit = 16 + uint32_t(seed) * 4;
+    const uint32_t bit = 21 + uint32_t(seed) * 2;
     const auto report = report_of("blk.1.up", [&](Altered& y) {
       float& x = y.at(7 - seed, 5 + 3 * seed);
       x = std::bit_cast<float>(std::bit_cast<uint32_t>(x) ^ (1u << bit));
@@ -135,6 +135,33 @@ TEST(Evidence, TiesAreListed) {
   const std::string json = diff::to_json(diff::kjv_program(), *report);
   EXPECT_THAT(json, HasSubstr("\"confidence\""));
   EXPECT_THAT(json, HasSubstr("\"ties\""));
+}
+
+TEST(Evidence, AScaleOfActivationsBeyondF16IsNamed) {
+  // ggml keeps the scale of a block of 32 activations as f16: beyond 127·65504 it is infinite.
+  const op::Program& program = diff::kjv_program();
+  diff::Scene scene;
+  while (program.operations[scene.operation].name != "blk.0.down") ++scene.operation;
+  const op::Operation& operation = program.operations[scene.operation];
+  const op::Weight& weight = program.weights[operation.weight];
+  scene.tokens = {{1, 2, 3}, {0, 1, 2}, {}};
+  scene.contract = "ggml-cpu";
+  scene.coding = judge::codings(scene.contract, weight.type)[0];
+  ASSERT_TRUE(scene.coding.scale_is_f16);
+  scene.arithmetic = judge::arithmetic_of(scene.contract, "llama.cpp", "");
+  scene.inputs = {judge::Table(3, weight.columns)};
+  for (size_t i = 0; i < scene.inputs[0].data.size(); ++i)
+    scene.inputs[0].data[i] = double(float(std::sin(double(i)))) * (i < weight.columns ? 1e9 : 1);
+  scene.output = judge::Table(3, weight.rows);
+  const judge::Judged right = diff::expect(program, scene);
+  EXPECT_TRUE(std::ranges::all_of(right.want.data, [](double y) { return std::isfinite(y); }));
+  scene.output = right.want;
+  for (double& y : scene.output.row(0)) y = NAN;
+  const diff::Cause cause = diagnose(program, scene);
+  EXPECT_EQ(cause.id, "f16-scale-overflow") << cause.evidence;
+  // NaN that no scale explains stays what it is.
+  for (double& y : scene.output.row(1)) y = NAN;
+  EXPECT_EQ(diagnose(program, scene).id, "not-finite");
 }
 
 }  // namespace
