@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "diagnose/case.h"
+#include "judge/product.h"
 
 namespace assay::diagnose {
 
@@ -22,8 +23,11 @@ struct Altered {
   std::function<uint32_t(uint64_t token)> first, last;  ///< keys, both inclusive
   std::function<double(uint32_t head)> slope;           ///< ALiBi's
   std::function<uint32_t(uint32_t key)> value_of;       ///< whose value a key meets
-  double scale = 1, softcap = 0;                        ///< scale: beside the model's own
-  double softcap_before = 0;                            ///< on the product, before its scale
+  std::function<bool(uint64_t token, uint32_t key)>
+      unseen;                     ///< a key that is left out; empty: none
+  const Cache* cache = nullptr;   ///< in the place of the model's
+  double scale = 1, softcap = 0;  ///< scale: beside the model's own
+  double softcap_before = 0;      ///< on the product, before its scale
   bool sinks = true;
   uint32_t zeros = 0;  ///< keys and values of zeros after the last
   /// What sums of values, and the factors that chunks are rescaled by, are rounded to.
@@ -53,6 +57,7 @@ struct Head {
   const op::AttentionShape& shape;
   const Altered& altered;
   uint32_t position, first, last, head, kv_head;
+  uint64_t token;
   std::optional<double> sink;
 
   double score(uint32_t key) const {
@@ -72,17 +77,19 @@ struct Head {
 /// One head under an alteration.
 std::vector<double> output_of(const Head& head) {
   std::vector<double> scores;
-  const uint32_t first = head.first;
-  for (uint32_t j = first; j <= head.last && j < head.cache.keys.size(); ++j)
+  std::vector<uint32_t> keys;
+  for (uint32_t j = head.first; j <= head.last && j < head.cache.keys.size(); ++j) {
+    if (head.altered.unseen && head.altered.unseen(head.token, j)) continue;
+    keys.push_back(j);
     scores.push_back(head.score(j));
-  const size_t keys = scores.size();
-  scores.resize(keys + head.altered.zeros, 0.0);
+  }
+  scores.resize(keys.size() + head.altered.zeros, 0.0);
   std::vector<double> y(head.shape.value_dim, 0.0);
   if (scores.empty()) return y;
   if (head.sink) scores.push_back(*head.sink);
   const auto p = judge::softmax(scores);
-  for (size_t j = 0; j < keys; ++j)
-    for (uint32_t i = 0; i < y.size(); ++i) y[i] += p[j] * head.value(first + uint32_t(j), i);
+  for (size_t j = 0; j < keys.size(); ++j)
+    for (uint32_t i = 0; i < y.size(); ++i) y[i] += p[j] * head.value(keys[j], i);
   return y;
 }
 
@@ -119,29 +126,64 @@ std::vector<double> output_by_chunks(const Head& head) {
   return y;
 }
 
-Table attended(const Case& the, const Altered& altered, bool by_chunks = false) {
+const Cache& cache_of(const Case& the) {
+  return the.scene.caches[the.operation.as<op::Attend>()->cache];
+}
+
+/// Calls one(head) for this head of this token.
+template <class One>
+std::vector<double> head_of(const Case& the, const op::AttentionShape& a, const Altered& altered,
+                            uint64_t t, uint32_t h, std::optional<double> sink, const One& one) {
+  return one(Head{the.input(0).row(t).subspan(size_t(h) * a.key_dim, a.key_dim),
+                  altered.cache ? *altered.cache : cache_of(the), a, altered, the.positions()[t],
+                  altered.first(t), altered.last(t), h, altered.kv_head(h), t, sink});
+}
+
+std::vector<double> sinks_of(const Case& the, const Altered& altered) {
+  if (the.operation.weight == op::none || !altered.sinks) return {};
+  return judge::decode_row(the.program.weights[the.operation.weight], 0);
+}
+
+template <class One>
+Table attended_by(const Case& the, const Altered& altered, const One& one) {
   const op::AttentionShape a = the.program.attention_of(the.operation);
-  const Cache& cache = the.scene.caches[the.operation.as<op::Attend>()->cache];
-  std::vector<double> sinks;
-  if (the.operation.weight != op::none && altered.sinks)
-    sinks = judge::decode_row(the.program.weights[the.operation.weight], 0);
+  const std::vector<double> sinks = sinks_of(the, altered);
   Table y(the.got().rows, the.got().width);
-  for (uint64_t t = 0; t < y.rows; ++t)
-    for (uint32_t h = 0; h < a.heads; ++h) {
-      const Head head{the.input(0).row(t).subspan(size_t(h) * a.key_dim, a.key_dim),
-                      cache,
-                      a,
-                      altered,
-                      the.positions()[t],
-                      altered.first(t),
-                      altered.last(t),
-                      h,
-                      altered.kv_head(h),
-                      sinks.empty() ? std::optional<double>() : std::optional(sinks[h])};
-      std::ranges::copy(by_chunks ? output_by_chunks(head) : output_of(head),
-                        y.row(t).begin() + std::ptrdiff_t(h * a.value_dim));
-    }
+  judge::in_parallel(y.rows, [&](uint64_t begin, uint64_t end) {
+    for (uint64_t t = begin; t < end; ++t)
+      for (uint32_t h = 0; h < a.heads; ++h) {
+        const auto sink = sinks.empty() ? std::optional<double>() : std::optional(sinks[h]);
+        std::ranges::copy(head_of(the, a, altered, t, h, sink, one),
+                          y.row(t).begin() + std::ptrdiff_t(h * a.value_dim));
+      }
+  });
   return y;
+}
+
+Table attended(const Case& the, const Altered& altered, bool by_chunks = false) {
+  return by_chunks ? attended_by(the, altered, output_by_chunks)
+                   : attended_by(the, altered, output_of);
+}
+
+/// Whether one head of one token that fails comes out as the engine has it: then the rest is worth
+/// computing.
+bool plausible(const Case& the, const Contest& contest, const Altered& altered) {
+  const op::AttentionShape a = the.program.attention_of(the.operation);
+  const uint64_t probe = contest.failing()[contest.failing().size() / 2];
+  const uint64_t t = probe / the.got().width, h = probe % the.got().width / a.value_dim;
+  const std::vector<double> sinks = sinks_of(the, altered);
+  const auto y =
+      head_of(the, a, altered, t, uint32_t(h),
+              sinks.empty() ? std::optional<double>() : std::optional(sinks[h]), output_of);
+  const uint64_t channel = probe % the.got().width;
+  const double now = y[channel % a.value_dim];
+  double allowed = 0;
+  for (uint64_t other = 0; other < the.tokens(); ++other)
+    allowed =
+        std::max(allowed, the.usual.limit_at(other, channel) * 0x1p-22 *
+                                  std::max(the.usual.scale.row(other)[channel], std::fabs(now)) +
+                              4 * the.usual.slack_at(other, channel));
+  return std::fabs(the.got().data[probe] - now) <= allowed + 0x1p-72;
 }
 
 /// The same in limits that hold for what any token sees, where an alteration shows it to another one.
@@ -170,16 +212,16 @@ void try_stale_graph(const Case& the, Contest& contest) {
 
 /// The newest key lies in the slot of the one before it.
 void try_overwritten(const Case& the, Contest& contest) {
-  Case moved = the;
-  Cache& cache = moved.scene.caches[the.operation.as<op::Attend>()->cache];
+  Cache cache = cache_of(the);
   const uint32_t position = the.positions()[0];
   if (the.tokens() != 1 || position >= cache.keys.size()) return;
   cache.keys.erase(cache.keys.begin() + position - 1);
   cache.values.erase(cache.values.begin() + position - 1);
   Altered altered = usual(the);
+  altered.cache = &cache;
   altered.last = [position](uint64_t) { return position - 1; };
   contest.offer({"kv-slot", "the newest key and value are stored a slot too early", ""},
-                seeing_others(moved, altered));
+                seeing_others(the, altered), 1.5);
 }
 
 /// The last keys only, or another window than the model's.
@@ -194,26 +236,50 @@ void try_windows(const Case& the, Contest& contest) {
   }
   const uint32_t longest = *std::ranges::max_element(positions);
   op::AttentionShape shape = own;
-  for (shape.window = 1; shape.window <= longest && !contest.decided(); ++shape.window) {
+  bool found = false;
+  for (shape.window = 1; shape.window <= longest && !found; ++shape.window) {
     if (shape.window == own.window) continue;
     Altered altered = usual(the);
     altered.first = [&](uint64_t t) { return shape.first_key(positions[t]); };
-    contest.offer(own.window ? Cause{"window-size", "the window is of another size",
-                                     fmt::format("{} keys instead of {}", shape.window, own.window)}
-                             : Cause{"sliding-window", "only the last keys are seen",
-                                     fmt::format("a window of {}", shape.window)},
-                  seeing_others(the, altered));
+    if (!plausible(the, contest, altered)) continue;
+    found = contest.offer(
+        own.window ? Cause{"window-size", "the window is of another size",
+                           fmt::format("{} keys instead of {}", shape.window, own.window)}
+                   : Cause{"sliding-window", "only the last keys are seen",
+                           fmt::format("a window of {}", shape.window)},
+        seeing_others(the, altered), 4 + price::of(longest));
   }
+}
+
+/// One key is left out: the first, a token's own, or another.
+void try_unseen(const Case& the, Contest& contest) {
+  const auto& positions = the.positions();
+  const op::AttentionShape own = the.program.attention_of(the.operation);
+  const auto without = [&](std::string evidence, double price, const auto& key_of) {
+    Altered altered = usual(the);
+    // A token that sees one key only keeps it.
+    altered.unseen = [&](uint64_t t, uint32_t key) {
+      return key == key_of(t) && own.first_key(positions[t]) < positions[t];
+    };
+    if (plausible(the, contest, altered))
+      contest.offer({"key-unseen", "a key is not seen", std::move(evidence)},
+                    attended(the, altered), price);
+  };
+  without("the first", 1, [&](uint64_t t) { return own.first_key(positions[t]); });
+  if (positions[0] == 0) without("a token's own", 1, [&](uint64_t t) { return positions[t]; });
+  const uint32_t longest = *std::ranges::max_element(positions);
+  for (uint32_t key = 1; key <= longest && !contest.decided(); ++key)
+    without(fmt::format("key {}", key), 2 + price::of(longest), [&](uint64_t) { return key; });
 }
 
 void try_keys(const Case& the, Contest& contest) {
   const auto& positions = the.positions();
-  const uint32_t held =
-      uint32_t(the.scene.caches[the.operation.as<op::Attend>()->cache].keys.size());
-  const auto seeing = [&](const char* id, const char* name, std::string evidence, auto last) {
+  const uint32_t held = uint32_t(cache_of(the).keys.size());
+  const auto seeing = [&](const char* id, const char* name, std::string evidence, auto last,
+                          double price = 0) {
     Altered altered = usual(the);
     altered.last = last;
-    return contest.offer({id, name, std::move(evidence)}, seeing_others(the, altered));
+    return contest.offer({id, name, std::move(evidence)}, seeing_others(the, altered), price);
   };
   seeing("mask-missing", "the causal mask is missing", "every token sees all keys",
          [&](uint64_t) { return held - 1; });
@@ -221,10 +287,13 @@ void try_keys(const Case& the, Contest& contest) {
          [&](uint64_t t) { return std::min(positions[t] + 1, held - 1); });
   if (positions[0] > 0) {
     try_stale_graph(the, contest);
-    seeing("newest-key-dropped", "the newest key is left out", "a token does not see itself",
-           [&](uint64_t t) { return positions[t] - 1; });
+    // After a step of decoding that was right, as many keys as that had say the same.
+    seeing(
+        "newest-key-dropped", "the newest key is left out", "a token does not see itself",
+        [&](uint64_t t) { return positions[t] - 1; }, the.scene.step > 1 ? 1 : 0);
     try_overwritten(the, contest);
   }
+  try_unseen(the, contest);
 }
 
 /// Results that fail only from some number of keys on.
@@ -243,7 +312,7 @@ void try_lost(const Case& the, Contest& contest) {
     altered.last = [&](uint64_t t) { return std::min(the.positions()[t], keys - 1); };
     contest.offer(
         {"keys-lost", "keys from some number on are not seen", fmt::format("from key {} on", keys)},
-        attended(the, altered));
+        attended(the, altered), price::of(keys));
   }
   const uint32_t longest = *std::ranges::max_element(the.positions());
   for (uint32_t block = 16; block <= 128 && block <= longest && !contest.decided(); block *= 2) {
@@ -251,7 +320,7 @@ void try_lost(const Case& the, Contest& contest) {
     altered.value_of = [block](uint32_t key) { return key % block; };
     contest.offer({"value-block", "later blocks of keys meet the first block's values",
                    fmt::format("blocks of {}", block)},
-                  attended(the, altered));
+                  attended(the, altered), 2);
   }
 }
 
@@ -297,9 +366,9 @@ void try_value_sums(const Case& the, Contest& contest) {
   });
   for (size_t i = 0; i < judged.scale.data.size(); ++i)
     if (!std::isfinite(judged.scale.data[i])) judged.scale.data[i] = 1;
-  contest.offer({"value-sums-f16", "sums of values are kept as f16 and overflow",
-                 "they exceed 65504 before they are divided"},
-                judged);
+  contest.offer_overflow({"value-sums-f16", "sums of values are kept as f16 and overflow",
+                          "they exceed 65504 before they are divided"},
+                         judged);
 }
 
 void try_f16(const Case& the, Contest& contest) {
@@ -321,8 +390,8 @@ void try_f16(const Case& the, Contest& contest) {
   Case halves = the;
   halves.scene.arithmetic.f16_attention = halves.scene.arithmetic.f16_scores = true;
   if (judge::compare(the.got(), expect_as(halves, the.operation)).failures == 0)
-    contest.note({"f16-attention", "scores are kept as f16",
-                  "all elements lie within the bound of f16, none beyond it"});
+    contest.adopt({"f16-attention", "scores are kept as f16",
+                   "all elements lie within the bound of f16, none beyond it"});
 }
 
 /// The tokens that see most keys, at most four: enough to fit a number.
@@ -402,15 +471,194 @@ void try_scores(const Case& the, Contest& contest) {
     return std::pair(cause, with_limits(the, attended(the, altered)));
   });
   if (contest.decided()) return;
-  const uint32_t held =
-      uint32_t(the.scene.caches[the.operation.as<op::Attend>()->cache].keys.size());
+  const uint32_t held = uint32_t(cache_of(the).keys.size());
   for (uint32_t multiple = 8; multiple <= 1024 && !contest.decided(); multiple *= 2) {
     Altered altered = usual(the);
     altered.zeros = (held + multiple - 1) / multiple * multiple - held;
     contest.offer({"softmax-padding", "the softmax counts padding",
                    fmt::format("keys of zeros up to a multiple of {}", multiple)},
-                  attended(the, altered));
+                  attended(the, altered), 3);
   }
+}
+
+// --- pages of the cache ---
+
+/// A page of the cache that holds something else.
+struct Page {
+  uint32_t begin = 0, end = 0;
+  std::string words() const {
+    return end - begin == 1 ? fmt::format("position {}", begin)
+                            : fmt::format("positions {} to {}", begin, end - 1);
+  }
+};
+
+/// Pages of usual sizes, all of it, and what lies from the first failure on.
+std::vector<Page> pages_of(const Case& the) {
+  const uint32_t held = uint32_t(cache_of(the).keys.size());
+  std::vector<Page> pages = {{0, held}};
+  if (const uint32_t first = least_failing(the); first > 0 && first < held)
+    pages.push_back({first, held});
+  for (const uint32_t size : {256u, 128u, 64u, 32u, 16u, 8u, 4u, 2u, 1u})
+    for (uint32_t begin = 0; begin < held && held / size <= 128; begin += size)
+      if (Page page{begin, std::min(begin + size, held)}; page.end - page.begin < held)
+        pages.push_back(page);
+  return pages;
+}
+
+/// The layer that stores into a cache.
+uint32_t layer_of(const Case& the, uint32_t cache) {
+  for (const op::Operation& operation : the.program.operations)
+    if (const auto* store = operation.as<op::KvStore>(); store && store->cache == cache)
+      return operation.layer;
+  return cache;
+}
+
+/// What may lie in a page: nothing, another layer's, another page's.
+void try_pages(const Case& the, Contest& contest) {
+  const Cache& own = cache_of(the);
+  const op::CacheShape shape = the.program.caches[the.operation.as<op::Attend>()->cache];
+  const auto end = the.scene_at(the.scene.step, the.program.operations.size() - 1);
+  const std::vector<Page> pages = pages_of(the);
+  const auto offer = [&](const Page& page, const std::string& what, double price, const auto& row) {
+    for (const int part : {0, 1, 2}) {
+      Cache cache = own;
+      for (uint32_t j = page.begin; j < page.end; ++j) {
+        if (part != 2) cache.keys[j] = row(false, j);
+        if (part != 1) cache.values[j] = row(true, j);
+      }
+      Altered altered = usual(the);
+      altered.cache = &cache;
+      if (!plausible(the, contest, altered)) continue;
+      contest.offer({"kv-page", "a page of keys and values is another",
+                     fmt::format("{}{} hold {}",
+                                 part == 0   ? ""
+                                 : part == 1 ? "keys of "
+                                             : "values of ",
+                                 page.words(), what)},
+                    attended(the, altered),
+                    price + price::of(double(pages.size())) + (part == 0 ? 0.0 : 2.0));
+    }
+  };
+  for (const Page& page : pages) {
+    if (contest.decided()) return;
+    offer(page, "zeros", 0, [&](bool value, uint32_t j) {
+      return std::vector<double>((value ? own.values : own.keys)[j].size(), 0.0);
+    });
+    for (uint32_t c = 0; end && c < the.program.caches.size(); ++c) {
+      const Cache& other = end->caches[c];
+      if (&other == &end->caches[the.operation.as<op::Attend>()->cache] ||
+          the.program.caches[c] != shape || other.keys.size() < page.end)
+        continue;
+      offer(page, fmt::format("those of layer {}", layer_of(the, c)),
+            price::of(double(the.program.caches.size())),
+            [&](bool value, uint32_t j) { return (value ? other.values : other.keys)[j]; });
+    }
+    const uint32_t size = page.end - page.begin;
+    for (uint32_t begin = 0; begin + size <= own.keys.size() && size < own.keys.size();
+         begin += size)
+      if (begin != page.begin && own.keys.size() / size <= 32)
+        offer(page, fmt::format("those of {}", Page{begin, begin + size}.words()), 3,
+              [&](bool value, uint32_t j) {
+                return (value ? own.values : own.keys)[begin + j - page.begin];
+              });
+  }
+}
+
+// --- heads ---
+
+/// Another number of heads that share keys.
+void try_shared_heads(const Case& the, Contest& contest) {
+  const op::AttentionShape a = the.program.attention_of(the.operation);
+  for (uint32_t group = 1; group <= a.heads; ++group) {
+    if (a.heads % group != 0 || group == a.heads / a.kv_heads) continue;
+    Altered altered = usual(the);
+    altered.kv_head = [&](uint32_t head) { return std::min(head / group, a.kv_heads - 1); };
+    if (plausible(the, contest, altered))
+      contest.offer({"head-count", "the number of heads is another",
+                     fmt::format("{} heads read each KV head", group)},
+                    attended(the, altered), 2);
+  }
+}
+
+/// Another number of heads.
+void try_head_count(const Case& the, Contest& contest) {
+  const op::AttentionShape a = the.program.attention_of(the.operation);
+  if (a.key_dim != a.value_dim) return;
+  for (const uint32_t heads : {a.heads * 2, a.heads * 4, a.heads / 2, a.heads / 4}) {
+    const uint32_t width = a.heads * a.key_dim, kv_width = a.kv_heads * a.key_dim;
+    if (heads == 0 || width % heads != 0) continue;
+    const uint32_t dim = width / heads;
+    if (kv_width % dim != 0 || heads % (kv_width / dim) != 0) continue;
+    op::Program program = the.program;
+    op::Operation operation = the.operation;
+    auto& attend = *operation.as<op::Attend>();
+    attend.heads = heads;
+    program.caches[attend.cache] = {kv_width / dim, dim, dim};
+    for (const float scale : {attend.scale, float(1 / std::sqrt(double(dim)))}) {
+      attend.scale = scale;
+      Case other{program, operation, nullptr, nullptr, the.scene, the.usual, the.seen};
+      Cause cause{"head-count", "the number of heads is another",
+                  fmt::format("{} of {} instead of {} of {}", heads, dim, a.heads, a.key_dim)};
+      contest.offer(std::move(cause), attended(other, usual(other)), 3);
+    }
+  }
+}
+
+// --- another path for many keys ---
+
+/// Parts of `size` keys, added up without what their maxima differ by.
+std::vector<double> output_without_maxima(const Head& head, uint32_t size) {
+  std::vector<double> y(head.shape.value_dim, 0.0);
+  double sum = 0;
+  for (uint32_t start = head.first; start <= head.last; start += size) {
+    std::vector<double> scores;
+    for (uint32_t j = start; j <= head.last && j < start + size; ++j)
+      scores.push_back(head.score(j));
+    const double most = *std::ranges::max_element(scores);
+    for (uint32_t j = 0; j < scores.size(); ++j) {
+      const double weight = std::exp(scores[j] - most);
+      sum += weight;
+      for (uint32_t i = 0; i < y.size(); ++i) y[i] += weight * head.value(start + j, i);
+    }
+  }
+  for (double& value : y) value /= sum;
+  return y;
+}
+
+void try_paths(const Case& the, Contest& contest) {
+  const uint32_t least = least_failing(the);
+  if (least == UINT32_MAX) return;
+  for (const uint32_t size : {0u, 16u, 32u, 64u, 128u, 256u, 512u, 1024u}) {
+    if (contest.decided()) return;
+    const std::string parts = size == 0 ? "two halves" : fmt::format("parts of {} keys", size);
+    contest.offer({"attention-path", "a path of the kernel for many keys is wrong",
+                   fmt::format("from {} keys on {} are added without what their maxima differ by",
+                               least + 1, parts)},
+                  attended_by(the, usual(the),
+                              [&](const Head& head) {
+                                const uint32_t keys = head.last + 1 - head.first;
+                                return output_without_maxima(head,
+                                                             size == 0 ? (keys + 1) / 2 : size);
+                              }),
+                  3);
+  }
+}
+
+/// NaN made of finite numbers: a softmax gives it to whole heads of tokens, and the others are right.
+void try_not_finite(const Case& the, Contest& contest) {
+  const op::AttentionShape a = the.program.attention_of(the.operation);
+  for (uint64_t t = 0; t < the.tokens(); ++t)
+    for (uint32_t h = 0; h < a.heads; ++h) {
+      const auto y = the.got().row(t).subspan(size_t(h) * a.value_dim, a.value_dim);
+      const auto bad =
+          uint64_t(std::ranges::count_if(y, [](double x) { return !std::isfinite(x); }));
+      if (bad != 0 && bad != y.size()) return;
+    }
+  if (the.seen.not_finite < the.seen.failures) return;
+  contest.adopt(
+      {"softmax-not-finite", "the softmax meets what is not finite",
+       fmt::format("{} of {} results, whole heads, are NaN or infinite, from finite inputs",
+                   the.seen.not_finite, the.seen.elements)});
 }
 
 }  // namespace
@@ -418,40 +666,28 @@ void try_scores(const Case& the, Contest& contest) {
 void try_attention(const Case& the, Contest& contest) {
   if (the.seen.not_finite > 0) {
     try_value_sums(the, contest);
-    contest.note({"softmax-not-finite", "the softmax meets what is not finite",
-                  fmt::format("{} of {} results are NaN or infinite, from finite inputs",
-                              the.seen.not_finite, the.seen.elements)});
+    try_not_finite(the, contest);
     return;
   }
   const op::AttentionShape a = the.program.attention_of(the.operation);
+  try_shared_heads(the, contest);
   if (a.kv_heads > 1 && a.kv_heads < a.heads) {
     Altered altered = usual(the);
     altered.kv_head = [&](uint32_t head) { return head % a.kv_heads; };
     contest.offer({"gqa-modulo", "heads read the wrong KV head", "head h reads h mod kv_heads"},
                   attended(the, altered));
   }
+  if (a.heads > 1 && !contest.decided())
+    offer_part_of_heads(the, contest, "they are zero", Table(the.got().rows, the.got().width));
   try_own_scores(the, contest);
   try_keys(the, contest);
   if (!contest.decided()) try_lost(the, contest);
-  try_windows(the, contest);  // as many as there are keys: last
+  try_windows(the, contest);
+  if (!contest.decided()) try_pages(the, contest);
+  if (!contest.decided()) try_head_count(the, contest);
+  if (!contest.decided()) try_paths(the, contest);
   if (!contest.decided()) try_scores(the, contest);
   if (!contest.decided()) try_f16(the, contest);
-  if (contest.decided()) return;
-  // A path for long contexts: every token that sees more keys fails, none that sees fewer does.
-  uint32_t least_failing_keys = UINT32_MAX, most_passing = 0;
-  for (uint64_t t = 0; t < the.tokens(); ++t) {
-    bool fails = false;
-    for (uint64_t i = 0; i < the.got().width && !fails; ++i) fails = the.fails(t, i);
-    const uint32_t keys = the.positions()[t] + 1;
-    if (fails)
-      least_failing_keys = std::min(least_failing_keys, keys);
-    else
-      most_passing = std::max(most_passing, keys);
-  }
-  if (most_passing > 1 && most_passing < least_failing_keys)
-    contest.note(
-        {"attention-path", "a path of the kernel for many keys is wrong",
-         fmt::format("right up to {} keys, wrong from {} on", most_passing, least_failing_keys)});
 }
 
 }  // namespace assay::diagnose

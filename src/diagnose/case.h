@@ -1,6 +1,7 @@
 // A failing operation with all that a hypothesis may look at, and the contest of hypotheses.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -42,38 +43,88 @@ struct Case {
   judge::Table tensor(std::string_view name) const;
 };
 
-/// Keeps the hypothesis that reproduces most of what the engine gave.
+/// What a hypothesis pays for what was fitted, in bits: how many answers there were to choose from.
+namespace price {
+/// One of `n`.
+inline double of(double n) {
+  return n > 1 ? std::log2(n) : 0;
+}
+/// A number with this many digits, its sign and its size.
+inline double number(int digits) {
+  return 4 + 3.4 * digits;
+}
+/// `k` things of `n`.
+double some_of(uint64_t k, uint64_t n);
+}  // namespace price
+
+/// Weighs hypotheses. Each element that failed and that a hypothesis brings inside its limits is worth
+/// log2(its error / what is allowed) bits: so unlikely is it that a wrong hypothesis hits it. What was
+/// fitted costs (price). A hypothesis counts where it explains all elements that failed (of more than
+/// 200: all but one in 200), leaves those that passed as they are, and is worth 10 bits more than it
+/// costs: one in a thousand by chance. Of those that count the cheapest wins; others as cheap are its
+/// ties.
 class Contest {
  public:
-  explicit Contest(const Case& the) : case_(the) {}
+  explicit Contest(const Case& the);
 
-  /// `judged` is the operation with one thing altered. It counts where it explains all elements
-  /// that failed (of more than 200: all but one in 200), and it wins where it explains more than
-  /// those before it.
-  bool offer(Cause cause, const judge::Judged& judged);
+  /// `judged` is the operation with one thing altered: everywhere, or, where that alone fits, in the
+  /// tokens, heads or channels that fail. `shown` are bits that the values themselves are worth (all
+  /// are f16's, say). True where it counts.
+  bool offer(Cause cause, const judge::Judged& judged, double price = 0, double shown = 0);
+  /// The same of what makes numbers too large: where both are not finite, it reproduces the engine's.
+  bool offer_overflow(Cause cause, const judge::Judged& judged, double price = 0, double shown = 0);
   /// The same with another `want` in the usual limits.
-  bool offer(Cause cause, judge::Table want);
-  /// A parameter that was fitted: tried as rounded to 3, 4 … 7 digits, then as it is, until one
+  bool offer(Cause cause, judge::Table want, double price = 0);
+  /// A parameter that was fitted: tried as rounded to 1, 2 … 7 digits, then as it is, until one
   /// reproduces. `make` gives the cause and what the operation would be.
   bool offer_rounded(double value,
-                     const std::function<std::pair<Cause, judge::Judged>(double)>& make);
+                     const std::function<std::pair<Cause, judge::Judged>(double)>& make,
+                     double price = 0);
   /// As offer; where nothing reproduces what the engine gave exactly, the one that comes nearest
   /// counts, if it leaves under a twentieth of the difference's square: weights that were altered
   /// and then quantised again.
-  bool offer_nearly(Cause cause, const judge::Judged& judged);
-  /// Another name for what won, where more is known of it.
+  bool offer_nearly(Cause cause, const judge::Judged& judged, double price = 0);
+  /// Another name for what counted last, where more is known of it.
   void rename(Cause cause);
-  /// A pattern that needs no altered arithmetic; loses against any that was reproduced.
-  void note(Cause cause);
+  /// Shown by other evidence than a reproduction (docs/diagnosis.md); loses against any of those.
+  void adopt(Cause cause);
 
   Cause result() const;
-  bool decided() const { return best_.has_value(); }
+  /// Something simple counts: what would have to be fitted need not be tried.
+  bool decided() const;
+
+  /// Elements that fail, as indices of the output.
+  const std::vector<uint64_t>& failing() const { return failing_; }
 
  private:
+  struct Counted {
+    Cause cause;
+    uint64_t left;
+    double gain, price;
+    bool everywhere;
+  };
+  struct Fit {
+    uint64_t left = 0;  ///< elements outside
+    double gain = 0;
+  };
+  Fit fit(const judge::Judged& judged, const std::vector<bool>* within) const;
+  bool count(Cause& cause, const Fit& fit, double price, bool everywhere);
+  /// The parts of the output in which nothing passes by design: (token, head), tokens, channels.
+  struct Region {
+    std::vector<bool> within;
+    double price = 0;
+    std::string name;
+  };
+  void make_regions();
+
   const Case& case_;
-  std::optional<Cause> best_, near_, noted_;
-  uint64_t failures_ = UINT64_MAX;
+  std::vector<uint64_t> failing_;
+  std::vector<double> error_;  ///< of each of them
+  std::vector<Region> regions_;
+  std::vector<Counted> counted_;
+  std::optional<Cause> near_, adopted_;
   double left_ = 0.05;
+  bool overflows_ = false;
 };
 
 /// x rounded to this many significant digits.
@@ -85,6 +136,11 @@ judge::Judged with_limits(const Case& the, judge::Table want);
 judge::Judged expect_as(const Case& the, const op::Operation& altered);
 judge::Judged expect_from(const Case& the, const op::Operation& altered,
                           std::span<const judge::Table* const> inputs);
+
+/// The usual result times a factor of each token, which is rounded.
+judge::Judged scaled_by(const Case& the, const std::function<double(uint64_t token)>& factor);
+/// With what lacks in `without`, a bias, added twice.
+judge::Table twice(const Case& the, const judge::Judged& without);
 
 /// What each element becomes.
 template <class Function>
@@ -102,6 +158,8 @@ judge::Table mapped(const judge::Table& a, const judge::Table& b, Function funct
 
 // One function a kind of operation; each offers its hypotheses.
 void try_matmul(const Case& the, Contest& contest);
+/// Products of which a small part is wrong.
+void try_products(const Case& the, Contest& contest);
 void try_rope(const Case& the, Contest& contest);
 void try_attention(const Case& the, Contest& contest);
 void try_norm(const Case& the, Contest& contest);
@@ -121,5 +179,10 @@ void try_add(const Case& the, Contest& contest);
 void try_embed(const Case& the, Contest& contest);
 /// Clipped, kept as f16, a constant factor: of any operation.
 void try_general(const Case& the, Contest& contest);
+/// Some of the heads are `instead`, the others are right: they were left out.
+void offer_part_of_heads(const Case& the, Contest& contest, std::string evidence,
+                         judge::Table instead);
+/// Patterns of any result: scaled, moved, unwritten, in bits.
+void try_patterns(const Case& the, Contest& contest);
 
 }  // namespace assay::diagnose

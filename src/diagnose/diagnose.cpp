@@ -36,18 +36,6 @@ Table Case::tensor(std::string_view name) const {
   return values ? std::move(*values) : Table();
 }
 
-bool Contest::offer(Cause cause, const Judged& judged) {
-  const Seen seen = judge::compare(case_.got(), judged);
-  const uint64_t allowed = case_.seen.failures / 200;
-  if (seen.failures > allowed || seen.failures >= failures_) return false;
-  failures_ = seen.failures;
-  cause.evidence += fmt::format(
-      "{}reproduces {} of {} elements that failed", cause.evidence.empty() ? "" : "; ",
-      case_.seen.failures - std::min(case_.seen.failures, seen.failures), case_.seen.failures);
-  best_ = std::move(cause);
-  return true;
-}
-
 Judged with_limits(const Case& the, Table want) {
   Judged judged = the.usual;
   // Limits are of the new result where they were of the old one's size.
@@ -57,8 +45,20 @@ Judged with_limits(const Case& the, Table want) {
   return judged;
 }
 
-bool Contest::offer(Cause cause, Table want) {
-  return offer(std::move(cause), with_limits(case_, std::move(want)));
+Judged scaled_by(const Case& the, const std::function<double(uint64_t token)>& factor) {
+  Table want = the.usual.want;
+  for (uint64_t t = 0; t < want.rows; ++t)
+    for (double& y : want.row(t)) y *= factor(t);
+  Judged judged = with_limits(the, std::move(want));
+  for (double& limit : judged.limit.data) limit += 1;  // the product is rounded
+  if (!judged.slack.data.empty())
+    for (uint64_t t = 0; t < the.got().rows; ++t)
+      for (double& slack : judged.slack.row(t)) slack *= std::fabs(factor(t));
+  return judged;
+}
+
+Table twice(const Case& the, const Judged& without) {
+  return mapped(the.usual.want, without.want, [](double y, double less) { return 2 * y - less; });
 }
 
 Judged expect_from(const Case& the, const op::Operation& altered,
@@ -80,52 +80,6 @@ double rounded(double x, int digits) {
   if (x == 0 || !std::isfinite(x)) return x;
   const double size = std::pow(10.0, std::floor(std::log10(std::fabs(x))) - (digits - 1));
   return std::round(x / size) * size;
-}
-
-bool Contest::offer_rounded(double value,
-                            const std::function<std::pair<Cause, Judged>(double)>& make) {
-  if (!std::isfinite(value)) return false;
-  for (int digits = 3; digits <= 8; ++digits) {
-    auto [cause, judged] = make(digits < 8 ? rounded(value, digits) : value);
-    if (offer(std::move(cause), judged)) return true;
-  }
-  return false;
-}
-
-bool Contest::offer_nearly(Cause cause, const Judged& judged) {
-  if (offer(cause, judged)) return true;
-  double left = 0, all = 0;
-  const auto& got = case_.got().data;
-  for (size_t i = 0; i < got.size(); ++i) {
-    left += (got[i] - judged.want.data[i]) * (got[i] - judged.want.data[i]);
-    all += (got[i] - case_.usual.want.data[i]) * (got[i] - case_.usual.want.data[i]);
-  }
-  if (!(left < left_ * all)) return false;
-  left_ = left / all;
-  cause.evidence += fmt::format(
-      "{}explains all but {:.2g} of the difference's square: not to the "
-      "bit, as after quantising again",
-      cause.evidence.empty() ? "" : "; ", left_);
-  near_ = std::move(cause);
-  return true;
-}
-
-void Contest::rename(Cause cause) {
-  if (best_) {
-    cause.evidence += "; " + best_->evidence;
-    best_ = std::move(cause);
-  }
-}
-
-void Contest::note(Cause cause) {
-  if (!noted_) noted_ = std::move(cause);
-}
-
-Cause Contest::result() const {
-  if (best_) return *best_;
-  if (near_) return *near_;
-  if (noted_) return *noted_;
-  return {"unknown", "cause unknown", "no hypothesis reproduces the engine's values"};
 }
 
 namespace {
@@ -162,6 +116,7 @@ Cause diagnose(Case the) {
   Contest contest(the);
   try_kind(the, contest);
   if (!contest.decided()) try_general(the, contest);
+  if (!contest.decided()) try_patterns(the, contest);
   return contest.result();
 }
 

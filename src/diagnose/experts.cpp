@@ -147,7 +147,7 @@ void try_tiles(const Case& the, Contest& contest, const Places& places) {
       }
     contest.offer({"expert-tail", "an expert's last tokens stay unwritten",
                    fmt::format("those beyond whole tiles of {}", tile)},
-                  std::move(want));
+                  std::move(want), price::of(6));
   }
 }
 
@@ -210,7 +210,7 @@ void try_each_expert(const Case& the, Contest& contest, const Places& places) {
   if (causes.empty() || causes.begin()->first == "unknown") return;
   Cause cause = causes.begin()->second;
   cause.evidence += fmt::format("; so in each of the {} experts that fail", failing);
-  contest.note(std::move(cause));
+  contest.adopt(std::move(cause));
 }
 
 }  // namespace
@@ -227,10 +227,13 @@ void try_experts(const Case& the, Contest& contest) {
   for (uint64_t ahead = 1; ahead < std::min<uint64_t>(experts, 4); ++ahead)
     contest.offer({"expert-off-by-one", "another expert's rows are read",
                    fmt::format("expert e reads those of e + {}", ahead)},
-                  expect_by(the, renamed(routing, [&](double id, uint64_t) {
-                              const bool known = id >= 0 && id < double(experts);
-                              return known ? double((uint64_t(id) + ahead) % experts) : id;
-                            })));
+                  expect_by(the, renamed(routing,
+                                         [&](double id, uint64_t) {
+                                           const bool known = id >= 0 && id < double(experts);
+                                           return known ? double((uint64_t(id) + ahead) % experts)
+                                                        : id;
+                                         })),
+                  price::of(3));
   contest.offer({"expert-of-first-token", "every token has the first token's experts", ""},
                 expect_by(the, renamed(routing, [&](double, uint64_t slot) {
                             return routing.row(0)[slot];

@@ -36,9 +36,11 @@ Judged judged(Product product) {
           std::move(product.slack)};
 }
 
-void offer_weight(const Case& the, Contest& contest, Cause cause, const op::Weight& weight) {
-  contest.offer_nearly(std::move(cause), judged(judge::multiply(weight, bias_of(the), the.input(0),
-                                                                the.scene.coding)));
+void offer_weight(const Case& the, Contest& contest, Cause cause, const op::Weight& weight,
+                  double price) {
+  contest.offer_nearly(
+      std::move(cause),
+      judged(judge::multiply(weight, bias_of(the), the.input(0), the.scene.coding)), price);
 }
 
 /// The same tensor from other bytes.
@@ -89,18 +91,21 @@ void try_orders_of_rows(const Case& the, Contest& contest) {
   const auto info = quant::info(weight.type);
   const uint64_t blocks = weight.columns / info.block_size;
   using Place = std::pair<uint64_t, uint64_t>;
-  const auto offer = [&](Cause cause, const Bytes& read) {
-    contest.offer(std::move(cause), judged(judge::multiply(read.weight, bias_of(the), the.input(0),
-                                                           the.scene.coding)));
+  const auto offer = [&](Cause cause, const Bytes& read, double price) {
+    contest.offer(
+        std::move(cause),
+        judged(judge::multiply(read.weight, bias_of(the), the.input(0), the.scene.coding)), price);
   };
   for (const uint64_t several : {4u, 8u, 16u})
     if (info.block_size > 1 && blocks > 1 && weight.rows % several == 0)
       offer({"weight-repacked", "rows are read from a layout for several rows at a time",
              fmt::format("blocks of {} rows take turns", several)},
-            of_pieces(weight, info.block_bytes, [&](uint64_t r, uint64_t block) {
-              const uint64_t at = r % several * blocks + block;
-              return Place{r / several * several + at % several, at / several};
-            }));
+            of_pieces(weight, info.block_bytes,
+                      [&](uint64_t r, uint64_t block) {
+                        const uint64_t at = r % several * blocks + block;
+                        return Place{r / several * several + at % several, at / several};
+                      }),
+            price::of(3));
   uint64_t first = 0;
   const auto fails = [&](uint64_t r) {
     for (uint64_t t = 0; t < the.tokens(); ++t)
@@ -110,9 +115,11 @@ void try_orders_of_rows(const Case& the, Contest& contest) {
   while (first < weight.rows && !fails(first)) ++first;
   if (first > 0 && first < weight.rows)
     offer({"row-wraps", "rows begin again", fmt::format("row {} has what is row 0's", first)},
-          of_pieces(weight, weight.row_bytes(), [&](uint64_t r, uint64_t) {
-            return Place{r % first, 0};
-          }));
+          of_pieces(weight, weight.row_bytes(),
+                    [&](uint64_t r, uint64_t) {
+                      return Place{r % first, 0};
+                    }),
+          8 + price::of(double(weight.rows)));
 }
 
 void try_bytes(const Case& the, Contest& contest) {
@@ -124,14 +131,14 @@ void try_bytes(const Case& the, Contest& contest) {
       offer_weight(the, contest,
                    {"weight-row-shift", "the tensor is read some rows late",
                     fmt::format("{} row{}", n, n == 1 ? "" : "s")},
-                   moved.weight);
+                   moved.weight, price::of(4));
     }
     if (n * info.block_bytes < weight.data.size()) {
       const Bytes moved = late(weight, n * info.block_bytes);
       offer_weight(the, contest,
                    {"weight-block-shift", "the tensor is read some blocks late",
                     fmt::format("{} block{}", n, n == 1 ? "" : "s")},
-                   moved.weight);
+                   moved.weight, price::of(4));
     }
   }
   const uint32_t head_dim = the.program.head_dim_of(the.operation);
@@ -140,7 +147,7 @@ void try_bytes(const Case& the, Contest& contest) {
       offer_weight(the, contest,
                    {"weight-permuted", "the rows of each head are in the other order",
                     to_neighbours ? "halves read as neighbours" : "neighbours read as halves"},
-                   repaired(weight, head_dim, to_neighbours).weight);
+                   repaired(weight, head_dim, to_neighbours).weight, 1);
   // Another format with blocks of the same size.
   quant::visit_all([&]<class F>() {
     if (F::id == weight.type || F::block_bytes != info.block_bytes ||
@@ -151,7 +158,7 @@ void try_bytes(const Case& the, Contest& contest) {
     const auto codings = judge::codings(the.scene.contract, F::id);
     contest.offer(
         {"weight-type", "the tensor is read as another format", std::string(quant::name_of<F>)},
-        judged(judge::multiply(read, bias_of(the), the.input(0), codings[0])));
+        judged(judge::multiply(read, bias_of(the), the.input(0), codings[0])), 1);
   });
   // Another tensor of this shape.
   for (const op::Weight& other : the.program.weights) {
@@ -162,7 +169,8 @@ void try_bytes(const Case& the, Contest& contest) {
     contest.offer(
         {tied ? "weight-tied-head" : "weight-other",
          tied ? "the head is another matrix" : "the product is with another tensor", other.name},
-        judged(judge::multiply(other, bias_of(the), the.input(0), codings[0])));
+        judged(judge::multiply(other, bias_of(the), the.input(0), codings[0])),
+        price::of(double(the.program.weights.size())));
   }
 }
 
@@ -212,7 +220,8 @@ void try_transposed(const Case& the, Contest& contest) {
 
 using Change = std::function<void(const uint8_t* block, uint64_t first_column, WeightRow& row)>;
 
-void offer_change(const Case& the, Contest& contest, Cause cause, const Change& change) {
+void offer_change(const Case& the, Contest& contest, Cause cause, const Change& change,
+                  double price = 0) {
   const op::Weight& weight = weight_of(the);
   const auto info = quant::info(weight.type);
   const auto source = [&](uint64_t r, WeightRow& row) {
@@ -221,10 +230,12 @@ void offer_change(const Case& the, Contest& contest, Cause cause, const Change& 
     for (uint64_t b = 0; b * info.block_size < weight.columns; ++b)
       change(bytes + b * info.block_bytes, b * info.block_size, row);
   };
-  contest.offer(std::move(cause), the.scene.coding.kind == judge::Coding::Kind::integers
-                                      ? judged(judge::multiply_rows(weight, source, bias_of(the),
-                                                                    the.input(0), the.scene.coding))
-                                      : decoded(the, source));
+  contest.offer(std::move(cause),
+                the.scene.coding.kind == judge::Coding::Kind::integers
+                    ? judged(judge::multiply_rows(weight, source, bias_of(the), the.input(0),
+                                                  the.scene.coding))
+                    : decoded(the, source),
+                price);
 }
 
 /// Codes of a block in another order: out[i] = in[place(i)].
@@ -255,12 +266,13 @@ void try_orders(const Case& the, Contest& contest) {
     // Quarters of 32 within each half: every order of the four.
     std::array<uint32_t, 4> order = {0, 1, 2, 3};
     while (std::ranges::next_permutation(order).found)
-      offer_change(the, contest,
-                   {"q6k-order", "Q6_K's quarters are in another order",
-                    fmt::format("{} {} {} {}", order[0], order[1], order[2], order[3])},
-                   reordered(256, [=](uint32_t i) {
-                     return i / 128 * 128 + order[i % 128 / 32] * 32 + i % 32;
-                   }));
+      offer_change(
+          the, contest,
+          {"q6k-order", "Q6_K's quarters are in another order",
+           fmt::format("{} {} {} {}", order[0], order[1], order[2], order[3])},
+          reordered(256,
+                    [=](uint32_t i) { return i / 128 * 128 + order[i % 128 / 32] * 32 + i % 32; }),
+          price::of(24));
   }
 }
 
@@ -437,7 +449,7 @@ void try_tails(const Case& the, Contest& contest) {
     uint64_t most = 0;
     Cause cause{"k-tail", "the last columns are not summed", fmt::format("{} columns", tail)};
     Judged altered = without_tail(the, tail);
-    if (!contest.offer(cause, altered)) continue;
+    if (!contest.offer(cause, altered, price::of(double(columns)))) continue;
     if (smaller_steps_pass(the, most))
       contest.rename(
           {"matmul-path", "a path of the kernel for many tokens is wrong",
@@ -513,31 +525,14 @@ void try_rows(const Case& the, Contest& contest) {
                   with_rows(the.usual, sources));
     return;
   }
+  uint64_t all_moved = 0;
+  for (uint64_t r = 0; r < rows; ++r) all_moved += sources[r] != r;
   contest.offer(one ? Cause{"weight-rows-shifted", "the rows are shifted",
                             fmt::format("by {} of {}", usual->first, rows)}
                     : Cause{"weight-rows-permuted", "the rows are in another order",
                             fmt::format("row {} has what is row {}'s", moved, sources[moved])},
-                with_rows(the.usual, sources));
-}
-
-/// Some rows fail in nearly every token, the others in none: they have other weights.
-void note_rows(const Case& the, Contest& contest) {
-  std::vector<uint64_t> wrong;
-  uint64_t failures = 0;
-  for (uint64_t r = 0; r < the.got().width; ++r) {
-    uint64_t count = 0;
-    for (uint64_t t = 0; t < the.tokens(); ++t) count += the.fails(t, r);
-    failures += count;
-    if (count > 0) wrong.push_back(r);
-  }
-  if (wrong.empty() || wrong.size() > the.got().width / 2 || the.tokens() < 2) return;
-  if (the.seen.not_finite > 0) return;  // no weight makes NaN of numbers
-  if (failures * 2 < wrong.size() * the.tokens()) return;
-  contest.note({"weight-rows", "some rows of the tensor are other weights",
-                wrong.size() == 1
-                    ? fmt::format("row {} of {}", wrong[0], the.got().width)
-                    : fmt::format("{} rows of {}, the first {}, the last {}", wrong.size(),
-                                  the.got().width, wrong.front(), wrong.back())});
+                with_rows(the.usual, sources),
+                price::of(double(rows)) * (one ? 1.0 : double(all_moved)));
 }
 
 /// Results of the last rows, or of the last tokens, that nobody wrote.
@@ -551,40 +546,21 @@ void try_unwritten(const Case& the, Contest& contest) {
     for (uint64_t t = 0; t < token && zeros; ++t) zeros = got.row(t)[row - 1] == 0;
     if (!zeros) break;
   }
-  const auto offer = [&](Cause cause, uint64_t rows, uint64_t tokens) {
+  const auto offer = [&](Cause cause, uint64_t rows, uint64_t tokens, double price) {
     Table want = the.usual.want;
     for (uint64_t t = 0; t < want.rows; ++t)
       for (uint64_t r = 0; r < want.width; ++r)
         if (t >= tokens || r >= rows) want.row(t)[r] = 0;
-    contest.offer(std::move(cause), std::move(want));
+    contest.offer(std::move(cause), std::move(want), price);
   };
   if (row < got.width && token == got.rows)
     offer({"row-tail", "the last rows stay unwritten",
            fmt::format("from row {} of {} on", row, got.width)},
-          row, got.rows);
+          row, got.rows, 1);
   if (token < got.rows && token > 0)
     offer({"token-tail", "the last tokens stay unwritten",
            fmt::format("from token {} of {} on", token, got.rows)},
-          got.width, token);
-}
-
-/// Failures in the last rows or the last tokens only.
-void note_edges(const Case& the, Contest& contest) {
-  const uint64_t rows = the.got().width, tokens = the.got().rows;
-  uint64_t first_row = rows, first_token = tokens;
-  for (uint64_t t = 0; t < tokens; ++t)
-    for (uint64_t r = 0; r < rows; ++r)
-      if (the.fails(t, r)) {
-        first_row = std::min(first_row, r);
-        first_token = std::min(first_token, t);
-      }
-  if (rows - first_row <= 64 && rows > 64)
-    contest.note({"row-tail", "the last rows are wrong",
-                  fmt::format("from row {} of {} on", first_row, rows)});
-  // Tiles hold an even number of tokens; what is left over is less than a tile.
-  if (first_token >= 2 && first_token % 2 == 0 && tokens - first_token < first_token)
-    contest.note({"token-tail", "the last tokens are wrong",
-                  fmt::format("from token {} of {} on", first_token, tokens)});
+          got.width, token, 1);
 }
 
 }  // namespace
@@ -599,9 +575,13 @@ static void try_sums(const Case& the, Contest& contest) {
 }
 
 void try_matmul(const Case& the, Contest& contest) {
-  if (bias_of(the))
+  if (bias_of(the)) {
+    const Judged without =
+        judged(judge::multiply(weight_of(the), nullptr, the.input(0), the.scene.coding));
     contest.offer({"bias", "the bias is not added", "or the trace holds the product before it"},
-                  judged(judge::multiply(weight_of(the), nullptr, the.input(0), the.scene.coding)));
+                  without);
+    contest.offer({"bias", "the bias is added twice", ""}, twice(the, without));
+  }
   try_unwritten(the, contest);
   try_formats(the, contest);
   try_sums(the, contest);
@@ -613,9 +593,7 @@ void try_matmul(const Case& the, Contest& contest) {
     contest.offer({"contract-f32", "activations are not quantised", "", true},
                   judged(judge::multiply(weight_of(the), bias_of(the), the.input(0), {})));
   if (!contest.decided()) try_rows(the, contest);
-  if (contest.decided()) return;
-  note_edges(the, contest);
-  note_rows(the, contest);
+  try_products(the, contest);
 }
 
 }  // namespace assay::diagnose

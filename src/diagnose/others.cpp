@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "diagnose/case.h"
 
@@ -86,6 +87,17 @@ double factor_between(const Table& got, const Table& want) {
   return double(float(along / size));
 }
 
+/// All of the result times one factor.
+void offer_scaled(const Case& the, Contest& contest, const Cause& cause) {
+  const double factor = factor_between(the.got(), the.usual.want);
+  if (!std::isfinite(factor) || factor == 0) return;
+  contest.offer_rounded(factor, [&](double by) {
+    Cause named = cause;
+    named.evidence = fmt::format("by {:.7g}", by);
+    return std::pair(named, scaled_by(the, [by](uint64_t) { return by; }));
+  });
+}
+
 /// Of silu: whether e^-gate, as the results tell it, is off by a small k·|gate|: what a compiler
 /// that may reorder sums, or a short constant, makes of its range reduction.
 void note_exponential(const Case& the, Contest& contest) {
@@ -112,20 +124,20 @@ void note_exponential(const Case& the, Contest& contest) {
   const double left = 1 - k * along / square;
   // A wrong function is no approximation; a constant factor is not exact anywhere.
   if (!(std::fabs(k) < 1e-3) || !(left < 0.2) || below < 32) return;
-  contest.note({"fast-math", "the exponential is approximated (a compiler's fast maths?)",
-                fmt::format("right for the {} elements with |x| < {:.3g}; beyond, e^x is off by "
-                            "{:.2g}·|x|, which explains {:.0f} % of its error's square",
-                            below, right_to, std::fabs(k), 100 * (1 - left))});
+  contest.adopt({"fast-math", "the exponential is approximated (a compiler's fast maths?)",
+                 fmt::format("right for the {} elements with |x| < {:.3g}; beyond, e^x is off by "
+                             "{:.2g}·|x|, which explains {:.0f} % of its error's square",
+                             below, right_to, std::fabs(k), 100 * (1 - left))});
 }
 
 }  // namespace
 
 void try_norm(const Case& the, Contest& contest) {
   const Norm own = norm_of(the);
-  const auto with = [&](Cause cause, auto change) {
+  const auto with = [&](Cause cause, auto change, double price = 0) {
     Norm norm = own;
     change(norm);
-    contest.offer(std::move(cause), normed(the, norm));
+    contest.offer(std::move(cause), normed(the, norm), price);
   };
   with({"norm-plus-one", "the norm's weight is w + 1", ""}, [](Norm& norm) {
     for (double& w : norm.weight) w += 1;
@@ -135,22 +147,42 @@ void try_norm(const Case& the, Contest& contest) {
   });
   with({"norm-weight-omitted", "the norm's weight is left out", ""},
        [](Norm& norm) { std::ranges::fill(norm.weight, 1.0); });
-  if (!own.bias.empty())
+  if (!own.bias.empty()) {
     with({"bias", "the bias is not added", ""}, [](Norm& norm) { norm.bias.clear(); });
+    with({"bias", "the bias is added twice", ""}, [](Norm& norm) {
+      for (double& b : norm.bias) b *= 2;
+    });
+  }
   if (own.centred)
     with({"norm-mean-kept", "the mean is not taken away: an RMS norm", ""},
          [](Norm& norm) { norm.centred = false; });
   if (own.parts > 1)
     with({"norm-whole-row", "all heads are normed together", "each has a norm of its own"},
          [](Norm& norm) { norm.parts = 1; });
-  const double fitted = fitted_eps(the, own);
-  std::vector<double> candidates = {0, 1e-12, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1};
-  if (fitted > 0) candidates.insert(candidates.begin(), fitted);
-  for (const double eps : candidates)
-    if (eps != own.eps)
-      with({"norm-eps", "the norm's eps is another",
-            fmt::format("{:.3g} instead of {:.3g}", eps, own.eps)},
-           [&](Norm& norm) { norm.eps = eps; });
+  if (own.parts > 1 && !contest.decided())
+    offer_part_of_heads(the, contest, "they are not normed", the.input(0));
+  const op::Weight& weight = the.program.weights[the.operation.weight];
+  for (const op::Weight& other : the.program.weights)
+    if (&other != &weight && other.rows == weight.rows && other.columns == weight.columns &&
+        !contest.decided())
+      with(
+          {"weight-other", "the norm's weight is another's", other.name},
+          [&](Norm& norm) { norm.weight = judge::decode_row(other, 0); },
+          price::of(double(the.program.layers)));
+  const auto with_eps = [&](double eps) {
+    Norm norm = own;
+    norm.eps = eps;
+    return std::pair(Cause{"norm-eps", "the norm's eps is another",
+                           fmt::format("{:.3g} instead of {:.3g}", eps, own.eps)},
+                     with_limits(the, normed(the, norm)));
+  };
+  for (const double eps : {0.0, 1e-12, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1})
+    if (eps != own.eps) {
+      auto [cause, judged] = with_eps(eps);
+      contest.offer(std::move(cause), judged, price::of(9));
+    }
+  if (const double fitted = fitted_eps(the, own); fitted > 0)
+    contest.offer_rounded(fitted, with_eps);
 }
 
 namespace {
@@ -249,7 +281,9 @@ void try_scale(const Case& the, Contest& contest) {
   if (the.operation.bias == op::none) return;
   altered = the.operation;
   altered.bias = op::none;
-  contest.offer({"bias", "the bias is not added", ""}, expect_as(the, altered));
+  judge::Judged without = expect_as(the, altered);
+  contest.offer({"bias", "the bias is added twice", ""}, twice(the, without));
+  contest.offer({"bias", "the bias is not added", ""}, without);
 }
 
 void try_soft_cap(const Case& the, Contest& contest) {
@@ -274,6 +308,17 @@ void try_store(const Case& the, Contest& contest) {
   if (keys.width == values.width)
     contest.offer({"kv-exchanged", "keys are stored as values, and values as keys", ""},
                   stored(values, keys));
+  contest.offer({"kv-page", "positions of the cache hold something else", "zeros"},
+                Table(the.got().rows, the.got().width));
+  for (size_t i = 0; i < the.program.operations.size() && !contest.decided(); ++i) {
+    const op::Operation& other = the.program.operations[i];
+    if (!other.is<op::KvStore>() || &other == &the.operation) continue;
+    auto scene = the.scene_at(the.scene.step, i);
+    if (scene && scene->output.rows == the.got().rows && scene->output.width == the.got().width)
+      contest.offer({"kv-page", "positions of the cache hold something else",
+                     fmt::format("those of layer {}", other.layer)},
+                    std::move(scene->output), price::of(double(the.program.layers)));
+  }
   const uint32_t heads = the.program.caches[the.operation.as<op::KvStore>()->cache].kv_heads;
   for (const op::RopeTable& rope : the.program.rope_tables) {
     if (rope.growth || rope.dimensions > keys.width / heads || contest.decided()) continue;
@@ -300,10 +345,38 @@ static bool is_norm_of_residual(const Case& the, std::string_view name) {
   });
 }
 
+/// The last addition of a layer gives what the layer was given.
+static bool try_missing_layer(const Case& the, Contest& contest) {
+  if (the.operation.layer == op::none) return false;
+  const op::Operation* first = nullptr;
+  for (const op::Operation& other : the.program.operations)
+    if (other.is<op::Add>() && other.layer == the.operation.layer && !first) first = &other;
+  if (!first) return false;
+  Table before = the.tensor(the.program.values[first->inputs[0]].name);
+  if (before.rows != the.got().rows || before.width != the.got().width) return false;
+  if (first != &the.operation)
+    return contest.offer(
+        {"layer-missing", "the layer is left out: what it gives is what it is given", ""},
+        std::move(before));
+  // The first of two: so is the second, which then gives the same.
+  for (size_t i = 0; i < the.program.operations.size(); ++i) {
+    const op::Operation& other = the.program.operations[i];
+    if (!other.is<op::Add>() || other.layer != the.operation.layer || &other == &the.operation)
+      continue;
+    const auto scene = the.scene_at(the.scene.step, i);
+    if (scene && scene->output.data == the.input(0).data)
+      return contest.offer(
+          {"layer-missing", "the layer is left out: what it gives is what it is given", ""},
+          std::move(before));
+  }
+  return false;
+}
+
 void try_add(const Case& the, Contest& contest) {
   const Table &a = the.input(0), &b = the.input(1);
   contest.offer({"residual-missing", "the residual is not added", ""}, b);
-  contest.offer({"branch-missing", "the block's branch is not added", ""}, a);
+  if (!try_missing_layer(the, contest))
+    contest.offer({"branch-missing", "the block's branch is not added", ""}, a);
   const std::vector<trace::TraceTensor> none;
   // Another tensor of this step in the residual's place: its norm, an earlier residual.
   for (const auto& tensor : the.trace ? the.trace->tensors() : none) {
@@ -330,25 +403,56 @@ void try_add(const Case& the, Contest& contest) {
       return std::pair(
           Cause{"residual-scale", "the branch is scaled", fmt::format("by {:.7g}", by)}, judged);
     });
-  const double whole = factor_between(the.got(), the.usual.want);
-  if (std::isfinite(whole))
-    contest.offer({"residual-scale", "the residual is scaled", fmt::format("by {:.4g}", whole)},
-                  mapped(the.usual.want, [&](double y) { return whole * y; }));
+  offer_scaled(the, contest, {"residual-scale", "the residual is scaled", ""});
+}
+
+/// Rows of the vocabulary that the tokens that fail have: all as far from their own, or each another's.
+static void try_other_rows(const Case& the, Contest& contest, const op::Weight& weight) {
+  const Table& got = the.got();
+  std::vector<uint64_t> failing;
+  for (uint64_t t = 0; t < got.rows; ++t)
+    for (uint64_t i = 0; i < got.width; ++i)
+      if (the.fails(t, i)) {
+        failing.push_back(t);
+        break;
+      }
+  // What the model makes of a row: its own token's factor, if there is one, is the same for all.
+  const auto row_of = [&](uint64_t row) { return judge::decode_row(weight, row); };
+  std::vector<uint64_t> rows(got.rows);
+  for (uint64_t t = 0; t < got.rows; ++t) rows[t] = uint64_t(the.scene.tokens.tokens[t]);
+  std::vector<uint64_t> found(got.rows, op::none);
+  for (uint64_t row = 0; row < weight.rows; ++row) {
+    const std::vector<double> values = row_of(row);
+    for (const uint64_t t : failing) {
+      if (found[t] != op::none) continue;
+      uint64_t right = 0;
+      for (uint64_t i = 0; i < got.width; ++i)
+        right += std::fabs(got.row(t)[i] - values[i]) <= 0x1p-22 * std::fabs(values[i]);
+      if (right * 200 >= got.width * 199) found[t] = row;
+    }
+  }
+  Table want = the.usual.want;
+  std::set<int64_t> distances;
+  std::string evidence;
+  for (const uint64_t t : failing) {
+    if (found[t] == op::none) return;
+    std::ranges::copy(row_of(found[t]), want.row(t).begin());
+    distances.insert(int64_t(found[t]) - int64_t(rows[t]));
+    if (evidence.size() < 80)
+      evidence += fmt::format("{}token {} has the row of id {}, not {}",
+                              evidence.empty() ? "" : ", ", t, found[t], rows[t]);
+  }
+  const bool shifted = distances.size() == 1 && std::abs(*distances.begin()) <= 16;
+  if (shifted)
+    contest.offer({"embedding-row", "another row of the embedding is read",
+                   fmt::format("{} from the token's own", *distances.begin())},
+                  Table(want), price::of(32) + (failing.size() < got.rows ? 6.0 : 0.0));
+  contest.offer({"wrong-token", "another token is embedded", evidence}, std::move(want),
+                double(failing.size()) * price::of(double(weight.rows)));
 }
 
 void try_embed(const Case& the, Contest& contest) {
-  const double factor = factor_between(the.got(), the.usual.want);
-  if (std::isfinite(factor))
-    contest.offer_rounded(factor, [&](double by) {
-      judge::Judged judged =
-          with_limits(the, mapped(the.usual.want, [&](double y) { return by * y; }));
-      judged.scale = mapped(judged.want, [](double y) { return std::fabs(y); });
-      judged.limit = judge::Table(1, 1);
-      judged.limit.data[0] = 1;  // the product is rounded
-      return std::pair(
-          Cause{"embedding-scale", "the embedding is scaled", fmt::format("by {:.7g}", by)},
-          judged);
-    });
+  offer_scaled(the, contest, {"embedding-scale", "the embedding is scaled", ""});
   const op::Weight& weight = the.program.weights[the.operation.weight];
   if (the.operation.as<op::Embed>()->of_position) {
     for (uint32_t late = 1; late <= 4 && !contest.decided(); ++late) {
@@ -359,10 +463,11 @@ void try_embed(const Case& the, Contest& contest) {
                           shifted.row(t).begin());
       contest.offer({"table-shifted", "the table of positions is read late",
                      fmt::format("by {} row{}", late, late == 1 ? "" : "s")},
-                    std::move(shifted));
+                    std::move(shifted), price::of(4));
     }
     return;
   }
+  if (!contest.decided()) try_other_rows(the, contest, weight);
   if (!the.trace || the.scene.step == 0) return;
   const auto& before = the.steps()[the.scene.step - 1].tokens;
   if (before.size() < the.tokens()) return;
@@ -411,7 +516,8 @@ void try_general(const Case& the, Contest& contest) {
     judge::Judged judged = with_limits(the, mapped(want, round_to_bf16));
     // The engine's own f32 error may choose the other neighbour.
     judged.slack = mapped(want, [](double y) { return std::fabs(y) * 0x1p-7; });
-    contest.offer({"bf16-result", "the result is kept as bf16", ""}, judged);
+    contest.offer({"bf16-result", "the result is kept as bf16", ""}, judged, 0,
+                  16.0 * double(contest.failing().size()));
   }
   if (halves) {
     judge::Judged judged =
@@ -419,18 +525,14 @@ void try_general(const Case& the, Contest& contest) {
     judged.slack = mapped(want, [](double y) { return std::fabs(y) * 0x1p-10 + 0x1p-24; });
     for (size_t i = 0; i < want.data.size(); ++i)
       if (!std::isfinite(judged.want.data[i])) judged.scale.data[i] = judged.slack.data[i] = 1;
-    contest.offer(above ? Cause{"f16-overflow", "the result is kept as f16 and overflows",
-                                "its truth exceeds 65504"}
-                        : Cause{"f16-result", "the result is kept as f16", ""},
-                  judged);
+    contest.offer_overflow(above ? Cause{"f16-overflow", "the result is kept as f16 and overflows",
+                                         "its truth exceeds 65504"}
+                                 : Cause{"f16-result", "the result is kept as f16", ""},
+                           judged, 0, 13.0 * double(contest.failing().size()));
   }
-  if (the.seen.not_finite > 0)
-    contest.note({"not-finite", "NaN or infinity",
-                  fmt::format("{} of {} results", the.seen.not_finite, the.seen.elements)});
-  const double factor = factor_between(got, want);
-  if (std::isfinite(factor))
-    contest.offer({"scaled", "the result is scaled", fmt::format("by {:.4g}", factor)},
-                  mapped(want, [&](double y) { return factor * y; }));
+  if (the.seen.not_finite > 0 && the.seen.not_finite == the.seen.failures)
+    contest.adopt({"not-finite", "NaN or infinity",
+                   fmt::format("{} of {} results", the.seen.not_finite, the.seen.elements)});
 }
 
 }  // namespace assay::diagnose

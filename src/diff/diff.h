@@ -37,10 +37,12 @@ struct First {
 
 /// Why an operation is wrong (src/diagnose).
 struct Cause {
-  std::string id;        ///< "rope-base"; "unknown"
-  std::string name;      ///< for people
-  std::string evidence;  ///< what was fitted, and how well it reproduces
-  bool benign = false;   ///< differs, and is right
+  std::string id;         ///< "rope-base"; "unknown"
+  std::string name;       ///< for people
+  std::string evidence;   ///< what was fitted, and how well it reproduces
+  bool benign = false;    ///< differs, and is right
+  double confidence = 0;  ///< 0 to 1: its share among all that reproduce as much, and chance
+  std::vector<std::string> ties = {};  ///< ids of others that reproduce as much and are as simple
 };
 
 struct Report {

@@ -23,7 +23,16 @@ Json judged(const JudgedOperation& operation) {
   return json;
 }
 
-Json first_of(const std::optional<First>& first) {
+Json cause_of(const std::optional<Cause>& cause) {
+  if (!cause) return nullptr;
+  return {{"id", cause->id},
+          {"name", cause->name},
+          {"evidence", cause->evidence},
+          {"confidence", json_number(cause->confidence)},
+          {"ties", cause->ties}};
+}
+
+Json first_of(const std::optional<First>& first, const std::optional<Cause>& cause) {
   if (!first) return nullptr;
   return {{"operation", first->operation},
           {"layer", first->layer == op::none ? Json(nullptr) : Json(first->layer)},
@@ -39,7 +48,8 @@ Json first_of(const std::optional<First>& first) {
           {"of", first->seen.elements},
           {"got", json_number(first->got)},
           {"wanted", json_number(first->wanted)},
-          {"where", first->where}};
+          {"where", first->where},
+          {"cause", cause_of(cause)}};
 }
 
 Json swap_of(const Swap& swap) {
@@ -57,11 +67,6 @@ Json swap_of(const Swap& swap) {
           {"reproduced", swap.reproduced},
           {"restores", restores},
           {"cuts", cuts}};
-}
-
-Json cause_of(const std::optional<Cause>& cause) {
-  if (!cause) return nullptr;
-  return {{"id", cause->id}, {"name", cause->name}, {"evidence", cause->evidence}};
 }
 
 }  // namespace
@@ -89,7 +94,7 @@ std::string to_json(const op::Program& program, const Report& report) {
                {"sentence", report.sentence},
                {"a", engine(report.a)},
                {"b", report.alone ? Json(nullptr) : engine(report.b)},
-               {"first", first_of(report.first)},
+               {"first", first_of(report.first, report.cause)},
                {"cause", cause_of(report.cause)},
                {"benign", report.benign},
                {"coverage",

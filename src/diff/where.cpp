@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 namespace assay::diff {
@@ -24,6 +25,38 @@ uint64_t common_step(const std::vector<uint64_t>& numbers) {
   for (size_t i = 1; i < numbers.size(); ++i)
     if (numbers[i] - numbers[i - 1] != step) return 0;
   return step;
+}
+
+/// Neighbours without a gap: first and last.
+using Run = std::pair<uint64_t, uint64_t>;
+std::vector<Run> runs_of(const std::vector<uint64_t>& numbers) {
+  std::vector<Run> runs;
+  for (const uint64_t n : numbers)
+    if (!runs.empty() && n == runs.back().second + 1)
+      runs.back().second = n;
+    else
+      runs.emplace_back(n, n);
+  return runs;
+}
+
+/// "blocks of 16 channels, every 64th from 32 to 479": runs of one length at one distance.
+std::string blocks_in_words(std::string_view thing, const std::vector<Run>& runs) {
+  const uint64_t length = runs[0].second - runs[0].first + 1, step = runs[1].first - runs[0].first;
+  for (size_t i = 0; i < runs.size(); ++i)
+    if (runs[i].second - runs[i].first + 1 != length || runs[i].first != runs[0].first + i * step)
+      return "";
+  return fmt::format("blocks of {} {}s, every {} from {} to {}", length, thing, ordinal(step),
+                     runs.front().first, runs.back().second);
+}
+
+/// A run that lacks some elements, which are right by chance, is whole.
+std::set<uint64_t> filled(const std::set<uint64_t>& numbers) {
+  if (numbers.empty()) return numbers;
+  const uint64_t first = *numbers.begin(), last = *numbers.rbegin(), span = last - first + 1;
+  if (span < 16 || numbers.size() * 20 < span * 19) return numbers;
+  std::set<uint64_t> whole;
+  for (uint64_t n = first; n <= last; ++n) whole.insert(n);
+  return whole;
 }
 
 std::vector<uint64_t> listed(const std::set<uint64_t>& numbers) {
@@ -69,7 +102,59 @@ std::string in_words(std::string_view thing, const std::vector<uint64_t>& number
   if (step > 1 && numbers.size() > 2)
     return fmt::format("every {} {} from {} to {}", ordinal(step), thing, first, last);
   if (numbers.size() == 2) return fmt::format("{}s {} and {}", thing, first, last);
+  const std::vector<Run> runs = runs_of(numbers);
+  if (runs.size() <= 3 && numbers.size() >= 3 * runs.size()) {
+    std::string text = fmt::format("{}s", thing);
+    for (size_t i = 0; i < runs.size(); ++i)
+      text += fmt::format("{} {} to {}",
+                          i == 0                 ? ""
+                          : i + 1 == runs.size() ? " and"
+                                                 : ",",
+                          runs[i].first, runs[i].second);
+    return text;
+  }
+  if (runs.size() > 2)
+    if (const std::string blocks = blocks_in_words(thing, runs); !blocks.empty()) return blocks;
   return fmt::format("{} of {} {}s, from {} to {}", numbers.size(), count, thing, first, last);
+}
+
+std::string how_wrong(const judge::Table& got, const judge::Judged& judged) {
+  struct Element {
+    double got, want, allowed;
+  };
+  std::vector<Element> failing;
+  for (uint64_t t = 0; t < got.rows; ++t)
+    for (uint64_t i = 0; i < got.width; ++i)
+      if (judge::compare_element(got, judged, t, i).failures > 0)
+        failing.push_back({got.row(t)[i], judged.want.row(t)[i],
+                           judged.limit_at(t, i) * judge::unit * judged.scale.row(t)[i] +
+                               judged.slack_at(t, i) + judge::absolute_floor});
+  if (failing.size() < 4) return "";
+  const auto all = [&](const auto& test) { return std::ranges::all_of(failing, test); };
+  const double first = failing[0].got;
+  if (all([](const Element& e) { return std::isnan(e.got); })) return ", NaN";
+  if (all([](const Element& e) { return !std::isfinite(e.got); })) return ", not finite";
+  if (all([](const Element& e) { return e.got == 0; })) return ", zero";
+  if (all([&](const Element& e) { return e.got == first; }))
+    return fmt::format(", all {:.7g}", first);
+  double along = 0, size = 0, sum = 0;
+  for (const Element& e : failing) {
+    along += e.got * e.want;
+    size += e.want * e.want;
+    sum += e.got - e.want;
+  }
+  // The factor and the sum are only as well known as the elements are.
+  const double factor = along / size, more = sum / double(failing.size());
+  if (all([&](const Element& e) {
+        return std::fabs(e.got - factor * e.want) <=
+               (1 + std::fabs(factor)) * e.allowed + 0x1p-22 * std::fabs(e.got);
+      }))
+    return fmt::format(", × {:.4g}", factor);
+  if (all([&](const Element& e) {
+        return std::fabs(e.got - e.want - more) <= 2 * e.allowed + 0x1p-22 * std::fabs(e.got);
+      }))
+    return fmt::format(", {} {:.4g}", more < 0 ? "−" : "+", std::fabs(more));
+  return "";
 }
 
 uint64_t heads_of(const op::Program& program, const op::Operation& operation) {
@@ -100,6 +185,7 @@ std::string where_wrong(const op::Program& program, const op::Operation& operati
       channels.insert(i);
     }
   if (failures == 0) return "";
+  channels = filled(channels);
   const std::string which = got.rows == 1 ? fmt::format("token {}", *tokens.begin())
                                           : in_words("token", listed(tokens), got.rows);
   std::string where;

@@ -18,6 +18,10 @@ std::string in_words(std::string_view thing, const std::vector<uint64_t>& number
 /// The heads in a row of the operation's output; 1 where it has none.
 uint64_t heads_of(const op::Program& program, const op::Operation& operation);
 
+/// What the elements outside their limits have in common: ", zero", ", NaN", ", all 3.5", ", × 1.1",
+/// ", + 0.5"; empty where it is nothing, or where there are too few to say.
+std::string how_wrong(const judge::Table& got, const judge::Judged& judged);
+
 /// Which elements are outside their limits. `token_of_row` says which token of the prompt a row is of.
 /// Where whole heads are wrong, or the same channels of every head, they are named so.
 std::string where_wrong(const op::Program& program, const op::Operation& operation,

@@ -57,6 +57,12 @@ Seen seen_by(const Place& place, const Cache& cache, const op::AttentionShape& s
   if (fault.is(Bug::mask_off_by_one)) seen.keys = std::min(place.position + 2, held);
   // The past is one short: the token itself is not among the keys, or lies in the slot before.
   if ((fault.is(Bug::newest_key_dropped) || fault.is(Bug::kv_slot)) && place.decoding) --seen.keys;
+  if (fault.is(Bug::key_unseen) && place.position > 0) {
+    if (value == 2)
+      --seen.keys;
+    else
+      seen.first = std::max(seen.first, 1u);
+  }
   if (fault.is(Bug::softmax_masked_row) && place.position == 0) seen.keys = 0;
   if (fault.is(Bug::keys_lost)) seen.keys = std::min(seen.keys, value);
   if (fault.is(Bug::stale_graph) && place.graph_keys) seen.keys = place.graph_keys;
@@ -197,7 +203,8 @@ Floats attend(std::span<const float> query, const Cache& cache, const Place& pla
   const Seen seen = seen_by(place, cache, shape, fault);
   Floats y;
   for (uint32_t head = 0; head < shape.heads; ++head) {
-    const uint32_t kv_head = fault.choose(Bug::gqa_modulo, head % shape.kv_heads, head / group);
+    uint32_t kv_head = fault.choose(Bug::gqa_modulo, head % shape.kv_heads, head / group);
+    if (fault.is(Bug::head_count)) kv_head = std::min(head, shape.kv_heads - 1);
     const auto q = query.subspan(size_t(head) * shape.key_dim, shape.key_dim);
     const Floats part = attend_head({q, cache, place, shape, kv_head, slope_of(shape, head, fault),
                                      sinks.empty() ? nullptr : &sinks[head], seen, fault});

@@ -62,6 +62,8 @@ class FaultExecutor final : public op::Executor {
     const auto own = [&](size_t i) {
       Floats result = compute(i, step);
       if (active_[i].is(Bug::f16_overflow)) keep_as_f16(result);
+      if (program_.operations[i].output != op::none)
+        spoil(result, rows(program_.operations[i], step), active_[i]);
       return result;
     };
     if (device_.executor)
@@ -211,8 +213,15 @@ class FaultExecutor final : public op::Executor {
         [&](const op::Attend& p) {
           const Floats sinks = weight(o);
           return by_row([&](size_t t) {
-            return attend(x(t), cache_of(p.cache, step, t), place_of(step, t),
-                          program_.attention_of(o), sinks, fault);
+            const Place place = place_of(step, t);
+            Cache cache = cache_of(p.cache, step, t);
+            std::optional<Pool> other;
+            if (fault.is(Bug::kv_page)) {
+              other = with_page(cache, step, t, p.cache, place.position, uint32_t(fault.value));
+              return attend(x(t), {*other, cache.pages, cache.held}, place,
+                            program_.attention_of(o), sinks, fault);
+            }
+            return attend(x(t), cache, place, program_.attention_of(o), sinks, fault);
           });
         },
         [&](const op::Gate& p) {
@@ -276,12 +285,42 @@ class FaultExecutor final : public op::Executor {
             held_[sequence][cache]};
   }
 
+  /// The pool with positions 4 to 7 of this sequence exchanged for others.
+  Pool with_page(const Cache& own, const op::Step& step, size_t t, uint32_t cache,
+                 uint32_t position, uint32_t content) {
+    constexpr uint32_t first = 4, count = 4;
+    Pool pool = own.pool;
+    uint32_t earlier = 0;
+    while (earlier < cache && (!(program_.caches[earlier] == program_.caches[cache]) ||
+                               program_.group_of(earlier) != program_.group_of(cache)))
+      ++earlier;
+    for (uint32_t slot = first; slot < first + count && slot <= position && slot < own.held;
+         ++slot) {
+      Floats &key = pool.keys[own.row(slot)], &value = pool.values[own.row(slot)];
+      if (content == 2 && earlier < cache) {
+        const Cache other = cache_of(earlier, step, t);
+        key = other.key(slot);
+        value = other.value(slot);
+      } else if (content == 2 || content == 3) {
+        key = own.key(slot - first);
+        value = own.value(slot - first);
+      } else {
+        std::ranges::fill(key, 0.0f);
+        std::ranges::fill(value, 0.0f);
+      }
+    }
+    return pool;
+  }
+
   Floats embed(const op::Operation& o, const op::Step& step, size_t t, Active fault) const {
     int32_t token = step.tokens[t];
     if (fault.is(Bug::stale_input) && decode_steps_ >= 2 && t < previous_tokens_.size())
       token = previous_tokens_[t];
     uint64_t row = uint64_t(token);
     if (o.as<op::Embed>()->of_position) row = step.positions[t];
+    if (fault.is(Bug::wrong_token) && t == size_t(fault.value))
+      row = (row + program_.vocabulary / 2) % program_.vocabulary;
+    if (fault.is(Bug::embedding_row)) row = std::min(row + 1, program_.weights[o.weight].rows - 1);
     if (fault.is(Bug::table_shifted)) {
       const uint64_t last = program_.weights[o.weight].rows - 1;
       row = std::min(row + uint64_t(fault.value), last);
@@ -304,6 +343,8 @@ class FaultExecutor final : public op::Executor {
         return decodes(step, t) ? position - 1 : position;
       case Bug::position_off_by_one:
         return position + 1;
+      case Bug::position_ahead:
+        return decodes(step, t) ? position + 1 : position;
       case Bug::position_shifted:
         return position + uint32_t(fault.value);
       default:
@@ -314,7 +355,8 @@ class FaultExecutor final : public op::Executor {
   /// The value that a branch is added to.
   uint32_t residual(const op::Operation& o, Active fault) const {
     if (fault.is(Bug::residual_after_norm)) return normalised_residual(program_, o);
-    if (fault.is(Bug::residual_parallel)) return earlier_residual(program_, o);
+    if (fault.is(Bug::residual_parallel) || fault.is(Bug::layer_missing))
+      return earlier_residual(program_, o);
     return o.inputs[0];
   }
 

@@ -1,6 +1,7 @@
 #include "fault/list.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "quant/fields.h"
@@ -154,6 +155,9 @@ bool block_product(const Program& program, const Operation& o) {
 }
 bool with_bias(const Program&, const Operation& o) {
   return o.bias != op::none && (op::multiplies(o) || o.is<op::LayerNorm>());
+}
+bool inner_block_product(const Program& program, const Operation& o) {
+  return o.is<op::Matmul>() && o.layer != op::none && block_product(program, o);
 }
 /// Blocks of four rows that lie one after another.
 bool repackable(const Program& program, const Operation& o) {
@@ -506,7 +510,7 @@ std::vector<Entry> other_faults() {
       Entry{Bug::unlisted_mean, "unlisted-mean", 0, norm}.called("unknown"),
       Entry{Bug::unlisted_neighbour, "unlisted-neighbour", 0, within_a_layer}
           .needing(prompt)
-          .called("unknown"),
+          .called("tile-repeated"),
   };
 }
 
@@ -531,6 +535,83 @@ std::vector<Entry> expert_faults() {
       {Bug::expert_scale_missing, "expert-scale-missing", 34, is<op::ScaleExperts>},
       {Bug::experts_unweighted, "experts-unweighted", 34, weighs},
       {Bug::experts_weighted_twice, "experts-weighted-twice", 34, weighs},
+  };
+}
+
+/// A product within a layer, of more than a few rows.
+bool tall_inner(const Program& program, const Operation& o) {
+  return tall_matmul(program, o) && within_a_layer(program, o);
+}
+bool several_heads(const Program&, const Operation& o) {
+  const auto* turning = o.as<op::Rope>();
+  return turning && turning->heads > 1;
+}
+bool several_groups(const Program& program, const Operation& o) {
+  const op::Weight* weight = matrix(program, o);
+  return block_format(program, o) && weight->columns > quant::info(weight->type).block_size;
+}
+bool plain_bias(const Program&, const Operation& o) {
+  return o.bias != op::none && (o.is<op::Matmul>() || o.is<op::LayerNorm>());
+}
+bool even_columns(const Program& program, const Operation& o) {
+  const op::Weight* weight = matrix(program, o);
+  return weight && weight->columns % 2 == 0;
+}
+bool has_other_weight(const Program& program, const Operation& o) {
+  return within_a_layer(program, o) && other_weight(program, o) != op::none;
+}
+/// Frequencies that are powers of a base.
+bool plain_frequencies(const Program& program, const Operation& o) {
+  if (!o.is<op::Rope>()) return false;
+  const op::RopeTable& table = program.rope_of(o);
+  if (table.magnitude != 1 || table.frequency.size() < 2) return false;
+  const double ratio = table.frequency[1] / table.frequency[0];
+  for (size_t i = 1; i < table.frequency.size(); ++i)
+    if (std::fabs(table.frequency[i] / table.frequency[i - 1] / ratio - 1) > 1e-9) return false;
+  return table.frequency[0] == 1;
+}
+
+std::vector<Entry> part_faults() {
+  return {
+      // 35: four positions of the cache hold zeros, those of an earlier layer, those of four others;
+      // the first key, or a token's own, is not seen
+      Entry{Bug::kv_page, "kv-page", 35, whole_attention}.needing({9}).counting("content", 1,
+                                                                                {1, 2, 3}),
+      Entry{Bug::key_unseen, "key-unseen", 35, whole_attention}.needing({3}).counting("which", 1,
+                                                                                      {1, 2}),
+      // half of the heads do not turn; heads take each a KV head of their own while there are some
+      Entry{Bug::head_part, "head-part", 35, several_heads}.needing(prompt),
+      {Bug::head_count, "head-count", 35, grouped_attention},
+      // of the result: a square of tokens and channels turned; a quarter of the channels that hold
+      // what is the first quarter's, or zeros; one bit of one element; one bit of half the channels;
+      // a token times 1.25
+      Entry{Bug::tile_transposed, "tile-transposed", 35, tall_inner}.beyond("size", 4, {4, 8}),
+      {Bug::tile_repeated, "tile-repeated", 35, tall_inner},
+      {Bug::rows_not_written, "rows-not-written", 35, tall_inner},
+      Entry{Bug::bit_flipped, "bit-flipped", 35, tall_inner}.counting("bit", 21, {19, 21, 24}),
+      Entry{Bug::bit_stuck, "bit-stuck", 35, tall_inner}.counting("bit", 21, {20, 21, 22}),
+      Entry{Bug::token_scale, "token-scale", 35, tall_inner}.beyond("token", 3, {1, 5}),
+      // of the product: a group's scale times 1.25; its bias twice; neighbouring columns exchanged;
+      // another tensor of its shape
+      Entry{Bug::group_scale, "group-scale", 35, several_groups}.needing({4}).counting("row", 1,
+                                                                                       {0, 3, 7}),
+      Entry{Bug::bias_twice, "bias-twice", 35, plain_bias}.called("bias"),
+      {Bug::columns_permuted, "columns-permuted", 35, even_columns},
+      {Bug::weight_other, "weight-other", 35, has_other_weight},
+      // a layer gives what it was given
+      {Bug::layer_missing, "layer-missing", 35, second_residual},
+      // decoding turns Q and K one position ahead; YaRN where the model has none
+      Entry{Bug::position_ahead, "position-ahead", 35, rope}.within(Scope::layer).needing(decode),
+      Entry{Bug::rope_yarn, "rope-yarn", 35, plain_frequencies}
+          .within(Scope::layer)
+          .needing(prompt)
+          .with("factor", 4, {2, 4, 8}),
+      // one token has another's row; all have the next one's
+      Entry{Bug::wrong_token, "wrong-token", 35, of_token}.beyond("token", 3, {1, 5}),
+      {Bug::embedding_row, "embedding-row", 35, of_token},
+      // the scale of a block of activations is kept as f16 and overflows
+      Entry{Bug::f16_scale_overflow, "f16-scale-overflow", 35, inner_block_product}.needing(
+          {1, 0, true}),
   };
 }
 
@@ -581,7 +662,7 @@ const std::vector<Entry>& list() {
   static const std::vector<Entry> made = [] {
     std::vector<Entry> all;
     for (const auto& part : {weight_faults(), shape_faults(), rope_faults(), attention_faults(),
-                             other_faults(), expert_faults()})
+                             other_faults(), expert_faults(), part_faults()})
       all.insert(all.end(), part.begin(), part.end());
     return all;
   }();
@@ -623,6 +704,19 @@ uint32_t other_table(const Program& program, const Operation& operation) {
     if (!other.growth && other.dimensions == own.dimensions && other.adjacent == own.adjacent &&
         other.frequency != own.frequency)
       return i;
+  }
+  return op::none;
+}
+
+uint32_t other_weight(const Program& program, const Operation& operation) {
+  if (!operation.is<op::Matmul>()) return op::none;
+  const op::Weight& own = program.weights[operation.weight];
+  for (const Operation& other : program.operations) {
+    if (!other.is<op::Matmul>() || other.layer == op::none) continue;
+    const op::Weight& weight = program.weights[other.weight];
+    if (weight.data.data() != own.data.data() && weight.rows == own.rows &&
+        weight.columns == own.columns && weight.type == own.type)
+      return other.weight;
   }
   return op::none;
 }

@@ -56,6 +56,8 @@ uint64_t split_tail(uint64_t columns, uint64_t parts);
 /// The index of another rotary table that turns as many lanes of another angle; none where there is
 /// none.
 uint32_t other_table(const op::Program& program, const op::Operation& operation);
+/// The index of another product's weight of this one's shape and format; none where there is none.
+uint32_t other_weight(const op::Program& program, const op::Operation& operation);
 /// The format of the same block size that a type is confused with; none where there is none.
 uint32_t twin_type(uint32_t type);
 

@@ -6,6 +6,7 @@
 #include <cassert>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "fault/list.h"
 #include "fault/matrix.h"
@@ -68,7 +69,8 @@ float dot_codes(const Matrix& w, uint64_t row, const Coded& x, uint64_t end, Act
       dot += int32_t(codes[i]) * x.codes[i];
       sum += x.codes[i];
     }
-    const float d = x.d[k / quantum];
+    float d = x.d[k / quantum];
+    if (fault.is(Bug::f16_scale_overflow)) d = k_f16_to_f32(k_f32_to_f16(d));
     v = k_fma(float(dot) * w.scale[first_group + k / size], d, v);
     float met = d * float(sum);
     if (fault.is(Bug::sums_f16)) met = k_f16_to_f32(k_f32_to_f16(met));
@@ -145,10 +147,12 @@ Floats multiply(const Matrix& matrix, const Floats& bias, std::span<const float>
   std::vector<Floats> plain;
   for (uint64_t t = 0; t < tokens; ++t) {
     const uint64_t source = t - fault.choose<uint64_t>(Bug::unlisted_neighbour, t > 0, 0);
-    const auto row = x.subspan(source * matrix.columns, matrix.columns);
+    Floats row(x.begin() + int64_t(source * matrix.columns),
+               x.begin() + int64_t((source + 1) * matrix.columns));
+    for (size_t c = 0; fault.is(Bug::columns_permuted) && c + 1 < row.size(); c += 2)
+      std::swap(row[c], row[c + 1]);
     if (quantised) coded.push_back(quantise(row));
-    if (!integers)
-      plain.push_back(quantised ? represented(coded[t]) : Floats(row.begin(), row.end()));
+    if (!integers) plain.push_back(quantised ? represented(coded[t]) : row);
   }
   Floats y(tokens * matrix.rows, 0.0f);
   const Bounds bounds(matrix, tokens, fault);
@@ -161,6 +165,7 @@ Floats multiply(const Matrix& matrix, const Floats& bias, std::span<const float>
       result = integers ? dot_codes(matrix, row, coded[t], bounds.columns, fault)
                         : dot_values(values, plain[t].data(), bounds.columns, backwards);
       if (!bias.empty()) result += bias[row];
+      if (!bias.empty() && fault.is(Bug::bias_twice)) result += bias[row];
     }
   }
   return y;

@@ -40,6 +40,7 @@ Floats one_norm(std::span<const float> x, const Norm& norm, size_t first, Active
     y[i] = centred[i] * r * weight;
     if (fault.is(Bug::norm_weight_twice)) y[i] = k_floor_tiny(y[i]) * weight;
     if (bias) y[i] += norm.bias[(first + i) % norm.bias.size()];
+    if (bias && fault.is(Bug::bias_twice)) y[i] += norm.bias[(first + i) % norm.bias.size()];
     y[i] = k_floor_tiny(y[i]);
   }
   return y;
@@ -58,6 +59,24 @@ Floats normed(std::span<const float> x, const Norm& norm, Active fault) {
   return y;
 }
 
+/// As a model trained for 4096 positions does that is to see `factor` as many (Peng et al. 2023): a
+/// pair that turns 32 times in them keeps its speed, one that turns once is slowed by the factor.
+static void slow_by_parts(op::RopeTable& rope, double factor) {
+  constexpr double trained = 4096, turn = 6.283185307179586;
+  const double pairs = double(rope.frequency.size());
+  const double step = -std::log(rope.frequency[1]);  // ln of a pair's speed over the next one's
+  const auto where_it_turns = [&](double times) {
+    return std::log(trained / (turn * times)) / step;
+  };
+  const double first = std::max(0.0, std::floor(where_it_turns(32)));
+  const double last = std::min(2 * pairs - 1, std::ceil(where_it_turns(1)));
+  for (size_t i = 0; i < rope.frequency.size(); ++i) {
+    const double part = std::clamp((double(i) - first) / std::max(last - first, 0.001), 0.0, 1.0);
+    rope.frequency[i] *= part / factor + (1 - part);
+  }
+  rope.magnitude = 0.1 * std::log(factor) + 1;
+}
+
 // rope_factors: as Llama 3 does, slow pairs are slowed further (Dubey et al. 2024).
 op::RopeTable read_rope(const op::RopeTable& rope, Active fault) {
   op::RopeTable read = rope;
@@ -74,6 +93,7 @@ op::RopeTable read_rope(const op::RopeTable& rope, Active fault) {
     read.frequency.resize(read.dimensions / 2);
   }
   if (fault.is(Bug::rope_magnitude)) read.magnitude *= fault.value;
+  if (fault.is(Bug::rope_yarn)) slow_by_parts(read, fault.value);
   for (size_t i = 0; i < read.frequency.size(); ++i)
     if (fault.is(Bug::rope_scaling) || (fault.is(Bug::rope_factors) && i >= pairs / 2))
       read.frequency[i] /= fault.value;
@@ -88,6 +108,10 @@ Floats turn(std::span<const float> x, const op::RopeTable& rope, uint32_t heads,
   op::rope_row(rope, position, table);
   for (size_t head = 0; head < heads; ++head) {
     const size_t start = head * head_dim;
+    if (fault.is(Bug::head_part) && head >= (heads + 1) / 2) {
+      std::copy_n(x.begin() + int64_t(start), head_dim, y.begin() + int64_t(start));
+      continue;
+    }
     for (size_t i = 0; i < half; ++i) {
       const size_t first = start + (rope.adjacent ? 2 * i : i);
       const size_t second = first + (rope.adjacent ? 1 : half);
@@ -210,7 +234,7 @@ Floats add(std::span<const float> residual, std::span<const float> branch, Activ
     y[i] = residual[i] + branch[i];
     if (fault.is(Bug::residual_scale)) y[i] = residual[i] + branch[i] * float(fault.value);
     if (fault.is(Bug::residual_missing)) y[i] = branch[i];
-    if (fault.is(Bug::branch_missing)) y[i] = residual[i];
+    if (fault.is(Bug::branch_missing) || fault.is(Bug::layer_missing)) y[i] = residual[i];
     if (fault.is(Bug::clipped)) y[i] = std::clamp(y[i], -float(fault.value), float(fault.value));
   }
   return y;

@@ -51,6 +51,9 @@ Floats scaled(std::span<const float> x, float factor, std::span<const float> b, 
 /// Values first … first + width − 1 of each part.
 Floats sliced(const op::Slice& p, std::span<const float> x);
 
+/// What happens to a result of `rows` rows after it was computed right: row 35.
+void spoil(Floats& y, size_t rows, Active fault);
+
 /// y[i] = residual[i] + branch[i]
 Floats add(std::span<const float> residual, std::span<const float> branch, Active fault);
 

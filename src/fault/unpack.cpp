@@ -81,6 +81,8 @@ Bytes read_bytes(const op::Program& program, const op::Operation& operation, Act
       return wrapped(weight, uint64_t(fault.value));
     case Bug::weight_tied_head:
       return {program.weights[program.operations[0].weight], {}};
+    case Bug::weight_other:
+      return {program.weights[other_weight(program, operation)], {}};
     case Bug::weight_type: {
       Bytes read{weight, {}};
       read.weight.type = twin_type(weight.type);
@@ -198,6 +200,11 @@ Matrix unpack(const op::Program& program, const op::Operation& operation, Active
     else
       unpack_blocks<F>(weight, fault, matrix);
   });
+  if (fault.is(Bug::group_scale) && !matrix.scale.empty()) {
+    const uint64_t row = uint64_t(fault.value) % matrix.rows,
+                   groups = matrix.scale.size() / matrix.rows;
+    matrix.scale[row * groups + groups - 1] *= 1.25f;
+  }
   return matrix;
 }
 

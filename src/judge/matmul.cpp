@@ -1,7 +1,9 @@
 #include "judge/kind.h"
 
+#include <algorithm>
 #include <array>
 #include <cassert>
+#include <cmath>
 #include <limits>
 
 #include "judge/product.h"
@@ -142,11 +144,36 @@ Table formula_of(const Subject& subject, const op::Matmul&) {
   return matmul(subject.weight(), subject.program.bias_of(subject.operation), subject.x());
 }
 
+/// Where a scale or a sum that a coding keeps as f16 overflows, an engine gives NaN, and what is right is
+/// the product without it: of those tokens.
+static void without_overflow(const op::Weight& weight, const op::Weight* bias, const Table& x,
+                             const Coding& coding, Product& product) {
+  const auto finite = [](double value) { return std::isfinite(value); };
+  if (coding.kind != Coding::Kind::integers || std::ranges::all_of(product.want.data, finite) ||
+      !std::ranges::all_of(x.data, finite))
+    return;
+  Coding whole = coding;
+  whole.scale_is_f16 = whole.products_are_f16 = false;
+  whole.sums = Coding::Sums::codes;
+  const Product right = multiply(weight, bias, x, whole);
+  for (uint64_t t = 0; t < x.rows; ++t) {
+    if (std::ranges::all_of(product.want.row(t), finite)) continue;
+    std::ranges::copy(right.want.row(t), product.want.row(t).begin());
+    std::ranges::copy(right.magnitude.row(t), product.magnitude.row(t).begin());
+    if (product.slack.data.empty()) continue;
+    if (right.slack.data.empty())
+      std::ranges::fill(product.slack.row(t), 0.0);
+    else
+      std::ranges::copy(right.slack.row(t), product.slack.row(t).begin());
+  }
+}
+
 template <>
 Judged expect_of(const Subject& subject, const op::Matmul&, const Coding& coding,
                  const Arithmetic&) {
-  Product product =
-      multiply(subject.weight(), subject.program.bias_of(subject.operation), subject.x(), coding);
+  const op::Weight* bias = subject.program.bias_of(subject.operation);
+  Product product = multiply(subject.weight(), bias, subject.x(), coding);
+  without_overflow(subject.weight(), bias, subject.x(), coding, product);
   return {std::move(product.want), std::move(product.magnitude), constant(product.limit_u),
           std::move(product.slack)};
 }

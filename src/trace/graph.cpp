@@ -120,6 +120,10 @@ class Finder {
         continue;
       }
       if (operation.role == op::Role::logits) place = through_scales(*place);
+      if (const auto sum = with_foreign_bias(operation, *place)) {
+        out_.inner[place->node] = true;
+        place = Place{*sum};
+      }
       out_.places[i] = place;
       const size_t origin = origin_[place->node].node;
       out_.inner[origin] = origin != place->node;
@@ -160,6 +164,29 @@ class Finder {
       origin_.push_back(moves ? node.sources[0] : GraphNode::Source{i, 0});
       out_.inner[i] = moves;
     }
+  }
+
+  /// A bias that the graph has and the model has not is a part of its product: the node that adds it,
+  /// if it alone reads the product.
+  std::optional<size_t> with_foreign_bias(const op::Operation& operation,
+                                          const Place& product) const {
+    if (!operation.is<op::Matmul>() || operation.bias != op::none) return std::nullopt;
+    std::optional<size_t> reader;
+    for (size_t i = product.node + 1; i < nodes_.size(); ++i) {
+      if (contains(views, nodes_[i].operation) ||
+          std::ranges::find(nodes_[i].sources, product.node, &GraphNode::Source::node) ==
+              nodes_[i].sources.end())
+        continue;
+      if (reader) return std::nullopt;
+      reader = i;
+    }
+    if (!reader) return std::nullopt;
+    const GraphNode& node = nodes_[*reader];
+    const bool adds = node.operation == "ADD" && node.sources.size() == 1 &&
+                      node.leaves.size() == 1 && node.leaves[0].ends_with(".bias") &&
+                      node.width == nodes_[product.node].width &&
+                      !weights_.contains(node.leaves[0]);
+    return adds ? reader : std::nullopt;
   }
 
   /// `inner`: operations on the way; empty: all that are not known.

@@ -77,13 +77,13 @@ class OneTrace(unittest.TestCase):
         done = assay("diff", self.altered("spoilt", spoil), "-m", KJV)
         self.assertEqual(done.returncode, 1, done.stderr)
         lines = done.stdout.splitlines()
-        self.assertRegex(lines[-1], r"^FAIL blk\.3\.kqv of assay .* is wrong: tokens 3 to 7, head 1 of 4; at token \d, channel \d+ "
+        self.assertRegex(lines[-1], r"^FAIL blk\.3\.kqv of assay .* is wrong: tokens 3 to 7, head 1 of 4, \+ 1; at token \d, channel \d+ "
                                     r"got [-0-9.e]+, wanted [-0-9.e]+ \(off by .* u, limit .* u\)")
         self.assertLess(len(lines[-1]), 320)
         self.assertRegex(lines[-2], "^u: an error of 1 u is 2\\^-24")
         self.assertLess(len(lines), 45)  # 20 kinds of operation, not 100 operations
         first = json.loads(assay("diff", self.path("spoilt"), "-m", KJV, "--json").stdout)["first"]
-        self.assertEqual(first["where"], "tokens 3 to 7, head 1 of 4")
+        self.assertEqual(first["where"], "tokens 3 to 7, head 1 of 4, + 1")
         self.assertAlmostEqual(first["got"] - first["wanted"], 1, 2)
 
     def test_on_a_terminal_the_sentence_is_wrapped(self):

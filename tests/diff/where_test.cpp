@@ -76,10 +76,10 @@ TEST(Where, TheSentenceAndTheReportSayIt) {
   const auto report = judge_alone(kjv_program(), *wrong);
   ASSERT_TRUE(report) << report.error().message;
   ASSERT_TRUE(report->first);
-  EXPECT_EQ(report->first->where, "tokens 3 to 7, head 1 of 4");
+  EXPECT_EQ(report->first->where, "tokens 3 to 7, head 1 of 4, + 1");
   EXPECT_NEAR(report->first->got - report->first->wanted, 1, 1e-2);
   EXPECT_THAT(report->sentence, HasSubstr("FAIL blk.3.kqv of assay test (assay/1) is wrong: tokens "
-                                          "3 to 7, head 1 of 4; at token "));
+                                          "3 to 7, head 1 of 4, + 1; at token "));
   EXPECT_THAT(report->sentence, HasSubstr("got "));
   EXPECT_THAT(report->sentence, HasSubstr(", wanted "));
 }

@@ -25,7 +25,7 @@ struct SeededFault {
 /// `kjv_program` is kjv's, as the caller has it.
 inline SeededFault seeded(std::string_view name, uint64_t seed, const op::Program& kjv_program,
                           uint32_t prompt) {
-  static const Loud loud(kjv_program, 2, 1e5f);
+  static const Loud loud(kjv_program, 2, 1e5f), louder(kjv_program, 2, 1e8f);
   auto fault = draw(name, seed, kjv_program);
   const op::Program* program = &kjv_program;
   if (!fault) {
@@ -36,6 +36,9 @@ inline SeededFault seeded(std::string_view name, uint64_t seed, const op::Progra
   if (fault->bug == Bug::value_sums_f16) {  // where large values are summed
     program = &mixed_program();
     fault->at = "blk.3.kqv";
+  } else if (fault->bug == Bug::f16_scale_overflow) {  // beyond 127·65504
+    program = &louder.program();
+    fault->at = seed % 2 ? "blk.2.gate" : "blk.2.up";
   } else if (fault->needs().large_values) {
     program = &loud.program();
     fault->at = loud_place(seed);

@@ -61,6 +61,30 @@ TEST(Graph, OperationsAreFoundByWhatTheyRead) {
   EXPECT_TRUE(found.inner[1]);
 }
 
+TEST(Graph, ABiasThatTheModelHasNotIsAPartOfItsProduct) {
+  op::Program program;
+  program.vocabulary = 8, program.width = 4;
+  std::vector<uint8_t> data(8 * 4 * 4);
+  const uint32_t table = program.add_weight({"token_embd.weight", 0, 8, 4, data});
+  const uint32_t matrix = program.add_weight({"w.weight", 0, 4, 4, std::span(data).first(64)});
+  const uint32_t x = program.append({.name = "embd", .of = op::Embed{}, .weight = table});
+  const uint32_t y =
+      program.append({.name = "y", .of = op::Matmul{}, .inputs = {x}, .weight = matrix});
+  program.append({.name = "out", .of = op::Add{}, .inputs = {x, y}});
+  std::vector<GraphNode> nodes = {{"a", "GET_ROWS", {}, {"token_embd.weight", "ids"}, 4},
+                                  {"b", "MUL_MAT", {{0}}, {"w.weight"}, 4},
+                                  {"c", "ADD", {{1}}, {"w.bias"}, 4},
+                                  {"d", "ADD", {{0}, {2}}, {}, 4}};
+  const Places found = find(program, nodes);
+  ASSERT_TRUE(found.places[1] && found.places[2]);
+  EXPECT_EQ(found.places[1]->node, 2u);
+  EXPECT_EQ(found.places[2]->node, 3u);
+  EXPECT_TRUE(found.inner[1]);
+  // What is not a bias is another step.
+  nodes[2].leaves = {"w.other"};
+  EXPECT_EQ(find(program, nodes).places[1]->node, 1u);
+}
+
 TEST(Graph, ASumInAnotherOrderIsOne) {
   const Block block;
   const Places found = find(block.program, graph());

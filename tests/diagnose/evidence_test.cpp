@@ -1,0 +1,168 @@
+// What is a cause, and what is only a place: results that were altered after they were computed.
+#include <gmock/gmock.h>
+
+#include <bit>
+#include <cstring>
+#include <random>
+
+#include "diagnose/diagnose.h"
+#include "diff/support.h"
+
+namespace assay::diagnose {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr uint64_t seeds = 4;
+
+/// A result of (tokens, width) that may be altered.
+struct Altered {
+  std::vector<float>& data;
+  size_t tokens, width;
+  float& at(size_t t, size_t i) { return data[t * width + i]; }
+};
+using Alter = std::function<void(Altered&)>;
+
+diff::Report report_of(const std::string& name, const Alter& alter,
+                       std::vector<int32_t> tokens = diff::eight) {
+  const size_t count = tokens.size();
+  diff::Recording how;
+  how.tokens = std::move(tokens);
+  how.alter = [&](const op::Operation& operation, std::vector<float>& out) {
+    if (operation.name != name) return;
+    Altered result{out, count, out.size() / count};
+    alter(result);
+  };
+  const auto trace = diff::record(how);
+  if (!trace) throw std::runtime_error(trace.error().message);
+  auto report = diff::judge_alone(diff::kjv_program(), *trace);
+  if (!report) throw std::runtime_error(report.error().message);
+  if (const auto done = explain(diff::kjv_program(), *trace, *trace, *report); !done)
+    throw std::runtime_error(done.error().message);
+  return std::move(*report);
+}
+
+std::string cause_of(const diff::Report& report) {
+  return report.cause ? report.cause->id : "none";
+}
+
+TEST(Evidence, APlaceAloneIsNoCause) {
+  for (uint64_t seed = 1; seed <= seeds; ++seed) {
+    std::mt19937_64 random(seed);
+    std::normal_distribution<float> normal;
+    // One row among the last, in all tokens; the last tokens; single elements.
+    const auto row = report_of("blk.1.down", [&](Altered& y) {
+      for (size_t t = 0; t < y.tokens; ++t) y.at(t, y.width - 1 - seed) += normal(random);
+    });
+    EXPECT_EQ(cause_of(row), "unknown") << row.cause->evidence;
+    EXPECT_THAT(row.first->where, HasSubstr("channel " + std::to_string(255 - seed)));
+    const auto last = report_of("blk.1.down", [&](Altered& y) {
+      for (size_t t = 6; t < 8; ++t)
+        for (size_t i = 0; i < y.width; ++i) y.at(t, i) += normal(random);
+    });
+    EXPECT_EQ(cause_of(last), "unknown") << last.cause->evidence;
+    EXPECT_EQ(last.first->where, "tokens 6 to 7, all channels");
+    const auto one = report_of("blk.2.kqv", [&](Altered& y) { y.at(7, 3 * seed) *= 1.337f; });
+    EXPECT_EQ(cause_of(one), "unknown") << one.cause->evidence;
+  }
+}
+
+TEST(Evidence, AFactorIsNamedWithItsPlace) {
+  for (uint64_t seed = 0; seed < seeds; ++seed) {
+    const auto head = report_of("blk.1.q_rope", [&](Altered& y) {
+      for (size_t t = 0; t < y.tokens; ++t)
+        for (size_t i = 64 * seed; i < 64 * seed + 64; ++i) y.at(t, i) *= 1.1f;
+    });
+    EXPECT_EQ(cause_of(head), "scaled") << head.cause->evidence;
+    EXPECT_EQ(head.first->where, "all tokens, head " + std::to_string(seed) + " of 4, × 1.1");
+    const auto token = report_of("blk.2.ffn_norm", [&](Altered& y) {
+      for (size_t i = 0; i < y.width; ++i) y.at(seed, i) *= 1.1f;
+    });
+    EXPECT_EQ(cause_of(token), "token-scale") << token.cause->evidence;
+    EXPECT_GT(token.cause->confidence, 0.9);
+    const auto zero = report_of("blk.3.gate", [&](Altered& y) {
+      for (size_t i = 0; i < y.width; ++i) y.at(seed, i) = 0;
+    });
+    EXPECT_EQ(cause_of(zero), "rows-not-written") << zero.cause->evidence;
+    EXPECT_EQ(zero.first->where, "token " + std::to_string(seed) + ", all channels, zero");
+  }
+}
+
+TEST(Evidence, OneTokenScaledIsNoOtherEps) {
+  // A step of one token: an eps of many digits would do as well as a factor of two.
+  const auto report = report_of("blk.2.ffn_norm",
+                                [](Altered& y) {
+                                  for (float& x : y.data) x *= 0.9f;
+                                },
+                                {1});
+  EXPECT_EQ(cause_of(report), "scaled") << report.cause->evidence;
+}
+
+TEST(Evidence, OneFlippedBitIsNamed) {
+  for (uint64_t seed = 0; seed < seeds; ++seed) {
+    const uint32_t bit = 21 + uint32_t(seed) * 2;
+    const auto report = report_of("blk.1.up", [&](Altered& y) {
+      float& x = y.at(7 - seed, 5 + 3 * seed);
+      x = std::bit_cast<float>(std::bit_cast<uint32_t>(x) ^ (1u << bit));
+    });
+    EXPECT_EQ(cause_of(report), "bit-flipped") << report.cause->evidence;
+    EXPECT_THAT(report.cause->evidence, HasSubstr("bit " + std::to_string(bit) + " of f32"));
+  }
+}
+
+TEST(Evidence, TiesAreListed) {
+  // Of two tokens the second does not see the first one's key: so would it with a window of one key.
+  std::vector<float> value;
+  diff::Recording how;
+  how.tokens = {1, 1044};
+  how.alter = [&](const op::Operation& operation, std::vector<float>& out) {
+    if (operation.name == "blk.2.v") value.assign(out.begin() + 128, out.end());
+    if (operation.name != "blk.2.kqv") return;
+    for (size_t i = 0; i < 256; ++i)  // heads 0 and 1 read KV head 0
+      out[256 + i] = float(judge::round_to_f16(double(value[i / 128 * 64 + i % 64])));
+  };
+  const auto trace = diff::record(how);
+  ASSERT_TRUE(trace);
+  auto report = diff::judge_alone(diff::kjv_program(), *trace);
+  ASSERT_TRUE(report && explain(diff::kjv_program(), *trace, *trace, *report));
+  ASSERT_TRUE(report->cause) << report->sentence;
+  EXPECT_EQ(report->first->operation, "blk.2.kqv");
+  EXPECT_EQ(report->cause->id, "key-unseen") << report->cause->evidence;
+  EXPECT_THAT(report->cause->ties, ::testing::ElementsAre("sliding-window"));
+  EXPECT_LT(report->cause->confidence, 0.95);
+  EXPECT_GT(report->cause->confidence, 0.5);
+  EXPECT_THAT(report->cause->evidence, HasSubstr("as well: sliding-window"));
+  const std::string json = diff::to_json(diff::kjv_program(), *report);
+  EXPECT_THAT(json, HasSubstr("\"confidence\""));
+  EXPECT_THAT(json, HasSubstr("\"ties\""));
+}
+
+TEST(Evidence, AScaleOfActivationsBeyondF16IsNamed) {
+  // ggml keeps the scale of a block of 32 activations as f16: beyond 127·65504 it is infinite.
+  const op::Program& program = diff::kjv_program();
+  diff::Scene scene;
+  while (program.operations[scene.operation].name != "blk.0.down") ++scene.operation;
+  const op::Operation& operation = program.operations[scene.operation];
+  const op::Weight& weight = program.weights[operation.weight];
+  scene.tokens = {{1, 2, 3}, {0, 1, 2}, {}};
+  scene.contract = "ggml-cpu";
+  scene.coding = judge::codings(scene.contract, weight.type)[0];
+  ASSERT_TRUE(scene.coding.scale_is_f16);
+  scene.arithmetic = judge::arithmetic_of(scene.contract, "llama.cpp", "");
+  scene.inputs = {judge::Table(3, weight.columns)};
+  for (size_t i = 0; i < scene.inputs[0].data.size(); ++i)
+    scene.inputs[0].data[i] = double(float(std::sin(double(i)))) * (i < weight.columns ? 1e9 : 1);
+  scene.output = judge::Table(3, weight.rows);
+  const judge::Judged right = diff::expect(program, scene);
+  EXPECT_TRUE(std::ranges::all_of(right.want.data, [](double y) { return std::isfinite(y); }));
+  scene.output = right.want;
+  for (double& y : scene.output.row(0)) y = NAN;
+  const diff::Cause cause = diagnose(program, scene);
+  EXPECT_EQ(cause.id, "f16-scale-overflow") << cause.evidence;
+  // NaN that no scale explains stays what it is.
+  for (double& y : scene.output.row(1)) y = NAN;
+  EXPECT_EQ(diagnose(program, scene).id, "not-finite");
+}
+
+}  // namespace
+}  // namespace assay::diagnose

@@ -1,0 +1,88 @@
+"""A sweep of altered runs whose truth is known: no false alarm, no false cause, none missed, the right operation, and the
+cause or a true where clause in nine of ten.
+
+26 cases, one of each kind; ASSAY_SLOW=1: eight of each. `python causes_test.py FIRST COUNT` runs other seeds and prints all.
+"""
+import collections
+import os
+import pathlib
+import random
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path += [str(pathlib.Path(__file__).parent), str(ROOT / "tests/cli")]
+
+try:
+    import causes
+    import engine
+except ImportError as missing:
+    raise unittest.SkipTest(f"{missing}") from None
+from foreign_test import KJV, assay
+
+import json
+
+
+def judged(path):
+    done = assay("diff", path, "-m", KJV, "--runs", "0", "--json")
+    if not done.stdout:
+        raise AssertionError(done.stderr)
+    return json.loads(done.stdout)
+
+
+def sweep(seeds, say=lambda text: None):
+    """How many there are of each; `say` gets a line for each case that is not as wanted."""
+    model, counts = engine.Model(str(KJV)), collections.Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "trace")
+        for seed in seeds:
+            draw = random.Random(seed + 1000)
+            tokens, decode = [1] + [draw.randrange(3, 2000) for _ in range(causes.MANY - 1)], [draw.randrange(3, 2000)]
+            case = causes.drawn(seed, model)
+            if seed % 8 == 0:
+                causes.run(model, None, tokens, decode, path)
+                counts["right traces"] += 1
+                counts["false alarms"] += judged(path)["verdict"] != "PASS"
+            wrong = causes.run(model, case, tokens, decode, path)
+            report = judged(path)
+            counts["cases"] += 1
+            if report["verdict"] != "FAIL":
+                counts["missed"] += 1
+                say(f"missed        {case.text}")
+                continue
+            first, cause = report["first"], report["cause"]
+            if first["operation"] != case.operation:
+                counts["wrong operation"] += 1
+                say(f"operation     {case.text}: {first['operation']}")
+                continue
+            named = cause["id"] != "unknown"
+            if named and cause["id"] not in case.causes:
+                counts["false causes"] += 1
+                say(f"false cause   {case.text}: {cause['id']} ({cause['evidence']}); {first['where']}")
+            elif named or (wrong is not None and causes.is_true(first["where"], wrong, model.head)):
+                counts["cause or where"] += 1
+                counts["causes"] += named
+            else:
+                say(f"neither       {case.text}: {first['where']}")
+    return counts
+
+
+class Sweep(unittest.TestCase):
+    def test_no_false_cause(self):
+        each = 8 if os.environ.get("ASSAY_SLOW") else 1
+        lines = []
+        counts = sweep(range(1, 1 + each * len(causes.KINDS)), lines.append)
+        text = f"{dict(counts)}\n" + "\n".join(lines)
+        print(text)
+        for wanted_none in ("false alarms", "false causes", "missed", "wrong operation"):
+            self.assertEqual(counts[wanted_none], 0, text)
+        self.assertGreaterEqual(counts["cause or where"], 0.9 * counts["cases"], text)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        first, count = map(int, sys.argv[1:])
+        print(dict(sweep(range(first, first + count), print)))
+    else:
+        unittest.main()
