@@ -4,12 +4,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <random>
 
 #include "device/emulated/queue.h"
 #include "fault/device_queue.h"
 #include "fault/executor.h"
+#include "fault/state.h"
 #include "gpu/executor.h"
 #include "run/device.h"
 
@@ -20,7 +22,8 @@ void add_fault_flags(CLI::App& command, ModelFlags& flags) {
       .add_option(
           "--fault", flags.fault,
           "run with a seeded fault: NAME, NAME:layer=3,PARAMETER=VALUE (src/fault/list.cpp); on "
-          "a device with a queue: NAME (src/fault/device_queue.cpp)")
+          "a device with a queue: NAME (src/fault/device_queue.cpp); of an engine's state, on any "
+          "device: NAME (src/fault/state.cpp)")
       ->type_name("FAULT");
   command
       .add_option(
@@ -41,6 +44,23 @@ assay::Result<std::unique_ptr<assay::device::Queue>> make_queue(const ModelFlags
   grid.schedule = {Schedule::Order::shuffled, seed};
   if (flags.fault_seed) grid.workers = 1;  // several share the groups out as they come
   return assay::emulated::make_queue({.grid = grid});
+}
+
+bool is_of_state(std::string_view name) {
+  return std::ranges::find(assay::fault::state_faults(), name, &assay::fault::StateFault::name) !=
+         assay::fault::state_faults().end();
+}
+
+/// Between the engine and the device's own executor.
+void use_state_fault(const ModelFlags& flags, assay::run::EngineOptions& options) {
+  fmt::print(stderr, "fault: {}\n", flags.fault);
+  options.make = [fault = flags.fault, device = options.device](
+                     const assay::op::Program& program, const assay::op::ExecutorOptions& executor)
+      -> assay::Result<std::unique_ptr<assay::op::Executor>> {
+    auto inner = assay::run::make_executor(device, program, executor);
+    if (!inner) return inner.error();
+    return assay::fault::make_faulty_state(std::move(*inner), program, executor, fault);
+  };
 }
 
 assay::Status use_device_fault(const ModelFlags& flags, assay::run::EngineOptions& options) {
@@ -65,6 +85,11 @@ assay::Status use_device_fault(const ModelFlags& flags, assay::run::EngineOption
 assay::Status use_fault(const ModelFlags& flags, assay::run::EngineOptions& options) {
   if (flags.fault.empty()) {
     if (flags.fault_seed) return wrong_usage("--fault-seed needs --fault");
+    return assay::ok();
+  }
+  if (is_of_state(flags.fault)) {
+    if (flags.fault_seed) return Error{"a fault of an engine's state takes no --fault-seed"};
+    use_state_fault(flags, options);
     return assay::ok();
   }
   if (flags.device != "cpu" && flags.device != "reference") return use_device_fault(flags, options);

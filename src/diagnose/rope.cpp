@@ -191,6 +191,34 @@ bool twin_is_shifted(const Case& the, uint32_t shift) {
   return false;
 }
 
+/// A neighbour of the case's step whose positions are not ahead by `shift`: "step 2"; empty where all
+/// are, or there is none. Keys of steps that are all ahead alike meet queries that are, too, and no
+/// score changes; between steps that are not, every score does.
+std::string step_not_ahead(const Case& the, int64_t shift) {
+  const auto steps = int64_t(the.steps().size());
+  const auto index = size_t(&the.operation - the.program.operations.data());
+  for (const int64_t other : {int64_t(the.scene.step) - 1, int64_t(the.scene.step) + 1}) {
+    if (other < 0 || other >= steps) continue;
+    auto scene = the.scene_at(uint32_t(other), index);
+    if (!scene || int64_t(scene->tokens.positions[0]) + shift < 0) continue;
+    for (uint32_t& position : scene->tokens.positions) position += uint32_t(shift);
+    if (judge::compare(scene->output, diff::expect(the.program, *scene)).failures > 0)
+      return fmt::format("step {}", other);
+  }
+  return "";
+}
+
+/// Q and K are both ahead.
+Cause ahead_of(const Case& the, uint32_t shift) {
+  const std::string other = step_not_ahead(the, shift);
+  if (other.empty())
+    return {"position-shifted", "Q and K are both turned as at later positions: no score changes",
+            fmt::format("by {}", shift), true};
+  return {"position-ahead", "the positions of one step are ahead of those that the others use",
+          fmt::format("by {} in step {}, not in {}; {} tokens came before step {}", shift,
+                      the.scene.step, other, the.positions()[0], the.scene.step)};
+}
+
 }  // namespace
 
 void try_rope(const Case& the, Contest& contest) {
@@ -216,16 +244,21 @@ void try_rope(const Case& the, Contest& contest) {
     at("position-stale", "the position is the step's before", "",
        [&](uint64_t t) { return positions[t] - 1; });
   }
+  const auto try_shifts = [&] {
+    for (uint32_t shift = 1; shift <= 128 && !contest.decided(); ++shift)
+      if (at("position-off-by-one", "positions are ahead", fmt::format("by {}", shift),
+             [&](uint64_t t) { return positions[t] + shift; }) &&
+          twin_is_shifted(the, shift))
+        contest.rename(ahead_of(the, shift));
+  };
+  // Of one token of a later step, other frequencies can turn as far as another position does.
+  if (positions[0] > 0) try_shifts();
   if (!contest.decided()) try_tables(the, contest, own);
   if (!contest.decided()) try_frequencies(the, contest, own);
-  for (uint32_t shift = 1; shift <= 128 && !contest.decided(); ++shift)
-    if (at("position-off-by-one", "positions are ahead", fmt::format("by {}", shift),
-           [&](uint64_t t) { return positions[t] + shift; }) &&
-        twin_is_shifted(the, shift))
-      contest.rename({"position-shifted",
-                      "Q and K are both turned as at later positions: no score "
-                      "changes",
-                      fmt::format("by {}", shift), true});
+  try_shifts();
+  for (uint32_t behind = 2; behind <= std::min(positions[0], 128u) && !contest.decided(); ++behind)
+    at("position-stale", "the position is that of an earlier step",
+       fmt::format("{} behind", behind), [&](uint64_t t) { return positions[t] - behind; });
 }
 
 }  // namespace assay::diagnose

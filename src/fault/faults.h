@@ -61,6 +61,7 @@ enum class Bug {
   position_stale,
   position_off_by_one,
   position_shifted,
+  position_ahead,
   // rows 14 to 18: attention
   gqa_modulo,
   mask_missing,
