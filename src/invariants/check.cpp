@@ -271,19 +271,29 @@ std::string number(double value) {
   return std::isinf(value) ? "infinitely far" : fmt::format("{:.3g}", value);
 }
 
+/// "1.25 instead of 1.75": as many digits as tell them apart.
+std::string got_and_wanted(const Difference& d) {
+  for (const int digits : {6, 9, 17}) {
+    const std::string got = fmt::format("{:.{}g}", d.got, digits);
+    const std::string wanted = fmt::format("{:.{}g}", d.wanted, digits);
+    if (got != wanted || digits == 17) return fmt::format("{} instead of {}", got, wanted);
+  }
+  return "";
+}
+
 std::string amount(const Finding& finding, const Difference& d, const Report& report) {
-  std::string text = fmt::format("text {}, position {} is the first of {} rows of {} that differ",
-                                 d.first.text, d.first.position, d.differ, d.of);
+  std::string text = fmt::format("{} of {} positions differ, first text {} at position {}",
+                                 d.differ, d.of, d.first.text, d.first.position);
   if (d.channel)
-    text += fmt::format(", by {} ({} {}: {:.6g} instead of {:.6g})", number(d.size),
-                        finding.keys ? "key channel" : "the logit of token", *d.channel, d.got,
-                        d.wanted);
+    text += fmt::format(", by {} ({} {}: {})", number(d.size),
+                        finding.keys ? "key channel" : "the logit of token", *d.channel,
+                        got_and_wanted(d));
   if (d.not_finite) text += "; NaN or infinite logits";
   if (!finding.keys && d.log_probability > 0)
     text += fmt::format("; log-probabilities of the best tokens by up to {}{}",
                         number(d.log_probability),
                         report.by_bits ? "" : fmt::format(" (limit {})", number(report.limit)));
-  if (d.other_best > 0) text += fmt::format("; another best token in {} rows", d.other_best);
+  if (d.other_best > 0) text += fmt::format("; another best token at {} of them", d.other_best);
   return text;
 }
 

@@ -119,7 +119,8 @@ std::optional<Question> undone(const Case& the, const Abilities& abilities) {
 std::optional<Question> restored(const Case& the, const Abilities& abilities) {
   if (!abilities.contains(Ability::copy)) return {};
   const uint32_t prompt = prompt_of(the, 0);
-  Schedule copy{.texts = {0, 0}, .actions = {Step{{{0, the.tokens}}}, Copy{0, 1, prompt}}};
+  Schedule copy{.texts = {0, 0},
+                .actions = {Step{{{0, prompt}}}, Wander{0, the.decode}, Copy{0, 1, prompt}}};
   decode(the, 1, 0, copy);
   return Question{{alone(the, 0)}, copy};
 }

@@ -15,7 +15,7 @@ import stand_in_server
 
 KJV = ROOT / "tests/data/kjv/kjv.gguf"
 TOKENS = "1,300,391,394,1991,948,388,298,1044,261,1798,1249"
-LONG = ",".join(str(3 + i * 131 % 1990) for i in range(70))
+SHORT = "1,300,391,394,1991,948,388,298"
 FAULTS = "--fault" in assay("invariants", "--help").stdout
 PYTHON = os.environ.get("ASSAY_PYTHON", sys.executable)
 IDS = ["repeat", "positions", "cached", "chunked", "batch", "rows", "slots", "undone", "restored", "padding"]
@@ -105,12 +105,6 @@ class OwnExecutors(Case):
                                      "--only", invariant, code=1)
                 self.assertEqual(len(self.found(report, invariant)["smallest"]["tokens"]), smallest, report["sentence"])
 
-    @unittest.skipUnless(FAULTS, "a build without faults")
-    def test_an_operations_fault_that_only_padding_shows(self):
-        report = self.report(KJV, "--tokens", TOKENS, "--fault", "softmax-nan", "--only", "padding,repeat", code=1)
-        self.assertEqual(self.answers(report), {"repeat": "holds", "padding": "breaks"})
-        self.assertTrue(self.found(report, "padding")["difference"]["not_finite"])
-
 
 class AServer(Case):
     @contextlib.contextmanager
@@ -178,7 +172,8 @@ class LlamaCpp(Case):
             raise unittest.SkipTest(why)
 
     def ask(self, *arguments, code):
-        done = assay("invariants", KJV, "--tokens", LONG, "--engine", "llama_cpp", "--python", PYTHON, *arguments, "--json")
+        done = assay("invariants", KJV, "--tokens", SHORT, "--engine", "llama_cpp", "--python", PYTHON, "-t", 1,
+                     *arguments, "--json")  # threads that wait for others are slow where cores are shared
         self.assertEqual(done.returncode, code, done.stdout + done.stderr)
         return json.loads(done.stdout)
 
@@ -194,6 +189,12 @@ class LlamaCpp(Case):
         self.assertGreater(found["difference"]["log_probability"], 0)
         self.assertLess(found["difference"]["log_probability"], 0.5)
         self.assertIn("llama.cpp", report["engine"])
+
+    def test_without_flash_attention_it_reads_what_no_token_has_written(self):
+        # 0 times NaN, for the weights of masked cells: harmless as long as the cache never holds any.
+        found = self.found(self.ask("--flash", "off", "--only", "padding", code=1), "padding")
+        self.assertEqual((len(found["smallest"]["tokens"]), found["answer"]), (1, "breaks"))
+        self.assertGreater(found["smallest"]["difference"]["log_probability"], 0.5)
 
     @unittest.skipUnless(MODEL.exists() and os.environ.get("ASSAY_SLOW"), "ASSAY_SLOW is not set")
     def test_the_default_model(self):
