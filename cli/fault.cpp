@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -11,6 +12,7 @@
 #include "device/emulated/queue.h"
 #include "fault/device_queue.h"
 #include "fault/executor.h"
+#include "fault/state.h"
 #include "gpu/executor.h"
 #include "op/kinds.h"
 #include "run/device.h"
@@ -22,7 +24,8 @@ void add_fault_flags(CLI::App& command, ModelFlags& flags) {
       .add_option(
           "--fault", flags.fault,
           "run with a seeded fault: NAME, NAME:layer=3,PARAMETER=VALUE (src/fault/list.cpp); on "
-          "a device with a queue also NAME of src/fault/device_queue.cpp, which goes first")
+          "a device with a queue also NAME of src/fault/device_queue.cpp, which goes first; of an "
+          "engine's state, on any device: NAME (src/fault/state.cpp)")
       ->type_name("FAULT");
   command
       .add_option(
@@ -76,6 +79,23 @@ Made make_faulty(const ModelFlags& flags, const assay::op::Program& program,
   return assay::fault::make_executor(program, options, *fault, {std::move(*made), over_it});
 }
 
+bool is_of_state(std::string_view name) {
+  return std::ranges::find(assay::fault::state_faults(), name, &assay::fault::StateFault::name) !=
+         assay::fault::state_faults().end();
+}
+
+/// Between the engine and the device's own executor.
+void use_state_fault(const ModelFlags& flags, assay::run::EngineOptions& options) {
+  fmt::print(stderr, "fault: {}\n", flags.fault);
+  options.make = [fault = flags.fault, device = options.device](
+                     const assay::op::Program& program, const assay::op::ExecutorOptions& executor)
+      -> assay::Result<std::unique_ptr<assay::op::Executor>> {
+    auto inner = assay::run::make_executor(device, program, executor);
+    if (!inner) return inner.error();
+    return assay::fault::make_faulty_state(std::move(*inner), program, executor, fault);
+  };
+}
+
 assay::Status use_queue_fault(const ModelFlags& flags, assay::run::EngineOptions& options) {
   auto queue = make_queue(flags);
   if (!queue) return queue.error();
@@ -97,6 +117,11 @@ assay::Status use_queue_fault(const ModelFlags& flags, assay::run::EngineOptions
 assay::Status use_fault(const ModelFlags& flags, assay::run::EngineOptions& options) {
   if (flags.fault.empty()) {
     if (flags.fault_seed) return wrong_usage("--fault-seed needs --fault");
+    return assay::ok();
+  }
+  if (is_of_state(flags.fault)) {
+    if (flags.fault_seed) return Error{"a fault of an engine's state takes no --fault-seed"};
+    use_state_fault(flags, options);
     return assay::ok();
   }
   if (flags.device == "auto") return Error{"--fault needs the name of a device, not 'auto'"};

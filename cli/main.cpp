@@ -24,6 +24,7 @@
 #include "guide.h"
 #include "help.h"
 #include "inspect.h"
+#include "invariants.h"
 #include "kit.h"
 #include "logits.h"
 #include "option_table.h"
@@ -131,6 +132,7 @@ int main(int argc, char** argv) {
   add_trace(app, exit_code);
   add_diff(app, exit_code);
   add_doctor(app, exit_code);
+  add_invariants(app, exit_code);
   add_check(app, exit_code);
   add_kit(app, exit_code);
   add_verify(app, exit_code);

@@ -83,7 +83,7 @@ the folder of fetched models (default: $XDG_CACHE_HOME/assay, else ~/.cache/assa
 the instruction set of the cpu: portable, avx2 or avx512
 .TP
 .B ASSAY_PYTHON
-the Python that \fBassay doctor\fR starts
+the Python that \fBassay doctor\fR and \fBassay invariants\fR start
 .TP
 .B COLUMNS
 the width of the help (default: that of the terminal)

@@ -38,7 +38,8 @@ constexpr std::array groups = {
           " json special output expected html all ids top case keep plan weights verbose help "
           "version "},
     Group{"For engine authors",
-          " contract stats layers chain cut sequences filter values peer peer-batched swap runs "
+          " contract stats layers chain cut sequences decode filter values peer peer-batched swap "
+          "runs "
           "attention token log columns "},
     Group{"For the developers of assay", " fault fault-seed faults store "},
 };

@@ -46,25 +46,39 @@ std::vector<std::string> environment() {
 
 }  // namespace
 
-Result<std::string> run_capture(const std::string& python,
-                                const std::vector<std::string>& arguments) {
+PythonModule python_module(const std::string& python, const std::string& module,
+                           const std::vector<std::string>& arguments) {
   const char* set = std::getenv("ASSAY_PYTHON");
-  const std::string program = !python.empty() ? python : set && *set ? set : "python3";
-  std::vector<std::string> command = {program, "-m", "assay.capture"};
-  command.insert(command.end(), arguments.begin(), arguments.end());
-  const auto ended = run_child(std::move(command), environment());
-  if (!ended)
-    return Error{ended.error().message +
-                 "; --python PROGRAM or ASSAY_PYTHON names the Python to be used"};
-  if (ended->succeeded()) return ended->err;
-  const std::string line = last_line(ended->err);
+  PythonModule made;
+  made.program = !python.empty() ? python : set && *set ? set : "python3";
+  made.command = {made.program, "-m", module};
+  made.command.insert(made.command.end(), arguments.begin(), arguments.end());
+  made.environment = environment();
+  return made;
+}
+
+Error why_ended(const PythonModule& module, const std::string& name, const std::string& err,
+                const std::string& how) {
+  const std::string line = last_line(err);
   if (line.find("No module named assay") != line.npos)
     return Error{fmt::format(
         "'{}' does not find assay's Python package; PYTHONPATH must name the folder python/ of "
         "assay's source",
-        program)};
+        module.program)};
   // The package's own refusals are sentences.
-  constexpr std::string_view own = "assay.capture: ";
+  const std::string own = name + ": ";
   if (line.starts_with(own)) return Error{line.substr(own.size())};
-  return Error{fmt::format("'{} -m assay.capture' {}", program, ended->how())};
+  return Error{fmt::format("'{} -m {}' {}", module.program, name, how)};
+}
+
+Result<std::string> run_capture(const std::string& python,
+                                const std::vector<std::string>& arguments) {
+  const std::string name = "assay.capture";
+  const PythonModule module = python_module(python, name, arguments);
+  const auto ended = run_child(module.command, module.environment);
+  if (!ended)
+    return Error{ended.error().message +
+                 "; --python PROGRAM or ASSAY_PYTHON names the Python to be used"};
+  if (ended->succeeded()) return ended->err;
+  return why_ended(module, name, ended->err, ended->how());
 }

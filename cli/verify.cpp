@@ -16,6 +16,7 @@
 #include "gguf/not_finite.h"
 #include "model/model.h"
 #include "run/device.h"
+#include "usual_text.h"
 #include "verify/report.h"
 #include "verify/verify.h"
 
@@ -25,17 +26,6 @@ using assay::Result;
 namespace verify = assay::verify;
 
 namespace {
-
-// 100 tokens or more in most vocabularies: a prompt, and then the tokens that follow it, one per
-// step.
-constexpr const char* text =
-    "The capital of France is Paris, and the river that runs through it is the Seine. In the year "
-    "1969 two people walked on the Moon; 600 million others watched them. Water boils at 100 "
-    "degrees Celsius at sea level, and at 71 on the top of Mount Everest. \"Why,\" asked the "
-    "child, "
-    "\"does the same sum give the same answer here, but not there?\" Because numbers in a machine "
-    "are rounded, and the order in which they are added decides how: (a + b) + c is not always "
-    "a + (b + c).";
 
 struct Flags {
   std::string model, device = "cpu", tokens, level = "quick", output, store;
@@ -62,7 +52,8 @@ Result<std::unique_ptr<Model>> open_model(const Flags& flags) {
     if (!tokenizer)
       return Error{
           fmt::format("{}; --tokens gives ids without a tokenizer", tokenizer.error().message)};
-    tokens = tokenizer->encode(text, {.parse_special = false, .add_bos = true, .add_eos = false});
+    tokens =
+        tokenizer->encode(usual_text, {.parse_special = false, .add_bos = true, .add_eos = false});
   }
   if (!tokens) return tokens.error();
   if (tokens->empty()) return Error{"no tokens to run"};

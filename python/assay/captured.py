@@ -3,8 +3,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy
-
 
 class CaptureError(Exception):
     """Why there is no trace, in one sentence."""
@@ -24,6 +22,7 @@ class Captured:
 
 def difference(seen, unseen):
     """"none" where the logits of all steps are equal in every bit, else their largest difference in a sentence."""
+    import numpy  # a program that asks a server needs none
     if all(a.tobytes() == b.tobytes() for a, b in zip(seen, unseen, strict=True)):
         return "none"
     largest = max(float(numpy.abs(a.astype("f8") - b).max()) for a, b in zip(seen, unseen))

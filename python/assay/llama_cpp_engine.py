@@ -116,11 +116,11 @@ class Model:
 
 
 @contextlib.contextmanager
-def open_context(model, settings, most_tokens, length, callback):
-    """A llama.cpp context for `length` positions, `most_tokens` at a time. Raises CaptureError."""
+def open_context(model, settings, most_tokens, length, callback, sequences=1):
+    """A llama.cpp context for `length` positions of each sequence, `most_tokens` at a time. Raises CaptureError."""
     bindings = model.bindings
     parameters = bindings.llama_context_default_params()
-    parameters.n_ctx = length
+    parameters.n_ctx, parameters.n_seq_max = length * sequences, sequences
     parameters.n_batch = parameters.n_ubatch = most_tokens  # one piece: each operation once a step
     parameters.n_threads = parameters.n_threads_batch = settings.threads
     parameters.flash_attn_type = FLASH[settings.flash]

@@ -31,13 +31,11 @@ uint64_t element_bytes(const op::ExecutorOptions& options) {
 Cache::Cache(const op::CacheShape& shape, const op::ExecutorOptions& options, uint32_t window)
     : shape_(shape),
       f16_(options.cache == op::CacheType::f16),
-      value_stride_(round_up(shape.value_dim, 16)) {
-  const uint64_t positions = uint64_t(op::pages_of(options, window)) * shape.kv_heads * key_chunk;
+      value_stride_(round_up(shape.value_dim, 16)),
+      rows_(uint64_t(op::pages_of(options, window)) * shape.kv_heads * key_chunk) {
   // calloc of large sizes gives untouched zero pages.
-  keys_.reset(
-      static_cast<uint8_t*>(std::calloc(positions, shape_.key_dim * element_bytes(options))));
-  values_.reset(
-      static_cast<uint8_t*>(std::calloc(positions, value_stride_ * element_bytes(options))));
+  keys_.reset(static_cast<uint8_t*>(std::calloc(rows_, shape_.key_dim * element_bytes(options))));
+  values_.reset(static_cast<uint8_t*>(std::calloc(rows_, value_stride_ * element_bytes(options))));
 }
 
 uint64_t Cache::bytes(const op::CacheShape& shape, const op::ExecutorOptions& options,
@@ -66,6 +64,11 @@ void Cache::store(Place place, const float* keys, const float* values) {
       put(k, f16_, key + uint64_t(d) * key_chunk, keys[head * key_dim + d]);
     for (uint32_t d = 0; d < value_dim; ++d) put(v, f16_, value + d, values[head * value_dim + d]);
   }
+}
+
+void Cache::fill(float value) {
+  for (uint64_t i = 0; i < rows_ * shape_.key_dim; ++i) put(keys_.get(), f16_, i, value);
+  for (uint64_t i = 0; i < rows_ * value_stride_; ++i) put(values_.get(), f16_, i, value);
 }
 
 void Cache::read(Place place, float* keys, float* values) const {

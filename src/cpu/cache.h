@@ -36,6 +36,8 @@ class Cache {
 
   /// Stores one position's keys (kv_heads·key_dim) and values (kv_heads·value_dim).
   void store(Place place, const float* keys, const float* values);
+  /// Writes `value` into every place, used or not.
+  void fill(float value);
   /// What was stored, as f32. For traces.
   void read(Place place, float* keys, float* values) const;
 
@@ -54,6 +56,7 @@ class Cache {
   op::CacheShape shape_;
   bool f16_;
   uint32_t value_stride_;
+  uint64_t rows_;  // pages·kv_heads·64
   std::unique_ptr<uint8_t, void (*)(void*)> keys_{nullptr, std::free}, values_{nullptr, std::free};
 };
 

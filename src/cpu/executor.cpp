@@ -105,6 +105,10 @@ class CpuExecutor final : public op::Executor {
   std::span<const float> run(const op::Step& step, const op::Sink& sink) override;
   void truncate(uint32_t, uint32_t) override {
   }  // a position is read only after it is written again
+  bool fill_caches(float value) override {
+    for (Cache& cache : caches_) cache.fill(value);
+    return true;
+  }
   std::string device() const override { return "cpu"; }
   std::string isa() const override { return kernels_.isa; }
   std::string contract() const override {

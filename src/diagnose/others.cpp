@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <set>
 
 #include "diagnose/case.h"
@@ -299,8 +300,38 @@ void try_position_scale(const Case& the, Contest& contest) {
                 Table(the.input(0)));
 }
 
+/// A cache that is shown whole, where earlier rows are not as they were stored: whose they are.
+static void try_earlier_rows(const Case& the, Contest& contest) {
+  const uint64_t before = the.got().rows - the.tokens(), page = op::page_positions;
+  const auto with = [&](const std::function<double(uint64_t row, uint64_t column)>& value) {
+    Table want = the.usual.want;
+    for (uint64_t t = 0; t < before; ++t)
+      for (uint64_t i = 0; i < want.width; ++i)
+        if (the.fails(t, i)) want.row(t)[i] = value(t, i);
+    return want;
+  };
+  contest.offer({"kv-page", "keys and values that were stored are zeros in the cache", ""},
+                with([](uint64_t, uint64_t) { return 0.0; }));
+  for (int64_t shift : {int64_t(1), int64_t(-1), int64_t(page), -int64_t(page)}) {
+    const auto from = [&](uint64_t t) { return int64_t(t) + shift; };
+    const bool there = [&] {
+      for (uint64_t t = 0; t < before; ++t)
+        for (uint64_t i = 0; i < the.got().width; ++i)
+          if (the.fails(t, i) && (from(t) < 0 || from(t) >= int64_t(the.got().rows))) return false;
+      return true;
+    }();
+    if (there)
+      contest.offer(
+          {"kv-slot", "the cache holds another position's keys and values",
+           fmt::format("those {} position{} {}", std::abs(shift), std::abs(shift) == 1 ? "" : "s",
+                       shift > 0 ? "later" : "earlier")},
+          with([&](uint64_t t, uint64_t i) { return the.usual.want.row(uint64_t(from(t)))[i]; }));
+  }
+}
+
 void try_store(const Case& the, Contest& contest) {
   const Table &keys = the.input(0), &values = the.input(1);
+  if (the.got().rows > keys.rows) return try_earlier_rows(the, contest);
   const auto stored = [&](const Table& k, const Table& v) {
     const Table* inputs[] = {&k, &v};
     return expect_from(the, the.operation, inputs);

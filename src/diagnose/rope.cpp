@@ -364,10 +364,18 @@ void try_rope(const Case& the, Contest& contest) {
     at("position-stale", "the position is the step's before", "",
        [&](uint64_t t) { return positions[t] - 1; });
   }
+  const auto try_shifts = [&] {
+    for (uint32_t shift = 1; shift <= 128 && !contest.decided(); ++shift)
+      try_ahead(the, contest, shift);
+  };
+  // Of one token of a later step, other frequencies can turn as far as another position does.
+  if (positions[0] > 0) try_shifts();
   if (!contest.decided()) try_tables(the, contest, own);
   if (!contest.decided()) try_head_count(the, contest, own);
-  for (uint32_t shift = 1; shift <= 128 && !contest.decided(); ++shift)
-    try_ahead(the, contest, shift);
+  try_shifts();
+  for (uint32_t behind = 2; behind <= std::min(positions[0], 128u) && !contest.decided(); ++behind)
+    at("position-stale", "the position is that of an earlier step",
+       fmt::format("{} behind", behind), [&](uint64_t t) { return positions[t] - behind; });
   if (!contest.decided()) try_yarn(the, contest, own);
   if (!contest.decided()) try_frequencies(the, contest, own);
 }

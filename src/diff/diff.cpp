@@ -92,6 +92,13 @@ std::vector<uint64_t> tokens_of_rows(const op::Program& program, const Trace& tr
   const trace::TraceStep& step = trace.steps()[number];
   const bool selected = operation.output != op::none && program.values[operation.output].selected;
   std::vector<uint64_t> out;
+  // A cache may be shown whole.
+  if (const auto* keys = trace.find(number, operation.name + "_k");
+      keys && operation.is<op::KvStore>() && keys->rows > step.tokens.size()) {
+    for (uint64_t r = 0; r < keys->rows; ++r)
+      out.push_back(before + step.tokens.size() - keys->rows + r);
+    return out;
+  }
   for (size_t r = 0; r < (selected ? step.selected.size() : step.tokens.size()); ++r)
     out.push_back(before + (selected ? step.selected[r] : r));
   return out;

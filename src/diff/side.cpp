@@ -361,8 +361,8 @@ class Walk {
                     head, trace::shape_text(trace_.shape(tensor)), rows, width)};
   }
 
-  /// (tokens, keys and values side by side) as the trace has them in the cache; empty where it has
-  /// not both.
+  /// (tokens, keys and values side by side) as the trace has them in the cache; of all positions so
+  /// far where it has those; empty where it has not both.
   Result<Table> read_stored(uint32_t number, const op::Operation& operation,
                             const trace::TraceStep& step) const {
     const trace::TraceTensor* keys = trace_.find(number, operation.name + "_k");
@@ -370,9 +370,12 @@ class Walk {
     if (!keys || !values) return Table();
     const uint64_t key_width = program_.values[operation.inputs[0]].width;
     const uint64_t value_width = program_.values[operation.inputs[1]].width;
-    const auto k = shaped(*keys, step.tokens.size(), key_width, false);
+    const uint64_t all = step.positions.back() + uint64_t(1);
+    const bool whole = keys->rows * keys->width == all * key_width;
+    const uint64_t rows = whole ? all : step.tokens.size();
+    const auto k = shaped(*keys, rows, key_width, false);
     if (!k) return k.error();
-    const auto v = shaped(*values, step.tokens.size(), value_width, false);
+    const auto v = shaped(*values, rows, value_width, false);
     if (!v) return v.error();
     Table both(k->rows, key_width + value_width);
     for (uint64_t t = 0; t < both.rows; ++t)
@@ -391,12 +394,13 @@ class Walk {
     const Table both =
         stored.data.empty() ? expect(program_, operation, inputs, {}, arithmetic_).want : stored;
     const uint64_t key_width = program_.values[operation.inputs[0]].width;
+    const uint64_t before = both.rows - step.tokens.size();  // rows of earlier steps
     for (size_t t = 0; t < step.tokens.size(); ++t) {
       if (step.positions[t] > caches_[cache].keys.size()) {
         cache_whole_[cache] = false;
         return;
       }
-      const auto row = both.row(t);
+      const auto row = both.row(before + t);
       caches_[cache].store(step.positions[t], row.first(key_width), row.subspan(key_width));
     }
   }

@@ -89,6 +89,15 @@ class FaultExecutor final : public op::Executor {
     if (device_.executor) device_.executor->truncate(sequence, position);
     for (uint32_t& held : held_[sequence]) held = std::min(held, position);
   }
+  bool fill_caches(float value) override {
+    if (device_.executor) return device_.executor->fill_caches(value);
+    for (uint32_t i = 0; i < program_.caches.size(); ++i) {
+      const op::CacheShape& shape = program_.caches[i];
+      for (Floats& key : pools_[i].keys) key.assign(shape.kv_heads * shape.key_dim, value);
+      for (Floats& row : pools_[i].values) row.assign(shape.kv_heads * shape.value_dim, value);
+    }
+    return true;
+  }
   std::string device() const override {
     return device_.executor ? device_.executor->device() : "fault";
   }
@@ -344,7 +353,7 @@ class FaultExecutor final : public op::Executor {
       case Bug::position_off_by_one:
         return position + 1;
       case Bug::position_ahead:
-        return decodes(step, t) ? position + 1 : position;
+        return decodes(step, t) ? position + uint32_t(fault.value) : position;
       case Bug::position_shifted:
         return position + uint32_t(fault.value);
       default:

@@ -61,6 +61,7 @@ enum class Bug {
   position_stale,
   position_off_by_one,
   position_shifted,
+  position_ahead,
   // rows 14 to 18: attention
   gqa_modulo,
   mask_missing,
@@ -157,7 +158,6 @@ enum class Bug {
   columns_permuted,
   weight_other,
   layer_missing,
-  position_ahead,
   rope_yarn,
   wrong_token,
   embedding_row,

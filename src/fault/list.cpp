@@ -385,7 +385,8 @@ std::vector<Entry> rope_faults() {
           .needing(prompt),
       Entry{Bug::rope_added, "rope-added", 12, unturned_keys}.needing(prompt),
       // 13: the step's first position for all its tokens; positions count from the step's start;
-      // decoding one position late; Q one position ahead; and the benign twin: Q and K both ahead
+      // decoding one position late; Q one position ahead; and the benign twin: Q and K both ahead,
+      // which is none where only some steps are
       turning(Bug::position_stuck, "position-stuck", 13),
       turning(Bug::position_restarts, "position-restarts", 13, decode),
       turning(Bug::position_stale, "position-stale", 13, decode),
@@ -393,6 +394,7 @@ std::vector<Entry> rope_faults() {
       turning(Bug::position_shifted, "position-shifted", 13, {})
           .counting("shift", 1, {1, 3, 100})
           .harmless(),
+      turning(Bug::position_ahead, "position-ahead", 13, decode).counting("shift", 1, {1, 2, 7}),
       // not in the catalogue: the rotation turns the other way
       turning(Bug::unlisted_backwards, "unlisted-backwards", 0).called("rope-backwards"),
   };
@@ -600,8 +602,7 @@ std::vector<Entry> part_faults() {
       {Bug::weight_other, "weight-other", 35, has_other_weight},
       // a layer gives what it was given
       {Bug::layer_missing, "layer-missing", 35, second_residual},
-      // decoding turns Q and K one position ahead; YaRN where the model has none
-      Entry{Bug::position_ahead, "position-ahead", 35, rope}.within(Scope::layer).needing(decode),
+      // YaRN where the model has none
       Entry{Bug::rope_yarn, "rope-yarn", 35, plain_frequencies}
           .within(Scope::layer)
           .needing(prompt)

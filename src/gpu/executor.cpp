@@ -80,6 +80,7 @@ class DeviceExecutor final : public op::Executor {
                                  uint32_t count) override;
   void truncate(uint32_t, uint32_t) override {
   }  // a position is read only after it is written again
+  bool fill_caches(float value) override;
   std::string device() const override { return device_; }
   std::string isa() const override { return queue_->name(); }
   std::string contract() const override {
@@ -153,6 +154,11 @@ void DeviceExecutor::upload(const op::Step& step, const Ahead* ahead, StepShape&
     shape.rope_ahead = append_rope(1, ahead->count - 1);
   }
   require(queue_->upload(memory_.step, staged_));
+}
+
+bool DeviceExecutor::fill_caches(float value) {
+  require(gpu::fill_caches(*queue_, program_, options_, memory_, value));
+  return true;
 }
 
 /// Brings the device's page table up to date: of each sequence in the step, what has changed.

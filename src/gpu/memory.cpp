@@ -12,6 +12,7 @@
 #include "kernel/experts.h"
 #include "kernel/sample.h"
 #include "kernel/top_k.h"
+#include "lang/lang.h"
 #include "op/kinds.h"
 #include "op/paging.h"
 
@@ -247,6 +248,30 @@ Result<DeviceMemory> allocate(device::Queue& queue, const op::Program& program,
   if (status = upload_weights(queue, program, options, sizes, memory); !status)
     return status.error();
   return memory;
+}
+
+Status fill_caches(device::Queue& queue, const op::Program& program,
+                   const op::ExecutorOptions& options, const DeviceMemory& memory, float value) {
+  const Sizes sizes = sizes_of(program, options);
+  const bool f16 = options.cache == op::CacheType::f16;
+  const uint64_t count = piece_bytes / (f16 ? 2 : 4);
+  const std::vector<uint16_t> halves(f16 ? count : 0, k_f32_to_f16(value));
+  const std::vector<float> floats(f16 ? 0 : count, value);
+  const std::span piece(f16 ? reinterpret_cast<const uint8_t*>(halves.data())
+                            : reinterpret_cast<const uint8_t*>(floats.data()),
+                        piece_bytes);
+  const auto fill = [&](Address to, uint64_t bytes) -> Status {
+    for (uint64_t at = 0; at < bytes; at += piece_bytes)
+      if (Status done = queue.upload(to + at, piece.first(std::min(piece_bytes, bytes - at)));
+          !done)
+        return done;
+    return ok();
+  };
+  for (size_t i = 0; i < memory.keys.size(); ++i) {
+    if (Status done = fill(memory.keys[i], sizes.keys[i]); !done) return done;
+    if (Status done = fill(memory.values[i], sizes.values[i]); !done) return done;
+  }
+  return ok();
 }
 
 }  // namespace assay::gpu

@@ -46,6 +46,10 @@ uint32_t rope_width(const op::Program& program);
 Result<DeviceMemory> allocate(device::Queue& queue, const op::Program& program,
                               const op::ExecutorOptions& options);
 
+/// Writes `value` into every place of the caches, used or not. Errors: what the queue refuses.
+Status fill_caches(device::Queue& queue, const op::Program& program,
+                   const op::ExecutorOptions& options, const DeviceMemory& memory, float value);
+
 /// A device address as the pointer that arguments hold.
 template <class T>
 T* pointer(device::Address address) {

@@ -32,13 +32,28 @@ Table formula_of(const Subject& subject, const op::KvStore&) {
   return both;
 }
 
+/// Where the engine shows what it holds of all positions, not of the step's alone, those before the
+/// step must be as they were stored; of what nobody saw being stored, anything is right.
+static Table with_earlier(const Subject& subject, const op::KvStore& p, Table step) {
+  const Table* got = subject.inputs.got;
+  if (!got || got->rows <= step.rows || got->width != step.width) return step;
+  const Cache& cache = subject.cache(0, p.cache);
+  const uint64_t before = got->rows - step.rows;
+  Table whole = *got;
+  for (uint64_t t = 0; t < before && t < cache.keys.size(); ++t)
+    std::ranges::copy(cache.values[t], std::ranges::copy(cache.keys[t], whole.row(t).begin()).out);
+  for (uint64_t t = 0; t < step.rows; ++t)
+    std::ranges::copy(step.row(t), whole.row(before + t).begin());
+  return whole;
+}
+
 template <>
 Judged expect_of(const Subject& subject, const op::KvStore& p, const Coding&,
                  const Arithmetic& arithmetic) {
   Table want = formula_of(subject, p);
   if (arithmetic.f16_cache)
     for (double& value : want.data) value = round_to_f16(value);
-  return of_rows(std::move(want), copy_limit);
+  return of_rows(with_earlier(subject, p, std::move(want)), copy_limit);
 }
 
 }  // namespace assay::judge

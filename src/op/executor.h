@@ -82,6 +82,9 @@ class Executor {
                                          uint32_t count);
   /// Forgets what a sequence's cache holds from `position` on.
   virtual void truncate(uint32_t sequence, uint32_t position) = 0;
+  /// Writes `value` into every place of the caches, used or not: a test that nothing is read that no
+  /// token of the sequence has written. False if this executor cannot. Throws DeviceFailure.
+  virtual bool fill_caches(float) { return false; }
   virtual std::string device() const = 0;    ///< "cpu", "cuda", "emulated", "reference"
   virtual std::string isa() const = 0;       ///< "avx2", …; "" where it has no meaning
   virtual std::string contract() const = 0;  ///< "assay/1", "assay/1 kv=f32", "f32", "exact", …

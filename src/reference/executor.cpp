@@ -43,6 +43,17 @@ class Judge final : public op::Executor {
   void truncate(uint32_t, uint32_t) override {
   }  // a position is read only after it is written again
 
+  bool fill_caches(float value) override {
+    for (uint32_t i = 0; i < program_.caches.size(); ++i) {
+      const op::CacheShape& shape = program_.caches[i];
+      const std::vector<double> keys(shape.kv_heads * shape.key_dim, double(value)),
+          values(shape.kv_heads * shape.value_dim, double(value));
+      for (judge::Cache& page : pages_[i])
+        for (uint32_t slot = 0; slot < op::page_positions; ++slot) page.store(slot, keys, values);
+    }
+    return true;
+  }
+
   std::string device() const override { return "reference"; }
   std::string isa() const override { return ""; }
   uint32_t threads() const override { return 1; }

@@ -226,4 +226,13 @@ Result<std::span<const float>> Engine::feed(Sequence& sequence, std::span<const 
   return last;
 }
 
+Status Engine::fill_caches(float value) {
+  try {
+    if (core_->executor->fill_caches(value)) return ok();
+  } catch (const op::DeviceFailure& failure) {
+    return failure.error;
+  }
+  return Error{fmt::format("the caches of {} cannot be filled", core_->executor->device())};
+}
+
 }  // namespace assay::run

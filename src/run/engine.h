@@ -83,6 +83,10 @@ class Engine {
                                       const std::function<void(std::span<const float>)>& each = {},
                                       const op::Sink& sink = {});
 
+  /// Writes `value` into every place of the caches: sequences that are alive lose what they hold.
+  /// Errors: an executor that cannot; a failing device.
+  Status fill_caches(float value);
+
   /// Sets a function that is called with every step before it runs, which a recorder or a judge
   /// needs in addition to the sink.
   void watch_steps(std::function<void(const op::Step&)> watch) { watch_ = std::move(watch); }

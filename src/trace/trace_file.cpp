@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 
 #include "base/read_file.h"
@@ -49,12 +50,20 @@ std::optional<TraceStep> read_step(const Json& json, uint32_t next) {
     if (!positions || positions->size() != step.tokens.size()) return std::nullopt;
     step.positions = *positions;
   }
+  step.declared = step.positions[0];
   if (json.contains("selected")) {
     const auto selected = integers<uint32_t>(json["selected"], int64_t(step.tokens.size()) - 1);
     if (!selected || !std::ranges::is_sorted(*selected, std::less_equal{})) return std::nullopt;
     step.selected = *selected;
   }
   return step;
+}
+
+/// Positions that are consecutive, but not from `next` on, where a step came before.
+void count_on(TraceStep& step, uint32_t next) {
+  for (size_t i = 0; i < step.positions.size(); ++i)
+    if (step.positions[i] != uint64_t(step.declared) + i) return;
+  if (next > 0) std::iota(step.positions.begin(), step.positions.end(), next);
 }
 
 struct Key {
@@ -174,6 +183,7 @@ Status Trace::read_steps() {
       return refuse(steps.empty()
                         ? std::string("tokens is not a JSON list of ids")
                         : fmt::format("step {} has no good tokens, positions or selected", i));
+    count_on(*step, next);
     next = step->positions.back() + 1;
     steps_.push_back(std::move(*step));
   }

@@ -24,8 +24,10 @@ struct TraceStep {
   op::Step view() const { return {tokens, positions, {}, selected}; }
 
   std::vector<int32_t> tokens;
+  /// Counted: those after the step before. What the trace says of them may be the fault.
   std::vector<uint32_t> positions;
   std::vector<uint32_t> selected;  ///< indices into tokens whose logits were wanted
+  uint32_t declared = 0;           ///< the first position, as the trace says it
 };
 
 /// One operation's output.

@@ -52,6 +52,28 @@ TEST(RmsNorm, NanReachesEveryElement) {
   for (double y : rms_norm(Values{1, nan, 1}, 1, Values{1, 1, 1}, 1e-5)) EXPECT_TRUE(std::isnan(y));
 }
 
+TEST(KvStore, ACacheThatIsShownWholeHoldsWhatWasStored) {
+  op::Operation operation;
+  operation.of = op::KvStore{.cache = 0};
+  const Table key = table({{5}}), value = table({{6}});
+  const std::vector<int32_t> tokens{7};
+  const std::vector<uint32_t> positions{2};
+  Caches caches(1);
+  caches[0].store(0, Values{1}, Values{2});
+  caches[0].store(1, Values{3}, Values{4});
+  const auto failures = [&](const Table& got, const Caches& held) {
+    const Inputs inputs{{&key, &value}, {tokens, positions, {}, {}}, {&held, 1}, &got};
+    return compare(got, expect({}, operation, inputs, {}, {})).failures;
+  };
+  EXPECT_EQ(failures(table({{5, 6}}), caches), 0u);  // the step's alone
+  EXPECT_EQ(failures(table({{5, 6.5}}), caches), 1u);
+  EXPECT_EQ(failures(table({{1, 2}, {3, 4}, {5, 6}}), caches), 0u);
+  EXPECT_EQ(failures(table({{1, 2}, {3, 4.5}, {5, 6}}), caches), 1u);
+  EXPECT_EQ(failures(table({{0, 0}, {3, 4}, {5, 6}}), caches), 2u);
+  EXPECT_EQ(failures(table({{1, 2}, {3, 4}, {4, 6}}), caches), 1u);
+  EXPECT_EQ(failures(table({{9, 9}, {8, 8}, {5, 6}}), Caches(1)), 0u);  // nobody saw them stored
+}
+
 TEST(Quantise, HandExampleWithTiesToEven) {
   // m = 127: d = 1, the codes are the values rounded, halves to even
   Values x(32, 0.0), want(32, 0.0);
