@@ -15,10 +15,10 @@ namespace assay::convert {
 struct Options {
   std::optional<uint32_t>
       type;  ///< GGUF id of the matrices' format; none: each as the folder has it
-  /// A tokenizer that can't be converted is a note, and the file has none: for what needs weights alone.
-  bool weights_alone = false;
   /// Told how many bytes are written, of how many; false stops.
   std::function<bool(uint64_t done, uint64_t total)> progress;
+  /// A tokenizer that can't be converted is a note, and the file has none: for what needs weights alone.
+  bool weights_alone = false;
 };
 
 struct Converted {
