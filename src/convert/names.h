@@ -28,7 +28,7 @@ struct Target {
   bool stacked = false;                             ///< `sources` are the slices of a new dimension
   std::vector<const trace::StoredTensor*> sources;  ///< one, or one an expert
   std::vector<uint64_t> shape;                      ///< slowest first, after the change
-  std::vector<std::span<const uint8_t>> scales;     ///< of each source in MXFP4
+  std::vector<std::span<const uint8_t>> scales = {};  ///< of each source in MXFP4
 };
 
 /// A name that fits a pattern with "{}", and the numbers that stand there; false otherwise.

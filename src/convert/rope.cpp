@@ -104,9 +104,9 @@ void longrope(Config& config, const model::Rotation& rotation, uint32_t dimensio
 }
 
 struct Yarn {
-  double factor, fast, slow;
-  uint32_t original;
-  bool whole;  ///< the ramp begins and ends at whole pairs
+  double factor = 1, fast = 0, slow = 0;
+  uint32_t original = 0;
+  bool whole = true;  ///< the ramp begins and ends at whole pairs
 };
 
 /// Where the reader's ramp is another: its frequencies as factors of the plain ones.

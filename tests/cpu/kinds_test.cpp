@@ -100,8 +100,9 @@ TEST_P(EveryKind, IsInsideTheJudgesBoundsWhichAreNotLoose) {
       EXPECT_EQ(error.failures, 0u)
           << error.name << ": " << error.max_u << " u of " << error.limit_u << " at token "
           << error.worst_token << " row " << error.worst_row;
-      if (error.kind != "relu")  // which rounds nothing but the floor
+      if (error.kind != "relu") {  // which rounds nothing but the floor
         EXPECT_GE(error.max_u, error.limit_u / 1000) << error.name;
+      }
       testing::Test::RecordProperty(
           std::string(error.kind),
           std::to_string(error.max_u) + " u of " + std::to_string(error.limit_u));

@@ -117,8 +117,9 @@ TEST(Replay, EveryKindIsInsideItsBoundWhichIsNotLoose) {
     const auto worst = worst_by_kind(replay_all(kinds.program, options(), 90));
     for (const OperationError& error : worst) {
       EXPECT_EQ(error.failures, 0u) << describe(error);
-      if (error.kind != "relu")  // which rounds nothing but the floor
+      if (error.kind != "relu") {  // which rounds nothing but the floor
         EXPECT_GE(error.max_u, error.limit_u / 1000) << describe(error);
+      }
       ::testing::Test::RecordProperty(std::string(error.kind), describe(error));
     }
   }
