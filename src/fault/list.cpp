@@ -596,7 +596,7 @@ std::vector<Entry> part_faults() {
       // of the product: a group's scale times 1.25; its bias twice; neighbouring columns exchanged;
       // another tensor of its shape
       Entry{Bug::group_scale, "group-scale", 35, several_groups}.needing({4}).counting("row", 1,
-                                                                                       {0, 3, 7}),
+                                                                                       {1, 3, 7}),
       Entry{Bug::bias_twice, "bias-twice", 35, plain_bias}.called("bias"),
       {Bug::columns_permuted, "columns-permuted", 35, even_columns},
       {Bug::weight_other, "weight-other", 35, has_other_weight},
