@@ -112,9 +112,11 @@ void try_factors(const Case& the, Contest& contest, const PositionOf& own,
       before = 1;
       continue;
     }
-    double factor = ratio;
+    // The neighbour's factor, where the angles allow it; else the shortest that they allow.
+    const bool as_before = before != 1 && std::fabs(before / ratio - 1) <= error;
+    double factor = as_before ? before : ratio;
     int told = 8;
-    for (int digits = 8; digits >= 1; --digits)
+    for (int digits = as_before ? 0 : 8; digits >= 1; --digits)
       if (const double fewer = rounded(ratio, digits); std::fabs(fewer / ratio - 1) <= error) {
         factor = fewer;
         told = digits;
