@@ -242,16 +242,18 @@ void judge_list(const op::Program& program, const CorrectSizes& sizes, const Log
 }
 
 /// How many bits more the log's largest and smallest values tell than chance would, if all of them
-/// are numbers of so many significant bits. A value that is none costs eight.
+/// are numbers of so many significant bits. A value that is none costs eight. One that comes again
+/// (values that are clipped do) tells nothing more.
 double evidence_of(const TextLog& log, int bits) {
   double evidence = 0;
+  std::set<double> seen;
   for (const LogRow& row : log.rows)
     for (const auto& [column, printed] : row.values) {
       const bool single =
           column == LogColumn::max || column == LogColumn::max_abs || column == LogColumn::min;
       if (!single || printed.value == 0 || !std::isfinite(printed.value)) continue;
       const double ulp = std::ldexp(1.0, std::ilogb(printed.value) + 1 - bits);
-      if (2 * printed.half >= ulp) continue;
+      if (2 * printed.half >= ulp || !seen.insert(printed.value).second) continue;
       const double off = std::fabs(std::remainder(printed.value, ulp));
       evidence += off <= printed.half * (1 + 1e-9) ? std::log2(ulp / (2 * printed.half)) : -8;
     }

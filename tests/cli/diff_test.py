@@ -163,8 +163,9 @@ class DeviceFault(unittest.TestCase):
                     done = assay("trace", "record", KJV, *steps, "-o", wrong, "--device", "emulated", "--fault", fault)
                     self.assertEqual(done.returncode, 0, done.stderr)
                     report = json.loads(assay("diff", wrong, right, "--runs", "0", "--all", "--json").stdout)
-                    found = report["first"]["operation"], report["first"]["side"], report["cause"]["id"]
-                    self.assertEqual(found, (operation, "a", cause))
+                    self.assertEqual((report["first"]["operation"], report["first"]["side"]), (operation, "a"))
+                    # With two keys, a slot too early and the first key unseen are the same.
+                    self.assertIn(cause, [report["cause"]["id"], *report["cause"]["ties"]])
                     self.assertEqual([one["name"] for one in report["operations"] if one["a"]["verdict"] == "FAIL"],
                                      [operation])
 
