@@ -35,12 +35,11 @@ namespace {
 constexpr const char* usual_prompt =
     "The capital of France is Paris, and the capital of Italy is Rome. Water boils at";
 
-struct Flags {
+struct Flags : LlamaCppFlags {
   ModelFlags model;
   std::vector<std::string> devices;
   PromptFlags prompt;
-  std::string python, keep, flash = "auto";
-  uint32_t gpu_layers = 0;
+  std::string keep;
   bool json = false;
 };
 
@@ -339,16 +338,7 @@ void add_doctor(CLI::App& app, int& exit_code) {
   command->add_option("--kv", flags->model.cache, "type of our KV cache")
       ->check(CLI::IsMember({"f16", "f32"}))
       ->capture_default_str();
-  command->add_option("--flash", flags->flash, "llama.cpp's flash attention")
-      ->check(CLI::IsMember({"auto", "on", "off"}))
-      ->capture_default_str();
-  command->add_option("--gpu-layers", flags->gpu_layers, "layers that llama.cpp gives to its GPU")
-      ->type_name("N")
-      ->check(between(0, 10000));
-  command
-      ->add_option("--python", flags->python,
-                   "Python with llama-cpp-python (default: $ASSAY_PYTHON, else python3)")
-      ->type_name("PROGRAM");
+  add_llama_cpp_flags(*command, *flags);
   command->add_option("--keep", flags->keep, "leave the traces in this folder")
       ->type_name("DIR")
       ->check(CLI::ExistingDirectory);

@@ -16,6 +16,7 @@
 #include "invariants/engine.h"
 #include "paragraph.h"
 #include "prompt.h"
+#include "python.h"
 #include "usual_text.h"
 
 using assay::Error;
@@ -33,12 +34,12 @@ namespace {
 /// Of the usual text: beyond a page of 64 positions, and short enough for llama.cpp on two cores.
 constexpr size_t usual_tokens = 80;
 
-struct Flags {
+struct Flags : LlamaCppFlags {
   ModelFlags model;
   PromptFlags prompt;
-  std::string engine = "assay", python, flash = "auto";
+  std::string engine = "assay";
   std::vector<std::string> only;
-  uint32_t sequences = 3, decode = 4, gpu_layers = 0;
+  uint32_t sequences = 3, decode = 4;
   bool json = false;
 
   bool is_server() const { return engine.starts_with("http://") || engine.starts_with("https://"); }
@@ -238,16 +239,7 @@ void add_invariants(CLI::App& app, int& exit_code) {
                    "ids of the invariants to ask, comma-separated (default: all)")
       ->type_name("ID")
       ->delimiter(',');
-  command->add_option("--flash", flags->flash, "llama.cpp's flash attention")
-      ->check(CLI::IsMember({"auto", "on", "off"}))
-      ->capture_default_str();
-  command->add_option("--gpu-layers", flags->gpu_layers, "layers that llama.cpp gives to its GPU")
-      ->type_name("N")
-      ->check(between(0, 10000));
-  command
-      ->add_option("--python", flags->python,
-                   "Python with llama-cpp-python (default: $ASSAY_PYTHON, else python3)")
-      ->type_name("PROGRAM");
+  add_llama_cpp_flags(*command, *flags);
   command->add_flag("--json", flags->json, "schema assay.invariants/1");
   command->callback([flags, &exit_code] { exit_code = invariants(*flags); });
 }

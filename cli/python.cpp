@@ -8,11 +8,25 @@
 #include <string_view>
 
 #include "child.h"
+#include "common.h"
 
 using assay::Error;
 using assay::Result;
 
 extern char** environ;
+
+void add_llama_cpp_flags(CLI::App& command, LlamaCppFlags& flags) {
+  command.add_option("--flash", flags.flash, "llama.cpp's flash attention")
+      ->check(CLI::IsMember({"auto", "on", "off"}))
+      ->capture_default_str();
+  command.add_option("--gpu-layers", flags.gpu_layers, "layers that llama.cpp gives to its GPU")
+      ->type_name("N")
+      ->check(between(0, 10000));
+  command
+      .add_option("--python", flags.python,
+                  "Python with llama-cpp-python (default: $ASSAY_PYTHON, else python3)")
+      ->type_name("PROGRAM");
+}
 
 namespace {
 

@@ -1,10 +1,19 @@
 // The project's Python package, run as a program: capture of other engines.
 #pragma once
 
+#include <CLI/CLI.hpp>
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+
+/// How llama.cpp is run, through llama-cpp-python.
+struct LlamaCppFlags {
+  std::string python, flash = "auto";
+  uint32_t gpu_layers = 0;
+};
+void add_llama_cpp_flags(CLI::App& command, LlamaCppFlags& flags);
 
 /// Runs `PYTHON -m assay.capture ARGUMENTS`, with the folder python/ beside this program's build on
 /// PYTHONPATH where there is one. PYTHON is `python`, else $ASSAY_PYTHON, else python3.
