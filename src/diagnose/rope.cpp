@@ -371,10 +371,11 @@ void try_rope(const Case& the, Contest& contest) {
       try_ahead(the, contest, shift);
   };
   // Of one token of a later step, other frequencies can turn as far as another position does.
-  if (positions[0] > 0) try_shifts();
+  const bool of_later_step = positions[0] > 0;
+  if (of_later_step) try_shifts();
   if (!contest.decided()) try_tables(the, contest, own);
   if (!contest.decided()) try_head_count(the, contest, own);
-  try_shifts();
+  if (!of_later_step) try_shifts();
   for (uint32_t behind = 2; behind <= std::min(positions[0], 128u) && !contest.decided(); ++behind)
     at("position-stale", "the position is that of an earlier step",
        fmt::format("{} behind", behind), [&](uint64_t t) { return positions[t] - behind; });

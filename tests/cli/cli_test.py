@@ -27,6 +27,18 @@ def assay(*arguments, env=None, stdin=None, **options):
                           env={**os.environ, **(env or {})}, timeout=300, **options)
 
 
+class WithFolder(unittest.TestCase):
+    """A folder that all tests of the class share; path(name) is a file in it."""
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(cls.folder.cleanup)
+
+    @classmethod
+    def path(cls, name):
+        return pathlib.Path(cls.folder.name, name)
+
+
 class NeedsNothing(unittest.TestCase):
     def refused(self, *arguments, code=2, contains="", env=None):
         result = assay(*arguments, env=env)

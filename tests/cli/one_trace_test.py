@@ -12,7 +12,7 @@ import unittest
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from cli_test import BINARY, ROOT, assay
+from cli_test import BINARY, ROOT, WithFolder, assay
 
 sys.path.insert(0, str(ROOT / "python"))
 from assay import trace
@@ -23,19 +23,11 @@ TOKENS = [1, 300, 391, 394, 1991, 948, 388, 298]
 HEADS = {"q": 4, "q_rope": 4, "kqv": 4, "k": 2, "v": 2, "k_rope": 2, "kv_k": 2, "kv_v": 2}
 
 
-class OneTrace(unittest.TestCase):
+class OneTrace(WithFolder):
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
+        super().setUpClass()
         cls.ours = cls.record("ours", TOKENS)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.folder.cleanup()
-
-    @classmethod
-    def path(cls, name):
-        return pathlib.Path(cls.folder.name, name)
 
     @classmethod
     def record(cls, name, tokens):

@@ -2,13 +2,12 @@
 import json
 import pathlib
 import sys
-import tempfile
 import unittest
 
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from cli_test import ROOT, assay
+from cli_test import ROOT, WithFolder, assay
 
 sys.path.insert(0, str(ROOT / "python"))
 from assay import trace
@@ -18,21 +17,13 @@ TOKENS = "1,300,391,394,1991,948"
 FAULTS = "--fault" in assay("trace", "record", "--help").stdout
 
 
-class Steps(unittest.TestCase):
+class Steps(WithFolder):
     """A prompt of six tokens, then three steps of one: positions 6, 7 and 8."""
 
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
+        super().setUpClass()
         cls.ours = cls.record("ours")
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.folder.cleanup()
-
-    @classmethod
-    def path(cls, name):
-        return pathlib.Path(cls.folder.name, name)
 
     @classmethod
     def record(cls, name, *arguments):
