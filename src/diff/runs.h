@@ -45,8 +45,8 @@ class Runs {
 };
 
 /// Makes `runs` runs that are all correct: each output is rounded to f32 and moved by one ulp up,
-/// one ulp down or not at all (by an f16 ulp for attention in f16). The logits of all tokens are
-/// computed.
+/// one ulp down or not at all (by half an ulp of the type that its sums are in), and then rounded to
+/// the type that its contract gives the result. The logits of all tokens are computed.
 Runs correct(const op::Program& program, const Side& side, std::span<const int32_t> tokens,
              uint64_t runs, uint64_t seed);
 

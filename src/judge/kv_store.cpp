@@ -1,31 +1,36 @@
 #include <cassert>
+
 #include "judge/kind.h"
 
 namespace assay::judge {
 
 void Cache::store(uint32_t position, std::span<const double> key, std::span<const double> value) {
   assert(position <= keys.size());
-  keys.resize(position);
-  values.resize(position);
-  keys.emplace_back(key.begin(), key.end());
-  values.emplace_back(value.begin(), value.end());
+  const auto put = [position](auto& rows, std::span<const double> row) {
+    rows.resize(position);
+    rows.emplace_back(row.begin(), row.end());
+  };
+  put(keys, key);
+  put(values, value);
+  if (key_slack.empty()) return;
+  put(key_slack, std::vector<double>(key.size(), 0.0));
+  put(value_slack, std::vector<double>(value.size(), 0.0));
 }
 
-// f16 has 11 significant bits down to 2^-14 and the fixed unit 2^-24 below.
+void Cache::allow(std::span<const double> key, std::span<const double> value) {
+  const auto put = [this](auto& rows, auto& of, std::span<const double> row) {
+    for (size_t p = rows.size(); p < keys.size(); ++p) rows.emplace_back(of[p].size(), 0.0);
+    rows.back().assign(row.begin(), row.end());
+  };
+  put(key_slack, keys, key);
+  put(value_slack, values, value);
+}
+
 double round_to_f16(double x) {
-  if (!std::isfinite(x) || x == 0) return x;
-  const int exponent = std::max(std::ilogb(x), -14);
-  const double spacing = std::ldexp(1.0, exponent - 10);
-  const double rounded =
-      std::nearbyint(x / spacing) * spacing;  // both products exact: spacing is a power of two
-  return std::fabs(rounded) > 65504.0 ? std::copysign(std::numeric_limits<double>::infinity(), x)
-                                      : rounded;
+  return round_to(x, NumberType::f16);
 }
 
-// Keys and values side by side.
-template <>
-Table formula_of(const Subject& subject, const op::KvStore&) {
-  const Table &keys = subject.x(0), &values = subject.x(1);
+static Table side_by_side(const Table& keys, const Table& values) {
   Table both(keys.rows, keys.width + values.width);
   for (uint64_t t = 0; t < both.rows; ++t)
     std::ranges::copy(values.row(t), std::ranges::copy(keys.row(t), both.row(t).begin()).out);
@@ -33,12 +38,23 @@ Table formula_of(const Subject& subject, const op::KvStore&) {
 }
 
 template <>
-Judged expect_of(const Subject& subject, const op::KvStore& p, const Coding&,
+Table formula_of(const Subject& subject, const op::KvStore&) {
+  return side_by_side(subject.x(0), subject.x(1));
+}
+
+template <>
+Judged expect_of(const Subject& subject, const op::KvStore&, const Coding&,
                  const Arithmetic& arithmetic) {
-  Table want = formula_of(subject, p);
-  if (arithmetic.f16_cache)
-    for (double& value : want.data) value = round_to_f16(value);
-  return of_rows(std::move(want), copy_limit);
+  Decoded keys = decoded(subject.x(0), arithmetic.kv), values = decoded(subject.x(1), arithmetic.kv);
+  // A scale times a code is rounded once where it is widened.
+  const bool scaled = arithmetic.kv.kind == Coding::Kind::integers || arithmetic.kv.scaled;
+  Judged out =
+      of_rows(side_by_side(keys.values, values.values), scaled ? 1.0 : copy_limit);
+  if (keys.slack.data.empty() && values.slack.data.empty()) return out;
+  for (auto* of : {&keys, &values})
+    if (of->slack.data.empty()) of->slack = Table(of->values.rows, of->values.width);
+  out.slack = side_by_side(keys.slack, values.slack);
+  return out;
 }
 
 }  // namespace assay::judge

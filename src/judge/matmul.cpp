@@ -145,10 +145,9 @@ Table formula_of(const Subject& subject, const op::Matmul&) {
 template <>
 Judged expect_of(const Subject& subject, const op::Matmul&, const Coding& coding,
                  const Arithmetic&) {
-  Product product =
-      multiply(subject.weight(), subject.program.bias_of(subject.operation), subject.x(), coding);
-  return {std::move(product.want), std::move(product.magnitude), constant(product.limit_u),
-          std::move(product.slack)};
+  return judged(
+      multiply(subject.weight(), subject.program.bias_of(subject.operation), subject.x(), coding),
+      subject.inputs.got);
 }
 
 }  // namespace assay::judge
