@@ -446,7 +446,12 @@ class Finder {
 
   /// Of the bases, the one that most products and attentions fit. The first of equals.
   void settle_base() {
+    Votes types;
+    for (const ProductSample& sample : products_) types.of.push_back({sample.result, 0});
     for (size_t i = 0; i < bases_.size(); ++i) {
+      // Bases keep their results in f32: only f32's may have them rounded, if none is declared.
+      const bool declared = declared_ && i == 0;
+      if (judge::is_coarse(types.type()) && !declared && bases_[i] != Contract{}) continue;
       for (const ProductSample& sample : products_) {
         Contract contract = bases_[i];
         Roundings& r = contract[Family::matmul];
