@@ -82,15 +82,14 @@ Json growth_json(const op::PositionGrowth& growth) {
 
 Json coding_json(const Coding& c) {
   const bool integers = c.kind == Coding::Kind::integers;
-  Json json =
-         {{"kind", integers ? coding_kinds.back() : coding_kinds[size_t(c.type) - 1]},
-          {"block", c.block},
-          {"rounding", roundings[size_t(c.rounding)]},
-          {"scale_is_f16", c.scale_is_f16},
-          {"sums", sums[size_t(c.sums)]},
-          {"products_are_f16", c.products_are_f16},
-          {"offset_meets_sums", c.offset_meets_sums},
-          {"zero_below", c.zero_below}};
+  Json json = {{"kind", integers ? coding_kinds.back() : coding_kinds[size_t(c.type) - 1]},
+               {"block", c.block},
+               {"rounding", roundings[size_t(c.rounding)]},
+               {"scale_is_f16", c.scale_is_f16},
+               {"sums", sums[size_t(c.sums)]},
+               {"products_are_f16", c.products_are_f16},
+               {"offset_meets_sums", c.offset_meets_sums},
+               {"zero_below", c.zero_below}};
   if (c.is_plain() || c.meets_codes()) return json;
   json.update({{"cut", c.cut},
                {"scaled", c.scaled},

@@ -36,8 +36,9 @@ Judged judged(const Case& the, Product product) {
 }
 
 void offer_weight(const Case& the, Contest& contest, Cause cause, const op::Weight& weight) {
-  contest.offer_nearly(std::move(cause), judged(the, judge::multiply(weight, bias_of(the), the.input(0),
-                                                                the.scene.coding)));
+  contest.offer_nearly(
+      std::move(cause),
+      judged(the, judge::multiply(weight, bias_of(the), the.input(0), the.scene.coding)));
 }
 
 /// The same tensor from other bytes.
@@ -89,8 +90,8 @@ void try_orders_of_rows(const Case& the, Contest& contest) {
   const uint64_t blocks = weight.columns / info.block_size;
   using Place = std::pair<uint64_t, uint64_t>;
   const auto offer = [&](Cause cause, const Bytes& read) {
-    contest.offer(std::move(cause), judged(the, judge::multiply(read.weight, bias_of(the), the.input(0),
-                                                           the.scene.coding)));
+    contest.offer(std::move(cause), judged(the, judge::multiply(read.weight, bias_of(the),
+                                                                the.input(0), the.scene.coding)));
   };
   for (const uint64_t several : {4u, 8u, 16u})
     if (info.block_size > 1 && blocks > 1 && weight.rows % several == 0)
@@ -219,10 +220,11 @@ void offer_change(const Case& the, Contest& contest, Cause cause, const Change& 
     for (uint64_t b = 0; b * info.block_size < weight.columns; ++b)
       change(bytes + b * info.block_bytes, b * info.block_size, row);
   };
-  contest.offer(std::move(cause), the.scene.coding.meets_codes()
-                                      ? judged(the, judge::multiply_rows(weight, source, bias_of(the),
-                                                                    the.input(0), the.scene.coding))
-                                      : decoded(the, source));
+  contest.offer(std::move(cause),
+                the.scene.coding.meets_codes()
+                    ? judged(the, judge::multiply_rows(weight, source, bias_of(the), the.input(0),
+                                                       the.scene.coding))
+                    : decoded(the, source));
 }
 
 /// Codes of a block in another order: out[i] = in[place(i)].
@@ -586,8 +588,7 @@ void note_edges(const Case& the, Contest& contest) {
 
 static void try_sums(const Case& the, Contest& contest) {
   judge::Coding halves = the.scene.coding;
-  if (!halves.meets_codes() || halves.sums != judge::Coding::Sums::codes)
-    return;
+  if (!halves.meets_codes() || halves.sums != judge::Coding::Sums::codes) return;
   halves.sums = judge::Coding::Sums::codes_f16;
   contest.offer({"sums-f16", "what a minimum meets, the sum of activations, is kept as f16", ""},
                 judged(the, judge::multiply(weight_of(the), bias_of(the), the.input(0), halves)));
@@ -595,8 +596,9 @@ static void try_sums(const Case& the, Contest& contest) {
 
 void try_matmul(const Case& the, Contest& contest) {
   if (bias_of(the))
-    contest.offer({"bias", "the bias is not added", "or the trace holds the product before it"},
-                  judged(the, judge::multiply(weight_of(the), nullptr, the.input(0), the.scene.coding)));
+    contest.offer(
+        {"bias", "the bias is not added", "or the trace holds the product before it"},
+        judged(the, judge::multiply(weight_of(the), nullptr, the.input(0), the.scene.coding)));
   try_unwritten(the, contest);
   try_formats(the, contest);
   try_sums(the, contest);

@@ -149,10 +149,10 @@ class Arrangement {
 std::vector<std::string> arrange(const op::Program& program, Trace& trace) {
   if (trace.holds_statistics() || !Arrangement::is_needed(trace)) return {};
   Arrangement arrangement(trace);
-  Walk walk(program, trace, {}, [&](uint32_t step, const op::Operation& operation,
-                                    const Inputs& inputs, bool lacks) {
-    arrangement.look(program, step, operation, inputs, lacks);
-  });
+  Walk walk(program, trace, {},
+            [&](uint32_t step, const op::Operation& operation, const Inputs& inputs, bool lacks) {
+              arrangement.look(program, step, operation, inputs, lacks);
+            });
   const Status walked = walk.run([](const Walk::Item&) { return true; });
   (void)walked;  // what is wrong with the trace, judge_trace says
   return arrangement.notes();

@@ -42,8 +42,8 @@ double hidden_of(const Judged& judged) {
 Looked Chooser::look(const op::Program& program, const Walk::Item& item,
                      const Arithmetic& arithmetic) {
   const auto under = [&](const Coding& coding) {
-    const Judged judged = widened(
-        expect(program, item.operation, item.inputs, coding, arithmetic), item.rounding);
+    const Judged judged =
+        widened(expect(program, item.operation, item.inputs, coding, arithmetic), item.rounding);
     const bool coarse = arithmetic[judge::family_of(item.operation)].is_coarse();
     return Looked{compare(*item.got, judged), coding, coarse ? hidden_of(judged) : 0};
   };
@@ -249,8 +249,7 @@ class Finder {
     settle_base();
     settle_matmul();
     settle_attention();
-    for (const Family family :
-         {Family::norm, Family::rope, Family::residual, Family::elementwise})
+    for (const Family family : {Family::norm, Family::rope, Family::residual, Family::elementwise})
       settle(family);
     // What is of a type already is kept in it.
     const NumberType kept = contract_[Family::matmul].result;
@@ -313,7 +312,8 @@ class Finder {
     if (item.step > 0 || item.operation.layer == op::none || (work_ > enough_work && !first))
       return;
     work_ += weight.rows * weight.columns * item.got->rows;
-    ProductSample sample{&item.operation, trace_.steps()[item.step], {}, *item.got, result_of(item)};
+    ProductSample sample{
+        &item.operation, trace_.steps()[item.step], {}, *item.got, result_of(item)};
     for (const Table* input : item.inputs.values) sample.inputs.push_back(*input);
     products_.push_back(std::move(sample));
   }
@@ -392,9 +392,9 @@ class Finder {
       cache.store(uint32_t(p), std::as_const(k.values).row(p), std::as_const(v.values).row(p));
       if (k.slack.data.empty() && v.slack.data.empty()) continue;
       const auto slack = [p](const judge::Decoded& one) {
-        return one.slack.data.empty() ? std::vector<double>(one.values.width, 0.0)
-                                      : std::vector<double>(one.slack.row(p).begin(),
-                                                            one.slack.row(p).end());
+        return one.slack.data.empty()
+                   ? std::vector<double>(one.values.width, 0.0)
+                   : std::vector<double>(one.slack.row(p).begin(), one.slack.row(p).end());
       };
       cache.allow(slack(k), slack(v));
     }
@@ -501,7 +501,8 @@ class Finder {
     std::optional<Products> best;
     for (const Products& products : written_products(result)) {
       const bool last_resort = judge::is_coarse(products.roundings.sums);
-      if (last_resort && fits_most(std::max(most, passes_[base_].products), products_.size())) break;
+      if (last_resort && fits_most(std::max(most, passes_[base_].products), products_.size()))
+        break;
       Contract contract;
       contract[Family::matmul] = products.roundings;
       contract.activations = products.activations;
@@ -559,7 +560,8 @@ class Finder {
       return;
     }
     kv_ = kept;
-    contract_[Family::attention] = ladder(Family::attention, result)[votes.step(Family::attention, result)];
+    contract_[Family::attention] =
+        ladder(Family::attention, result)[votes.step(Family::attention, result)];
   }
 
   void settle(Family family) {

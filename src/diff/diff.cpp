@@ -217,8 +217,10 @@ void note_coarseness(const op::Program& program, Report& report) {
     note += " cannot be seen";
     if (walks)
       note +=
-          "; the order of its coarse sums is unknown, and the worst order proves nothing beyond some "
-          "500 columns: there the errors must be no larger than a random walk of roundings, together "
+          "; the order of its coarse sums is unknown, and the worst order proves nothing beyond "
+          "some "
+          "500 columns: there the errors must be no larger than a random walk of roundings, "
+          "together "
           "and each";
     report.benign.push_back(std::move(note));
   }
@@ -416,8 +418,7 @@ Result<Report> compare(const op::Program& program, const Trace& a, const Trace& 
   return report;
 }
 
-Result<Report> judge_alone(const op::Program& program, const Trace& trace,
-                           const Advance& advance) {
+Result<Report> judge_alone(const op::Program& program, const Trace& trace, const Advance& advance) {
   Report report;
   report.alone = true;
   auto side = judge_trace(program, trace, advance);

@@ -62,9 +62,10 @@ Result<Side> judge_trace(const op::Program& program, const Trace& trace, const A
                     trace.path())};
   const std::string kv = trace.metadata("kv");
   if (!kv.empty() && !judge::coding_named(kv))
-    return Error{fmt::format("{}: its cache is of type '{}'; known are f32, f16, bf16, q8_0, q4_0 "
-                             "and those that docs/diagnosis.md lists",
-                             trace.path(), kv)};
+    return Error{
+        fmt::format("{}: its cache is of type '{}'; known are f32, f16, bf16, q8_0, q4_0 "
+                    "and those that docs/diagnosis.md lists",
+                    trace.path(), kv)};
   Side side;
   side.engine = trace.metadata("engine").empty() ? "unknown engine" : trace.metadata("engine");
   side.declared = trace.metadata("contract");
@@ -97,12 +98,12 @@ Result<Side> judge_trace(const op::Program& program, const Trace& trace, const A
     } else if (seen.failures > 0 && seen.failures == seen.undefined) {
       if (judged.verdict != Verdict::fail) judged.verdict = Verdict::unmeasured;
       if (judged.why.empty())
-        judged.why = fmt::format("{} of {} elements have no finite exact result{}", seen.undefined,
-                                 seen.elements,
-                                 item.operation.is<op::Attend>() && side.arithmetic.kv.type == judge::NumberType::f16
-                                     ? ", as keys and values beyond 65504 are infinite in an f16 "
-                                       "cache; --kv f32 avoids it"
-                                     : "");
+        judged.why = fmt::format(
+            "{} of {} elements have no finite exact result{}", seen.undefined, seen.elements,
+            item.operation.is<op::Attend>() && side.arithmetic.kv.type == judge::NumberType::f16
+                ? ", as keys and values beyond 65504 are infinite in an f16 "
+                  "cache; --kv f32 avoids it"
+                : "");
     } else if (seen.failures > 0) {
       judged.verdict = Verdict::fail;
       side.failures.push_back({item.step, item.index, seen});

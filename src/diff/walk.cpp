@@ -70,8 +70,8 @@ Result<bool> Walk::run_step(uint32_t number, const Visit& visit) {
       *got = expect(program_, operation, inputs, {}, arithmetic_).want;
     inputs.got = &*got;
     narrow[operation.output] = rounding > 0 || (op::row_of(operation).moves && narrow_input);
-    if (!visit({number, i, operation, inputs, got->data.empty() ? nullptr : &*got, lacks,
-                rounding, narrow_input || rounding > 0}))
+    if (!visit({number, i, operation, inputs, got->data.empty() ? nullptr : &*got, lacks, rounding,
+                narrow_input || rounding > 0}))
       return false;
     values[operation.output] = std::move(*got);
     for (const uint32_t value : operation.inputs)
@@ -83,8 +83,8 @@ Result<bool> Walk::run_step(uint32_t number, const Visit& visit) {
 Status Walk::check(const trace::TraceStep& step, uint32_t number) const {
   for (const int32_t token : step.tokens)
     if (uint32_t(token) >= program_.vocabulary)
-      return Error{fmt::format("{}: token {} is beyond the model's vocabulary of {}",
-                               trace_.path(), token, program_.vocabulary)};
+      return Error{fmt::format("{}: token {} is beyond the model's vocabulary of {}", trace_.path(),
+                               token, program_.vocabulary)};
   for (size_t i = 0; i < step.positions.size(); ++i) {
     const uint64_t wanted = uint64_t(step.positions[0]) + i;
     if (step.positions[i] != wanted || (number == 0 && step.positions[0] != 0))
@@ -107,7 +107,7 @@ double Walk::rounding_of(uint32_t number, const op::Operation& operation) const 
 
 /// The trace's tensor; empty where there is none. Errors: another shape than the program's.
 Result<Table> Walk::read(uint32_t number, const op::Operation& operation,
-                   const trace::TraceStep& step) const {
+                         const trace::TraceStep& step) const {
   const trace::TraceTensor* tensor = trace_.find(number, operation);
   if (!tensor) return Table();
   const op::Value& value = program_.values[operation.output];
@@ -116,7 +116,7 @@ Result<Table> Walk::read(uint32_t number, const op::Operation& operation,
 }
 
 Result<Table> Walk::shaped(const trace::TraceTensor& tensor, uint64_t rows, uint64_t width,
-                     bool selected) const {
+                           bool selected) const {
   if (tensor.rows == rows && tensor.width == width) return trace_.values(tensor);
   const std::string head = fmt::format("{}: '{}' ", trace_.path(), tensor.key);
   if (tensor.rows == 1 && tensor.width == width && selected)
@@ -139,7 +139,7 @@ Result<Table> Walk::shaped(const trace::TraceTensor& tensor, uint64_t rows, uint
 /// (tokens, keys and values side by side) as the trace has them in the cache; empty where it has
 /// not both.
 Result<Table> Walk::read_stored(uint32_t number, const op::Operation& operation,
-                          const trace::TraceStep& step) const {
+                                const trace::TraceStep& step) const {
   const trace::TraceTensor* keys = trace_.find(number, operation.name + "_k");
   const trace::TraceTensor* values = trace_.find(number, operation.name + "_v");
   if (!keys || !values) return Table();
@@ -157,7 +157,7 @@ Result<Table> Walk::read_stored(uint32_t number, const op::Operation& operation,
 
 /// Fills the cache with what the trace says is in it, else with what its contract keeps.
 void Walk::store(const op::Operation& operation, const Inputs& inputs, const Table& stored,
-           const trace::TraceStep& step, const std::string* lacks) {
+                 const trace::TraceStep& step, const std::string* lacks) {
   const uint32_t cache = operation.as<op::KvStore>()->cache;
   if (stored.data.empty() && lacks) {
     cache_whole_[cache] = false;

@@ -77,10 +77,9 @@ namespace {
 double coarse_score_error(const Attended& head, size_t j, double below,
                           const op::AttentionShape& attention, const Roundings& r) {
   const double kept = attention.soft_cap > 0 ? head.magnitude[j] : std::fabs(head.score[j]);
-  const double dot = 2 * coarse_ulp(r.inputs) +
-                     std::sqrt(double(attention.key_dim)) / 2 * coarse_ulp(r.dots);
-  return dot * head.magnitude[j] + 2 * coarse_ulp(r.products) * kept +
-         2 * least_error(r.products) +
+  const double dot =
+      2 * coarse_ulp(r.inputs) + std::sqrt(double(attention.key_dim)) / 2 * coarse_ulp(r.dots);
+  return dot * head.magnitude[j] + 2 * coarse_ulp(r.products) * kept + 2 * least_error(r.products) +
          std::min(coarse_ulp(r.products), coarse_ulp(r.sums)) * below + head.slack[j];
 }
 
@@ -106,8 +105,7 @@ std::vector<Limit> attention_limits(const Attended& head, const Cache& cache, ui
           4.0 * double(chunks - chunk_of(j)) + 4.0 * double(attention.soft_cap) +
           4.0 * head.slope * double(keys - 1 - j);
     error[j] = unit * u;
-    if (j < keys)
-      error[j] += coarse_score_error(head, j, largest - score[j], attention, roundings);
+    if (j < keys) error[j] += coarse_score_error(head, j, largest - score[j], attention, roundings);
   }
   const double worst = *std::max_element(error.begin(), error.end());
   const size_t width = attention.value_dim;
@@ -134,7 +132,8 @@ std::vector<Limit> attention_limits(const Attended& head, const Cache& cache, ui
     }
   }
   const double of_sums = is_coarse(roundings.sums) ? 2.0 + 4.0 * std::sqrt(double(keys)) : 0;
-  const double rounded = 2 * coarse_ulp(roundings.weights) + coarse_ulp(roundings.inputs) + of_sums * coarse_ulp(roundings.sums);
+  const double rounded = 2 * coarse_ulp(roundings.weights) + coarse_ulp(roundings.inputs) +
+                         of_sums * coarse_ulp(roundings.sums);
   std::vector<Limit> limits(width);
   for (size_t i = 0; i < width; ++i) {
     // an average of values is never further off than the values are
@@ -200,8 +199,7 @@ Judged expect_of(const Subject& subject, const op::Attend& p, const Coding&,
       const Attended want =
           attend(query, cache, subject.position(t), h, a,
                  sinks.empty() ? std::optional<double>() : std::optional(sinks[h]));
-      const auto limits =
-          attention_limits(want, cache, kv_head, a, roundings);
+      const auto limits = attention_limits(want, cache, kv_head, a, roundings);
       for (uint32_t i = 0; i < a.value_dim; ++i) {
         const uint64_t column = uint64_t(h) * a.value_dim + i;
         out.want.row(t)[column] = want.output[i];

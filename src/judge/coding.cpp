@@ -77,8 +77,9 @@ void code_block(std::span<const double> x, size_t first, const Block& block, boo
                 CodedRow& row) {
   for (size_t i = 0; i < x.size(); ++i) {
     const float exact = block.before(float(x[i]));
-    const float code = four_bits ? std::min(7.0f, std::floor(exact + 0.5f))
-                                 : std::min(127.0f, block.away ? std::round(exact) : std::nearbyint(exact));
+    const float code =
+        four_bits ? std::min(7.0f, std::floor(exact + 0.5f))
+                  : std::min(127.0f, block.away ? std::round(exact) : std::nearbyint(exact));
     row.code[first + i] = int16_t(code);
     const float beyond = std::fabs(exact) - std::floor(std::fabs(exact)) - 0.5f;
     if (std::fabs(beyond) <= tie_width * std::max(1.0f, std::fabs(exact)))
@@ -237,7 +238,8 @@ void decode_integers(std::span<const double> x, const Coding& coding, std::span<
     values[i] = row.scale[block] * row.code[i];
     slack[i] = row.scale_tie[block] * std::abs(row.code[i]);
   }
-  for (const Tie& tie : row.ties) slack[tie.column] += std::fabs(row.scale[tie.column / coding.block]);
+  for (const Tie& tie : row.ties)
+    slack[tie.column] += std::fabs(row.scale[tie.column / coding.block]);
 }
 
 }  // namespace

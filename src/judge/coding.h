@@ -36,18 +36,19 @@ struct Coding {
   Rounding rounding = Rounding::even_of_product;
   bool scale_is_f16 = false;  ///< d is kept as f16
   Sums sums = Sums::codes;
-  bool products_are_f16 = false;   ///< d_w·d and m_w·s are rounded to f16 before they are used
-  bool offset_meets_sums = false;  ///< −offset·d_w is added as a minimum, times the sums
-  double zero_below = 0;           ///< a block whose largest |x| is smaller counts as zeros
+  bool products_are_f16 = false;      ///< d_w·d and m_w·s are rounded to f16 before they are used
+  bool offset_meets_sums = false;     ///< −offset·d_w is added as a minimum, times the sums
+  double zero_below = 0;              ///< a block whose largest |x| is smaller counts as zeros
   NumberType type = NumberType::f32;  ///< of floats
   bool cut = false;                   ///< floats are rounded toward zero
-  bool scaled = false;  ///< of floats: x/d is rounded, d so that the largest |x| is `type`'s largest
+  bool scaled =
+      false;  ///< of floats: x/d is rounded, d so that the largest |x| is `type`'s largest
   Scale scale = Scale::block;  ///< of integers, and of scaled floats
   /// The values that the codes stand for meet the decoded weights, as floats do. Otherwise integers
   /// meet integers, and the blocks' sums are scaled.
   bool decoded = false;
-  NumberType weights = NumberType::f32;   ///< what a decoded weight is rounded to
-  NumberType products = NumberType::f32;  ///< what each product is rounded to
+  NumberType weights = NumberType::f32;      ///< what a decoded weight is rounded to
+  NumberType products = NumberType::f32;     ///< what each product is rounded to
   NumberType accumulated = NumberType::f32;  ///< what each partial sum is rounded to
 
   bool operator==(const Coding&) const = default;

@@ -151,9 +151,8 @@ Family family_of(const op::Operation& operation) {
 }
 
 bool Roundings::is_coarse() const {
-  return std::ranges::any_of(fields, [&](const auto& field) {
-    return judge::is_coarse(this->*field.second);
-  });
+  return std::ranges::any_of(
+      fields, [&](const auto& field) { return judge::is_coarse(this->*field.second); });
 }
 
 bool Contract::is_coarse() const {

@@ -48,7 +48,8 @@ Judged expect_of(const Subject& subject, const op::Xielu& p, const Coding&,
     const XieluParts parts = parts_of(p, x.data[i]);
     out.scale.data[i] = std::fabs(parts.curve) + std::fabs(parts.line);
   }
-  out.limit = constant(104.0 + between(arithmetic, 2) + foreign(arithmetic) + (arithmetic.goes_on_in_f64 ? 2.0 : 0.0));
+  out.limit = constant(104.0 + between(arithmetic, 2) + foreign(arithmetic) +
+                       (arithmetic.goes_on_in_f64 ? 2.0 : 0.0));
   return out;
 }
 
@@ -66,7 +67,8 @@ Judged expect_of(const Subject& subject, const op::SoftCap& p, const Coding&,
   const Table& x = subject.x();
   Judged out{formula_of(subject, p), Table(x.rows, x.width), constant(0), {}};
   for (double& scale : out.scale.data) scale = double(p.cap);
-  out.limit = constant(4.0 + between(arithmetic, 2) + foreign(arithmetic) + (arithmetic.goes_on_in_f64 ? 2.0 : 0.0));
+  out.limit = constant(4.0 + between(arithmetic, 2) + foreign(arithmetic) +
+                       (arithmetic.goes_on_in_f64 ? 2.0 : 0.0));
   return out;
 }
 
@@ -99,9 +101,8 @@ Table formula_of(const Subject& subject, const op::PositionScale& p) {
 template <>
 Judged expect_of(const Subject& subject, const op::PositionScale& p, const Coding&,
                  const Arithmetic& arithmetic) {
-  return of_rows(formula_of(subject, p),
-                 2.0 + between(arithmetic) + foreign(arithmetic) +
-                     (arithmetic.goes_on_in_f64 ? 1.0 : 0.0));
+  return of_rows(formula_of(subject, p), 2.0 + between(arithmetic) + foreign(arithmetic) +
+                                             (arithmetic.goes_on_in_f64 ? 1.0 : 0.0));
 }
 
 template <>

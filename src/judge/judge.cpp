@@ -40,8 +40,8 @@ Judged expect(const op::Program& program, const op::Operation& operation, const 
     for (size_t i = 0; i < rounded.size(); ++i) read.values[i] = &rounded[i];
   }
   const Subject subject{program, operation, read};
-  Judged out = std::visit(
-      [&](const auto& p) { return expect_of(subject, p, coding, arithmetic); }, operation.of);
+  Judged out = std::visit([&](const auto& p) { return expect_of(subject, p, coding, arithmetic); },
+                          operation.of);
   if (operation.is<op::KvStore>() || op::row_of(operation).moves) return out;
   const auto* route = operation.as<op::Route>();  // ids are no results of arithmetic
   round_results(roundings.result, inputs.got, route ? route->used : 0, out);
@@ -85,8 +85,7 @@ class Walks {
     for (uint64_t k = 0, i = first; k < count; ++k, i += stride) {
       const double size = unit * product_.magnitude.data[i];
       if (std::isfinite(product_.deviation.data[i]) && size > 0)
-        limit_.data[i] =
-            std::min(limit_.data[i], most_rms(n) * product_.deviation.data[i] / size);
+        limit_.data[i] = std::min(limit_.data[i], most_rms(n) * product_.deviation.data[i] / size);
     }
   }
 

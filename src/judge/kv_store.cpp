@@ -45,11 +45,11 @@ Table formula_of(const Subject& subject, const op::KvStore&) {
 template <>
 Judged expect_of(const Subject& subject, const op::KvStore&, const Coding&,
                  const Arithmetic& arithmetic) {
-  Decoded keys = decoded(subject.x(0), arithmetic.kv), values = decoded(subject.x(1), arithmetic.kv);
+  Decoded keys = decoded(subject.x(0), arithmetic.kv),
+          values = decoded(subject.x(1), arithmetic.kv);
   // A scale times a code is rounded once where it is widened.
   const bool scaled = arithmetic.kv.kind == Coding::Kind::integers || arithmetic.kv.scaled;
-  Judged out =
-      of_rows(side_by_side(keys.values, values.values), scaled ? 1.0 : copy_limit);
+  Judged out = of_rows(side_by_side(keys.values, values.values), scaled ? 1.0 : copy_limit);
   if (keys.slack.data.empty() && values.slack.data.empty()) return out;
   for (auto* of : {&keys, &values})
     if (of->slack.data.empty()) of->slack = Table(of->values.rows, of->values.width);

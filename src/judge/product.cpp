@@ -227,9 +227,9 @@ double deviation_of(std::span<const double> w, std::span<const double> x, double
 /// In u of Σ |w·x|: each product's rounding, and the sums' in the worst order.
 double coarse_sums_limit(uint64_t columns, const Coding& coding) {
   const double products = is_coarse(coding.products) ? half_ulp(coding.products) : 0;
-  const double sums =
-      is_coarse(coding.accumulated) ? std::pow(1 + half_ulp(coding.accumulated), double(columns)) - 1
-                                    : 0;
+  const double sums = is_coarse(coding.accumulated)
+                          ? std::pow(1 + half_ulp(coding.accumulated), double(columns)) - 1
+                          : 0;
   return ((1 + products) * (1 + sums) - 1) / unit;
 }
 
@@ -239,8 +239,8 @@ void multiply_floats(const op::Weight& weight, const Table& given, const Coding&
   const bool slack = !only && !x.slack.data.empty();
   const bool deviates = !only && coding.has_coarse_sums();
   // The smallest numbers of a type have a fixed step.
-  const double least = double(weight.columns) * (least_error(coding.products) +
-                                                 least_error(coding.accumulated));
+  const double least =
+      double(weight.columns) * (least_error(coding.products) + least_error(coding.accumulated));
   if (slack || (deviates && least > 0)) out.slack = Table(given.rows, weight.rows);
   if (deviates) out.deviation = Table(given.rows, weight.rows);
   in_parallel(weight.rows, [&](uint64_t first, uint64_t last) {
@@ -257,12 +257,12 @@ void multiply_floats(const op::Weight& weight, const Table& given, const Coding&
         out.magnitude.row(t)[r] = size;
         if (deviates && least > 0) out.slack.row(t)[r] = least;
         if (slack) out.slack.row(t)[r] += slack_of(w, x.slack.row(t));
-        if (deviates)
-          out.deviation.row(t)[r] = deviation_of(w, x.values.row(t), sum, size, coding);
+        if (deviates) out.deviation.row(t)[r] = deviation_of(w, x.values.row(t), sum, size, coding);
       }
     }
   });
-  out.limit_u = float_matmul_limit(weight.columns, false) + coarse_sums_limit(weight.columns, coding);
+  out.limit_u =
+      float_matmul_limit(weight.columns, false) + coarse_sums_limit(weight.columns, coding);
 }
 
 void add_bias(const op::Weight* bias, Product& out) {

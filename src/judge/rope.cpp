@@ -40,8 +40,7 @@ double rope_limit(uint32_t position) {
 static double limit_of_pair(const op::RopeTable& rope, uint32_t position, size_t pair,
                             const Arithmetic& arithmetic) {
   const Roundings& r = arithmetic[Family::rope];
-  const double own =
-      rope_limit(position) + (coarse_ulp(r.weights) + coarse_ulp(r.products)) / unit;
+  const double own = rope_limit(position) + (coarse_ulp(r.weights) + coarse_ulp(r.products)) / unit;
   if (arithmetic.own) return own;
   return own + foreign_ulps + double(position) * rope.frequency[pair] * (4.0 + 2.0 * double(pair));
 }

@@ -127,7 +127,8 @@ std::vector<double> choice_errors(std::span<const double> logits, std::span<cons
     const double u = 8.0 + below + foreign(arithmetic) +
                      (arithmetic.goes_on_in_f64 ? 2.0 * std::fabs(logits[e]) : 0.0);
     if (!b.empty())
-      off[e] = unit * ((u + 1.0 + between(arithmetic, 2)) * scores.probability[e] + std::fabs(b[e]));
+      off[e] =
+          unit * ((u + 1.0 + between(arithmetic, 2)) * scores.probability[e] + std::fabs(b[e]));
     else if (!arithmetic.own || arithmetic.goes_on_in_f64 || coarse)
       off[e] = unit * (u + std::fabs(logits[e]) + between(arithmetic));
   }
