@@ -215,8 +215,9 @@ int diff(const Flags& flags) {
   options.other_weights = !flags.model.empty();
   reading.erase();
   Progress judging("judge every operation");
+  options.advance = [&](uint64_t done, uint64_t total) { judging.show(done, total); };
   auto found = traces->b ? assay::diff::compare(*program, *a, *b, options)
-                         : assay::diff::judge_alone(*program, *a);
+                         : assay::diff::judge_alone(*program, *a, options.advance);
   if (!found)
     return refuse(flags, found.error(), traces->b ? "inputs-differ" : "no-trace",
                   traces->b ? "the traces can't be compared" : "the trace can't be judged");

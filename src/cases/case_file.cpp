@@ -32,9 +32,15 @@ constexpr uint64_t most_width = 1 << 24;
 constexpr double most_angle = 0x1p24;  // what op::sin_cos takes
 constexpr float most_alibi = 1024;
 
-constexpr std::array<std::string_view, 4> coding_kinds = {"exact", "f16", "bf16", "integers"};
-constexpr std::array<std::string_view, 4> roundings = {"even_of_product", "away_of_product",
-                                                       "away_of_quotient", "signed_maximum"};
+// A coding of floats is called by their type; "exact" is f32.
+constexpr std::array<std::string_view, 7> coding_kinds = {"exact", "tf32", "f16",     "bf16",
+                                                          "e4m3",  "e5m2", "integers"};
+constexpr std::array<std::string_view, 7> types = {"f64",  "f32",  "tf32", "f16",
+                                                   "bf16", "e4m3", "e5m2"};
+constexpr std::array<std::string_view, 3> scales = {"block", "row", "tensor"};
+constexpr std::array<std::string_view, 6> roundings = {"even_of_product",  "away_of_product",
+                                                       "away_of_quotient", "signed_maximum",
+                                                       "even_of_stored",   "four_bits"};
 constexpr std::array<std::string_view, 3> sums = {"codes", "codes_f16", "values_f16"};
 // ------------------------------------------------------------------------------------- writing
 
@@ -75,22 +81,29 @@ Json growth_json(const op::PositionGrowth& growth) {
 }
 
 Json coding_json(const Coding& c) {
-  return {{"kind", coding_kinds[size_t(c.kind)]},
-          {"block", c.block},
-          {"rounding", roundings[size_t(c.rounding)]},
-          {"scale_is_f16", c.scale_is_f16},
-          {"sums", sums[size_t(c.sums)]},
-          {"products_are_f16", c.products_are_f16},
-          {"offset_meets_sums", c.offset_meets_sums},
-          {"zero_below", c.zero_below}};
+  const bool integers = c.kind == Coding::Kind::integers;
+  Json json = {{"kind", integers ? coding_kinds.back() : coding_kinds[size_t(c.type) - 1]},
+               {"block", c.block},
+               {"rounding", roundings[size_t(c.rounding)]},
+               {"scale_is_f16", c.scale_is_f16},
+               {"sums", sums[size_t(c.sums)]},
+               {"products_are_f16", c.products_are_f16},
+               {"offset_meets_sums", c.offset_meets_sums},
+               {"zero_below", c.zero_below}};
+  if (c.is_plain() || c.meets_codes()) return json;
+  json.update({{"cut", c.cut},
+               {"scaled", c.scaled},
+               {"scale", scales[size_t(c.scale)]},
+               {"decoded", c.decoded},
+               {"weights", name_of(c.weights)},
+               {"products", name_of(c.products)},
+               {"accumulated", name_of(c.accumulated)}});
+  return json;
 }
 
+/// The contract says the rest.
 Json arithmetic_json(const judge::Arithmetic& a) {
-  return {{"own", a.own},
-          {"f16_attention", a.f16_attention},
-          {"f16_scores", a.f16_scores},
-          {"f16_cache", a.f16_cache},
-          {"goes_on_in_f64", a.goes_on_in_f64}};
+  return {{"own", a.own}, {"kv", name_of(a.kv)}, {"goes_on_in_f64", a.goes_on_in_f64}};
 }
 
 Json seen_json(const judge::Seen& seen) {
@@ -309,9 +322,23 @@ void Reader::read_operation() {
 void Reader::read_contract() {
   Fields c = object("coding");
   Coding& coding = the_.scene.coding;
-  coding.kind = Coding::Kind(c.choice("kind", coding_kinds));
-  coding.block = uint32_t(c.integer("block", 32, 256));
-  if (coding.block != 32 && coding.block != 256) fail("the coding's block is not 32 or 256");
+  const size_t kind = c.choice("kind", coding_kinds);
+  if (kind + 1 == coding_kinds.size())
+    coding.kind = Coding::Kind::integers;
+  else
+    coding.type = judge::NumberType(kind + 1);
+  if (c.has("decoded")) {
+    coding.cut = c.flag("cut");
+    coding.scaled = c.flag("scaled");
+    coding.scale = Coding::Scale(c.choice("scale", scales));
+    coding.decoded = c.flag("decoded");
+    coding.weights = judge::NumberType(c.choice("weights", types));
+    coding.products = judge::NumberType(c.choice("products", types));
+    coding.accumulated = judge::NumberType(c.choice("accumulated", types));
+  }
+  coding.block = uint32_t(c.integer("block", 1, 1 << 16));
+  if (coding.meets_codes() && coding.block != 32 && coding.block != 256)
+    fail("the coding's block is not 32 or 256");
   coding.rounding = Coding::Rounding(c.choice("rounding", roundings));
   coding.scale_is_f16 = c.flag("scale_is_f16");
   coding.sums = Coding::Sums(c.choice("sums", sums));
@@ -319,9 +346,15 @@ void Reader::read_contract() {
   coding.offset_meets_sums = c.flag("offset_meets_sums");
   if (c.has("zero_below")) coding.zero_below = c.number("zero_below");
   Fields a = object("arithmetic");
-  the_.scene.arithmetic = {a.flag("own"), a.flag("f16_attention"), a.flag("f16_scores"),
-                           a.flag("f16_cache"), a.flag("goes_on_in_f64")};
   the_.scene.contract = text("contract");
+  const auto contract = judge::contract_of(the_.scene.contract);
+  if (!contract) fail(fmt::format("the contract '{:.64}' is unknown", the_.scene.contract));
+  // Older files only say whether the cache is of f16.
+  const std::string kv = a.has("kv") ? a.text("kv") : a.flag("f16_cache") ? "f16" : "f32";
+  if (!judge::coding_named(kv)) fail(fmt::format("the cache's type '{:.32}' is unknown", kv));
+  the_.scene.arithmetic = judge::arithmetic_of(contract.value_or(judge::Contract{}), "", kv);
+  the_.scene.arithmetic.own = a.flag("own");
+  the_.scene.arithmetic.goes_on_in_f64 = a.flag("goes_on_in_f64");
   the_.engine = text("engine");
   the_.version = text("version");
 }
@@ -377,7 +410,7 @@ void Reader::read_weight() {
     operation_.weight = add("weight", type, w.integer("columns", 1, most_width));
     if (operation_.weight != op::none) {
       the_.program.vocabulary = uint32_t(the_.program.weights[operation_.weight].rows);
-      if (quant::info(type).block_size == 1 && the_.scene.coding.kind == Coding::Kind::integers)
+      if (quant::info(type).block_size == 1 && the_.scene.coding.meets_codes())
         fail("the coding is of integers, and the weight's format has no blocks");
     }
   }

@@ -18,6 +18,11 @@ using judge::Table;
 
 namespace {
 
+/// Devices keep f16 or f32.
+bool keeps_halves(const Case& the) {
+  return the.scene.arithmetic.kv == judge::Coding{.type = judge::NumberType::f16};
+}
+
 /// The case's operation as a program that an executor runs: every input comes from an F32 table of
 /// its own, of which token t takes row t.
 class OneOperation {
@@ -54,7 +59,7 @@ class OneOperation {
     op::ExecutorOptions options;
     options.context = uint32_t(earlier_ + tokens());
     options.batch = uint32_t(std::max(earlier_, tokens()));
-    options.cache = case_.scene.arithmetic.f16_cache ? op::CacheType::f16 : op::CacheType::f32;
+    options.cache = keeps_halves(case_) ? op::CacheType::f16 : op::CacheType::f32;
     options.contract = case_.scene.contract == "f32" ? op::Contract::f32 : op::Contract::assay1;
     return options;
   }
@@ -136,11 +141,13 @@ class OneOperation {
 diff::Scene scene_of_device(const Case& the, const std::string& contract) {
   diff::Scene scene = the.scene;
   scene.contract = contract;
-  scene.arithmetic = {true, false, false, the.scene.arithmetic.f16_cache, false};
+  scene.arithmetic = {};
   scene.coding = {};
   if (op::multiplies(the.operation()))
     scene.coding = judge::codings(contract, the.program.weights[the.operation().weight].type)[0];
-  if (scene.arithmetic.f16_cache)
+  if (!keeps_halves(the))
+    scene.arithmetic.kv = {};
+  else
     for (auto* rows : {&scene.caches[0].keys, &scene.caches[0].values})
       for (auto& row : *rows)
         for (double& x : row) x = judge::round_to_f16(x);

@@ -24,14 +24,14 @@ const op::Operation& operation_of(const Question& question) {
 }
 
 /// The program's caches: the attention's own is filled as the contract keeps it.
-judge::Caches caches_of(const Question& question, bool as_f16) {
+judge::Caches caches_of(const Question& question, const judge::Coding& kv) {
   judge::Caches caches(question.program->caches.size());
   const auto* attend = operation_of(question).as<op::Attend>();
   if (!attend) return caches;
   const auto kept = [&](std::span<const double> row) {
-    std::vector<double> out(row.begin(), row.end());
-    if (as_f16) std::ranges::transform(out, out.begin(), judge::round_to_f16);
-    return out;
+    judge::Table one(1, row.size());
+    std::ranges::copy(row, one.data.begin());
+    return judge::decoded(one, kv).values.data;
   };
   for (uint64_t p = 0; p < question.keys.rows; ++p)
     caches[attend->cache].store(uint32_t(p), kept(question.keys.row(p)),
@@ -49,7 +49,7 @@ Scene scene_of(const Question& question, const std::string& contract, const judg
   // assay/1 fixes the bits of cos, sin and exp; other contracts leave room for other ways to them.
   scene.arithmetic =
       judge::arithmetic_of(contract, contract == "assay/1" ? "assay" : "", question.cache);
-  scene.caches = caches_of(question, scene.arithmetic.f16_cache);
+  scene.caches = caches_of(question, scene.arithmetic.kv);
   scene.contract = contract;
   return scene;
 }

@@ -386,9 +386,10 @@ void try_f16(const Case& the, Contest& contest) {
       judged.slack.data[i] += std::fabs(other.want.data[i] - judged.want.data[i]);
   }
   contest.offer({"rescale-f16", "what older chunks are rescaled by is kept as f16", ""}, judged);
-  if (contest.decided() || the.scene.arithmetic.f16_attention) return;
   Case halves = the;
-  halves.scene.arithmetic.f16_attention = halves.scene.arithmetic.f16_scores = true;
+  auto& roundings = halves.scene.arithmetic.of[size_t(judge::Family::attention)];
+  if (contest.decided() || is_coarse(roundings.sums)) return;
+  roundings.inputs = roundings.dots = roundings.sums = judge::NumberType::f16;
   if (judge::compare(the.got(), expect_as(halves, the.operation)).failures == 0)
     contest.adopt({"f16-attention", "scores are kept as f16",
                    "all elements lie within the bound of f16, none beyond it"});

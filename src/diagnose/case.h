@@ -129,6 +129,8 @@ class Contest {
 
 /// x rounded to this many significant digits.
 double rounded(double x, int digits);
+/// A product with the limits of the operation's contract.
+judge::Judged judged(const Case& the, judge::Product product);
 /// The usual limits around another result.
 judge::Judged with_limits(const Case& the, judge::Table want);
 /// What the operation would give with other parameters, without its bias or its weight, or from

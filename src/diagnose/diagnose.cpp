@@ -36,6 +36,12 @@ Table Case::tensor(std::string_view name) const {
   return values ? std::move(*values) : Table();
 }
 
+Judged judged(const Case& the, judge::Product product) {
+  Judged out = judge::judged(std::move(product), &the.got());
+  judge::round_results(the.scene.arithmetic[judge::Family::matmul].result, &the.got(), 0, out);
+  return out;
+}
+
 Judged with_limits(const Case& the, Table want) {
   Judged judged = the.usual;
   // Limits are of the new result where they were of the old one's size.

@@ -239,7 +239,7 @@ void try_experts(const Case& the, Contest& contest) {
                             return routing.row(0)[slot];
                           })));
   try_tiles(the, contest, places);
-  if (the.scene.coding.kind != judge::Coding::Kind::exact && !contest.decided()) {
+  if (!the.scene.coding.is_plain() && !contest.decided()) {
     Case plain = the;
     plain.scene.coding = {};
     contest.offer({"contract-f32", "activations are not quantised", "", true},

@@ -16,7 +16,6 @@
 namespace assay::diagnose {
 
 using judge::Judged;
-using judge::Product;
 using judge::Table;
 using judge::WeightRow;
 
@@ -29,18 +28,11 @@ const op::Weight* bias_of(const Case& the) {
   return the.program.bias_of(the.operation);
 }
 
-Judged judged(Product product) {
-  Table limit(1, 1);
-  limit.data[0] = product.limit_u;
-  return {std::move(product.want), std::move(product.magnitude), std::move(limit),
-          std::move(product.slack)};
-}
-
 void offer_weight(const Case& the, Contest& contest, Cause cause, const op::Weight& weight,
                   double price) {
   contest.offer_nearly(
       std::move(cause),
-      judged(judge::multiply(weight, bias_of(the), the.input(0), the.scene.coding)), price);
+      judged(the, judge::multiply(weight, bias_of(the), the.input(0), the.scene.coding)), price);
 }
 
 /// The same tensor from other bytes.
@@ -94,7 +86,8 @@ void try_orders_of_rows(const Case& the, Contest& contest) {
   const auto offer = [&](Cause cause, const Bytes& read, double price) {
     contest.offer(
         std::move(cause),
-        judged(judge::multiply(read.weight, bias_of(the), the.input(0), the.scene.coding)), price);
+        judged(the, judge::multiply(read.weight, bias_of(the), the.input(0), the.scene.coding)),
+        price);
   };
   for (const uint64_t several : {4u, 8u, 16u})
     if (info.block_size > 1 && blocks > 1 && weight.rows % several == 0)
@@ -158,7 +151,7 @@ void try_bytes(const Case& the, Contest& contest) {
     const auto codings = judge::codings(the.scene.contract, F::id);
     contest.offer(
         {"weight-type", "the tensor is read as another format", std::string(quant::name_of<F>)},
-        judged(judge::multiply(read, bias_of(the), the.input(0), codings[0])), 1);
+        judged(the, judge::multiply(read, bias_of(the), the.input(0), codings[0])), 1);
   });
   // Another tensor of this shape.
   for (const op::Weight& other : the.program.weights) {
@@ -169,7 +162,7 @@ void try_bytes(const Case& the, Contest& contest) {
     contest.offer(
         {tied ? "weight-tied-head" : "weight-other",
          tied ? "the head is another matrix" : "the product is with another tensor", other.name},
-        judged(judge::multiply(other, bias_of(the), the.input(0), codings[0])),
+        judged(the, judge::multiply(other, bias_of(the), the.input(0), codings[0])),
         price::of(double(the.program.weights.size())));
   }
 }
@@ -189,7 +182,7 @@ Judged decoded(const Case& the, const judge::RowSource& source) {
   op::Weight plain = weight;
   plain.type = quant::F32::id;
   plain.data = {reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(float)};
-  return judged(judge::multiply(plain, bias_of(the), the.input(0), the.scene.coding));
+  return judged(the, judge::multiply(plain, bias_of(the), the.input(0), the.scene.coding));
 }
 
 /// Element (r, c) from where it would lie in a tensor of (columns, rows): plain numbers, times the
@@ -206,14 +199,13 @@ void try_transposed(const Case& the, Contest& contest) {
   plain.type = quant::F32::id;
   plain.data = {reinterpret_cast<const uint8_t*>(turned.data()), turned.size() * sizeof(float)};
   Table x = the.input(0);
-  if (the.scene.coding.kind == judge::Coding::Kind::integers)
-    for (uint64_t t = 0; t < x.rows; ++t) {
-      const auto row = judge::code_row(x.row(t), the.scene.coding, 32);
-      for (uint64_t c = 0; c < x.width; ++c)
-        x.row(t)[c] = row.scale[c / the.scene.coding.block] * row.code[c];
-    }
+  judge::Coding coding = the.scene.coding;
+  if (coding.meets_codes()) {
+    x = judge::decoded(x, coding).values;
+    coding = {};
+  }
   contest.offer_nearly({"weight-transposed", "the tensor is read as its transpose", ""},
-                       judged(judge::multiply(plain, bias_of(the), x, {})));
+                       judged(the, judge::multiply(plain, bias_of(the), x, coding)));
 }
 
 // --- how a block is taken apart: rows 3 to 7 ---
@@ -231,9 +223,9 @@ void offer_change(const Case& the, Contest& contest, Cause cause, const Change& 
       change(bytes + b * info.block_bytes, b * info.block_size, row);
   };
   contest.offer(std::move(cause),
-                the.scene.coding.kind == judge::Coding::Kind::integers
-                    ? judged(judge::multiply_rows(weight, source, bias_of(the), the.input(0),
-                                                  the.scene.coding))
+                the.scene.coding.meets_codes()
+                    ? judged(the, judge::multiply_rows(weight, source, bias_of(the), the.input(0),
+                                                       the.scene.coding))
                     : decoded(the, source),
                 price);
 }
@@ -388,18 +380,18 @@ Judged without_tail(const Case& the, uint64_t tail) {
   Table x = the.input(0);
   // The codes of a shared block must stay: zeros come after coding.
   const op::Weight& weight = weight_of(the);
-  if (the.scene.coding.kind == judge::Coding::Kind::integers) {
+  if (the.scene.coding.meets_codes()) {
     const auto source = [&](uint64_t r, WeightRow& row) {
       judge::read_weight_row(weight, r, the.scene.coding, row);
       const uint64_t group = weight.columns / row.scale.size(), end = weight.columns - tail;
       std::fill(row.code.begin() + std::ptrdiff_t(end), row.code.end(), int16_t(0));
       for (uint64_t g = (end + group - 1) / group; g < row.minimum.size(); ++g) row.minimum[g] = 0;
     };
-    return judged(judge::multiply_rows(weight, source, bias_of(the), x, the.scene.coding));
+    return judged(the, judge::multiply_rows(weight, source, bias_of(the), x, the.scene.coding));
   }
   for (uint64_t t = 0; t < x.rows; ++t)
     std::fill(x.row(t).end() - std::ptrdiff_t(tail), x.row(t).end(), 0.0);
-  return judged(judge::multiply(weight, bias_of(the), x, the.scene.coding));
+  return judged(the, judge::multiply(weight, bias_of(the), x, the.scene.coding));
 }
 
 /// Whether the same operation passes in a step of fewer tokens: then the path is a shape's.
@@ -567,17 +559,16 @@ void try_unwritten(const Case& the, Contest& contest) {
 
 static void try_sums(const Case& the, Contest& contest) {
   judge::Coding halves = the.scene.coding;
-  if (halves.kind != judge::Coding::Kind::integers || halves.sums != judge::Coding::Sums::codes)
-    return;
+  if (!halves.meets_codes() || halves.sums != judge::Coding::Sums::codes) return;
   halves.sums = judge::Coding::Sums::codes_f16;
   contest.offer({"sums-f16", "what a minimum meets, the sum of activations, is kept as f16", ""},
-                judged(judge::multiply(weight_of(the), bias_of(the), the.input(0), halves)));
+                judged(the, judge::multiply(weight_of(the), bias_of(the), the.input(0), halves)));
 }
 
 void try_matmul(const Case& the, Contest& contest) {
   if (bias_of(the)) {
     const Judged without =
-        judged(judge::multiply(weight_of(the), nullptr, the.input(0), the.scene.coding));
+        judged(the, judge::multiply(weight_of(the), nullptr, the.input(0), the.scene.coding));
     contest.offer({"bias", "the bias is not added", "or the trace holds the product before it"},
                   without);
     contest.offer({"bias", "the bias is added twice", ""}, twice(the, without));
@@ -589,9 +580,9 @@ void try_matmul(const Case& the, Contest& contest) {
   if (!contest.decided()) try_bytes(the, contest);
   if (!contest.decided()) try_orders_of_rows(the, contest);
   if (!contest.decided()) try_transposed(the, contest);
-  if (the.scene.coding.kind != judge::Coding::Kind::exact && !contest.decided())
+  if (!the.scene.coding.is_plain() && !contest.decided())
     contest.offer({"contract-f32", "activations are not quantised", "", true},
-                  judged(judge::multiply(weight_of(the), bias_of(the), the.input(0), {})));
+                  judged(the, judge::multiply(weight_of(the), bias_of(the), the.input(0), {})));
   if (!contest.decided()) try_rows(the, contest);
   try_products(the, contest);
 }

@@ -362,8 +362,8 @@ void try_store(const Case& the, Contest& contest) {
     if (judged.slack.data.empty()) judged.slack = Table(turned.rows, the.got().width);
     for (uint64_t t = 0; t < turned.rows; ++t)
       for (uint64_t i = 0; i < turned.width; ++i)
-        judged.slack.row(t)[i] =
-            std::fabs(turned.row(t)[i]) * (the.scene.arithmetic.f16_cache ? 0x1p-10 : 0x1p-20);
+        judged.slack.row(t)[i] = std::fabs(turned.row(t)[i]) * 2 *
+                                 std::max(judge::coarse_ulp(the.scene.arithmetic.kv.type), 0x1p-21);
     contest.offer({"rope-added", "keys are turned where the model has no RoPE", ""}, judged);
   }
 }

@@ -22,22 +22,9 @@ const op::Weight& weight_of(const Case& the) {
   return the.program.weights[the.operation.weight];
 }
 
-Judged judged(judge::Product product) {
-  Table limit(1, 1);
-  limit.data[0] = product.limit_u;
-  return {std::move(product.want), std::move(product.magnitude), std::move(limit),
-          std::move(product.slack)};
-}
-
 /// The activations as the product sees them.
 Table represented(const Case& the) {
-  Table x = the.input(0);
-  const Coding& coding = the.scene.coding;
-  for (uint64_t t = 0; t < x.rows && coding.kind == Coding::Kind::integers; ++t) {
-    const auto row = judge::code_row(x.row(t), coding, coding.block);
-    for (uint64_t c = 0; c < x.width; ++c) x.row(t)[c] = row.scale[c / coding.block] * row.code[c];
-  }
-  return x;
+  return judge::decoded(the.input(0), the.scene.coding).values;
 }
 
 std::set<uint64_t> channels_of(const Case& the, const Contest& contest) {
@@ -226,8 +213,8 @@ void try_orders(const Case& the, Contest& contest) {
     for (uint64_t t = 0; t < x.rows; ++t)
       for (uint64_t c = 0; c < x.width; ++c) x.row(t)[c] = the.input(0).row(t)[order.of(c)];
     contest.offer({"columns-permuted", "the columns are in another order", order.words},
-                  judged(judge::multiply(weight_of(the), the.program.bias_of(the.operation), x,
-                                         the.scene.coding)),
+                  judged(the, judge::multiply(weight_of(the), the.program.bias_of(the.operation), x,
+                                              the.scene.coding)),
                   price::of(double(orders.size())));
   }
 }
@@ -283,7 +270,7 @@ void try_two_columns(const Case& the, Contest& contest, const Table& x) {
 /// The scale of a block of activations, or the sum of its codes that a minimum meets, is beyond f16.
 void try_scale_overflow(const Case& the, Contest& contest) {
   const Coding own = the.scene.coding;
-  if (own.kind != Coding::Kind::integers) return;
+  if (!own.meets_codes()) return;
   double most = 0;
   for (const double x : the.input(0).data) most = std::max(most, std::fabs(x));
   for (const bool scale : {true, false})
@@ -295,8 +282,8 @@ void try_scale_overflow(const Case& the, Contest& contest) {
           {"f16-scale-overflow", "the scale of the activations overflows f16",
            fmt::format("the largest |x| is {:.4g}; {} beyond 65504", most,
                        scale ? "its 127th part is" : "a block's sum is")},
-          judged(judge::multiply(weight_of(the), the.program.bias_of(the.operation), the.input(0),
-                                 halves)),
+          judged(the, judge::multiply(weight_of(the), the.program.bias_of(the.operation),
+                                      the.input(0), halves)),
           2);
     }
 }

@@ -198,6 +198,41 @@ void note_contracts(Report& report) {
                     report.a.contract, report.b.contract));
 }
 
+/// "0.39 %"
+std::string percent(double share) {
+  return fmt::format("{:.2g} %", 100 * share);
+}
+
+/// What coarse arithmetic can hide, and where only a statistic judges.
+void note_coarseness(const op::Program& program, Report& report) {
+  for (const Side* side : {&report.a, &report.b}) {
+    if (report.alone && side == &report.b) break;
+    std::map<judge::Family, double> hidden;
+    bool walks = false;
+    for (size_t i = 0; i < side->operations.size(); ++i) {
+      const JudgedOperation& judged = side->operations[i];
+      walks = walks || judged.coding.has_coarse_sums();
+      if (judged.hidden <= 0 || judged.verdict == Verdict::fail) continue;
+      double& most = hidden[judge::family_of(program.operations[i])];
+      most = std::max(most, judged.hidden);
+    }
+    if (hidden.empty()) continue;
+    std::string note = fmt::format("what {} can hide: faults below ", engine_of(*side));
+    for (const auto& [family, share] : hidden)
+      note += fmt::format("{}{} of the result of {}", &share == &hidden.begin()->second ? "" : ", ",
+                          percent(share), judge::name_of(family));
+    note += " cannot be seen";
+    if (walks)
+      note +=
+          "; the order of its coarse sums is unknown, and the worst order proves nothing beyond "
+          "some "
+          "500 columns: there the errors must be no larger than a random walk of roundings, "
+          "together "
+          "and each";
+    report.benign.push_back(std::move(note));
+  }
+}
+
 /// Where one engine is far less exact than the other, and neither is wrong: the worst first.
 void note_exactness(const op::Program& program, Report& report) {
   struct Far {
@@ -359,10 +394,15 @@ Result<Report> compare(const op::Program& program, const Trace& a, const Trace& 
                        const DiffOptions& options) {
   if (const Status equal = check_inputs(a, b, options.other_weights); !equal) return equal.error();
   Report report;
-  auto side = judge_trace(program, a);
+  const auto half = [&](uint64_t before) {
+    return [&advance = options.advance, before](uint64_t done, uint64_t all) {
+      if (advance) advance(before * all + done, 2 * all);
+    };
+  };
+  auto side = judge_trace(program, a, half(0));
   if (!side) return side.error();
   report.a = std::move(*side);
-  side = judge_trace(program, b);
+  side = judge_trace(program, b, half(1));
   if (!side) return side.error();
   report.b = std::move(*side);
 
@@ -377,6 +417,7 @@ Result<Report> compare(const op::Program& program, const Trace& a, const Trace& 
     if (const Status done = compare_operation(program, a, b, i, tokens.size(), report); !done)
       return done.error();
   note_contracts(report);
+  note_coarseness(program, report);
   note_exactness(program, report);
   if (const std::string noise = noise_of(report); !noise.empty()) report.benign.push_back(noise);
   report.unknown = unknown_names(program, a);
@@ -385,10 +426,10 @@ Result<Report> compare(const op::Program& program, const Trace& a, const Trace& 
   return report;
 }
 
-Result<Report> judge_alone(const op::Program& program, const Trace& trace) {
+Result<Report> judge_alone(const op::Program& program, const Trace& trace, const Advance& advance) {
   Report report;
   report.alone = true;
-  auto side = judge_trace(program, trace);
+  auto side = judge_trace(program, trace, advance);
   if (!side) return side.error();
   report.a = std::move(*side);
   report.b.operations.resize(program.operations.size());
@@ -396,6 +437,7 @@ Result<Report> judge_alone(const op::Program& program, const Trace& trace) {
     if (const Status done = compare_operation(program, trace, trace, i, 0, report); !done)
       return done.error();
   note_contracts(report);
+  note_coarseness(program, report);
   report.unknown = unknown_names(program, trace);
   conclude(program, trace, trace, report);
   return report;

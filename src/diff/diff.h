@@ -71,6 +71,7 @@ struct DiffOptions {
   uint64_t tokens = 32;  ///< the prompt's beginning that it takes
   uint64_t seed = 1;
   bool other_weights = false;  ///< traces may state other model hashes: the program judges both
+  Advance advance = {};
 };
 
 /// The tokens of all steps, one after the other.
@@ -90,7 +91,8 @@ Result<Report> compare(const op::Program& program, const trace::Trace& a, const 
                        const DiffOptions& options = {});
 
 /// One trace against the model: every operation judged, nothing compared. Errors: as judge_trace.
-Result<Report> judge_alone(const op::Program& program, const trace::Trace& trace);
+Result<Report> judge_alone(const op::Program& program, const trace::Trace& trace,
+                           const Advance& advance = {});
 
 /// Fills in the first failure, the verdict and the sentence, from both sides of the report.
 void conclude(const op::Program& program, const trace::Trace& a, const trace::Trace& b,

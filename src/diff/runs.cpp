@@ -114,13 +114,15 @@ Runs correct(const op::Program& program, const Side& side, std::span<const int32
     }
     // The ids of a routing are exact.
     const uint64_t exact = operation.is<op::Route>() ? out.width / 2 : 0;
-    const bool halves = operation.is<op::Attend>() && side.arithmetic.f16_attention;
-    const double step = std::max(halves ? 0x1p-12 : 0, std::ldexp(1.0, -bits));
+    const judge::Roundings& r = side.arithmetic[judge::family_of(operation)];
+    // Attention whose sums are coarse is off by about half of their ulp.
+    const double step = std::max(judge::coarse_ulp(r.sums) / 2, std::ldexp(1.0, -bits));
     const uint64_t key = mix(mix(seed) ^ mix(index));
     for (uint64_t i = 0; i < out.data.size(); ++i) {
       if (i % out.width < exact) continue;
       const double direction = double(mix(key ^ i) % 3) - 1.0;
-      out.data[i] = rounded(out.data[i] * (1.0 + step * direction), bits);
+      const double moved = rounded(out.data[i] * (1.0 + step * direction), bits);
+      out.data[i] = judge::is_coarse(r.result) ? judge::round_to(moved, r.result) : moved;
     }
   };
   return Runs(program, side, tokens, std::move(all), runs, perturb);

@@ -45,9 +45,10 @@ class Runs {
 };
 
 /// Makes `runs` runs that are all correct: each output is rounded to f32 and moved by one ulp up,
-/// one ulp down or not at all (by an f16 ulp for attention in f16). The logits of all tokens are
-/// computed. With fewer than 24 `bits` each output is rounded to so many significant ones, as by an
-/// engine that keeps its results in bf16 (8) or f16 (11).
+/// one ulp down or not at all (by half an ulp of the type that its sums are in), and then rounded to
+/// the type that its contract gives the result. The logits of all tokens are computed. With fewer
+/// than 24 `bits` each output is rounded to so many significant ones, as by an engine that keeps its
+/// results in bf16 (8) or f16 (11).
 Runs correct(const op::Program& program, const Side& side, std::span<const int32_t> tokens,
              uint64_t runs, uint64_t seed, int bits = 24);
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,6 +18,9 @@ namespace assay::diff {
 using judge::Arithmetic, judge::Caches, judge::Coding, judge::Inputs, judge::Judged, judge::Seen;
 using judge::Table;
 
+/// How much of what takes long is done, for people who wait.
+using Advance = std::function<void(uint64_t done, uint64_t total)>;
+
 enum class Verdict { pass, fail, unmeasured };
 std::string_view name_of(Verdict verdict);
 
@@ -26,6 +30,7 @@ struct JudgedOperation {
   Seen seen;
   std::string why;         ///< unmeasured: what is missing
   Coding coding;           ///< matmul: that which fitted
+  double hidden = 0;       ///< coarse arithmetic: faults below this share of its size may hide
   double exact_nmse = -1;  ///< matmuls of layer 0: Σ(got − exact)²/Σ exact²; negative: not taken
 };
 
@@ -37,7 +42,7 @@ struct Failure {
 };
 
 struct Side {
-  std::string engine, declared, contract;
+  std::string engine, declared, contract;  ///< the contract as judge::contract_of() reads it
   bool found = false;  ///< by trying: the trace declares none, or one that doesn't fit
   std::string narrow;  ///< "F16", "BF16" where rounding to it left operations unmeasured
   Arithmetic arithmetic;
@@ -53,13 +58,13 @@ struct Side {
 /// were found, a sentence each.
 std::vector<std::string> arrange(const op::Program& program, trace::Trace& trace);
 
-/// Returns the declared contract if more than half of the products and attentions of the first two layers pass
-/// under it, else the one under which most do.
-std::string find_contract(const op::Program& program, const trace::Trace& trace);
-
 /// Errors: a tensor whose shape differs from the program's, a token beyond the vocabulary, a type
 /// without numbers, a trace that holds statistics only.
-Result<Side> judge_trace(const op::Program& program, const trace::Trace& trace);
+Result<Side> judge_trace(const op::Program& program, const trace::Trace& trace,
+                         const Advance& advance = {});
+
+/// Σ(got − exact)²/Σ exact²
+double nmse(const Table& got, const Table& exact);
 
 /// For each failure of the side: the engine's values minus the judge's, (rows, width).
 Result<std::vector<judge::Table>> errors_of(const op::Program& program, const trace::Trace& trace,

@@ -25,6 +25,7 @@ Attended attend(std::span<const double> query, const Cache& cache, uint32_t posi
   Attended out{.first = first,
                .score = std::vector<double>(keys),
                .magnitude = std::vector<double>(keys),
+               .slack = std::vector<double>(keys),
                .probability = {},
                .output = std::vector<double>(attention.value_dim),
                .slope = double(op::alibi_slope(attention.alibi, head, attention.heads)),
@@ -37,6 +38,10 @@ Attended attend(std::span<const double> query, const Cache& cache, uint32_t posi
       sum += query[d] * key[d];
       magnitude += std::fabs(query[d] * key[d]);
     }
+    if (!cache.key_slack.empty())
+      for (size_t d = 0; d < attention.key_dim; ++d)
+        out.slack[j] += std::fabs(query[d] * double(attention.scale)) *
+                        cache.key_slack[first + j][size_t(kv_head) * attention.key_dim + d];
     const double scaled = sum * double(attention.scale);
     out.score[j] =
         (cap > 0 ? cap * std::tanh(scaled / cap) : scaled) - out.slope * double(keys - 1 - j);
@@ -66,8 +71,23 @@ std::vector<double> attention(std::span<const double> query, const Cache& cache,
   return y;
 }
 
+namespace {
+
+/// What coarse types add to the error of score j, absolute.
+double coarse_score_error(const Attended& head, size_t j, double below,
+                          const op::AttentionShape& attention, const Roundings& r) {
+  const double kept = attention.soft_cap > 0 ? head.magnitude[j] : std::fabs(head.score[j]);
+  const double dot =
+      2 * coarse_ulp(r.inputs) + std::sqrt(double(attention.key_dim)) / 2 * coarse_ulp(r.dots);
+  return dot * head.magnitude[j] + 2 * coarse_ulp(r.products) * kept + 2 * least_error(r.products) +
+         std::min(coarse_ulp(r.products), coarse_ulp(r.sums)) * below + head.slack[j];
+}
+
+}  // namespace
+
 std::vector<Limit> attention_limits(const Attended& head, const Cache& cache, uint32_t kv_head,
-                                    const op::AttentionShape& attention) {
+                                    const op::AttentionShape& attention,
+                                    const Roundings& roundings) {
   constexpr size_t chunk = 64;  // keys whose softmax the contract keeps apart
   const size_t keys = head.score.size();
   const auto chunk_of = [&](size_t j) { return (head.first + j) / chunk - head.first / chunk; };
@@ -85,11 +105,13 @@ std::vector<Limit> attention_limits(const Attended& head, const Cache& cache, ui
           4.0 * double(chunks - chunk_of(j)) + 4.0 * double(attention.soft_cap) +
           4.0 * head.slope * double(keys - 1 - j);
     error[j] = unit * u;
+    if (j < keys) error[j] += coarse_score_error(head, j, largest - score[j], attention, roundings);
   }
   const double worst = *std::max_element(error.begin(), error.end());
   const size_t width = attention.value_dim;
   const std::vector<double> nothing(width, 0.0);
-  std::vector<double> moved(width, 0.0), weighed(width, 0.0), most(width, 0.0), far(width, 0.0);
+  std::vector<double> moved(width, 0.0), weighed(width, 0.0), most(width, 0.0), far(width, 0.0),
+      slack(width, 0.0);
   double least_sum = 0;
   for (size_t j = 0; j < score.size(); ++j) {
     const double below = largest - score[j], weight = std::exp(-below);
@@ -103,38 +125,26 @@ std::vector<Limit> attention_limits(const Attended& head, const Cache& cache, ui
       const double distance = std::fabs(value[i] - head.output[i]);
       moved[i] += change * distance;
       weighed[i] += up * std::fabs(value[i]);
+      if (j < keys && !cache.value_slack.empty())
+        slack[i] += up * cache.value_slack[head.first + j][size_t(kv_head) * width + i];
       far[i] = std::max(far[i], distance);
       most[i] = std::max(most[i], std::fabs(value[i]));
     }
   }
+  const double of_sums = is_coarse(roundings.sums) ? 2.0 + 4.0 * std::sqrt(double(keys)) : 0;
+  const double rounded = 2 * coarse_ulp(roundings.weights) + coarse_ulp(roundings.inputs) +
+                         of_sums * coarse_ulp(roundings.sums);
   std::vector<Limit> limits(width);
   for (size_t i = 0; i < width; ++i) {
     // an average of values is never further off than the values are
     const double scale = least_sum > 0 ? std::min(weighed[i] / least_sum, most[i]) : most[i];
     const double by_weights = least_sum > 0 ? std::min(moved[i] / least_sum, far[i]) : far[i];
-    limits[i] = {scale, sums + (scale > 0 ? by_weights / (unit * scale) : 0.0)};
+    const double by_slack = least_sum > 0 ? slack[i] / least_sum : 0;
+    const double off = by_weights + by_slack + rounded * scale + of_sums * 0x1p-22 +
+                       double(keys) * least_error(roundings.weights) * most[i];
+    limits[i] = {scale, sums + (scale > 0 ? off / (unit * scale) : 0.0)};
   }
   return limits;
-}
-
-/// What f16 arithmetic adds, in u of Σ p·|V|. Queries rounded to f16 move score j by up to 2^-11 of
-/// Σ|q·K|, and a sum of scores in f16 by √key_dim/2 of that; sums of values in f16 round once a key
-/// (√keys of them at random), and the output once.
-static double f16_attention_u(const Attended& head, const Cache& cache, uint32_t kv_head,
-                              const op::AttentionShape& attention, uint32_t i, double scale,
-                              bool f16_scores) {
-  if (scale == 0) return 0;
-  double by_scores = 0;
-  for (size_t j = 0; j < head.score.size(); ++j) {
-    const double value = cache.values[head.first + j][size_t(kv_head) * attention.value_dim + i];
-    by_scores += head.probability[j] * std::fabs(value - head.output[i]) * head.magnitude[j];
-  }
-  const double sums = 2.0 + 4.0 * std::sqrt(double(head.score.size()));
-  const double scores = 2.0 + (f16_scores ? std::sqrt(double(attention.key_dim)) / 2.0 : 0.0);
-  // Sums begin at up to 2^-3 of their value (the softmax is shifted against overflow), where f16 is
-  // spaced by 2^-24: 2^-22 a rounding.
-  const double tiny = sums * 0x1p-22 / scale;
-  return ((by_scores / scale * scores + sums) * 0x1p-11 + tiny) / unit;
 }
 
 static std::vector<double> sinks_of(const Subject& subject) {
@@ -152,9 +162,28 @@ Table formula_of(const Subject& subject, const op::Attend& p) {
   });
 }
 
+/// Rounding to a type changes nothing where queries and keys are of it already.
+static Roundings needed(const Subject& subject, const op::Attend& p, Roundings roundings) {
+  const auto kept = [type = roundings.inputs](double x) {
+    return !std::isfinite(x) || round_to(x, type) == x;
+  };
+  if (!is_coarse(roundings.inputs) || !std::ranges::all_of(subject.x().data, kept))
+    return roundings;
+  const auto& sequences = subject.inputs.step.sequences;
+  for (uint64_t t = 0; t < subject.x().rows; ++t) {
+    if (t > 0 && (sequences.empty() || sequences[t] == sequences[t - 1])) continue;
+    for (const auto* rows : {&subject.cache(t, p.cache).keys, &subject.cache(t, p.cache).values})
+      for (const auto& row : *rows)
+        if (!std::ranges::all_of(row, kept)) return roundings;
+  }
+  roundings.inputs = NumberType::f32;
+  return roundings;
+}
+
 template <>
 Judged expect_of(const Subject& subject, const op::Attend& p, const Coding&,
                  const Arithmetic& arithmetic) {
+  const Roundings roundings = needed(subject, p, arithmetic[Family::attention]);
   const op::AttentionShape a = subject.program.attention_of(subject.operation);
   const Table& queries = subject.x();
   const uint64_t width = uint64_t(a.heads) * a.value_dim;
@@ -170,16 +199,12 @@ Judged expect_of(const Subject& subject, const op::Attend& p, const Coding&,
       const Attended want =
           attend(query, cache, subject.position(t), h, a,
                  sinks.empty() ? std::optional<double>() : std::optional(sinks[h]));
-      const auto limits = attention_limits(want, cache, kv_head, a);
+      const auto limits = attention_limits(want, cache, kv_head, a, roundings);
       for (uint32_t i = 0; i < a.value_dim; ++i) {
         const uint64_t column = uint64_t(h) * a.value_dim + i;
-        double limit = limits[i].limit_u + foreign(arithmetic);
-        if (arithmetic.f16_attention)
-          limit +=
-              f16_attention_u(want, cache, kv_head, a, i, limits[i].scale, arithmetic.f16_scores);
         out.want.row(t)[column] = want.output[i];
         out.scale.row(t)[column] = limits[i].scale;
-        out.limit.row(t)[column] = limit;
+        out.limit.row(t)[column] = limits[i].limit_u + foreign(arithmetic);
       }
     }
   });

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <limits>
 
@@ -31,8 +32,9 @@ double f16_tie(double x, double error) {
 struct Block {
   float inverse = 0, scale = 0;
   bool quotient = false, away = false;
+  float divisor = 0;  // of a quotient
 
-  float before(float x) const { return quotient ? x / scale : x * inverse; }
+  float before(float x) const { return quotient ? x / divisor : x * inverse; }
 };
 
 Block scale_of(std::span<const double> x, const Coding& coding) {
@@ -52,10 +54,16 @@ Block scale_of(std::span<const double> x, const Coding& coding) {
     case Coding::Rounding::away_of_product:
       return {1.0f / (most / 127.0f), most / 127.0f, false, true};
     case Coding::Rounding::away_of_quotient:
-      return {0, most / 127.0f, true, true};
+      return {0, most / 127.0f, true, true, most / 127.0f};
     case Coding::Rounding::signed_maximum: {
       const float inverse = -127.0f / largest;
       return {inverse, 1.0f / inverse};
+    }
+    case Coding::Rounding::even_of_stored:
+      return {0, most / 127.0f, true, false, float(f16(double(most / 127.0f)))};
+    case Coding::Rounding::four_bits: {
+      const float scale = largest / -8.0f;
+      return {1.0f / scale, scale};
     }
   }
   return {};
@@ -65,10 +73,13 @@ Block scale_of(std::span<const double> x, const Coding& coding) {
 
 namespace {
 
-void code_block(std::span<const double> x, size_t first, const Block& block, CodedRow& row) {
+void code_block(std::span<const double> x, size_t first, const Block& block, bool four_bits,
+                CodedRow& row) {
   for (size_t i = 0; i < x.size(); ++i) {
     const float exact = block.before(float(x[i]));
-    const float code = std::min(127.0f, block.away ? std::round(exact) : std::nearbyint(exact));
+    const float code =
+        four_bits ? std::min(7.0f, std::floor(exact + 0.5f))
+                  : std::min(127.0f, block.away ? std::round(exact) : std::nearbyint(exact));
     row.code[first + i] = int16_t(code);
     const float beyond = std::fabs(exact) - std::floor(std::fabs(exact)) - 0.5f;
     if (std::fabs(beyond) <= tie_width * std::max(1.0f, std::fabs(exact)))
@@ -111,7 +122,8 @@ CodedRow code_row(std::span<const double> x, const Coding& coding, uint32_t grou
     row.scale.push_back(coding.scale_is_f16 ? f16(double(block.scale)) : double(block.scale));
     const double error = 0x1p-23 * std::fabs(double(block.scale));
     row.scale_tie.push_back(coding.scale_is_f16 ? f16_tie(double(block.scale), error) : 0.0);
-    if (block.scale != 0 && !std::isnan(block.scale)) code_block(part, first, block, row);
+    if (block.scale != 0 && !std::isnan(block.scale))
+      code_block(part, first, block, coding.rounding == Coding::Rounding::four_bits, row);
   }
   for (size_t first = 0; first < x.size(); first += group) {
     const auto part = x.subspan(first, std::min<size_t>(group, x.size() - first));
@@ -131,8 +143,8 @@ using Rounding = Coding::Rounding;
 using Sums = Coding::Sums;
 
 constexpr Coding plain{};
-constexpr Coding as_f16{Coding::Kind::f16};
-constexpr Coding as_bf16{Coding::Kind::bf16};
+constexpr Coding as_f16{.type = NumberType::f16};
+constexpr Coding as_bf16{.type = NumberType::bf16};
 constexpr Coding assay1{.kind = Coding::Kind::integers, .zero_below = 0x1p-72};
 // ggml's CPU: Q8_0, Q8_1 and Q8_K rows (ggml-cpu/quants.c and the AVX2 and NEON versions of them,
 // which differ in how they round; repacked weights divide once and multiply).
@@ -172,7 +184,7 @@ std::vector<Coding> ggml_cpu(uint32_t type) {
 
 }  // namespace
 
-std::vector<Coding> codings(std::string_view contract, uint32_t weight_type) {
+std::vector<Coding> base_codings(std::string_view contract, uint32_t weight_type) {
   const bool blocks = quant::info(weight_type).block_size > 1;
   if (contract == "assay/1") return {blocks ? assay1 : plain};
   if (contract == "ggml-cpu" || contract == "ggml-cuda") {
@@ -185,10 +197,133 @@ std::vector<Coding> codings(std::string_view contract, uint32_t weight_type) {
   return {plain};
 }
 
-std::span<const std::string_view> contracts() {
-  static constexpr std::array<std::string_view, 5> names = {"assay/1", "f32", "exact", "ggml-cpu",
-                                                            "ggml-cuda"};
-  return names;
+namespace {
+
+/// Of scaled floats: d, so that the largest of x becomes the type's largest.
+double float_scale(std::span<const double> x, NumberType type) {
+  float most = 0;
+  for (const double value : x) {
+    if (!std::isfinite(value)) return std::numeric_limits<double>::quiet_NaN();
+    most = std::max(most, float(std::fabs(value)));
+  }
+  return double(most / float(largest(type)));
+}
+
+double as_float(double x, const Coding& coding) {
+  return coding.cut ? cut_to(x, coding.type) : round_to(x, coding.type);
+}
+
+/// Neighbours that share a scale, as floats.
+void decode_floats(std::span<const double> x, const Coding& coding, std::span<double> values,
+                   std::span<double> slack) {
+  const double d = float_scale(x, coding.type);
+  for (size_t i = 0; i < x.size(); ++i) {
+    if (d == 0) continue;
+    // x/d or x·(1/d), in f32: an ulp or two off, so that either neighbour may be right.
+    const double exact = double(float(x[i])) / d, off = 2 * double(tie_width) * std::fabs(exact);
+    const auto kept = [&](double y) {
+      return as_float(std::clamp(y, -largest(coding.type), largest(coding.type)), coding);
+    };
+    values[i] = d * kept(exact);
+    slack[i] = d * (kept(exact + off) - kept(exact - off));
+  }
+}
+
+/// Neighbours that share scales of blocks, as integers.
+void decode_integers(std::span<const double> x, const Coding& coding, std::span<double> values,
+                     std::span<double> slack) {
+  const CodedRow row = code_row(x, coding, coding.block);
+  for (size_t i = 0; i < x.size(); ++i) {
+    const size_t block = i / coding.block;
+    values[i] = row.scale[block] * row.code[i];
+    slack[i] = row.scale_tie[block] * std::abs(row.code[i]);
+  }
+  for (const Tie& tie : row.ties)
+    slack[tie.column] += std::fabs(row.scale[tie.column / coding.block]);
+}
+
+}  // namespace
+
+Decoded decoded(const Table& x, const Coding& coding) {
+  Decoded out{x, {}};
+  if (coding.kind == Coding::Kind::floats && !coding.scaled) {
+    if (is_coarse(coding.type))
+      for (double& value : out.values.data) value = as_float(value, coding);
+    return out;
+  }
+  out.values = out.slack = Table(x.rows, x.width);
+  Coding whole = coding;  // what shares a scale is one block
+  const bool by_tensor = coding.scale == Coding::Scale::tensor;
+  const uint64_t part = by_tensor ? x.data.size() : x.width;
+  if (coding.scale != Coding::Scale::block) whole.block = uint32_t(part);
+  for (uint64_t at = 0; at < x.data.size(); at += part) {
+    const auto of = [&](auto& table) { return std::span(table.data).subspan(at, part); };
+    if (coding.kind == Coding::Kind::integers)
+      decode_integers(of(x), whole, of(out.values), of(out.slack));
+    else
+      for (uint64_t i = 0; i < part; i += whole.block) {
+        const uint64_t count = std::min<uint64_t>(whole.block, part - i);
+        decode_floats(of(x).subspan(i, count), whole, of(out.values).subspan(i, count),
+                      of(out.slack).subspan(i, count));
+      }
+  }
+  if (std::ranges::all_of(out.slack.data, [](double off) { return off == 0; })) out.slack = {};
+  return out;
+}
+
+namespace {
+
+constexpr std::array<std::pair<std::string_view, Coding>, 3> stored_as = {
+    {{"q8_0", {Coding::Kind::integers, 32, Rounding::even_of_product, true}},
+     {"q8_0/stored", {Coding::Kind::integers, 32, Rounding::even_of_stored, true}},
+     {"q4_0", {Coding::Kind::integers, 32, Rounding::four_bits, true}}}};
+
+}  // namespace
+
+std::optional<Coding> coding_named(std::string_view name) {
+  for (const auto& [known, coding] : stored_as)
+    if (known == name) return coding;
+  const size_t slash = name.find('/');
+  const std::string_view head = name.substr(0, slash);
+  const std::string_view tail = slash == name.npos ? "" : name.substr(slash + 1);
+  Coding coding;
+  if (head == "int8") {
+    coding.kind = Coding::Kind::integers;
+    coding.decoded = true;
+  } else if (const auto type = number_type_named(head); type && *type != NumberType::f64) {
+    coding.type = *type;
+    if (tail.empty()) return coding;
+    if (tail == "cut") {
+      coding.cut = true;
+      return coding;
+    }
+    coding.scaled = true;
+  } else {
+    return std::nullopt;
+  }
+  if (tail == "row" || tail == "tensor") {
+    coding.scale = tail == "row" ? Coding::Scale::row : Coding::Scale::tensor;
+    return coding;
+  }
+  uint32_t block = 0;
+  const auto [end, wrong] = std::from_chars(tail.data(), tail.data() + tail.size(), block);
+  if (wrong != std::errc() || end != tail.data() + tail.size() || block < 1 || block > 65536)
+    return std::nullopt;
+  coding.block = block;
+  return coding;
+}
+
+std::string name_of(const Coding& coding) {
+  for (const auto& [known, stored] : stored_as)
+    if (stored == coding) return std::string(known);
+  std::string name(coding.kind == Coding::Kind::integers ? "int8" : name_of(coding.type));
+  if (coding.cut)
+    name += "/cut";
+  else if (coding.kind == Coding::Kind::integers || coding.scaled)
+    name += coding.scale == Coding::Scale::row      ? "/row"
+            : coding.scale == Coding::Scale::tensor ? "/tensor"
+                                                    : "/" + std::to_string(coding.block);
+  return coding_named(name) == coding ? name : "";
 }
 
 }  // namespace assay::judge

@@ -36,6 +36,7 @@ Table formula_of(const Subject& subject, const op::Xielu& p) {
   });
 }
 
+/// In a coarse type both parts are rounded before they are added.
 /// Of |curve| + |line|: the curve's x² and products 3; e^x − 1 − x by its polynomial 5, or from e^x,
 /// which is at most 1 where the curve is at least 0.05: exp 3, two sums 2, so 5/0.05; the fma 1.
 template <>
@@ -47,7 +48,8 @@ Judged expect_of(const Subject& subject, const op::Xielu& p, const Coding&,
     const XieluParts parts = parts_of(p, x.data[i]);
     out.scale.data[i] = std::fabs(parts.curve) + std::fabs(parts.line);
   }
-  out.limit = constant(104.0 + foreign(arithmetic) + (arithmetic.goes_on_in_f64 ? 2.0 : 0.0));
+  out.limit = constant(104.0 + between(arithmetic, 2) + foreign(arithmetic) +
+                       (arithmetic.goes_on_in_f64 ? 2.0 : 0.0));
   return out;
 }
 
@@ -57,6 +59,7 @@ Table formula_of(const Subject& subject, const op::SoftCap& p) {
   return each(subject.x(), [&](double x) { return cap * std::tanh(x / cap); });
 }
 
+/// In a coarse type x/cap and tanh are rounded, too (|tanh' ·x/cap| <= 1).
 /// Of the cap, which tanh = (1 − t)/(1 + t) is measured against: t is off by up to 4 u near 1.
 template <>
 Judged expect_of(const Subject& subject, const op::SoftCap& p, const Coding&,
@@ -64,7 +67,8 @@ Judged expect_of(const Subject& subject, const op::SoftCap& p, const Coding&,
   const Table& x = subject.x();
   Judged out{formula_of(subject, p), Table(x.rows, x.width), constant(0), {}};
   for (double& scale : out.scale.data) scale = double(p.cap);
-  out.limit = constant(4.0 + foreign(arithmetic) + (arithmetic.goes_on_in_f64 ? 2.0 : 0.0));
+  out.limit = constant(4.0 + between(arithmetic, 2) + foreign(arithmetic) +
+                       (arithmetic.goes_on_in_f64 ? 2.0 : 0.0));
   return out;
 }
 
@@ -97,8 +101,8 @@ Table formula_of(const Subject& subject, const op::PositionScale& p) {
 template <>
 Judged expect_of(const Subject& subject, const op::PositionScale& p, const Coding&,
                  const Arithmetic& arithmetic) {
-  return of_rows(formula_of(subject, p),
-                 2.0 + foreign(arithmetic) + (arithmetic.goes_on_in_f64 ? 1.0 : 0.0));
+  return of_rows(formula_of(subject, p), 2.0 + between(arithmetic) + foreign(arithmetic) +
+                                             (arithmetic.goes_on_in_f64 ? 1.0 : 0.0));
 }
 
 template <>

@@ -102,21 +102,26 @@ Judged expect_of(const Subject& subject, const op::MatmulExperts& p, const Codin
                  const Arithmetic&) {
   const uint64_t width = subject.weight().rows / p.experts * Routing{subject.x(1)}.used();
   const uint64_t count = subject.x().rows;
-  Judged out{of_nans(count, width), Table(count, width), constant(0), {}};
+  Product out{of_nans(count, width), Table(count, width), {}, 0, {}};
+  const auto copy = [&](const Table& from, uint64_t row, Table& to, const Place& place,
+                        uint64_t rows) {
+    if (from.data.empty()) return;
+    if (to.data.empty()) to = Table(count, width);
+    copy_row(from, row, to, place, rows);
+  };
   each_expert(
       subject, p,
       [&](const op::Weight& weight, const op::Weight* bias, const Table& x) {
         return multiply(weight, bias, x, coding);
       },
       [&](const Place& place, const Product& product, uint64_t row, uint64_t rows) {
-        copy_row(product.want, row, out.want, place, rows);
-        copy_row(product.magnitude, row, out.scale, place, rows);
-        out.limit = constant(product.limit_u);
-        if (product.slack.data.empty()) return;
-        if (out.slack.data.empty()) out.slack = Table(count, width);
-        copy_row(product.slack, row, out.slack, place, rows);
+        copy(product.want, row, out.want, place, rows);
+        copy(product.magnitude, row, out.magnitude, place, rows);
+        copy(product.slack, row, out.slack, place, rows);
+        copy(product.deviation, row, out.deviation, place, rows);
+        out.limit_u = product.limit_u;
       });
-  return out;
+  return judged(std::move(out), subject.inputs.got);
 }
 
 namespace {
@@ -161,7 +166,7 @@ Judged expect_of(const Subject& subject, const op::ScaleExperts& p, const Coding
                  const Arithmetic& arithmetic) {
   Judged out{formula_of(subject, p),
              Table(subject.x().rows, subject.x().width),
-             constant(arithmetic.goes_on_in_f64 ? 3.0 : 2.0),
+             constant((arithmetic.goes_on_in_f64 ? 3.0 : 2.0) + between(arithmetic)),
              {}};
   each_scaled(subject, [&](uint64_t t, uint64_t i, const ScaledParts& parts) {
     out.scale.row(t)[i] = std::fabs(parts.product) + std::fabs(parts.bias);
@@ -183,7 +188,8 @@ Table formula_of(const Subject& subject, const op::SpreadExperts&) {
 template <>
 Judged expect_of(const Subject& subject, const op::SpreadExperts& p, const Coding&,
                  const Arithmetic& arithmetic) {
-  return of_rows(formula_of(subject, p), arithmetic.goes_on_in_f64 ? 3.0 : 1.0);
+  return of_rows(formula_of(subject, p),
+                 (arithmetic.goes_on_in_f64 ? 3.0 : 1.0) + between(arithmetic));
 }
 
 namespace {
@@ -215,9 +221,11 @@ template <>
 Judged expect_of(const Subject& subject, const op::MixExperts& p, const Coding&,
                  const Arithmetic& arithmetic) {
   const double used = double(subject.x(1).width / 2);
+  const Roundings& r = arithmetic[Family::residual];
   return {formula_of(subject, p),
           mixed(subject, p, [](double term) { return std::fabs(term); }),
-          constant(arithmetic.own && !arithmetic.goes_on_in_f64 ? used : 2.0 * used + 2.0),
+          constant((arithmetic.own && !arithmetic.goes_on_in_f64 ? used : 2.0 * used + 2.0) +
+                   (coarse_ulp(r.products) + used * coarse_ulp(r.sums)) / unit),
           {}};
 }
 

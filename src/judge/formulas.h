@@ -14,6 +14,7 @@
 #include <span>
 #include <vector>
 
+#include "judge/contract.h"
 #include "judge/table.h"
 #include "op/program.h"
 
@@ -76,6 +77,7 @@ struct Attended {
   uint32_t first = 0;               ///< position of the first key
   std::vector<double> score;        ///< op::Attend's s[j]                    (keys)
   std::vector<double> magnitude;    ///< scale·Σ_d |q[d]·K[j, d]|             (keys)
+  std::vector<double> slack;        ///< scale·Σ_d |q[d]|·key_slack[j, d]     (keys)
   std::vector<double> probability;  ///< softmax(s), of s and the sink        (keys)
   std::vector<double> output;       ///< y[i] = Σ_j p[j]·V[j, i]              (value_dim)
   double slope = 0;                 ///< ALiBi's
@@ -170,7 +172,16 @@ double layer_norm_limit(uint64_t n);
 /// A soft cap adds 4 u of the cap to a score (lang/activation.h) and makes no error larger; ALiBi
 /// adds 4 u of what it takes away (its slope is a power that engines round); a sink is a key whose
 /// score is exact and whose value is 0.
+/// Coarser types (t is half an ulp of one) add to e[j], absolute: 2·t of scale·Σ|q·K| for rounded
+/// queries and keys; √key_dim/2·t of it for sums of scores; 2·t of |s[j]| for scores that are kept, after
+/// the dot and after its scaling (of scale·Σ|q·K| under a soft cap), and t of max s − s[j] where
+/// sums are coarse, too; and to the sums, in Σ p·|V|: 2·t for weights of the softmax (each, and
+/// their sum), t for rounded values, (2 + 4√keys)·t for sums of values. Those begin at up to 2^-3 of their value (the
+/// softmax is shifted against overflow), where f16 is spaced by 2^-24: 2^-22 a rounding. Cached
+/// values that may as well be their neighbour (Cache::key_slack) move a score by |q|·slack, and the
+/// output by p·slack.
 std::vector<Limit> attention_limits(const Attended& head, const Cache& cache, uint32_t kv_head,
-                                    const op::AttentionShape& attention);
+                                    const op::AttentionShape& attention,
+                                    const Roundings& roundings = {});
 
 }  // namespace assay::judge

@@ -91,6 +91,7 @@ double cancellation_slack(double x, double up) {
 Judged judged(const Table& x, const Table* up, op::Activation activation, Table want,
               const Arithmetic& arithmetic) {
   const uint64_t repeat = want.width / x.width;
+  const Roundings& of = arithmetic[Family::elementwise];
   Judged out{std::move(want), {}, {}, {}};
   out.scale = Table(out.want.rows, out.want.width);
   out.limit = Table(out.want.rows, out.want.width);
@@ -109,6 +110,13 @@ Judged judged(const Table& x, const Table* up, op::Activation activation, Table 
       if (const double f = std::fabs(activate(activation, g));
           up && ends_in_zero(activation) && f > 0 && f < absolute_floor)
         limit += absolute_floor / (f * unit);  // `up` lifts what is lost above the floor
+      // f(x) before it meets `up`; where sums are coarse, each of the steps to f(x): the argument of
+      // exp, exp itself, a sum, a quotient.
+      if (up && is_coarse(of.products) && out.scale.row(t)[i] > 0)
+        limit += rounding_error(std::fabs(activate(activation, g)), of.products) *
+                 std::fabs(gate_factor(activation, up->row(t)[i])) / (unit * out.scale.row(t)[i]);
+      if (is_coarse(of.sums))
+        limit += (3.0 + condition_of(activation, g)) * coarse_ulp(of.sums) / unit;
       if (arithmetic.goes_on_in_f64) {
         limit += 2 + condition_of(activation, g);
         if (up && activation == op::Activation::silu_clamped)

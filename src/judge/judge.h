@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "judge/coding.h"
+#include "judge/contract.h"
 #include "judge/formulas.h"
+#include "judge/product.h"
 #include "op/program.h"
 
 namespace assay::judge {
@@ -31,16 +33,18 @@ struct Judged {
   }
 };
 
-/// The arithmetic of everything except the matmuls.
+/// A contract's arithmetic, but for what matmuls read (Coding).
 struct Arithmetic {
   bool own = true;              ///< assay/1's tables of cos and sin, its exp: the tighter limits
-  bool f16_attention = false;   ///< queries as f16, sums of values in f16
-  bool f16_scores = false;      ///< and sums of scores
-  bool f16_cache = true;        ///< keys and values are kept as f16
   bool f16_gelu = false;        ///< gelu_tanh and gelu_quick of and in f16: a table of 2^16 results
   bool goes_on_in_f64 = false;  ///< only the trace is f32: what was read had more digits
+  Coding kv = {.type = NumberType::f16};  ///< how keys and values are kept
+  std::array<Roundings, families.size()> of = {};
+
+  const Roundings& operator[](Family family) const { return of[size_t(family)]; }
 };
-/// `engine` as the trace names it; `kv` "f16", "f32" or empty: what the contract's engine does.
+/// `engine` as the trace names it; `kv` a coding's name, or empty: what the contract's engine does.
+Arithmetic arithmetic_of(const Contract& contract, std::string_view engine, std::string_view kv);
 Arithmetic arithmetic_of(std::string_view contract, std::string_view engine, std::string_view kv);
 
 /// What an operation reads.
@@ -58,6 +62,18 @@ Table formula(const op::Program& program, const op::Operation& operation, const 
 /// products only (meets_codes()).
 Judged expect(const op::Program& program, const op::Operation& operation, const Inputs& inputs,
               const Coding& coding, const Arithmetic& arithmetic);
+
+/// A product with its limits. Where sums are coarse, the limit is that of the worst order, but no
+/// more than what a random walk of the roundings can reach; and where the errors of a token, of a
+/// row of weights or of all elements are larger, taken together, than a walk's are, each is held to
+/// that. `got` may be null.
+Judged judged(Product product, const Table* got);
+
+/// Adds what rounding the results to a type may be off. Results that the type cannot hold (`got`,
+/// from this column on; all but one in 200) were not rounded to it. `got` may be null.
+void round_results(NumberType type, const Table* got, uint64_t first_column, Judged& judged);
+/// Whether the type holds these values, all but one in 200.
+bool holds(NumberType type, const Table& values, uint64_t first_column = 0);
 
 /// What was seen of one operation in one step.
 struct Seen {

@@ -42,6 +42,11 @@ inline double foreign(const Arithmetic& arithmetic) {
   return arithmetic.own ? 0.0 : foreign_ulps;
 }
 
+/// In u: what rounding a value between inputs and result of an elementwise operation may add.
+inline double between(const Arithmetic& arithmetic, double roundings = 1) {
+  return roundings * coarse_ulp(arithmetic[Family::elementwise].products) / unit;
+}
+
 /// One limit for all elements.
 inline Table constant(double value) {
   Table table(1, 1);

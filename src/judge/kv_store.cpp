@@ -1,59 +1,87 @@
 #include <cassert>
+
 #include "judge/kind.h"
 
 namespace assay::judge {
 
 void Cache::store(uint32_t position, std::span<const double> key, std::span<const double> value) {
   assert(position <= keys.size());
-  keys.resize(position);
-  values.resize(position);
-  keys.emplace_back(key.begin(), key.end());
-  values.emplace_back(value.begin(), value.end());
+  const auto put = [position](auto& rows, std::span<const double> row) {
+    rows.resize(position);
+    rows.emplace_back(row.begin(), row.end());
+  };
+  put(keys, key);
+  put(values, value);
+  if (key_slack.empty()) return;
+  put(key_slack, std::vector<double>(key.size(), 0.0));
+  put(value_slack, std::vector<double>(value.size(), 0.0));
 }
 
-// f16 has 11 significant bits down to 2^-14 and the fixed unit 2^-24 below.
+void Cache::allow(std::span<const double> key, std::span<const double> value) {
+  const auto put = [this](auto& rows, auto& of, std::span<const double> row) {
+    for (size_t p = rows.size(); p < keys.size(); ++p) rows.emplace_back(of[p].size(), 0.0);
+    rows.back().assign(row.begin(), row.end());
+  };
+  put(key_slack, keys, key);
+  put(value_slack, values, value);
+}
+
 double round_to_f16(double x) {
-  if (!std::isfinite(x) || x == 0) return x;
-  const int exponent = std::max(std::ilogb(x), -14);
-  const double spacing = std::ldexp(1.0, exponent - 10);
-  const double rounded =
-      std::nearbyint(x / spacing) * spacing;  // both products exact: spacing is a power of two
-  return std::fabs(rounded) > 65504.0 ? std::copysign(std::numeric_limits<double>::infinity(), x)
-                                      : rounded;
+  return round_to(x, NumberType::f16);
 }
 
-// Keys and values side by side.
-template <>
-Table formula_of(const Subject& subject, const op::KvStore&) {
-  const Table &keys = subject.x(0), &values = subject.x(1);
+static Table side_by_side(const Table& keys, const Table& values) {
   Table both(keys.rows, keys.width + values.width);
   for (uint64_t t = 0; t < both.rows; ++t)
     std::ranges::copy(values.row(t), std::ranges::copy(keys.row(t), both.row(t).begin()).out);
   return both;
 }
 
-/// Where the engine shows what it holds of all positions, not of the step's alone, those before the
-/// step must be as they were stored; of what nobody saw being stored, anything is right.
-static Table with_earlier(const Subject& subject, const op::KvStore& p, Table step) {
-  const Table* got = subject.inputs.got;
-  if (!got || got->rows <= step.rows || got->width != step.width) return step;
-  const Cache& cache = subject.cache(0, p.cache);
-  const uint64_t before = got->rows - step.rows;
-  Table whole = *got;
-  for (uint64_t t = 0; t < before && t < cache.keys.size(); ++t)
-    std::ranges::copy(cache.values[t], std::ranges::copy(cache.keys[t], whole.row(t).begin()).out);
+/// Where the engine shows what it holds of all positions, not of the step's alone: rows for those
+/// before the step, as `keys` and `values` have them. What these do not have is `own`'s.
+static Table with_earlier(const Table& step, const Table& own,
+                          std::span<const std::vector<double>> keys,
+                          std::span<const std::vector<double>> values) {
+  const uint64_t before = own.rows - step.rows;
+  Table whole = own;
+  for (uint64_t t = 0; t < before && t < keys.size(); ++t)
+    std::ranges::copy(values[t], std::ranges::copy(keys[t], whole.row(t).begin()).out);
   for (uint64_t t = 0; t < step.rows; ++t)
     std::ranges::copy(step.row(t), whole.row(before + t).begin());
   return whole;
 }
 
 template <>
+Table formula_of(const Subject& subject, const op::KvStore&) {
+  return side_by_side(subject.x(0), subject.x(1));
+}
+
+template <>
 Judged expect_of(const Subject& subject, const op::KvStore& p, const Coding&,
                  const Arithmetic& arithmetic) {
-  Table want = formula_of(subject, p);
-  if (arithmetic.f16_cache)
-    for (double& value : want.data) value = round_to_f16(value);
-  return of_rows(with_earlier(subject, p, std::move(want)), copy_limit);
+  const Table* got = subject.inputs.got;
+  const Decoded keys = decoded(subject.x(0), arithmetic.kv),
+                values = decoded(subject.x(1), arithmetic.kv);
+  Table want = side_by_side(keys.values, values.values), slack;
+  if (!keys.slack.data.empty() || !values.slack.data.empty()) {
+    const auto of = [](const Decoded& one) {
+      return one.slack.data.empty() ? Table(one.values.rows, one.values.width) : one.slack;
+    };
+    slack = side_by_side(of(keys), of(values));
+  }
+  // Those before the step must be as they were stored; of what nobody saw being stored, anything is
+  // right.
+  if (got && got->rows > want.rows && got->width == want.width) {
+    const Cache& cache = subject.cache(0, p.cache);
+    want = with_earlier(want, *got, cache.keys, cache.values);
+    if (slack.data.empty()) slack = Table(subject.x(0).rows, want.width);
+    slack = with_earlier(slack, Table(want.rows, want.width), cache.key_slack, cache.value_slack);
+  }
+  // A scale times a code is rounded once where it is widened.
+  const bool scaled = arithmetic.kv.kind == Coding::Kind::integers || arithmetic.kv.scaled;
+  Judged out = of_rows(std::move(want), scaled ? 1.0 : copy_limit);
+  out.slack = std::move(slack);
+  return out;
 }
 
 }  // namespace assay::judge

@@ -53,10 +53,15 @@ Table formula_of(const Subject& subject, const op::LayerNorm& p) {
 template <>
 Judged expect_of(const Subject& subject, const op::LayerNorm& p, const Coding&,
                  const Arithmetic& arithmetic) {
-  const std::vector<double> w = decode_row(subject.weight(), 0), b = subject.bias();
+  const Roundings& r = arithmetic[Family::norm];
+  std::vector<double> w = decode_row(subject.weight(), 0), b = subject.bias();
+  for (auto* row : {&w, &b})
+    for (double& value : *row)
+      if (is_coarse(r.weights)) value = round_to(value, r.weights);
   const Table& x = subject.x();
   const uint64_t n = x.width / p.parts;
-  Judged out{formula_of(subject, p), Table(x.rows, x.width), Table(x.rows, x.width), {}};
+  const auto one = [&](uint64_t t) { return layer_norm(x.row(t), p.parts, w, b, double(p.eps)); };
+  Judged out{by_row(x.rows, x.width, one), Table(x.rows, x.width), Table(x.rows, x.width), {}};
   for (uint64_t t = 0; t < x.rows; ++t)
     for (uint64_t start = 0; start < x.width; start += n) {
       const auto part = x.row(t).subspan(start, n);
@@ -66,7 +71,11 @@ Judged expect_of(const Subject& subject, const op::LayerNorm& p, const Coding&,
       if (!of.in_range && arithmetic.own && !arithmetic.goes_on_in_f64)  // as of rms_norm
         std::fill_n(out.want.row(t).begin() + ptrdiff_t(start), n,
                     std::numeric_limits<double>::quiet_NaN());
-      const double limit = layer_norm_limit(n) + off * off / unit + foreign(arithmetic);
+      // In a coarse type: x − m, its quotient by the root and the product with w are rounded; sums in
+      // the worst order may be off by all that they add up.
+      const double sums = std::min(1.0, std::pow(1 + coarse_ulp(r.sums), double(n)) - 1);
+      const double limit = layer_norm_limit(n) + off * off / unit + foreign(arithmetic) +
+                           (3 * coarse_ulp(r.products) + sums) / unit;
       for (uint64_t i = start; i < start + n; ++i) {
         out.scale.row(t)[i] =
             (std::fabs(x.row(t)[i] - of.mean) + of.size) / of.root * std::fabs(w[i % w.size()]) +

@@ -149,7 +149,7 @@ Table formula_of(const Subject& subject, const op::Matmul&) {
 static void without_overflow(const op::Weight& weight, const op::Weight* bias, const Table& x,
                              const Coding& coding, Product& product) {
   const auto finite = [](double value) { return std::isfinite(value); };
-  if (coding.kind != Coding::Kind::integers || std::ranges::all_of(product.want.data, finite) ||
+  if (!coding.meets_codes() || std::ranges::all_of(product.want.data, finite) ||
       !std::ranges::all_of(x.data, finite))
     return;
   Coding whole = coding;
@@ -174,8 +174,7 @@ Judged expect_of(const Subject& subject, const op::Matmul&, const Coding& coding
   const op::Weight* bias = subject.program.bias_of(subject.operation);
   Product product = multiply(subject.weight(), bias, subject.x(), coding);
   without_overflow(subject.weight(), bias, subject.x(), coding, product);
-  return {std::move(product.want), std::move(product.magnitude), constant(product.limit_u),
-          std::move(product.slack)};
+  return judged(std::move(product), subject.inputs.got);
 }
 
 }  // namespace assay::judge

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <thread>
 #include <vector>
 
@@ -198,28 +199,70 @@ void multiply_integers(const op::Weight& weight, const RowSource& source, const 
   out.limit_u = quantised_matmul_limit(weight.columns, chain_steps(weight.type));
 }
 
-double rounded(double x, Coding::Kind kind) {
-  if (kind == Coding::Kind::f16) return round_to_f16(x);
-  if (kind != Coding::Kind::bf16) return x;
-  const uint32_t bits = k_bits(float(x));  // to nearest, ties to even
-  return double(k_float((bits + 0x7FFFu + ((bits >> 16) & 1u)) & 0xFFFF0000u));
+/// Σ |w|·slack.
+double slack_of(std::span<const double> w, std::span<const double> slack) {
+  double sum = 0;
+  for (size_t c = 0; c < w.size(); ++c) sum += std::fabs(w[c]) * slack[c];
+  return sum;
+}
+
+/// The standard deviation of what the roundings of products and of sums in order give, each evenly
+/// between plus and minus half an ulp. A partial sum of k of n terms of random signs has the square
+/// k/n·Σ p², and where the sum drifts to S, (k/n)²·S² beside; added up over k, n/2·Σ p² and n/3·S².
+/// No number, so infinite, where terms are so small beside the sum that they are lost in it: then
+/// errors are no random walk.
+double deviation_of(std::span<const double> w, std::span<const double> x, double sum, double size,
+                    const Coding& coding) {
+  double squares = 0;
+  for (size_t c = 0; c < w.size(); ++c) squares += w[c] * w[c] * x[c] * x[c];
+  const double n = double(w.size()), of_sums = half_ulp(coding.accumulated);
+  if (of_sums * std::max(std::fabs(sum), std::sqrt(squares)) > size / n)
+    return std::numeric_limits<double>::infinity();
+  const double of_products = half_ulp(coding.products);
+  return std::sqrt((of_products * of_products * squares +
+                    of_sums * of_sums * (n / 2 * squares + n / 3 * sum * sum)) /
+                   3);
+}
+
+/// In u of Σ |w·x|: each product's rounding, and the sums' in the worst order.
+double coarse_sums_limit(uint64_t columns, const Coding& coding) {
+  const double products = is_coarse(coding.products) ? half_ulp(coding.products) : 0;
+  const double sums = is_coarse(coding.accumulated)
+                          ? std::pow(1 + half_ulp(coding.accumulated), double(columns)) - 1
+                          : 0;
+  return ((1 + products) * (1 + sums) - 1) / unit;
 }
 
 void multiply_floats(const op::Weight& weight, const Table& given, const Coding& coding, bool only,
                      Product& out) {
-  Table x = given;
-  for (double& value : x.data) value = rounded(value, coding.kind);
+  const Decoded x = decoded(given, coding);
+  const bool slack = !only && !x.slack.data.empty();
+  const bool deviates = !only && coding.has_coarse_sums();
+  // The smallest numbers of a type have a fixed step.
+  const double least =
+      double(weight.columns) * (least_error(coding.products) + least_error(coding.accumulated));
+  if (slack || (deviates && least > 0)) out.slack = Table(given.rows, weight.rows);
+  if (deviates) out.deviation = Table(given.rows, weight.rows);
   in_parallel(weight.rows, [&](uint64_t first, uint64_t last) {
     for (uint64_t r = first; r < last; ++r) {
-      const std::vector<double> w = decode_row(weight, r);
-      for (uint64_t t = 0; t < x.rows; ++t) {
-        double size = 0;
-        float_dot(w.data(), x.row(t).data(), weight.columns, &out.want.row(t)[r], &size);
-        if (!only) out.magnitude.row(t)[r] = size;
+      std::vector<double> w = decode_row(weight, r);
+      if (is_coarse(coding.weights))
+        for (double& value : w)
+          value = coding.cut ? cut_to(value, coding.weights) : round_to(value, coding.weights);
+      for (uint64_t t = 0; t < given.rows; ++t) {
+        double size = 0, sum = 0;
+        float_dot(w.data(), x.values.row(t).data(), weight.columns, &sum, &size);
+        out.want.row(t)[r] = sum;
+        if (only) continue;
+        out.magnitude.row(t)[r] = size;
+        if (deviates && least > 0) out.slack.row(t)[r] = least;
+        if (slack) out.slack.row(t)[r] += slack_of(w, x.slack.row(t));
+        if (deviates) out.deviation.row(t)[r] = deviation_of(w, x.values.row(t), sum, size, coding);
       }
     }
   });
-  out.limit_u = float_matmul_limit(weight.columns, false);
+  out.limit_u =
+      float_matmul_limit(weight.columns, false) + coarse_sums_limit(weight.columns, coding);
 }
 
 void add_bias(const op::Weight* bias, Product& out) {
@@ -235,9 +278,9 @@ void add_bias(const op::Weight* bias, Product& out) {
 
 Product multiply(const op::Weight& weight, const op::Weight* bias, const Table& x,
                  const Coding& coding, bool only) {
-  Product out{Table(x.rows, weight.rows), only ? Table() : Table(x.rows, weight.rows), {}, 0};
+  Product out{Table(x.rows, weight.rows), only ? Table() : Table(x.rows, weight.rows), {}, 0, {}};
   const auto source = [&](uint64_t r, WeightRow& row) { read_weight_row(weight, r, coding, row); };
-  if (coding.kind == Coding::Kind::integers)
+  if (coding.meets_codes())
     multiply_integers(weight, source, x, coding, only, out);
   else
     multiply_floats(weight, x, coding, only, out);
@@ -256,7 +299,7 @@ void read_weight_row(const op::Weight& weight, uint64_t r, const Coding& coding,
 
 Product multiply_rows(const op::Weight& weight, const RowSource& source, const op::Weight* bias,
                       const Table& x, const Coding& coding) {
-  Product out{Table(x.rows, weight.rows), Table(x.rows, weight.rows), {}, 0};
+  Product out{Table(x.rows, weight.rows), Table(x.rows, weight.rows), {}, 0, {}};
   multiply_integers(weight, source, x, coding, false, out);
   add_bias(bias, out);
   return out;

@@ -17,10 +17,12 @@ struct Product {
   Table magnitude;  ///< what rounding errors are measured against: Σ |part|·|x̂|
   Table slack;      ///< what ties could add, in absolute terms; empty: no ties
   double limit_u = 0;
+  /// Of sums in a coarse type: the standard deviation of the errors; empty otherwise.
+  Table deviation;
 };
 
-/// x: (tokens, columns) f32 values. With `coding` of floats the decoded weights meet the (rounded)
-/// activations.
+/// x: (tokens, columns) f32 values. With `coding` of floats, or of integers that are decoded, the
+/// decoded weights meet the (rounded) activations.
 Product multiply(const op::Weight& weight, const op::Weight* bias, const Table& x,
                  const Coding& coding);
 

@@ -15,7 +15,7 @@ Replay::Replay(const op::Program& program, const op::ExecutorOptions& options,
       values_(program.values.size()),
       last_use_(op::last_uses(program)),
       caches_(options.sequences, Caches(program.caches.size())) {
-  arithmetic_.f16_cache = options.cache == op::CacheType::f16;
+  arithmetic_.kv.type = options.cache == op::CacheType::f16 ? NumberType::f16 : NumberType::f32;
   for (const op::Operation& operation : program.operations)
     errors_.push_back({operation.name, op::name_of(operation)});
 }

@@ -19,6 +19,13 @@ std::vector<double> rms_norm(std::span<const double> x, uint32_t parts, std::spa
   return y;
 }
 
+static std::vector<double> weights_of(const Subject& subject, NumberType type) {
+  std::vector<double> w = decode_row(subject.weight(), 0);
+  if (is_coarse(type))
+    for (double& value : w) value = round_to(value, type);
+  return w;
+}
+
 template <>
 Table formula_of(const Subject& subject, const op::RmsNorm& p) {
   const std::vector<double> w = decode_row(subject.weight(), 0);
@@ -43,13 +50,50 @@ double rms_norm_limit(uint64_t n) {
   return 4.0 + std::sqrt(double(n)) / 4.0;
 }
 
+/// Where the root is computed in a coarse type, all elements of a part are off by one factor. It is
+/// that of the engine, as far as the worst order of the sum allows it: half of γ_n, and one rounding
+/// each for the mean, eps, the root and its inverse.
+static void take_root(const Table& got, uint64_t parts, NumberType type, Table& want) {
+  const uint64_t n = want.width / parts;
+  const double t = half_ulp(type);
+  const double most = std::min(0.75, (std::pow(1 + t, double(n)) - 1) / 2 + 4 * t);
+  for (size_t start = 0; start < want.data.size(); start += n) {
+    double both = 0, squares = 0;
+    for (size_t i = start; i < start + n; ++i) {
+      both += got.data[i] * want.data[i];
+      squares += want.data[i] * want.data[i];
+    }
+    const double factor = std::clamp(both / squares, 1 / (1 + most), 1 / (1 - most));
+    if (!std::isfinite(factor)) continue;
+    for (size_t i = start; i < start + n; ++i) want.data[i] *= factor;
+  }
+}
+
+/// In a coarse type the weights are rounded, which is exact to say, and x/root before it meets them.
+/// The factor that is fitted where the root is coarse is itself off by as much as an element may be.
 template <>
 Judged expect_of(const Subject& subject, const op::RmsNorm& p, const Coding&,
                  const Arithmetic& arithmetic) {
-  Table want = formula_of(subject, p);
+  const Roundings& r = arithmetic[Family::norm];
+  const std::vector<double> w = weights_of(subject, r.weights);
+  Table want = by_row(subject.x().rows, subject.x().width, [&](uint64_t t) {
+    return rms_norm(subject.x().row(t), p.parts, w, double(p.eps));
+  });
   if (arithmetic.own && !arithmetic.goes_on_in_f64) leave_range(subject.x(), p.parts, want);
-  return of_rows(std::move(want),
-                 rms_norm_limit(subject.x().width / p.parts) + foreign(arithmetic));
+  const Table* got = subject.inputs.got;
+  const bool coarse_root = is_coarse(r.sums) && got && got->data.size() == want.data.size();
+  if (coarse_root) take_root(*got, p.parts, r.sums, want);
+  const double limit = rms_norm_limit(subject.x().width / p.parts) + foreign(arithmetic) +
+                       (coarse_root ? half_ulp(r.sums) / unit : 0);
+  Judged out = of_rows(std::move(want), limit);
+  if (!is_coarse(r.products)) return out;
+  out.limit = Table(out.want.rows, out.want.width);
+  for (size_t i = 0; i < out.want.data.size(); ++i) {
+    const double size = out.scale.data[i], weight = std::fabs(w[i % out.want.width % w.size()]);
+    out.limit.data[i] =
+        limit + (size > 0 ? rounding_error(size / weight, r.products) * weight / (unit * size) : 0);
+  }
+  return out;
 }
 
 }  // namespace assay::judge

@@ -36,9 +36,11 @@ double rope_limit(uint32_t position) {
 
 /// In u of the pair's norm. Other engines compute the angle in f32, by powers of a ratio:
 /// position·frequency·(one ulp for the power, one for each of the i products, one for the angle).
+/// Coarse types round cos and sin, and the products: |x₀·c| + |x₁·s| <= the norm, each.
 static double limit_of_pair(const op::RopeTable& rope, uint32_t position, size_t pair,
                             const Arithmetic& arithmetic) {
-  const double own = rope_limit(position);
+  const Roundings& r = arithmetic[Family::rope];
+  const double own = rope_limit(position) + (coarse_ulp(r.weights) + coarse_ulp(r.products)) / unit;
   if (arithmetic.own) return own;
   return own + foreign_ulps +
          double(position) * std::fabs(rope.frequency[pair]) * (4.0 + 2.0 * double(pair));

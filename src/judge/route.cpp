@@ -146,15 +146,17 @@ std::vector<double> choice_errors(std::span<const double> logits, std::span<cons
                                   const Scores& scores, const op::Route& router,
                                   const Arithmetic& arithmetic) {
   const double largest = *std::ranges::max_element(logits);
+  const bool coarse = is_coarse(arithmetic[Family::elementwise].products);
   std::vector<double> off(logits.size(), 0.0);
   for (size_t e = 0; e < off.size(); ++e) {
     const double below = router.sigmoid ? std::fabs(logits[e]) : largest - logits[e];
     const double u = 8.0 + below + foreign(arithmetic) +
                      (arithmetic.goes_on_in_f64 ? 2.0 * std::fabs(logits[e]) : 0.0);
     if (!b.empty())
-      off[e] = unit * ((u + 1.0) * scores.probability[e] + std::fabs(b[e]));
-    else if (!arithmetic.own || arithmetic.goes_on_in_f64)
-      off[e] = unit * (u + std::fabs(logits[e]));
+      off[e] =
+          unit * ((u + 1.0 + between(arithmetic, 2)) * scores.probability[e] + std::fabs(b[e]));
+    else if (!arithmetic.own || arithmetic.goes_on_in_f64 || coarse)
+      off[e] = unit * (u + std::fabs(logits[e]) + between(arithmetic));
   }
   return off;
 }
@@ -188,7 +190,8 @@ Table formula_of(const Subject& subject, const op::Route& p) {
 /// Ids are exact; where the engine's own choice could be made by its arithmetic, it is that choice
 /// whose weights are wanted. Weights in u of themselves: exp 4 and, of its argument's rounding, as
 /// many as the argument is far below the maximum, for the weight and on average for the sum; the sum
-/// √n/4 as in a norm; then quotient, renormalisation (as many roundings as are chosen) and scale.
+/// √n/4 as in a norm; then quotient, renormalisation (as many roundings as are chosen) and scale. In a
+/// coarse type the probabilities and the quotient are rounded.
 template <>
 Judged expect_of(const Subject& subject, const op::Route& p, const Coding&,
                  const Arithmetic& arithmetic) {
@@ -224,7 +227,7 @@ Judged expect_of(const Subject& subject, const op::Route& p, const Coding&,
     }
     const double limit = 16.0 + std::sqrt(double(x.width)) / 4.0 + farthest + average +
                          (p.renormalise ? farthest + 8.0 + double(p.used) : 0.0) +
-                         foreign(arithmetic) +
+                         foreign(arithmetic) + between(arithmetic, 2) +
                          (arithmetic.goes_on_in_f64 ? 4.0 * widest + 2.0 : 0.0);
     const auto lost = lost_of(probabilities_of(ids, logits, scores, p), p);
     for (uint32_t u = 0; u < p.used; ++u) {

@@ -20,10 +20,14 @@ Table formula_of(const Subject& subject, const op::Scale& p) {
 }
 
 template <>
-Judged expect_of(const Subject& subject, const op::Scale& p, const Coding&, const Arithmetic&) {
+Judged expect_of(const Subject& subject, const op::Scale& p, const Coding&,
+                 const Arithmetic& arithmetic) {
   const Table& x = subject.x();
   const std::vector<double> b = subject.bias();
-  Judged out{formula_of(subject, p), Table(x.rows, x.width), constant(scale_limit), {}};
+  Judged out{formula_of(subject, p),
+             Table(x.rows, x.width),
+             constant(scale_limit + between(arithmetic)),
+             {}};
   for (uint64_t t = 0; t < x.rows; ++t)
     for (uint64_t i = 0; i < x.width; ++i)
       out.scale.row(t)[i] =

@@ -25,9 +25,13 @@ struct Table {
 /// kv_heads·value_dim).
 struct Cache {
   std::vector<std::vector<double>> keys, values;
+  /// How far off what an engine keeps may be, where codes are near a tie; empty: nowhere.
+  std::vector<std::vector<double>> key_slack, value_slack;
 
   /// Writes one position; what stood behind it is forgotten.
   void store(uint32_t position, std::span<const double> key, std::span<const double> value);
+  /// The slack of the position that was written last.
+  void allow(std::span<const double> key, std::span<const double> value);
 };
 
 /// The caches of one sequence, by index of the program's.

@@ -1,9 +1,10 @@
 """A llama engine in numpy, which shares nothing with assay, with faults to be switched on.
 
-    engine.py MODEL.gguf --tokens 1,2,3 -o FILE [--decode 7,8] [--fault NAME:layer=3,c=10]
+    engine.py MODEL.gguf --tokens 1,2,3 -o FILE [--decode 7,8] [--fault NAME:layer=3,c=10] [--contract "bf16, norm f32"]
     engine.py --list
 
-It computes in f32 from weights that PyPI's gguf decodes, and writes a trace as docs/trace-format.md describes it.
+It computes from weights that PyPI's gguf decodes, in f32 or in the arithmetic that a contract says (arithmetic.py),
+and writes a trace as docs/trace-format.md describes it.
 """
 import argparse
 import functools
@@ -15,6 +16,8 @@ import sys
 
 import gguf
 import numpy as np
+
+from arithmetic import Arithmetic, coded, rounded
 
 F = np.float32
 
@@ -129,14 +132,18 @@ def silu(x):
 
 
 class Engine:
-    def __init__(self, model, fault):
+    def __init__(self, model, fault, arithmetic=None):
         self.model, self.fault = model, fault
+        self.arithmetic = arithmetic or Arithmetic()
         self.keys = [np.zeros((0, model.kv_heads, model.head), F) for _ in range(model.layers)]
         self.values = [np.zeros((0, model.kv_heads, model.head), F) for _ in range(model.layers)]
         self.out = []
 
-    def keep(self, name, values):
-        self.out.append((name, np.ascontiguousarray(values, F)))
+    def keep(self, name, values, family=None):
+        """Keeps a result, rounded as its family of operations rounds it."""
+        with np.errstate(over="ignore"):
+            values = np.ascontiguousarray(values, F)
+            self.out.append((name, rounded(values, self.arithmetic[family]["result"]) if family else values))
         return self.out[-1][1]
 
     def weights(self, layer, name):
@@ -170,7 +177,7 @@ class Engine:
         return w
 
     def multiply(self, layer, tensor, x, name):
-        y = x @ self.weights(layer, tensor).T
+        y = self.arithmetic.product(x, self.weights(layer, tensor))
         bias = f"blk.{layer}.{tensor}.bias"
         if bias in self.model:
             y = y + self.model.weight(bias)
@@ -183,7 +190,7 @@ class Engine:
         if name == "down" and self.fault.at("f16", layer):
             with np.errstate(over="ignore"):
                 y = y.astype(np.float16).astype(F)
-        return self.keep(f"blk.{layer}.{name}", y)
+        return self.keep(f"blk.{layer}.{name}", y, "matmul")
 
     def norm(self, x, weight, name, layer, kind):
         fault, w = self.fault, self.model.weight(weight)
@@ -196,8 +203,10 @@ class Engine:
             w = np.ones_like(w)
         if kind == "attn_norm" and fault.at("norm-twice", layer):
             w = w * w
-        mean = np.mean(x.astype(np.float64) ** 2, axis=1, keepdims=True)
-        return self.keep(name, (x / np.sqrt(mean + eps)).astype(F) * w)
+        of = self.arithmetic["norm"]
+        x = rounded(x, of["inputs"])
+        root = rounded(np.sqrt(rounded(self.arithmetic.mean_square(x) + F(eps), of["sums"])), of["sums"])
+        return self.keep(name, rounded((x / root).astype(F), of["products"]) * rounded(w, of["weights"]), "norm")
 
     def rotate(self, x, positions, layer, name):
         fault, model = self.fault, self.model
@@ -212,16 +221,18 @@ class Engine:
         if fault.at("rope-stuck", layer):
             at = np.full_like(at, at[0])
         angle = at[:, None] * base ** (-np.arange(half) / half)
-        cos, sin = np.cos(angle)[:, None, :], np.sin(angle)[:, None, :]
-        heads = x.reshape(len(x), -1, model.head).astype(np.float64)
+        of = self.arithmetic["rope"]
+        cos, sin = (rounded(f(angle), of["weights"])[:, None, :].astype(np.float64) for f in (np.cos, np.sin))
+        heads = rounded(x, of["inputs"]).reshape(len(x), -1, model.head).astype(np.float64)
         y = heads.copy()
         if fault.at("rope-pairing", layer):
             a, b = slice(0, half), slice(half, model.rope)
         else:
             a, b = slice(0, model.rope, 2), slice(1, model.rope, 2)
-        y[..., a] = heads[..., a] * cos - heads[..., b] * sin
-        y[..., b] = heads[..., a] * sin + heads[..., b] * cos
-        return self.keep(f"blk.{layer}.{name}", y.reshape(x.shape))
+        kept = of["products"]
+        y[..., a] = rounded(heads[..., a] * cos, kept).astype(np.float64) - rounded(heads[..., b] * sin, kept)
+        y[..., b] = rounded(heads[..., a] * sin, kept).astype(np.float64) + rounded(heads[..., b] * cos, kept)
+        return self.keep(f"blk.{layer}.{name}", y.reshape(x.shape), "rope")
 
     def attend(self, q, positions, layer):
         model, fault = self.model, self.fault
@@ -236,7 +247,7 @@ class Engine:
         y = np.empty_like(queries)
         for head in range(model.heads):
             kv = head % model.kv_heads if fault.at("gqa-modulo", layer) else head // group
-            scores = (queries[:, head].astype(np.float64) @ keys[:, kv].T.astype(np.float64)) * scale
+            scores = self.arithmetic.softmax_scores(queries[:, head], keys[:, kv], scale)
             if fault.at("softcap", layer):
                 cap = fault.get("cap", 5)
                 scores = cap * np.tanh(scores / cap)
@@ -252,24 +263,26 @@ class Engine:
                 if fault.at("window", layer):
                     first = max(0, last - int(fault.get("window", 4)))
                 row = scores[t, first:last]
-                p = np.exp(row - row.max())
-                y[t, head] = (p / p.sum()) @ values[first:last, kv].astype(np.float64)
-        return self.keep(f"blk.{layer}.kqv", y.reshape(q.shape))
+                p = np.exp((row - row.max()).astype(np.float64))
+                y[t, head] = self.arithmetic.weighted(p / p.sum(), values[first:last, kv])
+        return self.keep(f"blk.{layer}.kqv", y.reshape(q.shape), "attention")
 
     def activate(self, gate, up, layer):
         fault = self.fault
         g, u = gate.astype(np.float64), up.astype(np.float64)
+        kept = self.arithmetic["elementwise"]["products"]
         if fault.at("gate-up", layer):
             g, u = u, g
         if fault.at("gelu", layer):
-            y = 0.5 * g * (1 + np.tanh(math.sqrt(2 / math.pi) * (g + 0.044715 * g ** 3))) * u
+            y = 0.5 * g * (1 + np.tanh(math.sqrt(2 / math.pi) * (g + 0.044715 * g ** 3)))
         elif fault.at("gelu-erf", layer):
-            y = 0.5 * g * (1 + np.vectorize(math.erf)(g / math.sqrt(2))) * u
+            y = 0.5 * g * (1 + np.vectorize(math.erf)(g / math.sqrt(2)))
         elif fault.at("relu", layer):
-            y = np.maximum(g, 0) * u
+            y = np.maximum(g, 0)
         else:
-            y = silu(g) * u
-        return self.keep(f"blk.{layer}.act", y)
+            y = silu(g)
+        return self.keep(f"blk.{layer}.act", (y if kept == "f32" else rounded(y, kept).astype(np.float64)) * u,
+                         "elementwise")
 
     def step(self, tokens):
         model, fault = self.model, self.fault
@@ -280,7 +293,7 @@ class Engine:
         x = model.weight("token_embd.weight")[rows]
         if fault.at("embedding-scale"):
             x = x * F(fault.get("c", math.sqrt(model.width)))
-        x = self.keep("embd", x)
+        x = self.keep("embd", x, "residual")
         for n in range(model.layers):
             normed = self.norm(x, f"blk.{n}.attn_norm.weight", f"blk.{n}.attn_norm", n, "attn_norm")
             q = self.multiply(n, "attn_q", normed, "q")
@@ -288,11 +301,13 @@ class Engine:
             v = self.multiply(n, "attn_v", normed, "v")
             q = self.rotate(q, positions, n, "q_rope")
             k = self.rotate(k, positions, n, "k_rope")
+            k, v = (coded(one, self.arithmetic.kv) for one in (k, v))
             self.keys[n] = np.concatenate([self.keys[n], k.reshape(len(k), -1, model.head)])
             self.values[n] = np.concatenate([self.values[n], v.reshape(len(v), -1, model.head)])
             branch = self.multiply(n, "attn_output", self.attend(q, positions, n), "attn_out")
             base = normed if fault.at("residual-after-norm", n) else x
-            x = self.keep(f"blk.{n}.attn_residual", branch if fault.at("residual-missing", n) else base + branch)
+            x = self.keep(f"blk.{n}.attn_residual", branch if fault.at("residual-missing", n) else base + branch,
+                          "residual")
             normed = self.norm(x, f"blk.{n}.ffn_norm.weight", f"blk.{n}.ffn_norm", n, "ffn_norm")
             act = self.activate(self.multiply(n, "ffn_gate", normed, "gate"),
                                 self.multiply(n, "ffn_up", normed, "up"), n)
@@ -303,18 +318,17 @@ class Engine:
             if fault.at("clipped", n):
                 c = F(fault.get("c", 10))
                 y = np.clip(y, -c, c)
-            x = self.keep(f"blk.{n}.out", y)
+            x = self.keep(f"blk.{n}.out", y, "residual")
         x = self.norm(x, "output_norm.weight", "out_norm", model.layers, "out_norm")
         head = "output.weight" if "output.weight" in model else "token_embd.weight"
         w = model.weight(head)
         if fault.at("head-other"):
             w = np.roll(w, 1, axis=0) if head == "token_embd.weight" else model.weight("token_embd.weight")
-        self.keep("logits", x @ w.T)
+        self.keep("logits", self.arithmetic.product(x, w), "matmul")
 
 
 def write(path, steps, counts, tensors, metadata):
-    header = {"__metadata__": {"format": "assay.trace/1", "engine": "numpy 1", "contract": "f32", "kv": "f32",
-                               "steps": json.dumps([{"tokens": tokens} for tokens in steps]),
+    header = {"__metadata__": {"format": "assay.trace/1", "engine": "numpy 1", "steps": json.dumps([{"tokens": tokens} for tokens in steps]),
                                "order": json.dumps(counts)} | metadata}
     data = []
     at = 0
@@ -328,14 +342,17 @@ def write(path, steps, counts, tensors, metadata):
         file.write(len(text).to_bytes(8, "little") + text + b"".join(data))
 
 
-def run(model, tokens, decode, fault, path):
-    engine = Engine(model, fault)
+def run(model, tokens, decode, fault, path, contract="f32", declared=True):
+    """`contract`: the arithmetic; where it is not declared, assay has to find it."""
+    engine = Engine(model, fault, Arithmetic(contract))
     steps, counts = [list(tokens)] + [[token] for token in decode], []
     for step in steps:
         before = len(engine.out)
         engine.step(step)
         counts.append(len(engine.out) - before)
-    write(path, steps, counts, engine.out, {"model": model.path, "model_sha256": model.sha256})
+    # How a unit makes tf32 is not declared.
+    said = {"contract": contract.replace("/cut", ""), "kv": engine.arithmetic.kv} if declared else {}
+    write(path, steps, counts, engine.out, {"model": model.path, "model_sha256": model.sha256} | said)
 
 
 def main():
@@ -344,6 +361,8 @@ def main():
     parser.add_argument("--tokens")
     parser.add_argument("--decode", default="")
     parser.add_argument("--fault", default="")
+    parser.add_argument("--contract", default="f32")
+    parser.add_argument("--undeclared", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("-o", dest="output")
     options = parser.parse_args()
@@ -351,7 +370,7 @@ def main():
         print("\n".join(FAULTS))
         return
     ids = [[int(part) for part in text.split(",") if part] for text in (options.tokens, options.decode)]
-    run(Model(options.model), *ids, Fault(options.fault), options.output)
+    run(Model(options.model), *ids, Fault(options.fault), options.output, options.contract, not options.undeclared)
 
 
 if __name__ == "__main__":

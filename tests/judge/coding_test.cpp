@@ -1,5 +1,6 @@
 // How llama.cpp's CPU codes the activations that meet each format.
 #include "judge/coding.h"
+#include "judge/contract.h"
 
 #include <gtest/gtest.h>
 

@@ -1,0 +1,73 @@
+// Walks a trace: what every operation reads, step after step.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "diff/side.h"
+#include "op/program.h"
+#include "trace/trace_file.h"
+
+namespace assay::diff {
+
+/// The terms of a sum that an engine adds in an order of its own.
+struct Terms {
+  Table size;            ///< their absolute values, added up
+  double additions = 1;  ///< each rounds to its type: half an ulp of no more than `size`
+};
+
+class Walk {
+ public:
+  struct Item {
+    uint32_t step;
+    size_t index;
+    const op::Operation& operation;
+    const Inputs& inputs;
+    const Table* got;          ///< nullptr where the trace doesn't have it
+    const std::string* lacks;  ///< the name of a missing input; nullptr: all there
+    const Terms* terms;        ///< of a sum whose order is the engine's own; else nullptr
+    /// Half an ulp of the type that `got` is stored in; 0 where the arithmetic's own results are no
+    /// finer.
+    double rounding = 0;
+    bool narrow = false;  ///< it, or an input, is stored in fewer bits than it was computed in
+  };
+  /// Returns false to stop.
+  using Visit = std::function<bool(const Item&)>;
+  /// Called before an operation's output is read: it may change how the trace's tensors are read.
+  using Before = std::function<void(uint32_t step, const op::Operation& operation,
+                                    const Inputs& inputs, bool lacks)>;
+
+  Walk(const op::Program& program, const trace::Trace& trace, Arithmetic arithmetic,
+       Before before = {});
+
+  Status run(const Visit& visit);
+
+ private:
+  Result<bool> run_step(uint32_t number, const Visit& visit);
+  static std::optional<Terms> terms_of(const op::Operation& operation, const Inputs& inputs,
+                                       const std::vector<std::optional<Terms>>& known, bool merged);
+  Status check(const trace::TraceStep& step, uint32_t number) const;
+  double rounding_of(uint32_t number, const op::Operation& operation) const;
+  Result<Table> read(uint32_t number, const op::Operation& operation,
+                     const trace::TraceStep& step) const;
+  Result<Table> shaped(const trace::TraceTensor& tensor, uint64_t rows, uint64_t width,
+                       bool selected) const;
+  Result<Table> read_stored(uint32_t number, const op::Operation& operation,
+                            const trace::TraceStep& step) const;
+  void store(const op::Operation& operation, const Inputs& inputs, const Table& stored,
+             const trace::TraceStep& step, const std::string* lacks);
+
+  const op::Program& program_;
+  const trace::Trace& trace_;
+  Arithmetic arithmetic_;
+  Before before_;
+  Caches caches_;
+  std::vector<bool> cache_whole_, cache_narrow_;
+  std::vector<size_t> last_use_;
+};
+
+}  // namespace assay::diff
