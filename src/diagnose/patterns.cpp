@@ -276,6 +276,8 @@ void try_columns(const Case& the, Contest& contest, const Places& places) {
     if (sources[i] == i) return;
     paid += price::of(double(width));
   }
+  // An order has every channel once; what repeats some is try_repeated's.
+  if (std::set(sources.begin(), sources.end()).size() < width) return;
   const uint64_t first = places.first_channel();
   contest.offer({"columns-permuted", "the channels are in another order",
                  fmt::format("channel {} has what belongs to channel {}", first, sources[first])},
