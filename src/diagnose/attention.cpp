@@ -253,7 +253,8 @@ void try_windows(const Case& the, Contest& contest) {
                            fmt::format("{} keys instead of {}", shape.window, own.window)}
                    : Cause{"sliding-window", "only the last keys are seen",
                            fmt::format("a window of {}", shape.window)},
-        seeing_others(the, altered), 4 + price::of(longest));
+        // One that hides one key from the last token alone is rather a key unseen.
+        seeing_others(the, altered), (shape.window == longest ? 6 : 4) + price::of(longest));
   }
 }
 
