@@ -72,7 +72,8 @@ class Sweep(unittest.TestCase):
     def test_no_false_cause(self):
         each = 8 if os.environ.get("ASSAY_SLOW") else 1
         lines = []
-        counts = sweep(range(1, 1 + each * len(causes.KINDS)), lines.append)
+        # 121: the last token does not see the first key, which is no window of 13.
+        counts = sweep([*range(1, 1 + each * len(causes.KINDS)), *([] if each > 1 else [121])], lines.append)
         text = f"{dict(counts)}\n" + "\n".join(lines)
         print(text)
         for wanted_none in ("false alarms", "false causes", "missed", "wrong operation"):
