@@ -45,7 +45,15 @@ struct Case {
 /// Keeps the hypothesis that reproduces most of what the engine gave.
 class Contest {
  public:
+  /// Where the operation's output was not recorded: what an altered output makes of one that was.
+  struct Carry {
+    std::function<judge::Seen(const judge::Table& want)> compare;
+    uint64_t failures;  ///< of the recorded output, as it should be
+  };
+
   explicit Contest(const Case& the) : case_(the) {}
+  /// `carry` must outlive the contest. Notes and what comes near count for nothing there.
+  Contest(const Case& the, const Carry& carry) : case_(the), carry_(&carry) {}
 
   /// `judged` is the operation with one thing altered. It counts where it explains all elements
   /// that failed (of more than 200: all but one in 200), and it wins where it explains more than
@@ -68,9 +76,12 @@ class Contest {
 
   Cause result() const;
   bool decided() const { return best_.has_value(); }
+  /// Elements that the best leaves unexplained.
+  uint64_t left() const { return failures_; }
 
  private:
   const Case& case_;
+  const Carry* carry_ = nullptr;
   std::optional<Cause> best_, near_, noted_;
   uint64_t failures_ = UINT64_MAX;
   double left_ = 0.05;
@@ -100,6 +111,8 @@ judge::Table mapped(const judge::Table& a, const judge::Table& b, Function funct
   return out;
 }
 
+/// The hypotheses of the operation's kind.
+void try_kind(const Case& the, Contest& contest);
 // One function a kind of operation; each offers its hypotheses.
 void try_matmul(const Case& the, Contest& contest);
 void try_rope(const Case& the, Contest& contest);

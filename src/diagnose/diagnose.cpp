@@ -37,13 +37,13 @@ Table Case::tensor(std::string_view name) const {
 }
 
 bool Contest::offer(Cause cause, const Judged& judged) {
-  const Seen seen = judge::compare(case_.got(), judged);
-  const uint64_t allowed = case_.seen.failures / 200;
-  if (seen.failures > allowed || seen.failures >= failures_) return false;
+  const Seen seen = carry_ ? carry_->compare(judged.want) : judge::compare(case_.got(), judged);
+  const uint64_t failed = carry_ ? carry_->failures : case_.seen.failures;
+  if (seen.failures > failed / 200 || seen.failures >= failures_) return false;
   failures_ = seen.failures;
-  cause.evidence += fmt::format(
-      "{}reproduces {} of {} elements that failed", cause.evidence.empty() ? "" : "; ",
-      case_.seen.failures - std::min(case_.seen.failures, seen.failures), case_.seen.failures);
+  cause.evidence +=
+      fmt::format("{}reproduces {} of {} elements that failed", cause.evidence.empty() ? "" : "; ",
+                  failed - std::min(failed, seen.failures), failed);
   best_ = std::move(cause);
   return true;
 }
@@ -94,6 +94,7 @@ bool Contest::offer_rounded(double value,
 
 bool Contest::offer_nearly(Cause cause, const Judged& judged) {
   if (offer(cause, judged)) return true;
+  if (carry_) return false;
   double left = 0, all = 0;
   const auto& got = case_.got().data;
   for (size_t i = 0; i < got.size(); ++i) {
@@ -128,8 +129,6 @@ Cause Contest::result() const {
   return {"unknown", "cause unknown", "no hypothesis reproduces the engine's values"};
 }
 
-namespace {
-
 void try_kind(const Case& the, Contest& contest) {
   op::visit(
       the.operation,  //
@@ -155,6 +154,8 @@ void try_kind(const Case& the, Contest& contest) {
       [&](const op::MixExperts&) { try_weights(the, contest); }, [](const op::Slice&) {},
       [](const op::SelectRows&) {});  // they only move values
 }
+
+namespace {
 
 Cause diagnose(Case the) {
   the.usual = diff::expect(the.program, the.scene);
@@ -188,8 +189,11 @@ Status explain(const op::Program& program, const trace::Trace& a, const trace::T
   while (report.first) {
     const bool of_a = report.first->a;
     diff::Side& side = of_a ? report.a : report.b;
-    const auto [step, index, seen] = side.failures.front();
-    auto cause = diagnose(program, of_a ? a : b, side, step, index);
+    const diff::Failure failure = side.failures.front();
+    const size_t index = failure.operation;
+    auto cause = failure.segment.empty()
+                     ? diagnose(program, of_a ? a : b, side, failure.step, index)
+                     : diagnose_segment(program, of_a ? a : b, side, failure);
     if (!cause) return cause.error();
     // Two runs that differ, perhaps at a later draw of the same kernel, are a race only where no
     // fault reproduces the values. An engine that is not ours may have been changed between them:

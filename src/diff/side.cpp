@@ -8,9 +8,9 @@
 #include <functional>
 #include <map>
 
+#include "diff/walk.h"
 #include "judge/product.h"
 #include "op/kinds.h"
-#include "trace/npy.h"
 
 namespace assay::diff {
 
@@ -26,18 +26,6 @@ uint64_t Side::count(Verdict verdict) const {
   return uint64_t(std::ranges::count(operations, verdict, &JudgedOperation::verdict));
 }
 
-namespace {
-
-/// Stored values are off by as much as their type rounds away; f16 has a fixed unit below 2^-14.
-Judged widened(Judged judged, double rounding) {
-  if (rounding == 0) return judged;
-  if (judged.slack.data.empty()) judged.slack = Table(judged.want.rows, judged.want.width);
-  const double least = rounding == 0x1p-11 ? 0x1p-25 : 0;
-  for (size_t i = 0; i < judged.want.data.size(); ++i)
-    judged.slack.data[i] += std::max(std::fabs(judged.want.data[i]) * rounding, least);
-  return judged;
-}
-
 double nmse(const Table& got, const Table& exact) {
   double error = 0, size = 0;
   for (size_t i = 0; i < got.data.size(); ++i) {
@@ -47,327 +35,7 @@ double nmse(const Table& got, const Table& exact) {
   return error / size;
 }
 
-/// Finds out how the dimensions of a trace's tensors are meant, where they can be meant in several
-/// ways or do not begin with the tokens: the way that comes nearest to the operation's formula.
-class Arrangement {
- public:
-  explicit Arrangement(Trace& trace) : trace_(trace) {}
-
-  /// Whether any tensor can be meant otherwise than documented.
-  static bool is_needed(const Trace& trace) {
-    return std::ranges::any_of(trace.tensors(), [&](const trace::TraceTensor& tensor) {
-      const trace::TraceStep& step = trace.steps()[tensor.step];
-      return std::ranges::any_of(
-          std::array{step.tokens.size(), step.selected.size()}, [&](uint64_t rows) {
-            const std::vector<Layout> all = layouts(trace.shape(tensor), rows);
-            return all.size() > 1 || (all.size() == 1 && !all[0].documented());
-          });
-    });
-  }
-
-  void look(const op::Program& program, uint32_t number, const op::Operation& operation,
-            const Inputs& inputs, bool lacks) {
-    const trace::TraceStep& step = trace_.steps()[number];
-    if (operation.is<op::KvStore>()) {
-      const Table want = lacks ? Table() : judge::formula(program, operation, inputs);
-      const uint64_t key_width = program.values[operation.inputs[0]].width;
-      const uint64_t value_width = program.values[operation.inputs[1]].width;
-      settle(trace_.find(number, operation.name + "_k"), step.tokens.size(), key_width,
-             [&] { return columns(want, 0, key_width); });
-      settle(trace_.find(number, operation.name + "_v"), step.tokens.size(), value_width,
-             [&] { return columns(want, key_width, value_width); });
-      return;
-    }
-    const op::Value& value = program.values[operation.output];
-    settle(trace_.find(number, operation),
-           value.selected ? step.selected.size() : step.tokens.size(), value.width,
-           [&] { return lacks ? Table() : judge::formula(program, operation, inputs); });
-  }
-
-  /// Which layouts were found, and in which tensors.
-  std::vector<std::string> notes() const {
-    std::vector<std::string> out;
-    for (const auto& [layout, keys] : found_)
-      out.push_back(
-          fmt::format("{} of {}{} {} stored as ({}), and read so", keys.first, trace_.path(),
-                      keys.count > 1 ? fmt::format(" and {} more tensors", keys.count - 1) : "",
-                      keys.count > 1 ? "are" : "is", layout));
-    return out;
-  }
-
- private:
-  struct Layout {
-    std::string_view name;      // empty: as documented
-    std::vector<uint8_t> axes;  // empty: as stored
-
-    bool documented() const { return name.empty(); }
-  };
-  struct Keys {
-    std::string first;
-    uint64_t count = 0;
-  };
-
-  static Table columns(const Table& all, uint64_t first, uint64_t width) {
-    if (all.data.empty()) return {};
-    Table out(all.rows, width);
-    for (uint64_t t = 0; t < all.rows; ++t)
-      std::ranges::copy(all.row(t).subspan(first, width), out.row(t).begin());
-    return out;
-  }
-
-  /// Those that the dimensions allow, the documented one first.
-  static std::vector<Layout> layouts(const std::vector<uint64_t>& shape, uint64_t rows) {
-    std::vector<uint8_t> big;  // the dimensions that are not 1
-    for (size_t d = 0; d < shape.size(); ++d)
-      if (shape[d] != 1) big.push_back(uint8_t(d));
-    std::vector<Layout> out;
-    if (big.empty() || shape[big[0]] == rows || rows == 1) out.push_back({});
-    if (big.size() < 2 || rows == 1) return out;
-    const auto with = [&](std::string_view name, std::vector<uint8_t> order) {
-      std::vector<uint8_t> axes;
-      for (const uint8_t place : order) axes.push_back(big[place]);
-      out.push_back({name, axes});
-    };
-    const uint64_t last = shape[big.back()];
-    if (big.size() == 3 && shape[big[1]] == rows)
-      with("heads, tokens, channels of a head", {1, 0, 2});
-    if (big.size() == 3 && last == rows) {
-      with("heads, channels of a head, tokens", {2, 0, 1});
-      with("channels of a head, heads, tokens", {2, 1, 0});
-    }
-    if (big.size() == 2 && last == rows) with("channels, tokens", {1, 0});
-    // The numbers of the shape in reverse, as ggml prints them; the values as documented.
-    if (last == rows && shape[big[0]] != rows) with("tokens last, innermost dimension first", {});
-    return out;
-  }
-
-  template <class Want>
-  void settle(const trace::TraceTensor* tensor, uint64_t rows, uint64_t width, Want make_want) {
-    if (!tensor || !trace_.is_whole(*tensor) || tensor->rows * tensor->width != rows * width)
-      return;
-    const std::vector<Layout> all = layouts(trace_.shape(*tensor), rows);
-    const bool documented = !all.empty() && all[0].documented();
-    if (all.empty() || (documented && all.size() == 1)) return;
-    const Table want = make_want();
-    if (want.data.empty()) return;
-    const trace::TraceTensor before = *tensor;
-    size_t best = all.size();
-    double least = INFINITY, first = INFINITY;
-    for (size_t i = 0; i < all.size(); ++i) {
-      trace_.arrange(*tensor, all[i].axes, rows, width);
-      const auto values = trace_.values(*tensor);
-      const double error = values ? nmse(*values, want) : INFINITY;
-      if (i == 0) first = error;
-      if (!(error < least)) continue;
-      least = error;
-      best = i;
-    }
-    // A wrong order is off by about twice the values' own square; roundings by far less.
-    const bool clear = best < all.size() && least < 0.1 && (!documented || least < first / 4);
-    if (!clear || (documented && best == 0)) {
-      trace_.arrange(*tensor, before.axes, before.rows, before.width);
-      return;
-    }
-    trace_.arrange(*tensor, all[best].axes, rows, width);
-    Keys& keys = found_[std::string(all[best].name)];
-    if (keys.count++ == 0) keys.first = tensor->key;
-  }
-
-  Trace& trace_;
-  std::map<std::string, Keys> found_;  // by layout
-};
-
-/// Walks a trace: what every operation reads, step after step.
-class Walk {
- public:
-  struct Item {
-    uint32_t step;
-    size_t index;
-    const op::Operation& operation;
-    const Inputs& inputs;
-    const Table* got;          ///< nullptr where the trace doesn't have it
-    const std::string* lacks;  ///< the name of a missing input; nullptr: all there
-    double rounding = 0;  ///< half an ulp of the type that `got` is stored in; 0: f32 or better
-    bool narrow = false;  ///< it, or an input, is stored in fewer bits than f32 has
-  };
-  /// Returns false to stop.
-  using Visit = std::function<bool(const Item&)>;
-
-  /// `arrange`: may change how the trace's tensors are read, each before it is.
-  Walk(const op::Program& program, const Trace& trace, Arithmetic arithmetic,
-       Arrangement* arrange = nullptr)
-      : program_(program),
-        trace_(trace),
-        arithmetic_(arithmetic),
-        arrange_(arrange),
-        caches_(program.caches.size()),
-        cache_whole_(program.caches.size(), true),
-        cache_narrow_(program.caches.size(), false),
-        last_use_(op::last_uses(program)) {}
-
-  Status run(const Visit& visit) {
-    for (uint32_t step = 0; step < trace_.steps().size(); ++step) {
-      const auto done = run_step(step, visit);
-      if (!done) return done.error();
-      if (!*done) break;
-    }
-    return ok();
-  }
-
- private:
-  Result<bool> run_step(uint32_t number, const Visit& visit) {
-    const trace::TraceStep& step = trace_.steps()[number];
-    if (const Status good = check(step, number); !good) return good.error();
-    std::vector<Table> values(program_.values.size());
-    std::vector<bool> narrow(program_.values.size(), false);
-    for (size_t i = 0; i < program_.operations.size(); ++i) {
-      const op::Operation& operation = program_.operations[i];
-      Inputs inputs{{}, step.view(), {&caches_, 1}};
-      const std::string* lacks = nullptr;
-      bool narrow_input = false;
-      for (const uint32_t value : operation.inputs) {
-        inputs.values.push_back(&values[value]);
-        if (values[value].data.empty()) lacks = &program_.values[value].name;
-        narrow_input = narrow_input || narrow[value];
-      }
-      static const std::string cache = "the cache";
-      if (const auto* attend = operation.as<op::Attend>()) {
-        if (!cache_whole_[attend->cache]) lacks = &cache;
-        narrow_input = narrow_input || cache_narrow_[attend->cache];
-      }
-      if (arrange_) arrange_->look(program_, number, operation, inputs, lacks != nullptr);
-      const double rounding = rounding_of(number, operation);
-      if (operation.is<op::KvStore>()) {
-        const auto stored = read_stored(number, operation, step);
-        if (!stored) return stored.error();
-        inputs.got = &*stored;
-        if (!stored->data.empty() &&
-            !visit({number, i, operation, inputs, &*stored, lacks, rounding, narrow_input}))
-          return false;
-        if (narrow_input) cache_narrow_[operation.as<op::KvStore>()->cache] = true;
-        store(operation, inputs, *stored, step, lacks);
-        continue;
-      }
-      auto got = read(number, operation, step);
-      if (!got) return got.error();
-      // Copies need no trace: what they give is what they are given.
-      if (got->data.empty() && op::row_of(operation).moves && !lacks)
-        *got = expect(program_, operation, inputs, {}, arithmetic_).want;
-      inputs.got = &*got;
-      narrow[operation.output] = rounding > 0 || (op::row_of(operation).moves && narrow_input);
-      if (!visit({number, i, operation, inputs, got->data.empty() ? nullptr : &*got, lacks,
-                  rounding, narrow_input || rounding > 0}))
-        return false;
-      values[operation.output] = std::move(*got);
-      for (const uint32_t value : operation.inputs)
-        if (last_use_[value] == i) values[value] = {};
-    }
-    return true;
-  }
-
-  Status check(const trace::TraceStep& step, uint32_t number) const {
-    for (const int32_t token : step.tokens)
-      if (uint32_t(token) >= program_.vocabulary)
-        return Error{fmt::format("{}: token {} is beyond the model's vocabulary of {}",
-                                 trace_.path(), token, program_.vocabulary)};
-    for (size_t i = 0; i < step.positions.size(); ++i) {
-      const uint64_t wanted = uint64_t(step.positions[0]) + i;
-      if (step.positions[i] != wanted || (number == 0 && step.positions[0] != 0))
-        return Error{
-            fmt::format("{}: the positions of step {} are not consecutive from the last "
-                        "step's: the cache before them is unknown",
-                        trace_.path(), number)};
-    }
-    return ok();
-  }
-
-  /// Half an ulp of the type that the trace keeps an operation's output in; 0 for f32 and f64. What
-  /// a cache holds is f16 by nature.
-  double rounding_of(uint32_t number, const op::Operation& operation) const {
-    const trace::TraceTensor* tensor = trace_.find(number, operation);
-    const double rounding = tensor ? trace_.rounding(*tensor) : 0;
-    return rounding > 0x1p-24 ? rounding : 0;
-  }
-
-  /// The trace's tensor; empty where there is none. Errors: another shape than the program's.
-  Result<Table> read(uint32_t number, const op::Operation& operation,
-                     const trace::TraceStep& step) const {
-    const trace::TraceTensor* tensor = trace_.find(number, operation);
-    if (!tensor) return Table();
-    const op::Value& value = program_.values[operation.output];
-    const uint64_t rows = value.selected ? step.selected.size() : step.tokens.size();
-    return shaped(*tensor, rows, value.width, value.selected);
-  }
-
-  Result<Table> shaped(const trace::TraceTensor& tensor, uint64_t rows, uint64_t width,
-                       bool selected) const {
-    if (tensor.rows == rows && tensor.width == width) return trace_.values(tensor);
-    const std::string head = fmt::format("{}: '{}' ", trace_.path(), tensor.key);
-    if (tensor.rows == 1 && tensor.width == width && selected)
-      return Error{fmt::format(
-          "{}has one row, but the logits of all {} tokens are wanted; if it is the last token's, "
-          "say so in the metadata: \"steps\" instead of \"tokens\", with \"selected\": [{}] in its "
-          "step (docs/trace-format.md)",
-          head, rows, trace_.steps()[tensor.step].tokens.size() - 1)};
-    if (tensor.rows == 1 && tensor.width == width)
-      return Error{fmt::format(
-          "{}has one row, but {} tokens were run: attention reads those before the last one, too; "
-          "record every token of the prompt (or run a prompt of one token)",
-          head, rows)};
-    return Error{
-        fmt::format("{}has the shape {}; the model and the tokens make it ({}, {}): a row "
-                    "for each token (docs/trace-format.md)",
-                    head, trace::shape_text(trace_.shape(tensor)), rows, width)};
-  }
-
-  /// (tokens, keys and values side by side) as the trace has them in the cache; empty where it has
-  /// not both.
-  Result<Table> read_stored(uint32_t number, const op::Operation& operation,
-                            const trace::TraceStep& step) const {
-    const trace::TraceTensor* keys = trace_.find(number, operation.name + "_k");
-    const trace::TraceTensor* values = trace_.find(number, operation.name + "_v");
-    if (!keys || !values) return Table();
-    const uint64_t key_width = program_.values[operation.inputs[0]].width;
-    const uint64_t value_width = program_.values[operation.inputs[1]].width;
-    const auto k = shaped(*keys, step.tokens.size(), key_width, false);
-    if (!k) return k.error();
-    const auto v = shaped(*values, step.tokens.size(), value_width, false);
-    if (!v) return v.error();
-    Table both(k->rows, key_width + value_width);
-    for (uint64_t t = 0; t < both.rows; ++t)
-      std::ranges::copy(v->row(t), std::ranges::copy(k->row(t), both.row(t).begin()).out);
-    return both;
-  }
-
-  /// Fills the cache with what the trace says is in it, else with what its contract keeps.
-  void store(const op::Operation& operation, const Inputs& inputs, const Table& stored,
-             const trace::TraceStep& step, const std::string* lacks) {
-    const uint32_t cache = operation.as<op::KvStore>()->cache;
-    if (stored.data.empty() && lacks) {
-      cache_whole_[cache] = false;
-      return;
-    }
-    const Table both =
-        stored.data.empty() ? expect(program_, operation, inputs, {}, arithmetic_).want : stored;
-    const uint64_t key_width = program_.values[operation.inputs[0]].width;
-    for (size_t t = 0; t < step.tokens.size(); ++t) {
-      if (step.positions[t] > caches_[cache].keys.size()) {
-        cache_whole_[cache] = false;
-        return;
-      }
-      const auto row = both.row(t);
-      caches_[cache].store(step.positions[t], row.first(key_width), row.subspan(key_width));
-    }
-  }
-
-  const op::Program& program_;
-  const Trace& trace_;
-  Arithmetic arithmetic_;
-  Arrangement* arrange_;
-  Caches caches_;
-  std::vector<bool> cache_whole_, cache_narrow_;
-  std::vector<size_t> last_use_;
-};
+namespace {
 
 /// Remembers which of a contract's codings fitted a weight type last.
 class Chooser {
@@ -378,7 +46,7 @@ class Chooser {
                                const Arithmetic& arithmetic) {
     if (!op::multiplies(item.operation)) {
       const Judged judged =
-          widened(expect(program, item.operation, item.inputs, {}, arithmetic), item.rounding);
+          item.within(expect(program, item.operation, item.inputs, {}, arithmetic));
       return {compare(*item.got, judged), {}};
     }
     const uint32_t type = program.weights[item.operation.weight].type;
@@ -387,8 +55,8 @@ class Chooser {
     std::pair<Seen, Coding> best;
     for (size_t tried = 0; tried < list.size(); ++tried) {
       const size_t index = (preferred + tried) % list.size();
-      const Judged judged = widened(
-          expect(program, item.operation, item.inputs, list[index], arithmetic), item.rounding);
+      const Judged judged =
+          item.within(expect(program, item.operation, item.inputs, list[index], arithmetic));
       const Seen seen = compare(*item.got, judged);
       if (tried == 0 || seen.failures < best.first.failures) best = {seen, list[index]};
       if (seen.failures > 0) continue;
@@ -404,6 +72,101 @@ class Chooser {
 };
 
 }  // namespace
+
+Lockstep::CodingOf first_codings(const op::Program& program, const std::string& contract) {
+  return [&program, contract](size_t operation) {
+    const op::Operation& one = program.operations[operation];
+    return op::multiplies(one) ? judge::codings(contract, program.weights[one.weight].type)[0]
+                               : Coding();
+  };
+}
+
+/// Those that read what an operation gives, or keeps in a cache.
+static std::vector<size_t> readers_of(const op::Program& program, size_t index) {
+  const op::Operation& operation = program.operations[index];
+  const auto* store = operation.as<op::KvStore>();
+  std::vector<size_t> out;
+  for (size_t i = index + 1; i < program.operations.size(); ++i) {
+    const auto* attend = program.operations[i].as<op::Attend>();
+    if (store ? attend && attend->cache == store->cache
+              : std::ranges::find(program.operations[i].inputs, operation.output) !=
+                    program.operations[i].inputs.end())
+      out.push_back(i);
+  }
+  return out;
+}
+
+bool was_recorded(const op::Program& program, const Side& side, size_t operation) {
+  return side.operations[operation].seen.elements > 0 &&
+         !op::row_of(program.operations[operation]).moves;
+}
+
+std::vector<size_t> segment_of(const op::Program& program, const Side& side, size_t operation) {
+  std::vector<bool> inside(program.operations.size(), false);
+  inside[operation] = true;
+  std::vector<size_t> out;
+  for (size_t i = operation; i-- > 0;) {
+    const op::Operation& one = program.operations[i];
+    if (was_recorded(program, side, i)) continue;
+    inside[i] = std::ranges::any_of(readers_of(program, i), [&](size_t r) { return inside[r]; });
+    if (inside[i] && !one.is<op::KvStore>() && !op::row_of(one).moves) out.push_back(i);
+  }
+  std::ranges::reverse(out);
+  return out;
+}
+
+size_t opened_by(const op::Program& program, const Side& side, size_t operation) {
+  std::vector<bool> inside(program.operations.size(), false);
+  inside[operation] = true;
+  for (size_t i = operation; i-- > 0;) {
+    inside[i] = std::ranges::any_of(readers_of(program, i), [&](size_t r) { return inside[r]; });
+    if (inside[i] && was_recorded(program, side, i)) return i;
+  }
+  return op::none;
+}
+
+size_t next_to_record(const op::Program& program, const std::vector<size_t>& segment) {
+  size_t best = segment.front(), least = SIZE_MAX;
+  for (const size_t middle : segment) {
+    std::vector<bool> before(program.operations.size(), false);
+    before[middle] = true;
+    size_t count = 0;
+    for (size_t i = middle; i-- > segment.front();) {
+      before[i] = std::ranges::any_of(readers_of(program, i), [&](size_t r) { return before[r]; });
+      count += before[i] && std::ranges::find(segment, i) != segment.end();
+    }
+    // With it recorded, those before it close there, and the others close as they do now.
+    const size_t larger = std::max(count, segment.size() - count - 1);
+    if (larger >= least) continue;
+    least = larger;
+    best = middle;
+  }
+  return best;
+}
+
+/// What was not recorded is judged with what was and reads it.
+static void settle_segments(const op::Program& program, Side& side) {
+  std::vector<size_t> closed_by(side.operations.size(), op::none);
+  for (size_t i = side.operations.size(); i-- > 0;) {
+    if (was_recorded(program, side, i)) continue;
+    for (const size_t reader : readers_of(program, i))
+      closed_by[i] =
+          std::min(closed_by[i], was_recorded(program, side, reader) ? reader : closed_by[reader]);
+    JudgedOperation& judged = side.operations[i];
+    if (judged.verdict != Verdict::unmeasured) continue;
+    if (closed_by[i] == op::none) {
+      judged.after_record = program.operations[i].layer == op::none;
+      continue;
+    }
+    const std::string& name = program.operations[closed_by[i]].name;
+    const Verdict verdict = side.operations[closed_by[i]].verdict;
+    if (verdict == Verdict::pass) judged.verdict = Verdict::pass;
+    judged.why = verdict == Verdict::pass ? fmt::format("judged with {}", name)
+                 : verdict == Verdict::fail
+                     ? fmt::format("not recorded; {}, which it leads to, is wrong", name)
+                     : judged.why;
+  }
+}
 
 /// Copies that a trace doesn't hold are judged where they are read.
 static void settle_copies(const op::Program& program, Side& side) {
@@ -449,11 +212,13 @@ std::string find_contract(const op::Program& program, const Trace& trace) {
     const Arithmetic arithmetic = judge::arithmetic_of(name, engine, kv);
     Chooser chooser(name);
     Walk walk(program, trace, arithmetic);
+    walk.compute_missing(first_codings(program, name));
     const Status walked = walk.run([&](const Walk::Item& item) {
       if (item.step > 0 || (item.operation.layer != op::none && item.operation.layer > 1))
         return false;
       // What rounds differently from contract to contract. Weights of floats fit several.
-      const bool tells = op::multiplies(item.operation) || item.operation.is<op::Attend>();
+      const bool tells =
+          op::multiplies(item.operation) || item.operation.is<op::Attend>() || item.spread;
       if (tells && item.got && !item.lacks)
         passes[name] += chooser.look(program, item, arithmetic).first.failures == 0;
       return true;
@@ -471,15 +236,6 @@ static std::string narrow_type(const Trace& trace) {
   for (const auto& tensor : trace.tensors())
     if (trace.rounding(tensor) > 0x1p-24) return trace.type_of(tensor);
   return "";
-}
-
-std::vector<std::string> arrange(const op::Program& program, Trace& trace) {
-  if (trace.holds_statistics() || !Arrangement::is_needed(trace)) return {};
-  Arrangement arrangement(trace);
-  Walk walk(program, trace, {}, &arrangement);
-  const Status walked = walk.run([](const Walk::Item&) { return true; });
-  (void)walked;  // what is wrong with the trace, judge_trace says
-  return arrangement.notes();
 }
 
 Result<Side> judge_trace(const op::Program& program, const Trace& trace) {
@@ -502,6 +258,7 @@ Result<Side> judge_trace(const op::Program& program, const Trace& trace) {
   side.operations.resize(program.operations.size());
   Chooser chooser(side.contract);
   Walk walk(program, trace, side.arithmetic);
+  walk.compute_missing(first_codings(program, side.contract));
   const Status walked = walk.run([&](const Walk::Item& item) {
     JudgedOperation& judged = side.operations[item.index];
     if (!item.got || item.lacks) {
@@ -543,6 +300,9 @@ Result<Side> judge_trace(const op::Program& program, const Trace& trace) {
   });
   if (!walked) return walked.error();
   settle_copies(program, side);
+  settle_segments(program, side);
+  for (Failure& failure : side.failures)
+    failure.segment = segment_of(program, side, failure.operation);
   return side;
 }
 
@@ -551,6 +311,7 @@ Result<std::vector<Table>> errors_of(const op::Program& program, const Trace& tr
   std::vector<Table> out;
   if (side.failures.empty()) return out;
   Walk walk(program, trace, side.arithmetic);
+  walk.compute_missing(first_codings(program, side.contract));
   const Status walked = walk.run([&](const Walk::Item& item) {
     const Failure& next = side.failures[out.size()];
     if (item.step != next.step || item.index != next.operation) return true;
@@ -571,6 +332,7 @@ Result<Scene> scene_at(const op::Program& program, const Trace& trace, const Sid
   std::string missing;
   Chooser chooser(side.contract);
   Walk walk(program, trace, side.arithmetic);
+  walk.compute_missing(first_codings(program, side.contract));
   const Status walked = walk.run([&](const Walk::Item& item) {
     if (item.step != step || item.index != operation) return true;
     scene.step = step;
@@ -584,6 +346,7 @@ Result<Scene> scene_at(const op::Program& program, const Trace& trace, const Sid
     scene.arithmetic = side.arithmetic;
     scene.contract = side.contract;
     scene.rounding = item.rounding;
+    if (item.spread) scene.spread = *item.spread;
     return false;
   });
   if (!walked) return walked.error();
@@ -595,9 +358,16 @@ Judged expect(const op::Program& program, const Scene& scene) {
   Inputs inputs{{}, scene.tokens.view(), {&scene.caches, 1}};
   for (const Table& value : scene.inputs) inputs.values.push_back(&value);
   inputs.got = &scene.output;
-  return widened(
-      expect(program, program.operations[scene.operation], inputs, scene.coding, scene.arithmetic),
-      scene.rounding);
+  const op::Operation& operation = program.operations[scene.operation];
+  const Walk::Item item{.step = scene.step,
+                        .index = scene.operation,
+                        .operation = operation,
+                        .inputs = inputs,
+                        .got = &scene.output,
+                        .lacks = nullptr,
+                        .rounding = scene.rounding,
+                        .spread = scene.spread.data.empty() ? nullptr : &scene.spread};
+  return item.within(expect(program, operation, inputs, scene.coding, scene.arithmetic));
 }
 
 }  // namespace assay::diff

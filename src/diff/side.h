@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "diff/lockstep.h"
 #include "judge/judge.h"
 #include "op/program.h"
 #include "trace/trace_file.h"
@@ -24,17 +25,32 @@ std::string_view name_of(Verdict verdict);
 struct JudgedOperation {
   Verdict verdict = Verdict::unmeasured;
   Seen seen;
-  std::string why;         ///< unmeasured: what is missing
-  Coding coding;           ///< matmul: that which fitted
+  std::string why;  ///< unmeasured: what is missing; passed without being recorded: with what
+  bool after_record = false;  ///< after the last block, and nothing that was recorded reads it
+  Coding coding;              ///< matmul: that which fitted
   double exact_nmse = -1;  ///< matmuls of layer 0: Σ(got − exact)²/Σ exact²; negative: not taken
 };
+
+struct Side;
 
 /// An operation that is wrong in one step.
 struct Failure {
   uint32_t step;
   size_t operation;
   Seen seen;
+  /// Where it reads what the trace lacks: it closes a segment, and any of these is wrong, or it is.
+  std::vector<size_t> segment = {};
 };
+
+/// Whether a trace has what the operation gives. What only moves values never counts as recorded.
+bool was_recorded(const op::Program& program, const Side& side, size_t operation);
+/// The operations that were not recorded and that reach this one through none that was.
+std::vector<size_t> segment_of(const op::Program& program, const Side& side, size_t operation);
+/// The last operation that was recorded and that this one's segment reads; op::none where it reads
+/// the tokens alone.
+size_t opened_by(const op::Program& program, const Side& side, size_t operation);
+/// The operation of a segment that divides it best when it is recorded, too.
+size_t next_to_record(const op::Program& program, const std::vector<size_t>& segment);
 
 struct Side {
   std::string engine, declared, contract;
@@ -52,6 +68,12 @@ struct Side {
 /// formula. Call it before anything else reads the trace. Which layouts other than the documented one
 /// were found, a sentence each.
 std::vector<std::string> arrange(const op::Program& program, trace::Trace& trace);
+
+/// Σ(got − exact)²/Σ exact²
+double nmse(const Table& got, const Table& exact);
+
+/// Of each product the first coding that fits the contract. `program` must outlive it.
+Lockstep::CodingOf first_codings(const op::Program& program, const std::string& contract);
 
 /// Returns the contract under which most products and attentions of the first two layers pass; if several do
 /// equally well, the declared one is preferred.
@@ -77,6 +99,7 @@ struct Scene {
   Arithmetic arithmetic;
   std::string contract;
   double rounding = 0;  ///< half an ulp, relative, of the type that the output is stored in; 0: f32
+  Table spread;         ///< as Walk::Item has it; empty: all that it reads was recorded
 };
 /// Replays the trace up to this place. Errors: as judge_trace; an input that is missing.
 Result<Scene> scene_at(const op::Program& program, const trace::Trace& trace, const Side& side,

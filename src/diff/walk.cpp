@@ -1,0 +1,247 @@
+#include "diff/walk.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "judge/formulas.h"
+#include "op/kinds.h"
+#include "trace/npy.h"
+
+namespace assay::diff {
+
+using judge::Inputs, judge::Judged, judge::Table;
+using trace::Trace;
+
+namespace {
+
+void add_slack(Judged& judged) {
+  if (judged.slack.data.empty()) judged.slack = Table(judged.want.rows, judged.want.width);
+}
+
+}  // namespace
+
+Judged Walk::Item::within(Judged judged) const {
+  if (rounding > 0) {
+    // Stored values are off by as much as their type rounds away; f16 has a fixed unit below 2^-14.
+    add_slack(judged);
+    const double least = rounding == 0x1p-11 ? 0x1p-25 : 0;
+    for (size_t i = 0; i < judged.want.data.size(); ++i)
+      judged.slack.data[i] += std::max(std::fabs(judged.want.data[i]) * rounding, least);
+  }
+  if (spread) {
+    const Judged own = judged;
+    judged.limit = Table(own.want.rows, own.want.width);
+    for (uint64_t t = 0; t < own.want.rows; ++t)
+      for (uint64_t i = 0; i < own.want.width; ++i) {
+        // A term of 0 has no u: the spread counts as one.
+        double& scale = judged.scale.row(t)[i];
+        if (scale == 0) scale = spread->row(t)[i];
+        judged.limit.row(t)[i] =
+            own.limit_at(t, i) + (scale == 0 ? 0 : spread->row(t)[i] / (judge::unit * scale));
+      }
+  }
+  return judged;
+}
+
+Walk::Walk(const op::Program& program, const Trace& trace, const judge::Arithmetic& arithmetic)
+    : program_(program),
+      trace_(trace),
+      arithmetic_(arithmetic),
+      caches_(program.caches.size()),
+      cache_whole_(program.caches.size(), true),
+      cache_narrow_(program.caches.size(), false),
+      last_use_(op::last_uses(program)) {}
+
+void Walk::compute_missing(Lockstep::CodingOf coding_of) {
+  bool lacks = false;
+  for (uint32_t step = 0; step < trace_.steps().size(); ++step) lacks = lacks || lacks_any(step);
+  if (!lacks) return;
+  coding_of_ = std::move(coding_of);
+  estimate_ = std::make_unique<Estimate>(program_, arithmetic_, coding_of_);
+}
+
+/// Whether the trace has no tensor of an operation that computes.
+bool Walk::lacks_any(uint32_t number) const {
+  return std::ranges::any_of(program_.operations, [&](const op::Operation& operation) {
+    return !operation.is<op::KvStore>() && !op::row_of(operation).moves &&
+           !trace_.find(number, operation);
+  });
+}
+
+Status Walk::run(const Visit& visit) {
+  for (uint32_t step = 0; step < trace_.steps().size(); ++step) {
+    const auto done = run_step(step, visit);
+    if (!done) return done.error();
+    if (!*done) break;
+  }
+  return ok();
+}
+
+Result<bool> Walk::run_step(uint32_t number, const Visit& visit) {
+  const trace::TraceStep& step = trace_.steps()[number];
+  if (const Status good = check(step, number); !good) return good.error();
+  if (estimate_) estimate_->begin(step);
+  std::vector<Table> values(program_.values.size());
+  std::vector<bool> narrow(program_.values.size(), false);
+  for (size_t i = 0; i < program_.operations.size(); ++i) {
+    const op::Operation& operation = program_.operations[i];
+    Inputs inputs{{}, step.view(), {&caches_, 1}};
+    const std::string* lacks = nullptr;
+    bool narrow_input = false;
+    for (const uint32_t value : operation.inputs) {
+      inputs.values.push_back(&values[value]);
+      if (values[value].data.empty()) lacks = &program_.values[value].name;
+      narrow_input = narrow_input || narrow[value];
+    }
+    static const std::string cache = "the cache";
+    if (const auto* attend = operation.as<op::Attend>()) {
+      if (!cache_whole_[attend->cache]) lacks = &cache;
+      narrow_input = narrow_input || cache_narrow_[attend->cache];
+    }
+    if (before_) before_(number, operation, inputs, lacks != nullptr);
+    const double rounding = rounding_of(number, operation);
+    const bool is_store = operation.is<op::KvStore>();
+    auto got = is_store ? read_stored(number, operation, step) : read(number, operation, step);
+    if (!got) return got.error();
+    inputs.got = &*got;
+    Table spread;
+    if (estimate_ && !lacks && !got->data.empty() && !is_store &&
+        estimate_->reads_computed(operation))
+      spread = estimate_->spread(i);
+    const auto visited = [&](const Table* shown) {
+      return visit({number, i, operation, inputs, shown, lacks, rounding,
+                    narrow_input || rounding > 0, spread.data.empty() ? nullptr : &spread});
+    };
+    if (is_store) {
+      const bool judged =
+          !got->data.empty() && !(estimate_ && estimate_->reads_computed(operation));
+      if (judged && !visited(&*got)) return false;
+      if (narrow_input) cache_narrow_[operation.as<op::KvStore>()->cache] = true;
+      store(i, inputs, *got, step, lacks);
+    } else {
+      // Copies need no trace: what they give is what they are given.
+      const bool moves = op::row_of(operation).moves, missing = got->data.empty() && !lacks;
+      if (missing && moves) *got = judge::expect(program_, operation, inputs, {}, arithmetic_).want;
+      narrow[operation.output] = rounding > 0 || (moves && narrow_input);
+      if (!visited(got->data.empty() ? nullptr : &*got)) return false;
+      if (estimate_ && missing)
+        *got = estimate_->compute(
+            i, judge::expect(program_, operation, inputs, coding_of_(i), arithmetic_));
+      else if (estimate_ && !got->data.empty() && last_use_[operation.output] > i)
+        estimate_->know(operation.output, *got);
+      values[operation.output] = std::move(*got);
+    }
+    for (const uint32_t value : operation.inputs)
+      if (last_use_[value] == i) {
+        values[value] = {};
+        if (estimate_) estimate_->forget(value);
+      }
+  }
+  return true;
+}
+
+Status Walk::check(const trace::TraceStep& step, uint32_t number) const {
+  for (const int32_t token : step.tokens)
+    if (uint32_t(token) >= program_.vocabulary)
+      return Error{fmt::format("{}: token {} is beyond the model's vocabulary of {}", trace_.path(),
+                               token, program_.vocabulary)};
+  for (size_t i = 0; i < step.positions.size(); ++i) {
+    const uint64_t wanted = uint64_t(step.positions[0]) + i;
+    if (step.positions[i] != wanted || (number == 0 && step.positions[0] != 0))
+      return Error{
+          fmt::format("{}: the positions of step {} are not consecutive from the last "
+                      "step's: the cache before them is unknown",
+                      trace_.path(), number)};
+  }
+  return ok();
+}
+
+/// Half an ulp of the type that the trace keeps an operation's output in; 0 for f32 and f64. What
+/// a cache holds is f16 by nature.
+double Walk::rounding_of(uint32_t number, const op::Operation& operation) const {
+  const trace::TraceTensor* tensor = trace_.find(number, operation);
+  const double rounding = tensor ? trace_.rounding(*tensor) : 0;
+  return rounding > 0x1p-24 ? rounding : 0;
+}
+
+/// The trace's tensor; empty where there is none. Errors: another shape than the program's.
+Result<Table> Walk::read(uint32_t number, const op::Operation& operation,
+                         const trace::TraceStep& step) const {
+  const trace::TraceTensor* tensor = trace_.find(number, operation);
+  if (!tensor) return Table();
+  const op::Value& value = program_.values[operation.output];
+  const uint64_t rows = value.selected ? step.selected.size() : step.tokens.size();
+  return shaped(*tensor, rows, value.width, value.selected);
+}
+
+Result<Table> Walk::shaped(const trace::TraceTensor& tensor, uint64_t rows, uint64_t width,
+                           bool selected) const {
+  if (tensor.rows == rows && tensor.width == width) return trace_.values(tensor);
+  const std::string head = fmt::format("{}: '{}' ", trace_.path(), tensor.key);
+  if (tensor.rows == 1 && tensor.width == width && selected)
+    return Error{fmt::format(
+        "{}has one row, but the logits of all {} tokens are wanted; if it is the last token's, "
+        "say so in the metadata: \"steps\" instead of \"tokens\", with \"selected\": [{}] in its "
+        "step (docs/trace-format.md)",
+        head, rows, trace_.steps()[tensor.step].tokens.size() - 1)};
+  if (tensor.rows == 1 && tensor.width == width)
+    return Error{fmt::format(
+        "{}has one row, but {} tokens were run: attention reads those before the last one, too; "
+        "record every token of the prompt (or run a prompt of one token)",
+        head, rows)};
+  return Error{
+      fmt::format("{}has the shape {}; the model and the tokens make it ({}, {}): a row "
+                  "for each token (docs/trace-format.md)",
+                  head, trace::shape_text(trace_.shape(tensor)), rows, width)};
+}
+
+/// (tokens, keys and values side by side) as the trace has them in the cache; empty where it has
+/// not both.
+Result<Table> Walk::read_stored(uint32_t number, const op::Operation& operation,
+                                const trace::TraceStep& step) const {
+  const trace::TraceTensor* keys = trace_.find(number, operation.name + "_k");
+  const trace::TraceTensor* values = trace_.find(number, operation.name + "_v");
+  if (!keys || !values) return Table();
+  const uint64_t key_width = program_.values[operation.inputs[0]].width;
+  const uint64_t value_width = program_.values[operation.inputs[1]].width;
+  const auto k = shaped(*keys, step.tokens.size(), key_width, false);
+  if (!k) return k.error();
+  const auto v = shaped(*values, step.tokens.size(), value_width, false);
+  if (!v) return v.error();
+  Table both(k->rows, key_width + value_width);
+  for (uint64_t t = 0; t < both.rows; ++t)
+    std::ranges::copy(v->row(t), std::ranges::copy(k->row(t), both.row(t).begin()).out);
+  return both;
+}
+
+/// Fills the cache with what the trace says is in it, else with what its contract keeps.
+void Walk::store(size_t index, const Inputs& inputs, const Table& stored,
+                 const trace::TraceStep& step, const std::string* lacks) {
+  const op::Operation& operation = program_.operations[index];
+  const uint32_t cache = operation.as<op::KvStore>()->cache;
+  if (stored.data.empty() && lacks) {
+    cache_whole_[cache] = false;
+    return;
+  }
+  const Table both = stored.data.empty()
+                         ? judge::expect(program_, operation, inputs, {}, arithmetic_).want
+                         : stored;
+  const uint64_t key_width = program_.values[operation.inputs[0]].width;
+  for (size_t t = 0; t < step.tokens.size(); ++t) {
+    if (step.positions[t] > caches_[cache].keys.size()) {
+      cache_whole_[cache] = false;
+      return;
+    }
+    const auto row = both.row(t);
+    caches_[cache].store(step.positions[t], row.first(key_width), row.subspan(key_width));
+  }
+  if (!estimate_) return;
+  if (stored.data.empty())
+    estimate_->store(index);
+  else
+    estimate_->store(index, stored);
+}
+
+}  // namespace assay::diff
