@@ -96,6 +96,8 @@ def main(arguments=None):
         engine, captured, metadata = run(options)
         steps = [{"tokens": tokens} for tokens in captured.steps]
         inputs = {"tokens": captured.steps[0]} if len(steps) == 1 else {"steps": steps}
+        if captured.graph is not None:
+            metadata["graph"] = json.dumps(captured.graph, separators=(",", ":"))
         writer = trace.TraceWriter(engine, **inputs, contract=captured.contract, model=options.model,
                                    model_sha256=model_hash, threads=options.threads,
                                    observer_effect=captured.observer_effect, context=captured.context, **metadata)

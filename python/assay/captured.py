@@ -19,6 +19,7 @@ class Captured:
     contract: str | None  # name of the arithmetic; None where it is not known
     backend: str          # "CPU", "CUDA"
     context: int          # limit of positions, which chooses between long and short RoPE factors
+    graph: list | None = None  # of each tensor, what it reads (docs/trace-format.md)
 
 
 def difference(seen, unseen):

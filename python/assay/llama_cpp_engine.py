@@ -182,13 +182,15 @@ class Recorder:
     def __init__(self, library, width, everything):
         self.library, self.width, self.everything = library, width, everything
         self.steps = []      # of each step, [(name.operation, array)]
+        self.graph = []      # of each of these, what it reads: see _sources
         self.backends = set()
         self.flash = False
         self.failed = None   # a callback cannot raise
-        self._tokens, self._checked, self._derived = [], False, {}
+        self.begin_step([])
+        self.steps.clear()
 
     def begin_step(self, tokens):
-        self._tokens, self._checked, self._derived = tokens, False, {}
+        self._tokens, self._checked, self._derived, self._numbers = tokens, False, {}, {}
         self.steps.append([])
 
     def callback(self, address, ask, _):
@@ -228,11 +230,32 @@ class Recorder:
             return "ffn_inp-" + made_of[len("attn_out-"):]
         return name
 
+    def _sources(self, tensor):
+        """Of each source the number of the recorded tensor that it is, or a view or a copy of, with the first column
+        where it is not 0; else the name of the tensor that it leads to."""
+        found = []
+        for source in tensor.src:
+            if not source:
+                continue
+            one, first = source.contents, 0
+            while ctypes.addressof(one) not in self._numbers and one.src[0] and self.library.operation(one) in MOVES:
+                if self.library.operation(one) == "VIEW":
+                    first += ctypes.cast(one.op_params, ctypes.POINTER(ctypes.c_uint64))[0] // 4  # bytes, of f32
+                one = one.src[0].contents
+            number = self._numbers.get(ctypes.addressof(one))
+            found.append(one.name.decode() if number is None else [number, first] if first else number)
+        return found
+
     def _wants(self, tensor, name, operation):
         self.flash |= operation == "FLASH_ATTN_EXT"
         if self.library.type(tensor) not in ("f32", "f16"):
             return name.startswith(EXPERTS)
-        return self.everything or operation not in MOVES or name.startswith(MOVED)
+        return self.everything or operation not in MOVES or name.startswith(MOVED) or self._joins_heads(tensor, operation)
+
+    def _joins_heads(self, tensor, operation):
+        """Whether it is attention's output, whatever the graph calls it: heads side by side, without flash attention."""
+        permuted = tensor.src[0].contents if operation == "CONT" else None
+        return bool(permuted and permuted.src[0] and permuted.src[0].contents.name.startswith(b"kqv"))
 
     def _record(self, tensor, name, operation):
         if operation == "GET_ROWS" and not self._checked:
@@ -245,6 +268,8 @@ class Recorder:
         values = self.library.values(tensor)
         if name.startswith(EXPERTS):
             values = values.astype("<f4")
+        self.graph.append(self._sources(tensor))
+        self._numbers[ctypes.addressof(tensor)] = len(self._numbers) + sum(map(len, self.steps[:-1]))
         self.steps[-1].append((f"{name}.{operation}", values))
 
 
@@ -289,4 +314,4 @@ def capture(path, settings, tokens=None, text=None, special=True, parse_special=
     if settings.gpu_layers and backend == "CPU":
         raise CaptureError("this build of llama.cpp computes no layer on a GPU")
     length = len(steps[0]) + len(steps) - 1
-    return Captured(steps, recorder.steps, [], effect, contract, backend, limit(length)), recorder.flash
+    return Captured(steps, recorder.steps, [], effect, contract, backend, limit(length), recorder.graph), recorder.flash

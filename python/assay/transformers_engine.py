@@ -1,11 +1,11 @@
 """Captures what Hugging Face's transformers compute, by forward hooks on a LlamaForCausalLM or its like, in float32.
 
-Known are Llama, Mistral, Qwen2, Qwen3 and Phi3. A fused product (qkv_proj, gate_up_proj) is split into its parts.
+Known are the classes of PERMUTED and UNPERMUTED. A fused product (qkv_proj, gate_up_proj) is split into its parts.
 
 Attention is eager, so that `kq_soft` exists; `q_rope` and `k_rope` are the results of apply_rotary_pos_emb, which
-is wrapped while the model runs. `kq` is not seen. PyTorch rotates lane i of a head of d lanes with lane i + d/2.
-GGUF's llama rotates neighbours: its Q and K come out in the GGUF file's order, lane i as 2i and lane i + d/2 as 2i + 1.
-The other architectures' files keep PyTorch's order.
+is wrapped while the model runs. `kq` is not seen, nor what single experts compute: their weights are no modules.
+PyTorch rotates lane i of a head of d lanes with lane i + d/2. GGUF's llama rotates neighbours: its Q and K come out in
+the GGUF file's order, lane i as 2i and lane i + d/2 as 2i + 1. The other architectures' files keep PyTorch's order.
 """
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ import os
 import pathlib
 import sys
 
+import numpy
+
 from assay import install
 from assay.captured import Captured, CaptureError, difference
 
 # The architectures whose Q and K GGUF files hold permuted, and those whose order is PyTorch's.
-PERMUTED = ("llama", "mistral")
-UNPERMUTED = ("qwen2", "qwen3", "phi3")
-# Names within a layer in execution order, with the submodule whose output (>) or first input (<) each is. A name
-# whose submodule a model lacks is left out, if it is one of OPTIONAL or a part of FUSED.
+PERMUTED = ("llama", "mistral", "smollm3", "granite", "granitemoe", "arcee")
+UNPERMUTED = ("qwen2", "qwen3", "phi3", "qwen2_moe", "qwen3_moe", "mixtral", "gpt_oss", "gemma2", "gemma3_text", "olmo2",
+              "olmo3", "olmoe", "exaone4", "glm4", "glm4_moe", "seed_oss", "starcoder2", "minimax_m2")
+HEADS_FIRST = ("gemma3_text", "exaone4")  # their norms of q and k read (heads, tokens, channels of a head)
+# Names within a layer in execution order, with the submodule whose output (>) or first input (<) each is, or several of
+# which a model has one. A name whose submodule a model lacks is left out.
 OF_LAYERS = {
     "attn_norm": (">", "input_layernorm"),
     "q": (">", "self_attn.q_proj"),
@@ -34,18 +38,36 @@ OF_LAYERS = {
     "kq_soft": None,  # the attention's second output
     "kqv": ("<", "self_attn.o_proj"),
     "attn_out": (">", "self_attn.o_proj"),
+    "attn_post_norm": (">", "post_self_attn_layernorm"),
     "attn_residual": ("<", "post_attention_layernorm"),
     "ffn_norm": (">", "post_attention_layernorm"),
+    "router": (">", "mlp.gate", "mlp.router", "block_sparse_moe.router"),
+    "routing": None,  # the router's other outputs
+    "experts": (">", "mlp.experts", "block_sparse_moe.experts"),
+    "shared_gate": (">", "mlp.shared_expert.gate_proj", "mlp.shared_experts.gate_proj"),
+    "shared_up": (">", "mlp.shared_expert.up_proj", "mlp.shared_experts.up_proj"),
+    "shared_act": ("<", "mlp.shared_expert.down_proj", "mlp.shared_experts.down_proj"),
+    "shared_down": (">", "mlp.shared_expert.down_proj", "mlp.shared_experts.down_proj"),
+    "shared_router": (">", "mlp.shared_expert_gate"),
     "gate": (">", "mlp.gate_proj"),
-    "up": (">", "mlp.up_proj"),
-    "act": ("<", "mlp.down_proj"),
-    "down": (">", "mlp.down_proj"),
+    "up": (">", "mlp.up_proj", "mlp.c_fc"),
+    "act": ("<", "mlp.down_proj", "mlp.c_proj"),
+    "down": (">", "mlp.down_proj", "mlp.c_proj"),
+    "ffn_post_norm": (">", "post_feedforward_layernorm", "post_mlp_layernorm"),
     "out": (">", ""),
 }
-OPTIONAL = ("q_norm", "k_norm")
+# Where there is a norm after the feed-forward part, the one after attention is of its result alone.
+POST_NORMED = {"attn_post_norm": (">", "post_attention_layernorm"),
+               "attn_residual": ("<", "pre_feedforward_layernorm", "mlp"),
+               "ffn_norm": (">", "pre_feedforward_layernorm")}
 # Submodules that give several values side by side.
 FUSED = {"self_attn.qkv_proj": ("q", "k", "v"), "mlp.gate_up_proj": ("gate", "up")}
-OF_THE_WHOLE = {"embd": "model.embed_tokens", "out_norm": "model.norm", "logits": "lm_head"}
+OF_THE_WHOLE = {"out_norm": "model.norm", "logits": "lm_head"}
+# Fields of the configuration that change what the embedding or the head give, and the results' names; gemma's classes
+# scale the embedding without a field.
+EMBEDDING_SCALES = ("embedding_multiplier",)
+SCALED_EMBEDDINGS = ("gemma2", "gemma3_text")
+HEADS = {"final_logit_softcapping": "logits_capped", "logits_scaling": "logits_scaled"}
 
 
 def load(path):
@@ -80,9 +102,22 @@ def open_pretrained(kind, path, **named):
 
 
 def rows(tensor):
-    """(1, tokens, ...) as an array (tokens, width)."""
+    """(1, tokens, ...), or (tokens, width) of what experts read and give, as an array (tokens, width)."""
     array = tensor.detach().numpy()
-    return array.reshape(array.shape[1], -1).copy()
+    return array.reshape(array.shape[0 if array.ndim == 2 else 1], -1).copy()
+
+
+def places(layer):
+    """{name: (side, submodule)} of a layer, in execution order; None for what no submodule has, () where it is missing."""
+    found = OF_LAYERS | (POST_NORMED if has_module(layer, "post_feedforward_layernorm") else {})
+
+    def choose(side, *paths):
+        return next(((side, path) for path in paths if has_module(layer, path)), ())
+
+    chosen = {name: where and choose(*where) for name, where in found.items()}
+    if not chosen["router"]:
+        del chosen["routing"]
+    return chosen
 
 
 def widths(config, path):
@@ -99,6 +134,15 @@ def rope_limit(config):
     if "longrope" not in (rope.get("rope_type"), rope.get("type")):
         return None
     return rope.get("original_max_position_embeddings") or getattr(config, "original_max_position_embeddings", None)
+
+
+def scales_embedding(config):
+    return config.model_type in SCALED_EMBEDDINGS or any(getattr(config, one, 1) != 1 for one in EMBEDDING_SCALES)
+
+
+def last_logits(config):
+    """The name of what the logits are made to at last, if they are."""
+    return [name for field, name in HEADS.items() if getattr(config, field, None) not in (None, 1, 1.0)]
 
 
 def has_module(layer, path):
@@ -125,6 +169,7 @@ class Recorder:
         self._config = model.config
         self._hooks = contextlib.ExitStack()
         try:
+            self._hook_ends(model)
             for name, module in OF_THE_WHOLE.items():
                 self._output(name, model.get_submodule(module))
             for i, layer in enumerate(model.model.layers):
@@ -142,9 +187,32 @@ class Recorder:
             raise CaptureError(f"'{name}' is computed twice in one step")
         self.seen[name] = array
 
-    def _output(self, name, module, convert=lambda array: array):
+    def _output(self, name, module, convert=lambda array: array, heads_first=False):
         def hook(_, __, output):
-            self._keep(name, convert(rows(output[0] if isinstance(output, tuple) else output)))
+            values = output[0] if isinstance(output, tuple) else output
+            self._keep(name, convert(rows(values.transpose(1, 2) if heads_first else values)))
+        self._hooks.callback(module.register_forward_hook(hook).remove)
+
+    def _hook_ends(self, model):
+        """The embedding's rows, what the first layer reads where that is another, and the logits as they are at last."""
+        config, table = model.config, model.model.embed_tokens
+
+        def looked_up(module, arguments):
+            self._keep("embd", rows(module.weight[arguments[0]]))
+        self._hooks.callback(table.register_forward_pre_hook(looked_up).remove)
+        if scales_embedding(config):
+            self._input("embd_scaled", model.model.layers[0])
+        for name in last_logits(config):
+            def finished(_, __, output, name=name):
+                self._keep(name, rows(output.logits))
+            self._hooks.callback(model.register_forward_hook(finished).remove)
+
+    def _router(self, prefix, module):
+        """Its logits, the weights and the ids of the chosen."""
+        def hook(_, __, output):
+            logits, weights, ids = output
+            self._keep(prefix + "router", rows(logits))
+            self._keep(prefix + "routing", numpy.concatenate([rows(ids).astype("f4"), rows(weights)], axis=1))
         self._hooks.callback(module.register_forward_hook(hook).remove)
 
     def _split(self, prefix, names, module, parts):
@@ -170,13 +238,17 @@ class Recorder:
         for path, parts in fused.items():
             self._split(prefix, parts, layer.get_submodule(path), widths(self._config, path))
         split = {name for parts in fused.values() for name in parts}
-        for name, where in OF_LAYERS.items():
-            if where is None or name in split or (name in OPTIONAL and not has_module(layer, where[1])):
+        for name, where in places(layer).items():
+            if not where or name in split:
                 continue
             side, path = where
             module = layer.get_submodule(path)
             if side == "<":
                 self._input(prefix + name, module)
+            elif name == "router":
+                self._router(prefix, module)
+            elif name in ("q_norm", "k_norm"):
+                self._output(prefix + name, module, heads_first=self._config.model_type in HEADS_FIRST)
             else:
                 self._output(prefix + name, module, *([to_file] if name in ("q", "k") else []))
 
@@ -205,10 +277,15 @@ class Recorder:
         self._hooks.callback(setattr, module, "apply_rotary_pos_emb", rotate)
 
 
-def names(layers, without=()):
-    """All names in execution order, but those of a layer that are in `without`."""
-    return ["embd", *(f"blk.{i}.{name}" for i in range(layers) for name in OF_LAYERS if name not in without),
-            "out_norm", "logits"]
+def names(config, layers):
+    """All names in execution order."""
+    def expected(layer):
+        fused = {name for path, parts in FUSED.items() if has_module(layer, path) for name in parts}
+        return [name for name, where in places(layer).items() if where or where is None or name in fused]
+
+    return ["embd", *(["embd_scaled"] if scales_embedding(config) else []),
+            *(f"blk.{i}.{name}" for i, layer in enumerate(layers) for name in expected(layer)),
+            "out_norm", "logits", *last_logits(config)]
 
 
 def run(torch, cache, model, steps, recorder=None):
@@ -250,8 +327,7 @@ def capture(path, tokens=None, text=None, decode=0, threads=1, special=True):
     finally:
         recorder.close()
     effect = difference(logits, run(torch, transformers.DynamicCache(), model, steps)[0])
-    layer = model.model.layers[0]
-    order = names(len(model.model.layers), [name for name in OPTIONAL if not has_module(layer, OF_LAYERS[name][1])])
+    order = names(model.config, model.model.layers)
     missing = sorted({name for step in seen for name in order if name not in step})
     tensors = [[(name, step[name]) for name in order if name in step] for step in seen]
     engine = f"transformers {transformers.__version__} torch {torch.__version__} CPU"

@@ -148,6 +148,7 @@ class Arrangement {
 }  // namespace
 
 std::vector<std::string> arrange(const op::Program& program, Trace& trace) {
+  trace.find_by_graph(program);
   if (trace.holds_statistics() || !Arrangement::is_needed(trace)) return {};
   Arrangement arrangement(trace);
   Walk walk(program, trace, {});

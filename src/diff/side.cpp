@@ -168,12 +168,14 @@ static void settle_segments(const op::Program& program, Side& side) {
   }
 }
 
-/// Copies that a trace doesn't hold are judged where they are read.
-static void settle_copies(const op::Program& program, Side& side) {
+/// Copies that a trace doesn't hold, and sums that the engine adds up in another order, are judged
+/// where they are read.
+static void settle_copies(const op::Program& program, const Trace& trace, Side& side) {
   for (size_t i = 0; i < side.operations.size(); ++i) {
     JudgedOperation& judged = side.operations[i];
-    if (!op::row_of(program.operations[i]).moves || judged.verdict != Verdict::unmeasured ||
-        judged.seen.elements > 0)
+    const op::Operation& operation = program.operations[i];
+    if (!(op::row_of(operation).moves || trace.is_merged(operation)) ||
+        judged.verdict != Verdict::unmeasured || judged.seen.elements > 0)
       continue;
     judged.verdict = Verdict::pass;
     judged.why = "judged with what reads it";
@@ -299,7 +301,7 @@ Result<Side> judge_trace(const op::Program& program, const Trace& trace) {
     return true;
   });
   if (!walked) return walked.error();
-  settle_copies(program, side);
+  settle_copies(program, trace, side);
   settle_segments(program, side);
   for (Failure& failure : side.failures)
     failure.segment = segment_of(program, side, failure.operation);

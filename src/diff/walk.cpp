@@ -23,6 +23,11 @@ void add_slack(Judged& judged) {
 }  // namespace
 
 Judged Walk::Item::within(Judged judged) const {
+  if (terms) {
+    add_slack(judged);
+    for (size_t i = 0; i < judged.want.data.size(); ++i)
+      judged.slack.data[i] += terms->size.data[i] * terms->additions * judge::unit;
+  }
   if (rounding > 0) {
     // Stored values are off by as much as their type rounds away; f16 has a fixed unit below 2^-14.
     add_slack(judged);
@@ -66,7 +71,7 @@ void Walk::compute_missing(Lockstep::CodingOf coding_of) {
 bool Walk::lacks_any(uint32_t number) const {
   return std::ranges::any_of(program_.operations, [&](const op::Operation& operation) {
     return !operation.is<op::KvStore>() && !op::row_of(operation).moves &&
-           !trace_.find(number, operation);
+           !trace_.is_merged(operation) && !trace_.find(number, operation);
   });
 }
 
@@ -85,6 +90,7 @@ Result<bool> Walk::run_step(uint32_t number, const Visit& visit) {
   if (estimate_) estimate_->begin(step);
   std::vector<Table> values(program_.values.size());
   std::vector<bool> narrow(program_.values.size(), false);
+  std::vector<std::optional<Terms>> terms(program_.values.size());
   for (size_t i = 0; i < program_.operations.size(); ++i) {
     const op::Operation& operation = program_.operations[i];
     Inputs inputs{{}, step.view(), {&caches_, 1}};
@@ -106,30 +112,43 @@ Result<bool> Walk::run_step(uint32_t number, const Visit& visit) {
     auto got = is_store ? read_stored(number, operation, step) : read(number, operation, step);
     if (!got) return got.error();
     inputs.got = &*got;
+    const bool reads_computed = estimate_ && estimate_->reads_computed(operation);
     Table spread;
-    if (estimate_ && !lacks && !got->data.empty() && !is_store &&
-        estimate_->reads_computed(operation))
-      spread = estimate_->spread(i);
+    if (reads_computed && !lacks && !got->data.empty() && !is_store) spread = estimate_->spread(i);
+    std::optional<Terms> of;
     const auto visited = [&](const Table* shown) {
-      return visit({number, i, operation, inputs, shown, lacks, rounding,
-                    narrow_input || rounding > 0, spread.data.empty() ? nullptr : &spread});
+      return visit({.step = number,
+                    .index = i,
+                    .operation = operation,
+                    .inputs = inputs,
+                    .got = shown,
+                    .lacks = lacks,
+                    .terms = of ? &*of : nullptr,
+                    .rounding = rounding,
+                    .narrow = narrow_input || rounding > 0,
+                    .spread = spread.data.empty() ? nullptr : &spread});
     };
     if (is_store) {
-      const bool judged =
-          !got->data.empty() && !(estimate_ && estimate_->reads_computed(operation));
-      if (judged && !visited(&*got)) return false;
+      if (!got->data.empty() && !reads_computed && !visited(&*got)) return false;
       if (narrow_input) cache_narrow_[operation.as<op::KvStore>()->cache] = true;
       store(i, inputs, *got, step, lacks);
     } else {
-      // Copies need no trace: what they give is what they are given.
       const bool moves = op::row_of(operation).moves, missing = got->data.empty() && !lacks;
+      const bool merged = missing && trace_.is_merged(operation) && !reads_computed;
+      // Copies need no trace: what they give is what they are given.
       if (missing && moves) *got = judge::expect(program_, operation, inputs, {}, arithmetic_).want;
+      if (operation.is<op::Add>() && !lacks) of = terms_of(operation, inputs, terms, merged);
       narrow[operation.output] = rounding > 0 || (moves && narrow_input);
       if (!visited(got->data.empty() ? nullptr : &*got)) return false;
-      if (estimate_ && missing)
+      if (merged) {
+        *got = judge::formula(program_, operation, inputs);
+        terms[operation.output] = of;  // of a sum
+      } else if (estimate_ && missing) {
         *got = estimate_->compute(
             i, judge::expect(program_, operation, inputs, coding_of_(i), arithmetic_));
-      else if (estimate_ && !got->data.empty() && last_use_[operation.output] > i)
+      }
+      if (estimate_ && !got->data.empty() && (merged || !missing) &&
+          last_use_[operation.output] > i)
         estimate_->know(operation.output, *got);
       values[operation.output] = std::move(*got);
     }
@@ -140,6 +159,19 @@ Result<bool> Walk::run_step(uint32_t number, const Visit& visit) {
       }
   }
   return true;
+}
+
+/// Of a sum that the engine has not, or that reads one.
+std::optional<Terms> Walk::terms_of(const op::Operation& operation, const Inputs& inputs,
+                                    const std::vector<std::optional<Terms>>& known, bool merged) {
+  Terms of{Table(inputs.values[0]->rows, inputs.values[0]->width)};
+  for (size_t i = 0; i < operation.inputs.size(); ++i) {
+    const auto& input = known[operation.inputs[i]];
+    const Table& size = input ? input->size : *inputs.values[i];
+    if (input) of.additions += input->additions;
+    for (size_t j = 0; j < size.data.size(); ++j) of.size.data[j] += std::fabs(size.data[j]);
+  }
+  return merged || of.additions > 1 ? std::optional(std::move(of)) : std::nullopt;
 }
 
 Status Walk::check(const trace::TraceStep& step, uint32_t number) const {

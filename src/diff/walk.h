@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,12 @@
 
 namespace assay::diff {
 
+/// The terms of a sum that an engine adds in an order of its own.
+struct Terms {
+  judge::Table size;     ///< their absolute values, added up
+  double additions = 1;  ///< each rounds to f32: half an ulp of no more than `size`
+};
+
 class Walk {
  public:
   struct Item {
@@ -23,8 +30,9 @@ class Walk {
     size_t index;
     const op::Operation& operation;
     const judge::Inputs& inputs;
-    const judge::Table* got;   ///< nullptr where the trace doesn't have it
-    const std::string* lacks;  ///< the name of a missing input; nullptr: all there
+    const judge::Table* got;       ///< nullptr where the trace doesn't have it
+    const std::string* lacks;      ///< the name of a missing input; nullptr: all there
+    const Terms* terms = nullptr;  ///< of a sum whose order is the engine's own
     double rounding = 0;  ///< half an ulp of the type that `got` is stored in; 0: f32 or better
     bool narrow = false;  ///< it, or an input, is stored in fewer bits than f32 has
     /// Of what reads computed values: how far correct runs lie around it. nullptr: it reads what
@@ -51,6 +59,8 @@ class Walk {
 
  private:
   Result<bool> run_step(uint32_t number, const Visit& visit);
+  static std::optional<Terms> terms_of(const op::Operation& operation, const judge::Inputs& inputs,
+                                       const std::vector<std::optional<Terms>>& known, bool merged);
   Status check(const trace::TraceStep& step, uint32_t number) const;
   bool lacks_any(uint32_t number) const;
   double rounding_of(uint32_t number, const op::Operation& operation) const;

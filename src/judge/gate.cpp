@@ -69,6 +69,19 @@ double condition_of(op::Activation activation, double x) {
   }
 }
 
+/// What a table of f16 results for f16 arguments is off by: half an ulp of x and of f(x), which is
+/// 2^-25 at least. |f'| is below 1.2.
+double table_slack(op::Activation activation, double x, double up) {
+  const auto half_ulp = [](double size) { return std::fmax(std::fabs(size) * 0x1p-11, 0x1p-25); };
+  return (1.2 * half_ulp(x) + half_ulp(activate(activation, x))) * std::fabs(up);
+}
+
+/// Other engines compute GELU as x/2·(1 + tanh(…)) or x/2·(1 + erf(…)): where the function is near −1,
+/// little is left of it, but four u of 1 that it may be off.
+double cancellation_slack(double x, double up) {
+  return 0.5 * std::fabs(x) * 4 * 0x1p-24 * std::fabs(up);
+}
+
 /// f(x), or f(x)·up where there is `up`, with its limits: the product adds one rounding.
 Judged judged(const Table& x, const Table* up, op::Activation activation, Table want,
               const Arithmetic& arithmetic) {
@@ -76,6 +89,11 @@ Judged judged(const Table& x, const Table* up, op::Activation activation, Table 
   Judged out{std::move(want), {}, {}, {}};
   out.scale = Table(out.want.rows, out.want.width);
   out.limit = Table(out.want.rows, out.want.width);
+  const bool tabled = arithmetic.f16_gelu && (activation == op::Activation::gelu_tanh ||
+                                              activation == op::Activation::gelu_quick);
+  const bool cancels = !arithmetic.own && (activation == op::Activation::gelu_tanh ||
+                                           activation == op::Activation::gelu_erf);
+  if (tabled || cancels) out.slack = Table(out.want.rows, out.want.width);
   for (uint64_t t = 0; t < out.want.rows; ++t)
     for (uint64_t i = 0; i < out.want.width; ++i) {
       const double g = x.row(t)[i / repeat];
@@ -90,6 +108,9 @@ Judged judged(const Table& x, const Table* up, op::Activation activation, Table 
               std::fabs(activate(activation, g) * (std::fabs(up->row(t)[i]) + 1));
       }
       out.limit.row(t)[i] = limit;
+      const double factor = up ? up->row(t)[i] : 1;
+      if (tabled) out.slack.row(t)[i] += table_slack(activation, g, factor);
+      if (cancels) out.slack.row(t)[i] += cancellation_slack(g, factor);
     }
   return out;
 }

@@ -10,7 +10,12 @@ Arithmetic arithmetic_of(std::string_view contract, std::string_view engine, std
   const bool ggml = contract.starts_with("ggml"), own = engine.starts_with("assay");
   const bool exact = contract == "exact", reference = own && engine.ends_with(" reference");
   const bool halves = kv.empty() ? ggml || contract == "assay/1" : kv == "f16";
-  return {own, ggml, contract == "ggml-cuda", halves && !exact, exact || reference};
+  return {.own = own,
+          .f16_attention = ggml,
+          .f16_scores = contract == "ggml-cuda",
+          .f16_cache = halves && !exact,
+          .f16_gelu = contract == "ggml-cpu",
+          .goes_on_in_f64 = exact || reference};
 }
 
 Table formula(const op::Program& program, const op::Operation& operation, const Inputs& inputs) {

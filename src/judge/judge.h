@@ -37,6 +37,7 @@ struct Arithmetic {
   bool f16_attention = false;   ///< queries as f16, sums of values in f16
   bool f16_scores = false;      ///< and sums of scores
   bool f16_cache = true;        ///< keys and values are kept as f16
+  bool f16_gelu = false;        ///< gelu_tanh and gelu_quick of and in f16: a table of 2^16 results
   bool goes_on_in_f64 = false;  ///< only the trace is f32: what was read had more digits
 };
 /// `engine` as the trace names it; `kv` "f16", "f32" or empty: what the contract's engine does.

@@ -40,7 +40,8 @@ static double limit_of_pair(const op::RopeTable& rope, uint32_t position, size_t
                             const Arithmetic& arithmetic) {
   const double own = rope_limit(position);
   if (arithmetic.own) return own;
-  return own + foreign_ulps + double(position) * rope.frequency[pair] * (4.0 + 2.0 * double(pair));
+  return own + foreign_ulps +
+         double(position) * std::fabs(rope.frequency[pair]) * (4.0 + 2.0 * double(pair));
 }
 
 template <>

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -127,6 +128,7 @@ Result<Trace> Trace::parse(std::vector<uint8_t> bytes, const std::string& path) 
   trace.file_ = std::move(*file);
   if (const Status read = trace.read_steps(); !read) return read.error();
   if (const Status read = trace.read_tensors(); !read) return read.error();
+  if (const Status read = trace.read_graph(); !read) return read.error();
   trace.join_routings();
   trace.split_fused();
   return trace;
@@ -194,6 +196,10 @@ Status Trace::read_tensors() {
     if (ends.empty() && key.name.canonical == "embd" && by_name_[step].contains("embd") &&
         step + 1 < steps_.size())
       ++step;
+    if (numbered) {
+      numbered_.push_back(stored);
+      step_of_.push_back(step);
+    }
     if (key.name.canonical.empty()) {
       if (key.name.part)
         ++parts_;
@@ -228,6 +234,100 @@ Status Trace::read_tensors() {
     tensors_.push_back(std::move(entry));
   }
   return ok();
+}
+
+/// A list for each numbered tensor: of what it reads, a number ([number, first column] where it
+/// is not the whole) stands for another tensor of the step, a name for one of the file or an input.
+Status Trace::read_graph() {
+  const std::string text = metadata("graph");
+  if (text.empty()) return ok();
+  const Error wrong{
+      fmt::format("{}: this is not a trace: graph is not a list of what each tensor reads", path_)};
+  const Json json = parse_shallow(text);
+  if (json.is_discarded() || !json.is_array() || json.size() != numbered_.size()) return wrong;
+  for (size_t i = 0; i < json.size(); ++i) {
+    const StoredTensor& stored = file_.tensors[numbered_[i]];
+    const std::string_view name = std::string_view(stored.name).substr(7);
+    const size_t dot = name.rfind('.');
+    if (dot == name.npos || !json[i].is_array()) return wrong;
+    GraphNode node{std::string(name.substr(0, dot)), std::string(name.substr(dot + 1))};
+    for (const Json& source : json[i]) {
+      if (source.is_string()) {
+        node.leaves.push_back(source);
+        continue;
+      }
+      const auto place = integers<uint64_t>(source.is_array() ? source : Json{source}, most_id);
+      if (!place || place->empty() || place->size() > 2 || (*place)[0] >= i ||
+          step_of_[(*place)[0]] != step_of_[i])
+        return wrong;
+      node.sources.push_back({(*place)[0], place->size() > 1 ? (*place)[1] : 0});
+    }
+    const uint64_t tokens = steps_[step_of_[i]].tokens.size();
+    node.width = stored.elements % tokens == 0 ? stored.elements / tokens : 0;
+    graph_.push_back(std::move(node));
+  }
+  return ok();
+}
+
+void Trace::find_by_graph(const op::Program& program) {
+  if (graph_.empty()) return;
+  std::vector<TraceTensor> all;
+  std::set<std::string> settled;  // keys
+  for (uint32_t step = 0; step < steps_.size(); ++step) find_by_graph(program, step, all, settled);
+  std::set<std::pair<uint32_t, std::string>> found;
+  for (const TraceTensor& tensor : all) found.insert({tensor.step, tensor.name});
+  for (TraceTensor& tensor : tensors_) {
+    if (settled.contains(tensor.key)) continue;
+    if (found.contains({tensor.step, tensor.name}))
+      unknown_.push_back(tensor.key);  // it is called as what another one is
+    else
+      all.push_back(std::move(tensor));
+  }
+  std::erase_if(unknown_, [&](const std::string& key) { return settled.contains(key); });
+  tensors_ = std::move(all);
+  index_names();
+}
+
+void Trace::find_by_graph(const op::Program& program, uint32_t step, std::vector<TraceTensor>& all,
+                          std::set<std::string>& settled) {
+  const size_t begin = size_t(std::ranges::find(step_of_, step) - step_of_.begin());
+  std::vector<GraphNode> nodes;
+  for (size_t i = begin; i < graph_.size() && step_of_[i] == step; ++i) {
+    nodes.push_back(graph_[i]);
+    for (GraphNode::Source& source : nodes.back().sources) {
+      source.node -= begin;
+      if (const uint64_t width = nodes[source.node].width) source.first %= width;
+    }
+  }
+  const auto key_of = [&](size_t node) { return file_.tensors[numbered_[begin + node]].name; };
+  std::map<std::string, size_t> by_key;
+  for (size_t i = 0; i < nodes.size(); ++i) by_key[key_of(i)] = i;
+  const Places found =
+      find_operations(program, nodes, [&](const op::Operation& operation) -> std::optional<size_t> {
+        const TraceTensor* named = find(step, operation);
+        if (!named || !by_key.contains(named->key)) return std::nullopt;
+        return by_key[named->key];
+      });
+  for (size_t i = 0; i < nodes.size(); ++i)
+    if (found.inner[i]) settled.insert(key_of(i));
+  for (size_t i = 0; i < program.operations.size(); ++i) {
+    const op::Operation& operation = program.operations[i];
+    if (found.merged[i]) merged_.insert(operation.name);
+    if (!found.places[i]) continue;
+    const auto [node, first] = *found.places[i];
+    const op::Value& value = program.values[operation.output];
+    TraceTensor tensor{
+        .key = key_of(node),
+        .name = operation.name,
+        .step = step,
+        .stored = numbered_[begin + node],
+        .rows = value.selected ? steps_[step].selected.size() : steps_[step].tokens.size(),
+        .width = value.width,
+        .first_column = first};
+    if (operation.is<op::Route>()) tensor = *find(step, operation);
+    settled.insert(tensor.key);
+    all.push_back(std::move(tensor));
+  }
 }
 
 /// "blk.3.qkv" is q, k and v, as wide as q_rope, k_rope and what is left. "blk.3.up" is gate and up

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 
 #include "base/result.h"
 #include "judge/formulas.h"
+#include "trace/graph.h"
 #include "trace/safetensors_file.h"
 
 namespace assay::trace {
@@ -65,6 +67,12 @@ class Trace {
   const TraceTensor* find(uint32_t step, const op::Operation& operation) const;
   /// Why find() gives nothing: "not in the trace", or which node of the product is.
   std::string why_missing(uint32_t step, const op::Operation& operation) const;
+  /// Where the trace says what each of its tensors was made of (`graph`), finds the operations by
+  /// that instead of by name. Call it before anything else reads the trace.
+  void find_by_graph(const op::Program& program);
+  /// Whether the engine does the operation as a part of the next one: it adds a sum's parts in
+  /// another order, or an activation limits what it reads.
+  bool is_merged(const op::Operation& operation) const { return merged_.contains(operation.name); }
   /// Dimensions as the file has them, outermost first.
   const std::vector<uint64_t>& shape(const TraceTensor& tensor) const;
   /// Whether a tensor is all of a stored one, not a part of a fused product.
@@ -82,6 +90,10 @@ class Trace {
  private:
   Status read_steps();
   Status read_tensors();
+  /// Errors: metadata that is no list of what each tensor reads.
+  Status read_graph();
+  void find_by_graph(const op::Program& program, uint32_t step, std::vector<TraceTensor>& all,
+                     std::set<std::string>& named);
   /// Makes one tensor of the ids and the weights of a routing.
   void join_routings();
   Result<judge::Table> joined(const TraceTensor& tensor) const;
@@ -96,6 +108,10 @@ class Trace {
   std::vector<TraceStep> steps_;
   std::vector<TraceTensor> tensors_;
   std::vector<std::string> unknown_;
+  std::vector<size_t> numbered_;   // the stored tensors in their order
+  std::vector<uint32_t> step_of_;  // of each of them
+  std::vector<GraphNode> graph_;   // of each of them; empty: not known
+  std::set<std::string> merged_;   // names of operations
   uint64_t parts_ = 0;
   // Of each step, the tensors of a name in execution order: a product may have several nodes.
   std::vector<std::unordered_map<std::string, std::vector<size_t>>> by_name_;

@@ -89,6 +89,41 @@ TEST(Activations, TheJudgesFormulasAreThoseOfTheBooks) {
   }
 }
 
+/// How many of the results lie outside what an engine of this contract may give.
+uint64_t failures(const std::vector<double>& x, std::string_view contract, float (*f)(float)) {
+  const op::Operation operation{
+      .name = "act", .of = op::Activate{op::Activation::gelu_tanh}, .inputs = {0}};
+  Table in(1, x.size()), got(1, x.size());
+  in.data = x;
+  for (size_t i = 0; i < x.size(); ++i) got.data[i] = double(f(float(x[i])));
+  Inputs inputs;
+  inputs.values = {&in};
+  return compare(got, expect({}, operation, inputs, {}, arithmetic_of(contract, "other", "")))
+      .failures;
+}
+
+float gelu(float x) {
+  return float(activate(op::Activation::gelu_tanh, double(x)));
+}
+float gelu_of_table(float x) {
+  if (x <= -10 || x >= 10) return x < 0 ? 0.0f : x;
+  return k_f16_to_f32(k_f32_to_f16(gelu(k_f16_to_f32(k_f32_to_f16(x)))));
+}
+float gelu_by_tanh(float x) {
+  const float z = 0.79788456f * (x + 0.044715f * x * x * x);
+  return 0.5f * x * (1.0f + std::tanh(z));
+}
+
+TEST(Activations, GeluOfOtherEnginesIsJudgedAsTheyComputeIt) {
+  const std::vector<double> x = sweep(12);
+  EXPECT_EQ(failures(x, "ggml-cpu", gelu_of_table), 0u);
+  EXPECT_GT(failures(x, "f32", gelu_of_table), x.size() / 4);
+  EXPECT_GT(failures(x, "ggml-cuda", gelu_of_table), x.size() / 4);
+  EXPECT_EQ(failures(x, "f32", gelu_by_tanh), 0u);
+  const auto wrong = [](float v) { return gelu(v) * (1.0f + 0x1p-12f); };
+  EXPECT_GT(failures(x, "f32", wrong), x.size() / 4);
+}
+
 TEST(Activations, LimitingValues) {
   const auto f = [](op::Activation activation, double x) {
     return double(assay::activate<OneLane>(uint32_t(activation), float(x)));

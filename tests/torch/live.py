@@ -4,12 +4,17 @@
     live.py [--only REGEX] [--started SECONDS_SINCE_1970]
 
 Three checks a case of models.py: fresh and stored logits are equal within 1e-12; assay on `reference` and on `cpu` is
-within its limit of the fresh ones. Of families.py the first check; families_test.py compares assay with the stored ones.
+within its limit of the fresh ones. Of families.py the first check; families_test.py compares assay with the stored ones;
+of some families what python/assay captures is judged, operation by operation.
 The last line is `N passed, N failed, N skipped`.
 """
 import argparse
+import contextlib
+import io
+import json
 import pathlib
 import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,6 +22,8 @@ import time
 import compare
 import families
 import models
+
+sys.path.insert(0, str(models.ROOT / "python"))
 
 SAME = 1e-12     # of the norm of a row: f64 sums in another order
 BUDGET = 20 * 60  # seconds, with the installation
@@ -62,6 +69,36 @@ def check_family(name, case, counts, build):
         counts.judge(f"{name} stored", models.error(stored.logits, fresh), SAME)
 
 
+# Families whose capture is compared operation by operation, with the operations that no module shows.
+EXPERTS = {"experts", "experts_act", "experts_down", "experts_gate", "experts_up"}
+CAPTURED = {"Llama": set(), "Mistral": set(), "Qwen2": set(), "Qwen3": set(), "Phi3": set(), "Gemma2": set(), "Gemma3Text": set(),
+            "Olmo2": set(), "Olmo3": set(), "Glm4": set(), "SmolLM3": set(), "Exaone4": set(), "Starcoder2": set(),
+            "Granite": {"attn_scaled", "attn_residual", "ffn_scaled", "out"},
+            "Qwen3Moe": EXPERTS, "GptOss": EXPERTS, "Glm4Moe": EXPERTS | {"experts_sum", "out"},
+            "Qwen2Moe": EXPERTS | {"experts_sum", "out", "shared_gated"}}
+
+
+def check_capture(name, case, counts, capture):
+    """assay judges what transformers' modules give: nothing is wrong, and all that is seen is judged."""
+    stored = families.stored(name)
+    with tempfile.TemporaryDirectory() as folder:
+        source, model, trace = (pathlib.Path(folder, part) for part in ("hub", "model.gguf", "trace"))
+        source.mkdir()
+        families.write_folder(source, stored.config, families.draw(stored.shapes, stored.fixed, case.seed))
+        subprocess.run([compare.BINARY, "convert", source, "-o", model], check=True, capture_output=True)
+        tokens = ",".join(map(str, families.tokens(case)[:100]))
+        with contextlib.redirect_stderr(io.StringIO()) as errors:
+            code = capture.main(["transformers", str(source), "--tokens", tokens, "-o", str(trace)])
+        if code:
+            return counts.note("failed", f"{name + ' captured':<26}{errors.getvalue()}")
+        done = subprocess.run([compare.BINARY, "diff", trace, "-m", model, "--json", "--runs", "0"], capture_output=True, text=True)
+        report = json.loads(done.stdout)
+        unseen = {one.split(".")[-1] for one in report["coverage"]["unmeasured"]}
+        good = (report["verdict"] == ("UNMEASURED" if CAPTURED[name] else "PASS") and unseen == CAPTURED[name]
+                and not report["coverage"]["unknown"])
+        counts.note("passed" if good else "failed", f"{name + ' captured':<26}{report['sentence']}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default=".", help="only the cases whose name matches this expression")
@@ -73,6 +110,8 @@ def main():
         from make_logits import logits
         checks = [(check, name, case, logits) for name, case in models.CASES.items()]
         checks += [(check_family, name, case, build) for name, case in families.CASES.items()]
+        from assay import capture
+        checks += [(check_capture, name, families.CASES[name], capture) for name in CAPTURED]
         for run, name, case, make in checks:
             if not re.search(options.only, name):
                 continue

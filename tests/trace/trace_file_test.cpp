@@ -50,6 +50,18 @@ std::string refusal(const std::string& metadata, const std::vector<Stored>& tens
   return trace ? "accepted" : trace.error().message;
 }
 
+TEST(TraceFile, AGraphNamesEarlierTensorsOrLeaves) {
+  const std::vector<Stored> two = {{"000000.a.GET_ROWS", "[1,2]", {1, 2}},
+                                   {"000001.b.MUL", "[1,2]", {1, 2}}};
+  const auto with = [&](const std::string& graph) {
+    return refusal(R"({"tokens":"[5]","graph":")" + graph + R"("})", two);
+  };
+  EXPECT_EQ(with(R"([[\"w\"],[[0,1],0,\"w\"]])"), "accepted");
+  for (const char* wrong : {"[[]]", "[[],[1]]", "[[],[2]]", "[[],[-1]]", "[[],[[]]]",
+                            "[[],[[0,1,2]]]", "[[],0]", "{}", "[[],[null]]", "x"})
+    EXPECT_THAT(with(wrong), HasSubstr("graph is not a list")) << wrong;
+}
+
 TEST(TraceFile, StepsComeFromTokensOrFromSteps) {
   const auto one = parsed(R"({"tokens":"[5, 6]"})");
   ASSERT_TRUE(one) << one.error().message;
