@@ -14,6 +14,7 @@
 
 #include "base/sha256.h"
 #include "common.h"
+#include "fault.h"
 #include "gguf/file.h"
 #include "gpu/plan.h"
 #include "model/model.h"
@@ -477,14 +478,16 @@ void print_sizes(const Report& report) {
 }
 
 /// What a GPU runs for a step.
-int inspect_plan(const std::string& model, uint32_t context) {
+/// Prints what `text` makes of the program alone.
+int inspect_program(const std::string& model, uint32_t context,
+                    const std::function<std::string(const op::Program&)>& text) {
   const auto path = resolve_model(model);
   if (!path) return report(path.error());
   const auto file = gguf::File::open(*path);
   if (!file) return report(file.error());
   const auto program = model::build(*file, context);
   if (!program) return report(program.error());
-  fmt::print("{}", gpu::text_of_plan(*program, gpu::make_plan(*program, true)));
+  fmt::print("{}", text(*program));
   return static_cast<int>(Exit::done);
 }
 
@@ -525,6 +528,7 @@ void add_inspect(CLI::App& app, int& exit_code) {
     bool json = false;
     bool weights = false;
     bool plan = false;
+    std::optional<uint64_t> fault_seed;
   };
   const auto options = std::make_shared<Options>();
   CLI::App* command =
@@ -545,8 +549,19 @@ void add_inspect(CLI::App& app, int& exit_code) {
           ->excludes(json)
           ->excludes(weights);
   add_context_flag(*command, options->context)->needs(plan);
+  if (CLI::Option* faults = add_fault_places_flag(*command, options->fault_seed))
+    faults->excludes(json)->excludes(weights)->excludes(plan);
   command->callback([options, &exit_code] {
-    exit_code = options->plan ? inspect_plan(options->model, options->context)
-                              : inspect(options->model, options->json, options->weights);
+    if (options->fault_seed)
+      exit_code =
+          inspect_program(options->model, options->context, [&](const op::Program& program) {
+            return fault_places(*options->fault_seed, program) + "\n";
+          });
+    else if (options->plan)
+      exit_code = inspect_program(options->model, options->context, [](const op::Program& program) {
+        return gpu::text_of_plan(program, gpu::make_plan(program, true));
+      });
+    else
+      exit_code = inspect(options->model, options->json, options->weights);
   });
 }

@@ -40,7 +40,7 @@ constexpr std::array groups = {
     Group{"For engine authors",
           " contract stats layers chain cut sequences filter values peer peer-batched swap runs "
           "attention token "},
-    Group{"For the developers of assay", " fault fault-seed store "},
+    Group{"For the developers of assay", " fault fault-seed faults store "},
 };
 
 bool lists(const Group& group, const std::string& name) {

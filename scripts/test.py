@@ -78,6 +78,9 @@ SLOW_PARTS = [
     Part("keys of llama.cpp", "check", [PYTHON, "tests/keys/make_logits.py", "--check"], 300, "release tests"),
     Part("tokens of llama.cpp", "check", [PYTHON, "tests/text/llama_tokens.py", "compare", "../shared/data/tokenizers"], 900,
          "release build"),
+    *[Part(f"faults on {device}", "step", [PYTHON, "tests/faults_table.py", "--device", device, "--seeds", "1,2,3"], 3600,
+           "release build") for device in ("cpu", "emulated")],
+    Part("faults at real sizes", "step", [PYTHON, "tests/faults_table.py", "--limits"], 1200, "release build"),
     Part("fuzzing", "step", [PYTHON, "scripts/fuzz.py", "--seconds", "60"], 900),
     Part("mutations", "step", [PYTHON, "scripts/mutate.py"], 5400),
 ]

@@ -144,6 +144,18 @@ Table attended(const Case& the, const Altered& altered, bool by_chunks = false) 
   return y;
 }
 
+/// The same in limits that hold for what any token sees, where an alteration shows it to another one.
+judge::Judged seeing_others(const Case& the, const Altered& altered) {
+  judge::Judged judged = with_limits(the, attended(the, altered));
+  for (Table* of : {&judged.scale, &judged.limit})
+    for (uint64_t i = 0; i < of->width; ++i) {
+      double most = 0;
+      for (uint64_t t = 0; t < of->rows; ++t) most = std::max(most, of->row(t)[i]);
+      for (uint64_t t = 0; t < of->rows; ++t) of->row(t)[i] = most;
+    }
+  return judged;
+}
+
 /// As many keys as an earlier step of decoding had: that step was right.
 void try_stale_graph(const Case& the, Contest& contest) {
   for (uint32_t step = the.trace ? the.scene.step : 0; step-- > 1 && !contest.decided();) {
@@ -152,7 +164,7 @@ void try_stale_graph(const Case& the, Contest& contest) {
     altered.last = [last](uint64_t) { return last; };
     contest.offer({"stale-graph", "the number of keys is an earlier step's",
                    fmt::format("that of step {}", step)},
-                  attended(the, altered));
+                  seeing_others(the, altered));
   }
 }
 
@@ -167,7 +179,7 @@ void try_overwritten(const Case& the, Contest& contest) {
   Altered altered = usual(the);
   altered.last = [position](uint64_t) { return position - 1; };
   contest.offer({"kv-slot", "the newest key and value are stored a slot too early", ""},
-                attended(moved, altered));
+                seeing_others(moved, altered));
 }
 
 /// The last keys only, or another window than the model's.
@@ -178,7 +190,7 @@ void try_windows(const Case& the, Contest& contest) {
     Altered altered = usual(the);
     altered.first = [](uint64_t) { return 0u; };
     contest.offer({"window-missing", "the window is left out", "every key before it is seen"},
-                  attended(the, altered));
+                  seeing_others(the, altered));
   }
   const uint32_t longest = *std::ranges::max_element(positions);
   op::AttentionShape shape = own;
@@ -190,7 +202,7 @@ void try_windows(const Case& the, Contest& contest) {
                                      fmt::format("{} keys instead of {}", shape.window, own.window)}
                              : Cause{"sliding-window", "only the last keys are seen",
                                      fmt::format("a window of {}", shape.window)},
-                  attended(the, altered));
+                  seeing_others(the, altered));
   }
 }
 
@@ -201,7 +213,7 @@ void try_keys(const Case& the, Contest& contest) {
   const auto seeing = [&](const char* id, const char* name, std::string evidence, auto last) {
     Altered altered = usual(the);
     altered.last = last;
-    return contest.offer({id, name, std::move(evidence)}, attended(the, altered));
+    return contest.offer({id, name, std::move(evidence)}, seeing_others(the, altered));
   };
   seeing("mask-missing", "the causal mask is missing", "every token sees all keys",
          [&](uint64_t) { return held - 1; });
@@ -213,7 +225,6 @@ void try_keys(const Case& the, Contest& contest) {
            [&](uint64_t t) { return positions[t] - 1; });
     try_overwritten(the, contest);
   }
-  try_windows(the, contest);
 }
 
 /// Results that fail only from some number of keys on.
@@ -293,9 +304,19 @@ void try_value_sums(const Case& the, Contest& contest) {
 
 void try_f16(const Case& the, Contest& contest) {
   Altered altered = usual(the);
-  altered.factors = as_f16;
-  contest.offer({"rescale-f16", "what older chunks are rescaled by is kept as f16", ""},
-                attended(the, altered, true));
+  const auto rescaled = [&](double near) {
+    altered.factors = [near](double x) { return as_f16(x * near); };
+    return with_limits(the, attended(the, altered, true));
+  };
+  judge::Judged judged = rescaled(1);
+  // Near a tie, an f32 error of the factor's exponent may round it the other way.
+  judged.slack = Table(judged.want.rows, judged.want.width);
+  for (const double near : {1 - 0x1p-18, 1 + 0x1p-18}) {
+    const judge::Judged other = rescaled(near);
+    for (size_t i = 0; i < judged.slack.data.size(); ++i)
+      judged.slack.data[i] += std::fabs(other.want.data[i] - judged.want.data[i]);
+  }
+  contest.offer({"rescale-f16", "what older chunks are rescaled by is kept as f16", ""}, judged);
   if (contest.decided() || the.scene.arithmetic.f16_attention) return;
   Case halves = the;
   halves.scene.arithmetic.f16_attention = halves.scene.arithmetic.f16_scores = true;
@@ -412,6 +433,7 @@ void try_attention(const Case& the, Contest& contest) {
   try_own_scores(the, contest);
   try_keys(the, contest);
   if (!contest.decided()) try_lost(the, contest);
+  try_windows(the, contest);  // as many as there are keys: last
   if (!contest.decided()) try_scores(the, contest);
   if (!contest.decided()) try_f16(the, contest);
   if (contest.decided()) return;

@@ -428,8 +428,11 @@ uint64_t fitted_tail(const Case& the) {
 
 void try_tails(const Case& the, Contest& contest) {
   const uint64_t columns = weight_of(the).columns, fitted = fitted_tail(the);
-  // Decoded weights tell it but for activations of nearly nothing, and what coding does to them.
-  for (const uint64_t tail : {fitted, fitted - 1, fitted + 1, fitted - 2, fitted + 2}) {
+  // Decoded weights tell it but for activations of nearly nothing, and what coding does to them: beside
+  // one large activation the others of its block count as nothing.
+  const uint64_t blocks = fitted / 32 * 32;
+  for (const uint64_t tail :
+       {fitted, fitted - 1, fitted + 1, fitted - 2, fitted + 2, blocks, blocks + 32}) {
     if (tail == 0 || tail >= columns || contest.decided()) continue;
     uint64_t most = 0;
     Cause cause{"k-tail", "the last columns are not summed", fmt::format("{} columns", tail)};

@@ -339,8 +339,16 @@ void try_add(const Case& the, Contest& contest) {
 void try_embed(const Case& the, Contest& contest) {
   const double factor = factor_between(the.got(), the.usual.want);
   if (std::isfinite(factor))
-    contest.offer({"embedding-scale", "the embedding is scaled", fmt::format("by {:.4g}", factor)},
-                  mapped(the.usual.want, [&](double y) { return factor * y; }));
+    contest.offer_rounded(factor, [&](double by) {
+      judge::Judged judged =
+          with_limits(the, mapped(the.usual.want, [&](double y) { return by * y; }));
+      judged.scale = mapped(judged.want, [](double y) { return std::fabs(y); });
+      judged.limit = judge::Table(1, 1);
+      judged.limit.data[0] = 1;  // the product is rounded
+      return std::pair(
+          Cause{"embedding-scale", "the embedding is scaled", fmt::format("by {:.7g}", by)},
+          judged);
+    });
   const op::Weight& weight = the.program.weights[the.operation.weight];
   if (the.operation.as<op::Embed>()->of_position) {
     for (uint32_t late = 1; late <= 4 && !contest.decided(); ++late) {

@@ -208,7 +208,7 @@ std::string find_contract(const op::Program& program, const Trace& trace) {
     names.push_back(declared);
   for (const std::string_view name : judge::contracts())
     if (name != declared && name != "exact") names.emplace_back(name);
-  std::map<std::string, uint64_t> passes;
+  std::map<std::string, uint64_t> passes, asked;
   const std::string engine = trace.metadata("engine"), kv = cache_type(trace);
   for (const std::string& name : names) {
     const Arithmetic arithmetic = judge::arithmetic_of(name, engine, kv);
@@ -221,11 +221,14 @@ std::string find_contract(const op::Program& program, const Trace& trace) {
       // What rounds differently from contract to contract. Weights of floats fit several.
       const bool tells =
           op::multiplies(item.operation) || item.operation.is<op::Attend>() || item.spread;
-      if (tells && item.got && !item.lacks)
+      if (tells && item.got && !item.lacks) {
         passes[name] += chooser.look(program, item, arithmetic).first.failures == 0;
+        ++asked[name];
+      }
       return true;
     });
     (void)walked;  // what is wrong with the trace, judge_trace says
+    if (name == declared && 2 * passes[name] > asked[name]) return name;
   }
   std::string best = names[0];
   for (const std::string& name : names)

@@ -75,8 +75,8 @@ double nmse(const Table& got, const Table& exact);
 /// Of each product the first coding that fits the contract. `program` must outlive it.
 Lockstep::CodingOf first_codings(const op::Program& program, const std::string& contract);
 
-/// Returns the contract under which most products and attentions of the first two layers pass; if several do
-/// equally well, the declared one is preferred.
+/// Returns the declared contract if more than half of the products and attentions of the first two layers pass
+/// under it, else the one under which most do.
 std::string find_contract(const op::Program& program, const trace::Trace& trace);
 
 /// Errors: a tensor whose shape differs from the program's, a token beyond the vocabulary, a type

@@ -23,19 +23,15 @@ using device::Launch;
 constexpr DeviceFault matmul_path{"matmul-path", 10}, race{"race", 25},
     stale_input{"stale-input", 26}, stale_graph{"stale-graph", 26}, fast_math{"fast-math", 27};
 
-class FaultyQueue final : public device::Queue {
+class FaultyQueue final : public PassingQueue {
  public:
   FaultyQueue(std::unique_ptr<device::Queue> inner, std::string_view fault)
-      : inner_(std::move(inner)), fault_(fault) {}
-
-  std::string name() const override { return inner_->name(); }
-  Memory memory() const override { return inner_->memory(); }
-  Result<Address> allocate(uint64_t bytes) override { return inner_->allocate(bytes); }
+      : PassingQueue(std::move(inner)), fault_(fault) {}
 
   /// Uploads after the first launch are a step's inputs.
   Status upload(Address to, std::span<const uint8_t> bytes) override {
     if (Status done = send(); !done) return done;
-    if (!launched_) return inner_->upload(to, bytes);
+    if (!launched_) return inner().upload(to, bytes);
     const bool again = bytes.size() == held_.size();
     if (fault_ == stale_input.name && again) return ok();
     to_ = to;
@@ -45,7 +41,7 @@ class FaultyQueue final : public device::Queue {
   }
   Status download(Address from, std::span<uint8_t> bytes) override {
     if (Status done = send(); !done) return done;
-    return inner_->download(from, bytes);
+    return inner().download(from, bytes);
   }
   Status launch(const Launch& launch) override {
     launched_ = true;
@@ -55,7 +51,7 @@ class FaultyQueue final : public device::Queue {
       MatmulArgs args;
       std::memcpy(&args, launch.args.data(), sizeof args);
       const Launch first = device::launch_of(kernels::lose_last_block, 1, args.tokens, lanes, args);
-      if (Status done = inner_->launch(first); !done) return done;
+      if (Status done = inner().launch(first); !done) return done;
     }
     if (fault_ == race.name && launch.kernel == kernels::rms_norm.name) {
       altered.kernel = kernels::rms_norm_racing.name;
@@ -63,32 +59,30 @@ class FaultyQueue final : public device::Queue {
     }
     if (fault_ == fast_math.name && launch.kernel == kernels::gate.name)
       altered.kernel = kernels::gate_fast_math.name;
-    return inner_->launch(altered);
+    return inner().launch(altered);
   }
   Status wait() override {
     if (Status done = send(); !done) return done;
-    return inner_->wait();
+    return inner().wait();
   }
   Status begin_recording() override {
     launched_ = true;
     if (Status done = send(); !done) return done;
-    return inner_->begin_recording();
+    return inner().begin_recording();
   }
-  Result<uint32_t> end_recording() override { return inner_->end_recording(); }
   Status replay(uint32_t recording) override {
     if (!replayed_.insert(recording).second) waits_ = false;  // its inputs never arrive
     if (Status done = send(); !done) return done;
-    return inner_->replay(recording);
+    return inner().replay(recording);
   }
 
  private:
   /// The upload that waits, if one does.
   Status send() {
     if (!std::exchange(waits_, false)) return ok();
-    return inner_->upload(to_, held_);
+    return inner().upload(to_, held_);
   }
 
-  std::unique_ptr<device::Queue> inner_;
   std::string_view fault_;  // of the list below
   bool launched_ = false, waits_ = false;
   Address to_ = 0;
@@ -97,36 +91,30 @@ class FaultyQueue final : public device::Queue {
 };
 
 /// Gone after 100 launches. Launches say nothing of it, as they are only queued.
-class LostQueue final : public device::Queue {
+class LostQueue final : public PassingQueue {
  public:
-  explicit LostQueue(std::unique_ptr<device::Queue> inner) : inner_(std::move(inner)) {}
+  using PassingQueue::PassingQueue;
 
-  std::string name() const override { return inner_->name(); }
-  Memory memory() const override { return inner_->memory(); }
-  Result<Address> allocate(uint64_t bytes) override { return inner_->allocate(bytes); }
   Status upload(Address to, std::span<const uint8_t> bytes) override {
-    return lost() ? gone() : inner_->upload(to, bytes);
+    return lost() ? gone() : inner().upload(to, bytes);
   }
   Status download(Address from, std::span<uint8_t> bytes) override {
-    return lost() ? gone() : inner_->download(from, bytes);
+    return lost() ? gone() : inner().download(from, bytes);
   }
   Status launch(const Launch& launch) override {
     ++launches_;
-    return lost() ? ok() : inner_->launch(launch);
+    return lost() ? ok() : inner().launch(launch);
   }
-  Status wait() override { return lost() ? gone() : inner_->wait(); }
-  Status begin_recording() override { return inner_->begin_recording(); }
-  Result<uint32_t> end_recording() override { return inner_->end_recording(); }
+  Status wait() override { return lost() ? gone() : inner().wait(); }
   Status replay(uint32_t recording) override {
     ++launches_;
-    return lost() ? ok() : inner_->replay(recording);
+    return lost() ? ok() : inner().replay(recording);
   }
 
  private:
   bool lost() const { return launches_ > 100; }
-  Status gone() const { return Error{inner_->name() + " is lost (a seeded fault)", Exit::device}; }
+  Status gone() const { return Error{inner().name() + " is lost (a seeded fault)", Exit::device}; }
 
-  std::unique_ptr<device::Queue> inner_;
   uint64_t launches_ = 0;
 };
 
@@ -135,6 +123,11 @@ class LostQueue final : public device::Queue {
 const std::vector<DeviceFault>& device_faults() {
   static const std::vector<DeviceFault> all{matmul_path, race, stale_input, stale_graph, fast_math};
   return all;
+}
+
+bool is_device_fault(std::string_view name) {
+  return name == device_lost ||
+         std::ranges::any_of(device_faults(), [&](const auto& one) { return one.name == name; });
 }
 
 Result<std::unique_ptr<device::Queue>> make_faulty_queue(std::unique_ptr<device::Queue> inner,

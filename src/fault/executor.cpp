@@ -31,8 +31,9 @@ void keep_as_f16(std::span<float> values) {
 class FaultExecutor final : public op::Executor {
  public:
   FaultExecutor(const op::Program& program, const op::ExecutorOptions& options,
-                std::optional<Fault> fault)
+                std::optional<Fault> fault, Device device)
       : program_(program),
+        device_(std::move(device)),
         options_(options),
         fault_(std::move(fault)),
         values_(program.values.size()),
@@ -54,22 +55,42 @@ class FaultExecutor final : public op::Executor {
   std::span<const float> run(const op::Step& given, const op::Sink& sink) override {
     const op::Step step = paging_.resolve(given);
     begin(step);
-    for (size_t i = 0; i < program_.operations.size(); ++i) {
-      const op::Operation& o = program_.operations[i];
-      Floats result = compute(i, step);
-      if (active_[i].is(Bug::f16_overflow)) keep_as_f16(result);
+    const auto keep = [&](const op::Operation& o, Floats result) {
       if (sink) sink(o, result);
       if (o.output != op::none) values_[o.output] = std::move(result);
-    }
+    };
+    const auto own = [&](size_t i) {
+      Floats result = compute(i, step);
+      if (active_[i].is(Bug::f16_overflow)) keep_as_f16(result);
+      return result;
+    };
+    if (device_.executor)
+      device_.executor->run(given, [&](const op::Operation& o, std::span<const float> output) {
+        const auto i = size_t(&o - program_.operations.data());
+        // What the cache holds is followed here, too.
+        Floats result = follows(i) ? own(i) : Floats(output.begin(), output.end());
+        if (replaces(i)) {
+          const std::span bytes(reinterpret_cast<const uint8_t*>(result.data()),
+                                result.size() * sizeof(float));
+          if (const Status done = device_.queue->overwrite(bytes); !done)
+            throw op::DeviceFailure(done.error());
+        }
+        keep(o, std::move(result));
+      });
+    else
+      for (size_t i = 0; i < program_.operations.size(); ++i) keep(program_.operations[i], own(i));
     previous_tokens_.assign(step.tokens.begin(), step.tokens.end());
     return values_[program_.operations.back().output];
   }
 
   void truncate(uint32_t sequence, uint32_t position) override {
+    if (device_.executor) device_.executor->truncate(sequence, position);
     for (uint32_t& held : held_[sequence]) held = std::min(held, position);
   }
-  std::string device() const override { return "fault"; }
-  std::string isa() const override { return ""; }
+  std::string device() const override {
+    return device_.executor ? device_.executor->device() : "fault";
+  }
+  std::string isa() const override { return device_.executor ? device_.executor->isa() : ""; }
   std::string contract() const override {
     const bool whole = fault_ && fault_->bug == Bug::contract_f32 && fault_->at.empty() &&
                        fault_->layer == op::none;
@@ -79,6 +100,20 @@ class FaultExecutor final : public op::Executor {
   uint32_t threads() const override { return 1; }
 
  private:
+  /// Whether the result of an operation is computed here: its own fault, or a cache that has one.
+  bool replaces(size_t i) const {
+    const op::Operation& o = program_.operations[i];
+    if (!active_[i].is(Bug::none)) return o.output != op::none;
+    const auto* read = o.as<op::Attend>();
+    if (!read) return false;
+    for (size_t k = 0; k < active_.size(); ++k)
+      if (const auto* written = program_.operations[k].as<op::KvStore>();
+          written && written->cache == read->cache && !active_[k].is(Bug::none))
+        return true;
+    return false;
+  }
+  bool follows(size_t i) const { return replaces(i) || program_.operations[i].is<op::KvStore>(); }
+
   std::vector<Matrix> matrices_of(const op::Operation& o, Active fault) const {
     if (!op::multiplies(o)) return {};
     const auto* experts = o.as<op::MatmulExperts>();
@@ -328,6 +363,7 @@ class FaultExecutor final : public op::Executor {
   }
 
   const op::Program& program_;
+  Device device_;
   op::ExecutorOptions options_;
   std::optional<Fault> fault_;
   std::vector<Active> active_;                 // by operation
@@ -345,8 +381,8 @@ class FaultExecutor final : public op::Executor {
 
 std::unique_ptr<op::Executor> make_executor(const op::Program& program,
                                             const op::ExecutorOptions& options,
-                                            std::optional<Fault> fault) {
-  return std::make_unique<FaultExecutor>(program, options, std::move(fault));
+                                            std::optional<Fault> fault, Device device) {
+  return std::make_unique<FaultExecutor>(program, options, std::move(fault), std::move(device));
 }
 
 }  // namespace assay::fault

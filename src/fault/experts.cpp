@@ -114,7 +114,9 @@ Floats route(std::span<const float> logits, std::span<const float> b, const op::
   if (fault.is(Bug::route_bias_in_weight))
     for (size_t u = 0; u < ids.size(); ++u) weights[u] += b[ids[u]];
   if (fault.is(Bug::route_one_short)) weights.back() = 0;
-  if (router.renormalise && !fault.is(Bug::route_not_renormalised)) renormalise(weights);
+  if (fault.is(Bug::route_renormalised) ||
+      (router.renormalise && !fault.is(Bug::route_not_renormalised)))
+    renormalise(weights);
   Floats row(ids.begin(), ids.end());
   for (float weight : weights) {
     if (router.scale != 1 && !fault.is(Bug::route_scale_missing)) weight *= router.scale;

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <map>
 #include <random>
+#include <span>
 
 #include "fault/list.h"
 #include "quant/formats.h"
@@ -131,9 +133,6 @@ Needs Fault::needs() const {
   return needs;
 }
 
-bool Fault::rounding() const {
-  return entry_of(*this).rounding;
-}
 bool Fault::benign() const {
   return entry_of(*this).benign;
 }
@@ -176,25 +175,66 @@ Result<Fault> parse_fault(std::string_view text) {
   return fault;
 }
 
+namespace {
+
+std::vector<const op::Operation*> places_of(const Entry& entry, const op::Program& program) {
+  std::vector<const op::Operation*> places;
+  for (const op::Operation& operation : program.operations)
+    if (entry.fits(program, operation)) places.push_back(&operation);
+  return places;
+}
+
+/// Seeds 1, 2, 3 draw other places for other faults.
+std::mt19937_64 random_of(uint64_t seed, std::string_view name) {
+  for (const char c : name) seed = (seed ^ uint8_t(c)) * 0x100000001b3u;  // FNV-1a
+  return std::mt19937_64(seed);
+}
+
+/// The fault at one of these places.
+Fault drawn(const Entry& entry, const op::Program& program,
+            std::span<const op::Operation* const> places, std::mt19937_64& random) {
+  const op::Operation& place = *places[random() % places.size()];
+  Fault fault{std::string(entry.name), entry.bug, entry.row, op::none, {}, entry.usual};
+  if (entry.scope == Scope::layer) fault.layer = place.layer;
+  if (entry.scope == Scope::operation) fault.at = place.name;
+  const std::vector<double> values = choices(entry, program, place);
+  if (!values.empty()) fault.value = values[random() % values.size()];
+  return fault;
+}
+
+/// "q Q4_K" of blk.3.q
+std::string sort_of(const op::Program& program, const op::Operation& operation) {
+  const size_t within = operation.layer == op::none ? 0 : operation.name.find('.', 4) + 1;
+  std::string sort = operation.name.substr(within);
+  if (operation.weight != op::none)
+    sort += " " + std::string(quant::info(program.weights[operation.weight].type).name);
+  return sort;
+}
+
+}  // namespace
+
 Result<Fault> draw(std::string_view name, uint64_t seed, const op::Program& program) {
   const Entry* entry = find(name);
   if (!entry) return unknown(name);
-  std::vector<const op::Operation*> places;
-  for (const op::Operation& operation : program.operations)
-    if (entry->fits(program, operation)) places.push_back(&operation);
+  const auto places = places_of(*entry, program);
   if (places.empty())
     return Error{fmt::format("no operation of this model can have the fault '{}'", name)};
-  // Seeds 1, 2, 3 draw other places for other faults.
-  uint64_t mixed = seed;
-  for (const char c : name) mixed = (mixed ^ uint8_t(c)) * 0x100000001b3u;  // FNV-1a
-  std::mt19937_64 random(mixed);
-  const op::Operation& place = *places[random() % places.size()];
-  Fault fault{std::string(entry->name), entry->bug, entry->row, op::none, {}, entry->usual};
-  if (entry->scope == Scope::layer) fault.layer = place.layer;
-  if (entry->scope == Scope::operation) fault.at = place.name;
-  const std::vector<double> values = choices(*entry, program, place);
-  if (!values.empty()) fault.value = values[random() % values.size()];
-  return fault;
+  std::mt19937_64 random = random_of(seed, name);
+  return drawn(*entry, program, places, random);
+}
+
+std::vector<Fault> everywhere(uint64_t seed, const op::Program& program) {
+  std::vector<Fault> all;
+  for (const Entry& entry : list()) {
+    std::map<std::string, std::vector<const op::Operation*>> sorts;
+    for (const op::Operation* place : places_of(entry, program))
+      sorts[entry.scope == Scope::operation ? sort_of(program, *place) : ""].push_back(place);
+    for (const auto& [sort, places] : sorts) {
+      std::mt19937_64 random = random_of(seed, std::string(entry.name) + sort);
+      all.push_back(drawn(entry, program, places, random));
+    }
+  }
+  return all;
 }
 
 }  // namespace assay::fault

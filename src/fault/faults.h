@@ -131,6 +131,7 @@ enum class Bug {
   route_bias_in_weight,
   route_groups_ignored,
   route_not_renormalised,
+  route_renormalised,
   route_scale_missing,
   route_one_short,
   // row 34: experts
@@ -172,8 +173,6 @@ struct Fault {
   Needs needs() const;
   /// Another contract, or a change that no logit shows: to be named, not to be called a fault.
   bool benign() const;
-  /// An engine may compute so (Entry::rounding).
-  bool rounding() const;
   /// "rope-base:base=20000,layer=3": what parse_fault reads.
   std::string text() const;
 };
@@ -188,6 +187,10 @@ Result<Fault> parse_fault(std::string_view text);
 /// A fault of this name at a place and with a parameter drawn from the seed. Errors: an unknown
 /// name, a program of which no operation can have the fault (no weight of its format, say).
 Result<Fault> draw(std::string_view name, uint64_t seed, const op::Program& program);
+
+/// A fault at each place of a program that can have it: every fault in every sort of operation (by name
+/// within a layer, and by its weight's format), at a layer and with a parameter drawn from the seed.
+std::vector<Fault> everywhere(uint64_t seed, const op::Program& program);
 
 /// What the executor's loops ask: the bug that the operation at hand has, if any.
 struct Active {

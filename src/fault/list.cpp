@@ -1,8 +1,10 @@
 #include "fault/list.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "quant/fields.h"
+#include "quant/formats.h"
 
 namespace assay::fault {
 
@@ -130,6 +132,14 @@ bool can_overflow(const Program&, const Operation& o) {
 bool norm_of_any(const Program&, const Operation& o) {
   return o.is<op::RmsNorm>() || o.is<op::LayerNorm>();
 }
+/// Whose weights are not all 1.
+bool weighted_norm(const Program& program, const Operation& o) {
+  if (!norm_of_any(program, o)) return false;
+  const op::Weight& weight = program.weights[o.weight];
+  std::vector<float> values(weight.columns);
+  quant::decode_row(weight.type, weight.row(0), values);
+  return std::ranges::any_of(values, [](float value) { return value != 1; });
+}
 bool norm_of_parts(const Program&, const Operation& o) {
   return op::parts_of(o) > 1;
 }
@@ -152,7 +162,8 @@ bool repackable(const Program& program, const Operation& o) {
 }
 bool splits(const Program& program, const Operation& o) {
   const op::Weight* weight = matrix(program, o);
-  return weight && (split_tail(weight->columns, 3) > 0 || split_tail(weight->columns, 5) > 0);
+  return weight && (split_tail(weight->columns, 3) > 0 || split_tail(weight->columns, 5) > 0 ||
+                    split_tail(weight->columns, 8) > 0);
 }
 bool wraps(const Program& program, const Operation& o) {
   const op::Weight* weight = matrix(program, o);
@@ -236,9 +247,12 @@ bool route(const Operation& o, Test test) {
   const auto* router = o.as<op::Route>();
   return router && test(*router);
 }
-/// Where softmax over all and over the chosen, or the sigmoid, make another weight.
+/// Where the sigmoid, or softmax over all and over the chosen, make another weight. A softmax over the
+/// chosen is that over all, over the sum: route-renormalised.
 bool other_function(const Program&, const Operation& o) {
-  return route(o, [](const op::Route& r) { return r.used > 1 && !(r.renormalise && !r.sigmoid); });
+  return route(o, [](const op::Route& r) {
+    return r.used > 1 && (r.sigmoid || (r.of_chosen && !r.renormalise));
+  });
 }
 bool biased_choice(const Program&, const Operation& o) {
   return o.is<op::Route>() && o.bias != op::none;
@@ -251,6 +265,9 @@ bool limited_groups(const Program&, const Operation& o) {
 }
 bool renormalises(const Program&, const Operation& o) {
   return route(o, [](const op::Route& r) { return r.renormalise && !r.of_chosen; });
+}
+bool not_renormalised(const Program&, const Operation& o) {
+  return route(o, [](const op::Route& r) { return !r.renormalise && !r.of_chosen; });
 }
 bool scaled_route(const Program&, const Operation& o) {
   return route(o, [](const op::Route& r) { return r.scale != 1; });
@@ -333,7 +350,7 @@ std::vector<Entry> shape_faults() {
                                                                                {4, 8, 16}),
       // 8: each of `parts` parts of a row is summed up to its last whole 32
       Entry{Bug::split_columns, "split-columns", 8, splits}
-          .counting("parts", 3, {3, 5})
+          .counting("parts", 3, {3, 5, 8})
           .called("k-tail"),
       // 9: results of tokens beyond the grid's limit stay unwritten
       Entry{Bug::grid_limit, "grid-limit", 9, norm_of_any}
@@ -423,8 +440,8 @@ std::vector<Entry> attention_faults() {
           .called("softmax-not-finite"),
       // 19: sums of values are kept as f16 and overflow; scores are; what parts are rescaled by is
       attending(Bug::value_sums_f16, "value-sums-f16", 19, {2, 0, true}),
-      attending(Bug::scores_f16, "scores-f16", 19).called("f16-attention").only_rounding(),
-      Entry{Bug::rescale_f16, "rescale-f16", 19, whole_attention}.needing({66}).only_rounding(),
+      attending(Bug::scores_f16, "scores-f16", 19).called("f16-attention"),
+      Entry{Bug::rescale_f16, "rescale-f16", 19, whole_attention}.needing({96}),
       // 24: the last `window` keys only; the model's window one shorter, one longer, left out
       Entry{Bug::sliding_window, "sliding-window", 24, whole_attention}.needing(prompt).beyond(
           "window", 8, {2, 4, 8}),
@@ -445,8 +462,8 @@ std::vector<Entry> other_faults() {
       Entry{Bug::f16_overflow, "f16-overflow", 19, can_overflow}.needing({1, 0, true}),
       Entry{Bug::norm_eps, "norm-eps", 20, norm_of_any}.with("eps", 1e-3, {1e-3, 1e-2}),
       {Bug::norm_plus_one, "norm-plus-one", 21, norm_of_any},
-      {Bug::norm_weight_twice, "norm-weight-twice", 21, norm_of_any},
-      {Bug::norm_weight_omitted, "norm-weight-omitted", 21, norm_of_any},
+      {Bug::norm_weight_twice, "norm-weight-twice", 21, weighted_norm},
+      {Bug::norm_weight_omitted, "norm-weight-omitted", 21, weighted_norm},
       // 21: all heads together, where each is normed by itself; the mean stays, where it is taken
       // away
       {Bug::norm_whole_row, "norm-whole-row", 21, norm_of_parts},
@@ -495,22 +512,22 @@ std::vector<Entry> other_faults() {
 
 std::vector<Entry> expert_faults() {
   return {
-      // 33: a softmax over all for one over the chosen, or the other way, or for the sigmoid; the
-      // bias not asked, or left in the weight; every group open; not over the sum; not scaled; the
-      // last of the chosen left out
+      // 33: a softmax over all for one over the chosen, or for the sigmoid; the bias not asked, or
+      // left in the weight; every group open; not over the sum, or over it where it should not be;
+      // not scaled; the last of the chosen left out
       {Bug::route_other_function, "route-other-function", 33, other_function},
       {Bug::route_bias_ignored, "route-bias-ignored", 33, biased_choice},
       {Bug::route_bias_in_weight, "route-bias-in-weight", 33, biased_weights},
       {Bug::route_groups_ignored, "route-groups-ignored", 33, limited_groups},
       {Bug::route_not_renormalised, "route-not-renormalised", 33, renormalises},
+      {Bug::route_renormalised, "route-renormalised", 33, not_renormalised},
       {Bug::route_scale_missing, "route-scale-missing", 33, scaled_route},
       {Bug::route_one_short, "route-one-short", 33, several_chosen},
       // 34: the next expert's rows; those of the first token's experts; an expert's tokens beyond
       // whole tiles; an expert's factor, or its weight, left out; its weight twice
       {Bug::expert_off_by_one, "expert-off-by-one", 34, experts},
       Entry{Bug::expert_of_first_token, "expert-of-first-token", 34, experts}.needing({9}),
-      Entry{Bug::expert_tail, "expert-tail", 34, experts}.needing(prompt).counting("tile", 4,
-                                                                                   {2, 4}),
+      Entry{Bug::expert_tail, "expert-tail", 34, experts}.needing({29}).counting("tile", 4, {2, 4}),
       {Bug::expert_scale_missing, "expert-scale-missing", 34, is<op::ScaleExperts>},
       {Bug::experts_unweighted, "experts-unweighted", 34, weighs},
       {Bug::experts_weighted_twice, "experts-weighted-twice", 34, weighs},
@@ -552,11 +569,6 @@ Entry Entry::needing(Needs what) const {
 Entry Entry::called(std::string_view by_the_judge) const {
   Entry entry = *this;
   entry.cause = by_the_judge;
-  return entry;
-}
-Entry Entry::only_rounding() const {
-  Entry entry = *this;
-  entry.rounding = true;
   return entry;
 }
 Entry Entry::harmless() const {

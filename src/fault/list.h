@@ -31,9 +31,6 @@ struct Entry {
   Needs needs = {};
   std::string_view cause = {};  ///< empty: the name
   bool benign = false;
-  /// An engine may compute so: it is named only where the bound of such engines is left, or no
-  /// contract of theirs fits the trace.
-  bool rounding = false;
 
   // For the list's lines: this entry with something said of it.
   Entry with(std::string_view parameter_name, double usually, std::vector<double> drawn) const;
@@ -43,7 +40,6 @@ struct Entry {
   Entry needing(Needs what) const;
   Entry called(std::string_view by_the_judge) const;
   Entry harmless() const;
-  Entry only_rounding() const;
 };
 
 const std::vector<Entry>& list();

@@ -53,6 +53,11 @@ double limit_of(op::Activation activation, double x) {
   return 0;
 }
 
+/// Whether f(x) is e^−z times something for large z: e^−z is 0 beyond 50, so less than 2^-72 is lost.
+bool ends_in_zero(op::Activation activation) {
+  return activation == op::Activation::gelu_erf || activation == op::Activation::softplus;
+}
+
 /// A bound of |d ln f(x) / d ln x|.
 double condition_of(op::Activation activation, double x) {
   switch (activation) {
@@ -101,6 +106,9 @@ Judged judged(const Table& x, const Table* up, op::Activation activation, Table 
       out.scale.row(t)[i] = std::fabs(out.want.row(t)[i]);
       if (up && activation != op::Activation::silu) limit += 1;          // silu's spare covers it
       if (up && activation == op::Activation::silu_clamped) limit += 1;  // up + 1
+      if (const double f = std::fabs(activate(activation, g));
+          up && ends_in_zero(activation) && f > 0 && f < absolute_floor)
+        limit += absolute_floor / (f * unit);  // `up` lifts what is lost above the floor
       if (arithmetic.goes_on_in_f64) {
         limit += 2 + condition_of(activation, g);
         if (up && activation == op::Activation::silu_clamped)

@@ -103,15 +103,41 @@ bool could_choose(const Ids& ids, std::span<const double> choice, std::span<cons
   return true;
 }
 
+std::vector<double> probabilities_of(const Ids& chosen, std::span<const double> logits,
+                                     const Scores& scores, const op::Route& router) {
+  std::vector<double> values;
+  for (uint32_t e : chosen) values.push_back(router.of_chosen ? logits[e] : scores.probability[e]);
+  return router.of_chosen ? softmax(values) : values;
+}
+
+/// What probabilities are divided by.
+double divisor_of(std::span<const double> probabilities, const op::Route& router) {
+  if (!router.renormalise) return 1.0;
+  return std::max(std::accumulate(probabilities.begin(), probabilities.end(), 0.0), absolute_floor);
+}
+
 std::vector<double> weights_of(const Ids& chosen, std::span<const double> logits,
                                const Scores& scores, const op::Route& router) {
-  std::vector<double> weights;
-  for (uint32_t e : chosen) weights.push_back(router.of_chosen ? logits[e] : scores.probability[e]);
-  if (router.of_chosen) weights = softmax(weights);
-  const double sum =
-      router.renormalise ? std::accumulate(weights.begin(), weights.end(), 0.0) : 1.0;
-  for (double& weight : weights) weight *= double(router.scale) / std::max(sum, absolute_floor);
+  std::vector<double> weights = probabilities_of(chosen, logits, scores, router);
+  const double factor = double(router.scale) / divisor_of(weights, router);
+  for (double& weight : weights) weight *= factor;
   return weights;
+}
+
+/// In u of each weight, what a softmax loses whose exp is 0 below −50: less than 2^-72 of a
+/// probability, which the scale or a small sum lifts above the floor, and as much of the sum.
+std::vector<double> lost_of(std::span<const double> probabilities, const op::Route& router) {
+  std::vector<double> lost(probabilities.size(), 0.0);
+  if (router.sigmoid) return lost;
+  double of_sum = 0;
+  for (size_t u = 0; u < lost.size(); ++u) {
+    if (!(probabilities[u] < absolute_floor)) continue;
+    of_sum += absolute_floor;
+    if (probabilities[u] > 0) lost[u] = absolute_floor / (probabilities[u] * unit);
+  }
+  if (router.renormalise)
+    for (double& u : lost) u += of_sum / (divisor_of(probabilities, router) * unit);
+  return lost;
 }
 
 /// How far an engine's choice values may be off, absolute. assay/1 compares the logits themselves;
@@ -200,10 +226,11 @@ Judged expect_of(const Subject& subject, const op::Route& p, const Coding&,
                          (p.renormalise ? farthest + 8.0 + double(p.used) : 0.0) +
                          foreign(arithmetic) +
                          (arithmetic.goes_on_in_f64 ? 4.0 * widest + 2.0 : 0.0);
+    const auto lost = lost_of(probabilities_of(ids, logits, scores, p), p);
     for (uint32_t u = 0; u < p.used; ++u) {
       out.scale.row(t)[u] = row[u];
       out.scale.row(t)[p.used + u] = std::fabs(row[p.used + u]);
-      out.limit.row(t)[p.used + u] = limit;
+      out.limit.row(t)[p.used + u] = limit + lost[u];
     }
   }
   return out;

@@ -1,5 +1,6 @@
 // A file is the old one or the new one, and nothing but a file is ever replaced.
 #include "base/atomic_file.h"
+#include "support/scratch.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -13,15 +14,6 @@ using assay::write_atomically;
 
 namespace {
 
-std::filesystem::path folder() {
-  const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-  const auto path = std::filesystem::temp_directory_path() /
-                    ("assay_atomic_" + std::string(test->name()) + std::to_string(::getpid()));
-  std::filesystem::remove_all(path);
-  std::filesystem::create_directories(path);
-  return path;
-}
-
 std::string read(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
@@ -32,7 +24,8 @@ size_t files_in(const std::filesystem::path& path) {
 }
 
 TEST(AtomicFile, PiecesFollowEachOtherAndReplaceWhatWasThere) {
-  const auto path = folder() / "x";
+  const assay::tests::Scratch scratch;
+  const auto path = scratch.path / "x";
   ASSERT_TRUE(write_atomically(path, {"a long old text"}));
   ASSERT_TRUE(write_atomically(path, {"new", "", " text"}));
   EXPECT_EQ(read(path), "new text");
@@ -42,7 +35,8 @@ TEST(AtomicFile, PiecesFollowEachOtherAndReplaceWhatWasThere) {
 TEST(AtomicFile, AFailedWriteLeavesTheOldFileAndNothingElse) {
   if (::geteuid() == 0) {
     // Root may write anywhere; a folder of the target's name can't be renamed over, though.
-    const auto path = folder() / "x";
+    const assay::tests::Scratch scratch;
+    const auto path = scratch.path / "x";
     std::filesystem::create_directory(path);
     const auto status = write_atomically(path, {"text"});
     ASSERT_FALSE(status);
@@ -50,7 +44,8 @@ TEST(AtomicFile, AFailedWriteLeavesTheOldFileAndNothingElse) {
     EXPECT_EQ(files_in(path.parent_path()), 1u);
     return;
   }
-  const auto path = folder() / "x";
+  const assay::tests::Scratch scratch;
+  const auto path = scratch.path / "x";
   ASSERT_TRUE(write_atomically(path, {"old"}));
   std::filesystem::permissions(path.parent_path(), std::filesystem::perms(0500));
   EXPECT_FALSE(write_atomically(path, {"text"}));
@@ -60,7 +55,8 @@ TEST(AtomicFile, AFailedWriteLeavesTheOldFileAndNothingElse) {
 }
 
 TEST(AtomicFile, PipesAndMissingFoldersAreRefusedByName) {
-  const auto here = folder();
+  const assay::tests::Scratch scratch;
+  const auto& here = scratch.path;
   ASSERT_EQ(::mkfifo((here / "pipe").c_str(), 0600), 0);
   const auto pipe = write_atomically(here / "pipe", {"text"});
   ASSERT_FALSE(pipe);
@@ -72,7 +68,8 @@ TEST(AtomicFile, PipesAndMissingFoldersAreRefusedByName) {
 }
 
 TEST(AtomicFile, TheModeStaysAndALinkStaysALink) {
-  const auto here = folder();
+  const assay::tests::Scratch scratch;
+  const auto& here = scratch.path;
   ASSERT_TRUE(write_atomically(here / "x", {"old"}));
   std::filesystem::permissions(here / "x", std::filesystem::perms(0640));
   std::filesystem::create_symlink(here / "x", here / "link");

@@ -1,7 +1,6 @@
 #include "check/question.h"
 
 #include <gmock/gmock.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
@@ -10,6 +9,7 @@
 #include "check/alone.h"
 #include "check/kit.h"
 #include "quant/formats.h"
+#include "support/scratch.h"
 
 namespace assay::check {
 namespace {
@@ -182,7 +182,8 @@ TEST(Kit, ACaseOfExpertsHasThoseThatAreChosen) {
   run.step.positions = {0, 1};
   run.values[operation.inputs[0]] = table(2, 2, {1, 10, 2, 20});
   run.values[operation.inputs[1]] = table(2, 4, {2, 0, 0.5, 0.5, 0, 2, 0.9, 0.1});
-  const auto folder = std::filesystem::temp_directory_path() / ("kite" + std::to_string(getpid()));
+  const assay::tests::Scratch scratch;
+  const auto& folder = scratch.path;
   const auto written = write_case(experts.program, 0, run, {{0}, 3}, folder.string());
   ASSERT_TRUE(written) << written.error().message;
   const auto read = [&](const char* name) {
@@ -196,7 +197,6 @@ TEST(Kit, ACaseOfExpertsHasThoseThatAreChosen) {
   const auto json = nlohmann::json::parse(written->json);
   EXPECT_THAT(json["weight"]["experts_taken"], ElementsAre(0, 2));
   EXPECT_EQ(json["parameters"]["experts"], 2);
-  std::filesystem::remove_all(folder);
 }
 
 /// Logits apart by less than a probability's error: another engine's choice is judged by itself.
@@ -248,7 +248,8 @@ TEST(Kit, ToleranceCoversTheLimitAndTheRounding) {
   run.step.positions = {0, 1};
   // 0.1 in f64: the exact results are no f32 numbers.
   run.values[product.program.operations[0].inputs[0]] = table(2, 3, {0.1, 2, 4, -1, 0, 0.1});
-  const auto folder = std::filesystem::temp_directory_path() / ("kit" + std::to_string(getpid()));
+  const assay::tests::Scratch scratch;
+  const auto& folder = scratch.path;
   const auto written = write_case(product.program, 0, run, {{0}, 64}, folder.string());
   ASSERT_TRUE(written) << written.error().message;
   const auto read = [&](const char* name) {
@@ -270,7 +271,6 @@ TEST(Kit, ToleranceCoversTheLimitAndTheRounding) {
   const auto plan = plan_kit(product.program, {{0}, 64}, 2);
   EXPECT_EQ(plan.operations.size(), 1u);
   EXPECT_NEAR(double(plan.bytes), double(written->bytes), double(plan.bytes) / 2);
-  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

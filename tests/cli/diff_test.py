@@ -4,12 +4,13 @@ import json
 import os
 import pathlib
 import stat
+import subprocess
 import sys
 import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from cli_test import ROOT, assay
+from cli_test import BINARY, ROOT, assay
 
 KJV = ROOT / "tests/data/kjv/kjv.gguf"
 TRACES = ROOT / "tests/data/traces"
@@ -147,8 +148,36 @@ class DeviceFault(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertEqual({one["difference"] for one in json.loads(done.stdout)["operations"]} - {None, -1}, {0})
 
+    def test_a_fault_of_the_list_over_a_device(self):
+        """What comes before it has the cpu's bits; what comes after it is the device's, from the wrong values."""
+        with tempfile.TemporaryDirectory() as folder:
+            wrong, right = (pathlib.Path(folder, name) for name in ("wrong", "right"))
+            steps = ("--tokens", "1,300,391,17,900,44", "-b", "1")
+            self.assertEqual(assay("trace", "record", KJV, *steps, "-o", right).returncode, 0)
+            for fault, operation, cause in (("gqa-modulo:at=blk.1.kqv", "blk.1.kqv", "gqa-modulo"),
+                                            ("kv-exchanged:at=blk.2.kv", "blk.2.kv", "kv-exchanged"),
+                                            ("kv-slot:layer=1", "blk.1.kqv", "kv-slot"),
+                                            ("k-tail:tail=32,at=blk.3.down", "blk.3.down", "k-tail"),
+                                            ("stale-graph:at=blk.4.kqv", "blk.4.kqv", "stale-graph")):
+                with self.subTest(fault):
+                    done = assay("trace", "record", KJV, *steps, "-o", wrong, "--device", "emulated", "--fault", fault)
+                    self.assertEqual(done.returncode, 0, done.stderr)
+                    report = json.loads(assay("diff", wrong, right, "--runs", "0", "--all", "--json").stdout)
+                    found = report["first"]["operation"], report["first"]["side"], report["cause"]["id"]
+                    self.assertEqual(found, (operation, "a", cause))
+                    self.assertEqual([one["name"] for one in report["operations"] if one["a"]["verdict"] == "FAIL"],
+                                     [operation])
+
+    def test_the_table_of_faults_names_those_of_a_router(self):
+        done = subprocess.run([sys.executable, ROOT / "tests/faults_table.py", "--assay", BINARY, "--device", "emulated",
+                               "--models", "bailingmoe2", "--faults", "route-bias-ignored,route-groups-ignored,expert-tail"],
+                              capture_output=True, text=True, timeout=300)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertRegex(done.stdout, r"route-groups-ignored +route +1 +1 +1 +1 +1")
+
     def test_what_it_refuses(self):
-        for device, fault, sentence in (("emulated", "rope-base", "a device cannot have the fault 'rope-base'"),
+        for device, fault, sentence in (("emulated", "nonsense", "unknown fault 'nonsense'"),
+                                        ("emulated", "rope-base:at=blk.3.down", "no operation of this model can have the fault"),
                                         ("auto", "race", "not 'auto'"), ("cpu", "race", "unknown fault 'race'")):
             done = assay("logits", KJV, "--tokens", "1", "--device", device, "--fault", fault)
             self.assertEqual(done.returncode, 2, done.stderr)

@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "gguf/raw.h"
+#include "support/scratch.h"
 
 namespace assay::gguf {
 namespace {
@@ -68,17 +69,12 @@ TEST(GgufIdentify, OtherVersionsAreRefused) {
 
 class GgufOpen : public testing::Test {
  protected:
-  GgufOpen() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "assay-gguf-XXXXXX").string();
-    folder_ = mkdtemp(pattern.data());
-  }
-  ~GgufOpen() override { std::filesystem::remove_all(folder_); }
-
   std::string message(const std::string& path) {
     const auto file = File::open(path);
     return file ? "opened" : file.error().message;
   }
-  std::filesystem::path folder_;
+  const assay::tests::Scratch scratch_;
+  const std::filesystem::path& folder_ = scratch_.path;
 };
 
 TEST_F(GgufOpen, AMissingPathIsNamed) {

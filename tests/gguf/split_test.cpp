@@ -1,13 +1,13 @@
 // A model split over several files: joined, or refused with a sentence that names the shard.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
 
 #include "gguf/raw.h"
+#include "support/scratch.h"
 
 namespace assay::gguf {
 namespace {
@@ -29,10 +29,6 @@ std::vector<Bytes> split_entries(uint16_t number, uint16_t count, int32_t tensor
 class GgufSplit : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() /
-              fmt::format("assay_split_{}_{}", ::getpid(),
-                          testing::UnitTest::GetInstance()->current_test_info()->name());
-    std::filesystem::create_directories(folder_);
     for (uint16_t i = 0; i < 3; ++i) shards_[i].metadata = split_entries(i, 3, 4);
     shards_[0].metadata.push_back(entry("general.architecture", string_id).text("llama"));
     shards_[0].metadata.push_back(array_entry("list", i32_id, 2).u32(1).u32(2));
@@ -41,7 +37,6 @@ class GgufSplit : public testing::Test {
     shards_[2].tensors = {{.name = "d"}};
     for (RawFile& shard : shards_) shard.data_bytes = 32 * shard.tensors.size();
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
 
   std::string path(int number, int count = 3) const {
     return (folder_ / fmt::format("m-{:05}-of-{:05}.gguf", number, count)).string();
@@ -69,7 +64,8 @@ class GgufSplit : public testing::Test {
     return message;
   }
 
-  std::filesystem::path folder_;
+  const assay::tests::Scratch scratch_;
+  const std::filesystem::path& folder_ = scratch_.path;
   std::array<RawFile, 3> shards_;
 };
 

@@ -2,12 +2,12 @@
 #include "gguf/writer.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
 
 #include "gguf/raw.h"
+#include "support/scratch.h"
 
 namespace assay::gguf {
 namespace {
@@ -107,15 +107,11 @@ TEST(GgufWriter, TheHeadIsAsTheSpecificationSays) {
 
 class GgufWriterFile : public testing::Test {
  protected:
-  GgufWriterFile() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "assay-writer-XXXXXX").string();
-    folder_ = mkdtemp(pattern.data());
-  }
-  ~GgufWriterFile() override { std::filesystem::remove_all(folder_); }
   size_t files() const {
     return static_cast<size_t>(std::distance(std::filesystem::directory_iterator(folder_), {}));
   }
-  std::filesystem::path folder_;
+  const assay::tests::Scratch scratch_;
+  const std::filesystem::path& folder_ = scratch_.path;
 };
 
 TEST_F(GgufWriterFile, RoundTripThroughAFile) {

@@ -57,6 +57,72 @@ TEST(Activations, AreInsideTheirBoundsOverADenseSweep) {
   }
 }
 
+/// What exp loses below −50 is less than 2^-72 of an activation, and a gate multiplies it: x = −10.01
+/// times 1e4 is 5e-19 for GELU, and the contract's result 0.
+TEST(Activations, GatedTailsAreInsideTheirBounds) {
+  for (const op::ActivationRow& row : op::activations) {
+    const auto of = uint32_t(row.activation);
+    const op::Program program;
+    const op::Operation operation{.name = "gate", .of = op::Gate{row.activation}, .inputs = {0, 1}};
+    Table x(1, 0), up(1, 0), got(1, 0);
+    for (float at = -7; at > -87; at -= 0.0078125f)
+      for (const float by : {-1e4f, 3.0f}) {
+        x.data.push_back(double(at));
+        up.data.push_back(double(by));
+        got.data.push_back(
+            double(k_floor_tiny(assay::activate<OneLane>(of, at) * gate_factor<OneLane>(of, by))));
+      }
+    x.width = up.width = got.width = x.data.size();
+    Inputs inputs;
+    inputs.values = {&x, &up};
+    const Judged judged = expect(program, operation, inputs, {}, {});
+    uint64_t lost = 0, caught = 0, above = 0;
+    for (uint64_t i = 0; i < x.width; ++i) {
+      const double want = judged.want.row(0)[i];
+      const Seen seen = compare_element(got, judged, 0, i);
+      EXPECT_EQ(seen.failures, 0u) << row.name << " of " << x.data[i] << " · " << up.data[i];
+      lost += got.data[i] == 0 && std::fabs(want) > 2 * absolute_floor;
+      if (std::fabs(activate(row.activation, x.data[i])) < absolute_floor || want == 0) continue;
+      Table wrong = got;
+      wrong.data[i] = 1.01 * want;
+      ++above;
+      caught += std::fabs(want) < 200 * absolute_floor ||
+                compare_element(wrong, judged, 0, i).failures > 0;
+    }
+    EXPECT_EQ(caught, above) << row.name;  // no more is forgiven than what is below the floor
+    const bool ends =
+        row.activation == op::Activation::gelu_erf || row.activation == op::Activation::softplus;
+    EXPECT_EQ(lost > 0, ends) << row.name;
+  }
+}
+
+/// The same of a router's softmax: logits 50.5 below the best, a scale of 16, or a small sum of those
+/// that a bias chose.
+TEST(Activations, WhatARoutersSoftmaxLosesIsInsideItsBound) {
+  for (const bool renormalise : {false, true}) {
+    const std::vector<float> logits = {0, -49.5f, -50.5f, -51}, bias = {0, 2, 3, 4};
+    const op::Route router{.used = 3, .renormalise = renormalise, .scale = 16};
+    op::Program program;
+    const std::span bytes(reinterpret_cast<const uint8_t*>(bias.data()), 16);
+    op::Operation operation{.name = "routing", .of = router, .inputs = {0}};
+    operation.bias = program.add_weight({"bias", 0, 1, 4, bytes});
+    Table x(1, 4), got(1, 6);
+    x.data.assign(logits.begin(), logits.end());
+    const float kept = k_exp(logits[1]);  // the only one of the chosen; all four add up to 1
+    const float sum = renormalise ? std::max(kept, 0x1p-72f) : 1.0f;
+    got.data = {3, 2, 1, 0, 0, double(k_floor_tiny(k_div(kept, sum) * 16.0f))};
+    Inputs inputs;
+    inputs.values = {&x};
+    const Judged judged = expect(program, operation, inputs, {}, {});
+    EXPECT_GT(judged.want.row(0)[4], 2 * absolute_floor);  // lost, and above the floor
+    for (uint64_t i = 0; i < 6; ++i)
+      EXPECT_EQ(compare_element(got, judged, 0, i).failures, 0u)
+          << i << ": " << got.data[i] << " for " << judged.want.row(0)[i];
+    got.data[5] *= renormalise ? 4 : 1.5;
+    EXPECT_EQ(compare_element(got, judged, 0, 5).failures, 1u);
+  }
+}
+
 TEST(Activations, XieluAndSoftCapAreInsideTheirBoundsOverADenseSweep) {
   for (const float eps : {-1e-6f, -0.5f, 0.0f})
     expect_inside(op::Xielu{0.8f, 1.3f, 0.5f, eps}, sweep(40.0f), "xielu",

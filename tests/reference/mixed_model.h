@@ -113,8 +113,7 @@ class MixedModel {
     return {.cache = layer_, .heads = heads, .scale = 1 / std::sqrt(float(dim))};
   }
 
-  /// A window, sinks, norms per head, YaRN, a gate per head; softmax over all, then over the sum; a
-  /// shared expert.
+  /// A window, sinks, norms per head, YaRN, a gate per head; softmax over all; a shared expert.
   uint32_t first(uint32_t x) {
     const uint32_t in = rms("attn_norm", x);
     const uint32_t q = matmul("q", in, heads * dim), k = matmul("k", in, kv_heads * dim);
@@ -133,8 +132,7 @@ class MixedModel {
     const uint32_t out = rms("attn_post_norm", matmul("attn_out", gated, width));
     const uint32_t middle = add(op::Add{}, "attn_residual", {x, out});
     const uint32_t normed = rms("ffn_norm", middle);
-    const uint32_t routing =
-        add(op::Route{.used = 2, .renormalise = 1}, "routing", {matmul("router", normed, 8)});
+    const uint32_t routing = add(op::Route{.used = 2}, "routing", {matmul("router", normed, 8)});
     const uint32_t e_gate = experts("experts_gate", normed, routing, 8, expert, width, false);
     const uint32_t e_up = experts("experts_up", normed, routing, 8, expert, width, false);
     const uint32_t act = add(op::Gate{}, "experts_act", {e_gate, e_up});

@@ -1,8 +1,8 @@
 // What a conversation keeps, drops, saves and refuses to load.
 #include "run/conversation.h"
+#include "support/scratch.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -12,9 +12,10 @@ using assay::run::load_conversation;
 
 namespace {
 
+/// The test's only file, with another text at each call.
 std::string file_with(const std::string& text) {
-  const auto path = std::filesystem::temp_directory_path() /
-                    ("assay_conversation_" + std::to_string(::getpid()) + ".json");
+  static const assay::tests::Scratch scratch;
+  const auto path = scratch.path / "conversation.json";
   std::ofstream(path, std::ios::binary | std::ios::trunc) << text;
   return path;
 }

@@ -1,8 +1,8 @@
 // What stands in a session's file is continued, or kept aside.
 #include "run/session_file.h"
+#include "support/scratch.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -14,10 +14,9 @@ namespace {
 namespace fs = std::filesystem;
 
 struct SessionFileTest : testing::Test {
-  const fs::path folder = fs::temp_directory_path() / ("assay_session_" + std::to_string(getpid()));
+  const assay::tests::Scratch scratch;
+  const fs::path& folder = scratch.path;
   const std::string path = folder / "s.json";
-  SessionFileTest() { fs::create_directory(folder); }
-  ~SessionFileTest() override { fs::remove_all(folder); }
 
   static std::string content(const std::string& name) {
     std::ifstream file(name, std::ios::binary);

@@ -1,12 +1,12 @@
 // A model in three files gives the logits of the same model in one.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <random>
 
 #include "model/small_file.h"
 #include "run/engine.h"
+#include "support/scratch.h"
 #include "trace/statistics.h"
 
 namespace assay {
@@ -76,14 +76,12 @@ std::string logits_hash(const std::string& path) {
 }
 
 TEST(Split, ThreeFilesGiveTheLogitsOfOne) {
-  const auto folder =
-      std::filesystem::temp_directory_path() / ("assay_run_split_" + std::to_string(::getpid()));
-  std::filesystem::create_directories(folder);
+  const tests::Scratch scratch;
+  const auto& folder = scratch.path;
   const tests::SmallFile small;
   const std::string whole = logits_hash(write(small, folder, 1));
   EXPECT_EQ(logits_hash(write(small, folder, 3)), whole);
   EXPECT_EQ(whole.size(), 64u);
-  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

@@ -1,12 +1,12 @@
 #include "trace/npy.h"
 
 #include <gmock/gmock.h>
-#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
 
 #include "base/mix64.h"
+#include "support/scratch.h"
 
 namespace assay::trace {
 namespace {
@@ -127,8 +127,8 @@ TEST(Npy, RandomEditsNeverPassTheFilesEnd) {
 }
 
 TEST(Npy, WrittenFilesAreReadAgain) {
-  const auto path =
-      (std::filesystem::temp_directory_path() / ("npy" + std::to_string(getpid()))).string();
+  const assay::tests::Scratch scratch;
+  const auto path = (scratch.path / "values.npy").string();
   const std::vector<float> values = {1, 2, 3, 4, 5, 6};
   ASSERT_TRUE(write_npy(path, {2, 3}, values));
   const auto read = read_npy(path);
