@@ -14,6 +14,7 @@
 #include "common.h"
 #include "diagnose/diagnose.h"
 #include "diff/diff.h"
+#include "diff/narrow.h"
 #include "diff_run.h"
 #include "diff_table.h"
 #include "gguf/not_finite.h"
@@ -37,7 +38,7 @@ struct Flags {
   std::string a, b, model, names, case_path, html;
   assay::diff::DiffOptions options;
   DiffRunFlags run;
-  bool json = false, all = false, swap = false;
+  bool json = false, all = false, swap = false, narrow = false;
 };
 
 /// One trace or two.
@@ -127,7 +128,7 @@ int unmeasured(const Flags& flags, const std::string& sentence) {
   return int(Exit::cannot);
 }
 
-void print_summary(const Report& report) {
+void print_summary(const Report& report, const std::optional<assay::diff::Narrow>& narrow) {
   const auto& logits = report.logits;
   if (logits.positions)
     fmt::print(
@@ -151,6 +152,7 @@ void print_summary(const Report& report) {
   if (report.swap) print_paragraph(assay::diff::sentence_of(*report.swap));
   for (const std::string& line : assay::diff::explanations(report))
     print_paragraph(escaped(line, false));
+  if (narrow) fmt::print("narrow: {}\n", escaped(narrow->command, false));
   print_paragraph(escaped(report.sentence, false));
 }
 
@@ -242,11 +244,18 @@ int diff(const Flags& flags) {
     if (const auto saved = assay::write_atomically(flags.html, {page}); !saved)
       return report(saved.error());
   }
+  std::optional<assay::diff::Narrow> narrow;
+  if (flags.narrow && found->first)
+    narrow = assay::diff::narrow(*program, found->first->a ? *a : *b, *found, *path);
+  if (flags.narrow && !narrow)
+    fmt::print(
+        stderr, "assay: nothing to narrow: {}\n",
+        found->first ? "all that the wrong operation reads was recorded" : "no operation fails");
   if (flags.json) {
-    fmt::print("{}\n", assay::diff::to_json(*program, *found));
+    fmt::print("{}\n", assay::diff::to_json(*program, *found, narrow));
   } else {
     print_diff_table(*program, *found, flags.all);
-    print_summary(*found);
+    print_summary(*found, narrow);
   }
   return int(found->verdict == Verdict::pass   ? Exit::done
              : found->verdict == Verdict::fail ? Exit::negative
@@ -281,6 +290,8 @@ void add_diff(CLI::App& app, int& exit_code) {
       ->type_name("FILE");
   command->add_flag("--swap", flags->swap,
                     "which difference matters: replace single outputs in the wrong run");
+  command->add_flag("--narrow", flags->narrow,
+                    "the command that records what divides a segment that fails");
   add_diff_run_flags(*command, flags->run);
   command
       ->add_option("--case", flags->case_path,

@@ -174,6 +174,7 @@ Table attended(const Case& the, const Altered& altered, bool by_chunks = false) 
 /// Whether one head of one token that fails comes out as the engine has it: then the rest is worth
 /// computing.
 bool plausible(const Case& the, const Contest& contest, const Altered& altered) {
+  if (contest.is_carried()) return true;
   const op::AttentionShape a = the.program.attention_of(the.operation);
   const uint64_t probe = contest.failing()[contest.failing().size() / 2];
   const uint64_t t = probe / the.got().width, h = probe % the.got().width / a.value_dim;

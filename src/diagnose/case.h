@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -65,7 +66,21 @@ double some_of(uint64_t k, uint64_t n);
 /// has most values to the last bit (zeros, not what is nearly zero); others as cheap are its ties.
 class Contest {
  public:
-  explicit Contest(const Case& the);
+  /// Where the operation's output was not recorded: another one was, which it leads to.
+  struct Carried {
+    const judge::Table& got;      ///< the recorded output
+    const judge::Judged& usual;   ///< as it should be
+    /// As it would be where the operation gave what is altered.
+    std::function<judge::Judged(const judge::Judged& altered)> of;
+    /// Only causes that these name (key_of) are tried; nullptr: all.
+    const std::set<std::string>* only = nullptr;
+  };
+
+  explicit Contest(const Case& the) : Contest(the, the.got(), the.usual, nullptr) {}
+  /// `carried` must outlive the contest. There is no pattern to fit in what was not recorded.
+  Contest(const Case& the, const Carried& carried)
+      : Contest(the, carried.got, carried.usual, &carried) {}
+  static std::string key_of(const Cause& cause) { return cause.id + ": " + cause.evidence; }
 
   /// `judged` is the operation with one thing altered: everywhere, or, where that alone fits, in the
   /// tokens, heads or channels that fail. `shown` are bits that the values themselves are worth (all
@@ -92,13 +107,20 @@ class Contest {
   Cause result() const;
   /// Something simple counts: what would have to be fitted need not be tried.
   bool decided() const;
+  /// The operation's own output was not recorded: what the case has of it is what it should be.
+  bool is_carried() const { return carried_ != nullptr; }
+  /// What counts, by key.
+  std::set<std::string> keys() const;
+  /// The price of the result; infinite where it is unknown.
+  double price() const;
 
-  /// Elements that fail, as indices of the output.
+  /// Elements that fail, as indices of the recorded output.
   const std::vector<uint64_t>& failing() const { return failing_; }
 
  private:
   struct Counted {
     Cause cause;
+    std::string key;
     uint64_t left, exact;
     double gain, price;
     bool everywhere;
@@ -109,7 +131,7 @@ class Contest {
     double gain = 0;
   };
   Fit fit(const judge::Judged& judged, const std::vector<bool>* within) const;
-  bool count(Cause& cause, const Fit& fit, double price, bool everywhere);
+  bool count(Cause& cause, std::string key, const Fit& fit, double price, bool everywhere);
   /// The parts of the output in which nothing passes by design: (token, head), tokens, channels.
   struct Region {
     std::vector<bool> within;
@@ -118,7 +140,15 @@ class Contest {
   };
   void make_regions();
 
+  Contest(const Case& the, const judge::Table& got, const judge::Judged& usual,
+          const Carried* carried);
+  bool offer_recorded(Cause cause, const judge::Judged& judged, double price, double shown);
+  const Counted* best() const;
+
   const Case& case_;
+  const judge::Table& got_;
+  const judge::Judged& usual_;
+  const Carried* carried_;
   std::vector<uint64_t> failing_;
   std::vector<double> error_;  ///< of each of them
   std::vector<Region> regions_;
@@ -159,6 +189,8 @@ judge::Table mapped(const judge::Table& a, const judge::Table& b, Function funct
   return out;
 }
 
+/// The hypotheses of the operation's kind.
+void try_kind(const Case& the, Contest& contest);
 // One function a kind of operation; each offers its hypotheses.
 void try_matmul(const Case& the, Contest& contest);
 /// Products of which a small part is wrong.

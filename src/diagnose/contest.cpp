@@ -44,15 +44,16 @@ double price::some_of(uint64_t k, uint64_t n) {
   return double(n) * -(p * std::log2(p) + (1 - p) * std::log2(1 - p)) + of(double(n));
 }
 
-Contest::Contest(const Case& the) : case_(the) {
-  const Table &got = the.got(), &want = the.usual.want;
+Contest::Contest(const Case& the, const Table& got, const Judged& usual, const Carried* carried)
+    : case_(the), got_(got), usual_(usual), carried_(carried) {
   for (uint64_t t = 0; t < got.rows; ++t)
     for (uint64_t i = 0; i < got.width; ++i)
-      if (the.fails(t, i)) {
+      if (judge::compare_element(got, usual, t, i).failures > 0) {
         failing_.push_back(t * got.width + i);
-        error_.push_back(std::fabs(got.row(t)[i] - want.row(t)[i]));
+        error_.push_back(std::fabs(got.row(t)[i] - usual.want.row(t)[i]));
       }
-  make_regions();
+  // What is altered in some tokens and carried on is not the same as what fails in some.
+  if (!carried) make_regions();
 }
 
 void Contest::make_regions() {
@@ -89,7 +90,7 @@ void Contest::make_regions() {
 
 Contest::Fit Contest::fit(const Judged& judged, const std::vector<bool>* within) const {
   Fit out;
-  const Table& got = case_.got();
+  const Table& got = got_;
   const auto both_not_finite = [&](uint64_t t, uint64_t i) {
     return overflows_ && !std::isfinite(got.row(t)[i]) && !std::isfinite(judged.want.row(t)[i]);
   };
@@ -115,25 +116,33 @@ Contest::Fit Contest::fit(const Judged& judged, const std::vector<bool>* within)
   return out;
 }
 
-bool Contest::count(Cause& cause, const Fit& fit, double price, bool everywhere) {
+bool Contest::count(Cause& cause, std::string key, const Fit& fit, double price,
+                    bool everywhere) {
   if (fit.left > failing_.size() / 200 || fit.gain < price + margin) return false;
   cause.evidence +=
       fmt::format("{}reproduces {} of {} elements that failed", cause.evidence.empty() ? "" : "; ",
                   failing_.size() - std::min<uint64_t>(failing_.size(), fit.left), failing_.size());
-  counted_.push_back({std::move(cause), fit.left, fit.exact, fit.gain, price, everywhere});
+  counted_.push_back({std::move(cause), std::move(key), fit.left, fit.exact, fit.gain, price, everywhere});
   return true;
 }
 
 bool Contest::offer(Cause cause, const Judged& judged, double price, double shown) {
+  if (!carried_) return offer_recorded(std::move(cause), judged, price, shown);
+  if (carried_->only && !carried_->only->contains(key_of(cause))) return false;
+  return offer_recorded(std::move(cause), carried_->of(judged), price, 0);
+}
+
+bool Contest::offer_recorded(Cause cause, const Judged& judged, double price, double shown) {
+  const std::string key = key_of(cause);
   Fit all = fit(judged, nullptr);
   all.gain += shown;
-  if (count(cause, all, price, true)) return true;
+  if (count(cause, key, all, price, true)) return true;
   for (const Region& region : regions_) {
     const Fit part = fit(judged, &region.within);
     if (part.left > failing_.size() / 200 || part.gain < price + region.price + margin) continue;
     cause.evidence +=
         fmt::format("{}in the {} that fail alone", cause.evidence.empty() ? "" : "; ", region.name);
-    return count(cause, part, price + region.price, false);
+    return count(cause, key, part, price + region.price, false);
   }
   return false;
 }
@@ -162,12 +171,12 @@ bool Contest::offer_rounded(double value,
 
 bool Contest::offer_nearly(Cause cause, const Judged& judged, double price) {
   if (offer(cause, judged, price)) return true;
-  if (failing_.size() < 64) return false;
+  if (failing_.size() < 64 || carried_) return false;
   double left = 0, all = 0;
-  const auto& got = case_.got().data;
+  const auto& got = got_.data;
   for (size_t i = 0; i < got.size(); ++i) {
     left += (got[i] - judged.want.data[i]) * (got[i] - judged.want.data[i]);
-    all += (got[i] - case_.usual.want.data[i]) * (got[i] - case_.usual.want.data[i]);
+    all += (got[i] - usual_.want.data[i]) * (got[i] - usual_.want.data[i]);
   }
   if (!(left < left_ * all)) return false;
   left_ = left / all;
@@ -188,12 +197,30 @@ void Contest::rename(Cause cause) {
 }
 
 void Contest::adopt(Cause cause) {
-  if (!adopted_) adopted_ = std::move(cause);
+  if (!adopted_ && !carried_) adopted_ = std::move(cause);
 }
 
 bool Contest::decided() const {
   return std::ranges::any_of(counted_,
                              [](const Counted& c) { return c.everywhere && c.price <= cheap; });
+}
+
+std::set<std::string> Contest::keys() const {
+  std::set<std::string> out;
+  for (const Counted& c : counted_) out.insert(c.key);
+  return out;
+}
+
+const Contest::Counted* Contest::best() const {
+  const auto best =
+      std::ranges::min_element(counted_, [](const Counted& a, const Counted& b) {
+        return std::tuple(a.price, a.left, b.exact) < std::tuple(b.price, b.left, a.exact);
+      });
+  return best == counted_.end() ? nullptr : &*best;
+}
+
+double Contest::price() const {
+  return counted_.empty() ? INFINITY : best()->price;
 }
 
 Cause Contest::result() const {
@@ -202,9 +229,7 @@ Cause Contest::result() const {
     if (adopted_) return *adopted_;
     return {"unknown", "cause unknown", "no hypothesis reproduces the engine's values"};
   }
-  const Counted& best = *std::ranges::min_element(counted_, [](const Counted& a, const Counted& b) {
-    return std::tuple(a.price, a.left, b.exact) < std::tuple(b.price, b.left, a.exact);
-  });
+  const Counted& best = *this->best();
   // Of one name the cheapest counts. The chance that none is right weighs 2^-gain.
   std::map<std::string, double> prices;
   for (const Counted& c : counted_) {

@@ -88,7 +88,6 @@ double rounded(double x, int digits) {
   return std::round(x / size) * size;
 }
 
-namespace {
 
 void try_kind(const Case& the, Contest& contest) {
   op::visit(
@@ -115,6 +114,8 @@ void try_kind(const Case& the, Contest& contest) {
       [&](const op::MixExperts&) { try_weights(the, contest); }, [](const op::Slice&) {},
       [](const op::SelectRows&) {});  // they only move values
 }
+
+namespace {
 
 Cause diagnose(Case the) {
   the.usual = diff::expect(the.program, the.scene);
@@ -149,8 +150,11 @@ Status explain(const op::Program& program, const trace::Trace& a, const trace::T
   while (report.first) {
     const bool of_a = report.first->a;
     diff::Side& side = of_a ? report.a : report.b;
-    const auto [step, index, seen] = side.failures.front();
-    auto cause = diagnose(program, of_a ? a : b, side, step, index);
+    const diff::Failure failure = side.failures.front();
+    const size_t index = failure.operation;
+    auto cause = failure.segment.empty()
+                     ? diagnose(program, of_a ? a : b, side, failure.step, index)
+                     : diagnose_segment(program, of_a ? a : b, side, failure);
     if (!cause) return cause.error();
     // Two runs that differ, perhaps at a later draw of the same kernel, are a race only where no
     // fault reproduces the values. An engine that is not ours may have been changed between them:

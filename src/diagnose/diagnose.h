@@ -13,6 +13,11 @@ namespace assay::diagnose {
 Result<Cause> diagnose(const op::Program& program, const trace::Trace& trace,
                        const diff::Side& side, uint32_t step, size_t operation);
 
+/// The same for a failure that closes a segment: the hypotheses of every operation in it, each
+/// carried on to the recorded output that fails. Errors: as scene_at.
+Result<Cause> diagnose_segment(const op::Program& program, const trace::Trace& trace,
+                               const diff::Side& side, const diff::Failure& failure);
+
 /// The same for one operation without a trace around it: hypotheses that need other tensors or
 /// steps are left out.
 Cause diagnose(const op::Program& program, diff::Scene scene);

@@ -292,7 +292,7 @@ void try_scale_overflow(const Case& the, Contest& contest) {
 
 void try_products(const Case& the, Contest& contest) {
   if (the.seen.not_finite > 0) return try_scale_overflow(the, contest);
-  if (contest.decided() || contest.failing().empty()) return;
+  if (contest.decided() || contest.failing().empty() || contest.is_carried()) return;
   const Table x = represented(the);
   try_weight_bits(the, contest, x);
   if (!contest.decided()) try_groups(the, contest, x);

@@ -14,15 +14,35 @@ namespace assay::diff {
 using judge::Contract, judge::Family, judge::NumberType, judge::Roundings;
 using trace::Trace;
 
-Judged widened(Judged judged, double rounding, const Terms* terms, NumberType type) {
-  if (rounding == 0 && !terms) return judged;
-  if (judged.slack.data.empty()) judged.slack = Table(judged.want.rows, judged.want.width);
-  for (size_t i = 0; terms && i < judged.want.data.size(); ++i)
-    judged.slack.data[i] += terms->size.data[i] * terms->additions * judge::half_ulp(type);
-  const double least = rounding == 0x1p-11 ? 0x1p-25 : 0;  // f16's fixed unit below 2^-14
-  for (size_t i = 0; i < judged.want.data.size(); ++i)
-    judged.slack.data[i] += std::max(std::fabs(judged.want.data[i]) * rounding, least);
+Judged widened(Judged judged, const Allowance& by) {
+  const bool adds = by.rounding > 0 || by.terms;
+  if (adds && judged.slack.data.empty()) judged.slack = Table(judged.want.rows, judged.want.width);
+  for (size_t i = 0; by.terms && i < judged.want.data.size(); ++i)
+    judged.slack.data[i] +=
+        by.terms->size.data[i] * by.terms->additions * judge::half_ulp(by.type);
+  const double least = by.rounding == 0x1p-11 ? 0x1p-25 : 0;  // f16's fixed unit below 2^-14
+  for (size_t i = 0; by.rounding > 0 && i < judged.want.data.size(); ++i)
+    judged.slack.data[i] += std::max(std::fabs(judged.want.data[i]) * by.rounding, least);
+  if (!by.spread) return judged;
+  const Judged own = judged;
+  judged.limit = Table(own.want.rows, own.want.width);
+  for (uint64_t t = 0; t < own.want.rows; ++t)
+    for (uint64_t i = 0; i < own.want.width; ++i) {
+      // A term of 0 has no u: the spread counts as one.
+      double& scale = judged.scale.row(t)[i];
+      const double away = by.spread->row(t)[i];
+      if (scale == 0) scale = away;
+      judged.limit.row(t)[i] = own.limit_at(t, i) + (scale == 0 ? 0 : away / (judge::unit * scale));
+    }
   return judged;
+}
+
+Lockstep::CodingOf first_codings(const op::Program& program, const std::string& contract) {
+  return [&program, contract](size_t operation) {
+    const op::Operation& one = program.operations[operation];
+    return op::multiplies(one) ? judge::codings(contract, program.weights[one.weight].type)[0]
+                               : Coding();
+  };
 }
 
 namespace {
@@ -45,8 +65,9 @@ Looked Chooser::look(const op::Program& program, const Walk::Item& item,
                      const Arithmetic& arithmetic) {
   const auto under = [&](const Coding& coding) {
     const Roundings& roundings = arithmetic[judge::family_of(item.operation)];
-    const Judged judged = widened(expect(program, item.operation, item.inputs, coding, arithmetic),
-                                  item.rounding, item.terms, roundings.result);
+    const Judged judged = widened(
+        expect(program, item.operation, item.inputs, coding, arithmetic),
+        {.rounding = item.rounding, .terms = item.terms, .type = roundings.result, .spread = item.spread});
     return Looked{compare(*item.got, judged), coding,
                   roundings.is_coarse() ? hidden_of(judged) : 0};
   };
@@ -278,7 +299,8 @@ class Finder {
             const Coding& coding = {}, const Terms* terms = nullptr) const {
     Judged judged = expect(program_, operation, inputs, coding, arithmetic(contract));
     if (terms)
-      judged = widened(std::move(judged), 0, terms, contract[judge::family_of(operation)].result);
+      judged = widened(std::move(judged),
+                       {.terms = terms, .type = contract[judge::family_of(operation)].result});
     return compare(*inputs.got, judged).failures == 0;
   }
   bool fits_product(const op::Operation& operation, const Inputs& inputs,

@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 
+#include "diff/lockstep.h"
 #include "diff/side.h"
 #include "diff/walk.h"
 #include "judge/contract.h"
@@ -47,9 +48,16 @@ class Chooser {
   std::map<uint32_t, size_t> preferred_;
 };
 
-/// Stored values are off by as much as their type rounds away, and sums in an order of their own by
-/// half an ulp of `type` for each addition.
-Judged widened(Judged judged, double rounding, const Terms* terms = nullptr,
-               judge::NumberType type = judge::NumberType::f32);
+/// What else an output may be off by.
+struct Allowance {
+  double rounding = 0;           ///< half an ulp of the type that it is stored in
+  const Terms* terms = nullptr;  ///< of a sum in an order of the engine's own
+  judge::NumberType type = judge::NumberType::f32;  ///< of that sum: half an ulp an addition
+  const Table* spread = nullptr;  ///< of runs as right as this one, whose inputs are computed
+};
+Judged widened(Judged judged, const Allowance& by);
+
+/// Of each product the first coding that fits the contract. `program` must outlive it.
+Lockstep::CodingOf first_codings(const op::Program& program, const std::string& contract);
 
 }  // namespace assay::diff

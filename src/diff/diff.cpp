@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "diff/recorded.h"
 #include "diff/where.h"
 
 namespace assay::diff {
@@ -180,6 +181,11 @@ std::optional<First> earliest(const op::Program& program, const Trace& ta, const
   first.seen = failure.seen;
   first.a = a_first;
   first.b = !a_first || of_both;
+  if (failure.segment.empty()) return first;
+  const size_t before = opened_by(program, a_first ? a : b, failure.operation);
+  first.unrecorded = failure.segment.size();
+  first.after = before == op::none ? "the tokens" : program.operations[before].name;
+  first.record_next = program.operations[next_to_record(program, failure.segment)].name;
   return first;
 }
 
@@ -271,7 +277,9 @@ std::string cause_of(const Report& report) {
   const std::string& evidence = report.cause->evidence;
   const std::string fitted = evidence.substr(0, evidence.find("; "));
   return fmt::format(
-      "; cause: {}{}", report.cause->name,
+      "; cause: {}{}{}",
+      report.cause->operation.empty() ? "" : "in " + report.cause->operation + ", ",
+      report.cause->name,
       fitted.empty() || fitted.starts_with("reproduces ") ? "" : " (" + fitted + ")");
 }
 
@@ -310,26 +318,36 @@ std::string of_unmeasured(const op::Program& program, const Report& report) {
                      all, report.unmeasured.front(), why.empty() ? "" : ": " + why);
 }
 
+/// What follows all that was recorded, and is not judged.
+std::string end_of_record(const Report& report) {
+  if (report.after_record.empty()) return "";
+  return fmt::format("; the record ends before {}", report.after_record.front());
+}
+
 std::string sentence_of(const op::Program& program, const Report& report) {
   if (report.first) {
     const First& f = *report.first;
-    const Side& side = f.a ? report.a : report.b;
+    const std::string of = f.a && f.b ? "both engines" : engine_of(f.a ? report.a : report.b);
     const std::string worst =
         f.seen.failures > 1 ? fmt::format("at token {}, channel {} ", f.token, f.seen.row) : "";
-    return fmt::format("FAIL {} of {} is wrong: {}; {}{} (off by {:.3g} u, limit {:.3g} u){}",
-                       f.operation, f.a && f.b ? "both engines" : engine_of(side), f.where, worst,
-                       got_and_wanted(f), f.seen.max_u, f.seen.limit_u, cause_of(report));
+    const std::string what =
+        f.unrecorded == 0
+            ? fmt::format("{} of {} is wrong", f.operation, of)
+            : fmt::format("between {} and {} of {}: the latter is wrong", f.after, f.operation, of);
+    return fmt::format("FAIL {}: {}; {}{} (off by {:.3g} u, limit {:.3g} u){}", what, f.where,
+                       worst, got_and_wanted(f), f.seen.max_u, f.seen.limit_u, cause_of(report));
   }
   if (report.verdict == Verdict::unmeasured) return of_unmeasured(program, report);
   if (report.alone)
     return fmt::format(
-        "PASS: every operation of {} is inside its limits; {} of {} operations judged",
-        engine_of(report.a), report.compared, program.operations.size());
+        "PASS: every operation of {} is inside its limits; {} of {} operations judged{}",
+        engine_of(report.a), report.compared, program.operations.size(), end_of_record(report));
   return fmt::format(
       "PASS: every operation of {} and of {} is inside its limits; {} of {} "
-      "operations compared, mean KL {:.2e}",
+      "operations compared{}",
       engine_of(report.a), engine_of(report.b), report.compared, program.operations.size(),
-      report.logits.kl_mean);
+      report.logits.positions ? fmt::format(", mean KL {:.2e}", report.logits.kl_mean)
+                              : end_of_record(report));
 }
 
 /// The first failure's values and its place in words.
@@ -373,7 +391,9 @@ Status compare_operation(const op::Program& program, const Trace& a, const Trace
   const bool measured = report.a.operations[index].verdict != Verdict::unmeasured &&
                         (report.alone || report.b.operations[index].verdict != Verdict::unmeasured);
   report.compared += measured;
-  if (!measured) report.unmeasured.push_back(operation.name);
+  const bool after = report.a.operations[index].after_record ||
+                     (!report.alone && report.b.operations[index].after_record);
+  if (!measured) (after ? report.after_record : report.unmeasured).push_back(operation.name);
   return ok();
 }
 
@@ -450,10 +470,18 @@ std::vector<std::string> explanations(const Report& report) {
   if (!report.first) return out;
   const First& f = *report.first;
   if (report.cause && !report.cause->evidence.empty())
-    out.push_back(fmt::format("why: {}: {}", report.cause->name, report.cause->evidence));
+    out.push_back(
+        fmt::format("why: {}{}: {}",
+                    report.cause->operation.empty() ? "" : "in " + report.cause->operation + ", ",
+                    report.cause->name, report.cause->evidence));
   if (f.seen.failures > 0)
     out.push_back(fmt::format("where: {}; {} of the {} elements of {} are outside their limits",
                               f.where, f.seen.failures, f.seen.elements, f.operation));
+  if (f.unrecorded > 0)
+    out.push_back(
+        fmt::format("which: {} operation{} between {} and {} {} not recorded; record {} next",
+                    f.unrecorded, f.unrecorded == 1 ? "" : "s", f.after, f.operation,
+                    f.unrecorded == 1 ? "was" : "were", f.record_next));
   out.push_back(unit_explained());
   return out;
 }

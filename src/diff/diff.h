@@ -17,6 +17,13 @@
 
 namespace assay::diff {
 
+/// How to record one more output, so that a segment that fails becomes a shorter one (narrow.h).
+struct Narrow {
+  std::string record;   ///< the operation whose output divides the segment best
+  std::string command;  ///< that records it together with both ends of the segment; for an engine
+                        ///< that assay cannot run, what to record in words
+};
+
 struct LogitsComparison {
   uint64_t positions = 0, top1_equal = 0;
   uint64_t certified = 0;  ///< positions where max|δ|, centred, is below half the gap: no flip
@@ -33,6 +40,10 @@ struct First {
   uint64_t token = 0;          ///< the worst element's, counted over all steps
   double got = 0, wanted = 0;  ///< the worst element
   std::string where;           ///< all that fail in this step: "tokens 3 to 7, head 4 of 9"
+  /// Where the operation closes a segment of operations that were not recorded: their number, the
+  /// recorded one before them ("the tokens" where there is none), and which to record next.
+  uint64_t unrecorded = 0;
+  std::string after, record_next;
 };
 
 /// Why an operation is wrong (src/diagnose).
@@ -43,6 +54,7 @@ struct Cause {
   bool benign = false;    ///< differs, and is right
   double confidence = 0;  ///< 0 to 1: its share among all that reproduce as much, and chance
   std::vector<std::string> ties = {};  ///< ids of others that reproduce as much and are as simple
+  std::string operation = {};           ///< which one of a segment; empty: the one that fails
 };
 
 struct Report {
@@ -54,10 +66,11 @@ struct Report {
   /// if they share no row.
   std::vector<double> differences;
   std::optional<First> first;
-  std::optional<Cause> cause;           ///< of the first failure
-  std::vector<std::string> benign;      ///< what differs and is right
-  std::vector<std::string> unmeasured;  ///< operations
-  std::vector<UnknownName> unknown;     ///< of both traces
+  std::optional<Cause> cause;             ///< of the first failure
+  std::vector<std::string> benign;        ///< what differs and is right
+  std::vector<std::string> unmeasured;    ///< operations
+  std::vector<std::string> after_record;  ///< operations that follow all that was recorded
+  std::vector<UnknownName> unknown;       ///< of both traces
   uint64_t compared = 0;
   LogitsComparison logits;
   Noise noise;
@@ -108,7 +121,8 @@ std::string unit_explained();
 /// The same shape if nothing could be compared: the verdict UNMEASURED and the reason.
 std::string refusal_json(const std::string& sentence, const Cause& cause);
 
-/// The fixed shape assay.diff/1.
-std::string to_json(const op::Program& program, const Report& report);
+/// The fixed shape assay.diff/1. `narrow`: where it was asked for.
+std::string to_json(const op::Program& program, const Report& report,
+                    const std::optional<Narrow>& narrow = {});
 
 }  // namespace assay::diff

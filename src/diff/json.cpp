@@ -25,11 +25,13 @@ Json judged(const JudgedOperation& operation) {
 
 Json cause_of(const std::optional<Cause>& cause) {
   if (!cause) return nullptr;
-  return {{"id", cause->id},
-          {"name", cause->name},
-          {"evidence", cause->evidence},
-          {"confidence", json_number(cause->confidence)},
-          {"ties", cause->ties}};
+  Json json = {{"id", cause->id},
+               {"name", cause->name},
+               {"evidence", cause->evidence},
+               {"confidence", json_number(cause->confidence)},
+               {"ties", cause->ties}};
+  if (!cause->operation.empty()) json["operation"] = cause->operation;
+  return json;
 }
 
 Json first_of(const std::optional<First>& first, const std::optional<Cause>& cause) {
@@ -49,6 +51,8 @@ Json first_of(const std::optional<First>& first, const std::optional<Cause>& cau
           {"got", json_number(first->got)},
           {"wanted", json_number(first->wanted)},
           {"where", first->where},
+          {"after", first->after.empty() ? Json(nullptr) : Json(first->after)},
+          {"record_next", first->record_next.empty() ? Json(nullptr) : Json(first->record_next)},
           {"cause", cause_of(cause)}};
 }
 
@@ -79,7 +83,8 @@ static Json unknown_of(const std::vector<UnknownName>& unknown) {
   return json;
 }
 
-std::string to_json(const op::Program& program, const Report& report) {
+std::string to_json(const op::Program& program, const Report& report,
+                    const std::optional<Narrow>& narrow) {
   Json operations = Json::array();
   for (size_t i = 0; i < program.operations.size(); ++i)
     operations.push_back(
@@ -100,6 +105,7 @@ std::string to_json(const op::Program& program, const Report& report) {
                {"coverage",
                 {{"compared", report.compared},
                  {"unmeasured", report.unmeasured},
+                 {"after_record", report.after_record},
                  {"unknown", unknown_of(report.unknown)}}},
                {"operations", operations},
                {"logits",
@@ -112,6 +118,7 @@ std::string to_json(const op::Program& program, const Report& report) {
                   report.logits_percentile < 0 ? Json(nullptr) : Json(report.logits_percentile)}}},
                {"noise", {{"runs", report.noise.runs}, {"tokens", report.noise.tokens}}}};
   if (report.alone) json["logits"] = nullptr;
+  if (narrow) json["narrow"] = {{"record", narrow->record}, {"command", narrow->command}};
   if (report.swap) json["swap"] = swap_of(*report.swap);
   return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }

@@ -5,7 +5,6 @@
 #include <numeric>
 
 #include "base/mix64.h"
-#include "judge/product.h"
 #include "op/kinds.h"
 
 namespace assay::diff {
@@ -13,30 +12,27 @@ namespace assay::diff {
 Runs::Runs(const op::Program& program, const Side& side, std::span<const int32_t> tokens,
            std::vector<uint32_t> selected, uint64_t runs, Alter alter)
     : program_(program),
-      side_(side),
-      runs_(runs),
-      alter_(std::move(alter)),
-      values_(program.values.size()),
-      caches_(runs, Caches(program.caches.size())) {
-  step_.tokens.assign(tokens.begin(), tokens.end());
-  for (uint32_t t = 0; t < tokens.size(); ++t) step_.positions.push_back(t);
-  step_.selected = std::move(selected);
+      runs_(
+          program, side.arithmetic,
+          [&side](size_t operation) { return side.operations[operation].coding; }, runs),
+      alter_(std::move(alter)) {
+  trace::TraceStep step;
+  step.tokens.assign(tokens.begin(), tokens.end());
+  for (uint32_t t = 0; t < tokens.size(); ++t) step.positions.push_back(t);
+  step.selected = std::move(selected);
+  runs_.begin(step);
 }
 
 const Table& Runs::run(size_t index) {
   const op::Operation& operation = program_.operations[index];
   if (operation.is<op::KvStore>()) {
-    for (uint64_t run = 0; run < runs_; ++run) store(operation, run);
+    runs_.store(index);
     return nothing_;
   }
-  Table& out = values_[operation.output];
-  const judge::Coding& coding = side_.operations[index].coding;
-  out = operation.is<op::Matmul>()
-            ? judge::multiply_only(program_.weights[operation.weight], program_.bias_of(operation),
-                                   values_[operation.inputs[0]], coding)
-            : by_run(operation, coding);
+  Table out = runs_.compute(index);
   alter_(index, out);
-  return out;
+  runs_.put(operation.output, std::move(out));
+  return runs_.at(operation.output);
 }
 
 Table Runs::run_all() {
@@ -46,46 +42,7 @@ Table Runs::run_all() {
     for (const uint32_t value : program_.operations[i].inputs)
       if (last_use[value] == i) forget(value);
   }
-  return std::move(values_[program_.operations.back().output]);
-}
-
-/// The rows of one run.
-Table Runs::part(uint32_t value, uint64_t run) const {
-  const Table& all = values_[value];
-  Table out(all.rows / runs_, all.width);
-  std::copy_n(all.data.begin() + std::ptrdiff_t(run * out.data.size()), out.data.size(),
-              out.data.begin());
-  return out;
-}
-
-Table Runs::by_run(const op::Operation& operation, const judge::Coding& coding) const {
-  const op::Value& value = program_.values[operation.output];
-  const uint64_t rows = value.selected ? step_.selected.size() : step_.tokens.size();
-  Table out(runs_ * rows, value.width);
-  const auto one_run = [&](uint64_t run) {
-    std::vector<Table> parts;
-    for (const uint32_t input : operation.inputs) parts.push_back(part(input, run));
-    Inputs inputs{{}, step_.view(), {&caches_[run], 1}};
-    for (const Table& table : parts) inputs.values.push_back(&table);
-    const Table one = expect(program_, operation, inputs, coding, side_.arithmetic).want;
-    std::ranges::copy(one.data, out.data.begin() + std::ptrdiff_t(run * one.data.size()));
-  };
-  judge::in_parallel(
-      runs_,
-      [&](uint64_t first, uint64_t last) {
-        for (; first < last; ++first) one_run(first);
-      },
-      1);
-  return out;
-}
-
-void Runs::store(const op::Operation& operation, uint64_t run) {
-  const Table keys = part(operation.inputs[0], run), values = part(operation.inputs[1], run);
-  const Inputs inputs{{&keys, &values}, step_.view()};
-  const Table both = expect(program_, operation, inputs, {}, side_.arithmetic).want;
-  for (uint32_t t = 0; t < step_.tokens.size(); ++t)
-    caches_[run][operation.as<op::KvStore>()->cache].store(t, both.row(t).first(keys.width),
-                                                           both.row(t).subspan(keys.width));
+  return runs_.at(program_.operations.back().output);
 }
 
 /// A number that depends on nothing but x.

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "diff/lockstep.h"
 #include "diff/side.h"
 #include "op/program.h"
 
@@ -25,22 +26,14 @@ class Runs {
 
   /// Operations in the program's order, from 0 on. The output; empty for kv_store.
   const judge::Table& run(size_t operation);
-  void forget(uint32_t value) { values_[value] = {}; }
+  void forget(uint32_t value) { runs_.forget(value); }
   /// All operations; the last one's output.
   judge::Table run_all();
 
  private:
-  judge::Table part(uint32_t value, uint64_t run) const;
-  judge::Table by_run(const op::Operation& operation, const judge::Coding& coding) const;
-  void store(const op::Operation& operation, uint64_t run);
-
   const op::Program& program_;
-  const Side& side_;
-  const uint64_t runs_;
+  Lockstep runs_;
   Alter alter_;
-  trace::TraceStep step_;
-  std::vector<judge::Table> values_;
-  std::vector<Caches> caches_;  // of each run
   judge::Table nothing_;
 };
 

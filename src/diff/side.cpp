@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "diff/contracts.h"
+#include "diff/recorded.h"
 #include "diff/walk.h"
 #include "judge/product.h"
 #include "op/kinds.h"
@@ -55,6 +56,23 @@ static std::string narrow_type(const Trace& trace) {
   return "";
 }
 
+static Scene scene_of(const Trace& trace, const Side& side, const Walk::Item& item,
+                      const Coding& coding) {
+  Scene scene;
+  scene.step = item.step;
+  scene.operation = item.index;
+  scene.tokens = trace.steps()[item.step];
+  for (const Table* value : item.inputs.values) scene.inputs.push_back(*value);
+  if (item.got) scene.output = *item.got;
+  scene.caches = item.inputs.caches[0];
+  scene.coding = coding;
+  scene.arithmetic = side.arithmetic;
+  scene.contract = side.contract;
+  scene.rounding = item.rounding;
+  if (item.spread) scene.spread = *item.spread;
+  return scene;
+}
+
 Result<Side> judge_trace(const op::Program& program, const Trace& trace, const Advance& advance) {
   if (trace.holds_statistics())
     return Error{
@@ -78,6 +96,7 @@ Result<Side> judge_trace(const op::Program& program, const Trace& trace, const A
   side.operations.resize(program.operations.size());
   Chooser chooser(kept.contract);
   Walk walk(program, trace, side.arithmetic);
+  walk.compute_missing(first_codings(program, kept.text));
   const uint64_t all = trace.steps().size() * program.operations.size();
   const Status walked = walk.run([&](const Walk::Item& item) {
     if (advance) advance(item.step * program.operations.size() + item.index, all);
@@ -110,6 +129,7 @@ Result<Side> judge_trace(const op::Program& program, const Trace& trace, const A
                 : "");
     } else if (seen.failures > 0) {
       judged.verdict = Verdict::fail;
+      if (side.failures.empty() && item.spread) side.closing = scene_of(trace, side, item, coding);
       side.failures.push_back({item.step, item.index, seen});
     } else if (judged.verdict == Verdict::unmeasured && judged.why.empty()) {
       judged.verdict = Verdict::pass;
@@ -124,6 +144,9 @@ Result<Side> judge_trace(const op::Program& program, const Trace& trace, const A
   });
   if (!walked) return walked.error();
   settle_copies(program, trace, side);
+  settle_segments(program, side);
+  for (Failure& failure : side.failures)
+    failure.segment = segment_of(program, side, failure.operation);
   return side;
 }
 
@@ -132,6 +155,7 @@ Result<std::vector<Table>> errors_of(const op::Program& program, const Trace& tr
   std::vector<Table> out;
   if (side.failures.empty()) return out;
   Walk walk(program, trace, side.arithmetic);
+  walk.compute_missing(first_codings(program, side.contract), false);
   const Status walked = walk.run([&](const Walk::Item& item) {
     const Failure& next = side.failures[out.size()];
     if (item.step != next.step || item.index != next.operation) return true;
@@ -152,19 +176,13 @@ Result<Scene> scene_at(const op::Program& program, const Trace& trace, const Sid
   std::string missing;
   Chooser chooser(judge::contract_of(side.contract).value_or(judge::Contract{}));
   Walk walk(program, trace, side.arithmetic);
+  walk.compute_missing(first_codings(program, side.contract));
   const Status walked = walk.run([&](const Walk::Item& item) {
     if (item.step != step || item.index != operation) return true;
-    scene.step = step;
-    scene.operation = operation;
-    scene.tokens = trace.steps()[step];
-    for (const Table* value : item.inputs.values) scene.inputs.push_back(*value);
-    if (item.got) scene.output = *item.got;
-    scene.caches = item.inputs.caches[0];
     if (item.lacks) missing = *item.lacks;
-    if (item.got && !item.lacks) scene.coding = chooser.look(program, item, side.arithmetic).coding;
-    scene.arithmetic = side.arithmetic;
-    scene.contract = side.contract;
-    scene.rounding = item.rounding;
+    const bool judged = item.got && !item.lacks;
+    scene = scene_of(trace, side, item,
+                     judged ? chooser.look(program, item, side.arithmetic).coding : Coding());
     return false;
   });
   if (!walked) return walked.error();
@@ -178,7 +196,7 @@ Judged expect(const op::Program& program, const Scene& scene) {
   inputs.got = &scene.output;
   return widened(
       expect(program, program.operations[scene.operation], inputs, scene.coding, scene.arithmetic),
-      scene.rounding);
+      {.rounding = scene.rounding, .spread = scene.spread.data.empty() ? nullptr : &scene.spread});
 }
 
 }  // namespace assay::diff

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,9 +29,10 @@ std::string_view name_of(Verdict verdict);
 struct JudgedOperation {
   Verdict verdict = Verdict::unmeasured;
   Seen seen;
-  std::string why;         ///< unmeasured: what is missing
-  Coding coding;           ///< matmul: that which fitted
-  double hidden = 0;       ///< coarse arithmetic: faults below this share of its size may hide
+  std::string why;  ///< unmeasured: what is missing; passed without being recorded: with what
+  bool after_record = false;  ///< after the last block, and nothing that was recorded reads it
+  Coding coding;              ///< matmul: that which fitted
+  double hidden = 0;  ///< coarse arithmetic: faults below this share of its size may hide
   double exact_nmse = -1;  ///< matmuls of layer 0: Σ(got − exact)²/Σ exact²; negative: not taken
 };
 
@@ -39,6 +41,23 @@ struct Failure {
   uint32_t step;
   size_t operation;
   Seen seen;
+  /// Where it reads what the trace lacks: it closes a segment, and any of these is wrong, or it is.
+  std::vector<size_t> segment = {};
+};
+
+/// One operation of a trace together with what it reads, for diagnosis or a minimal case.
+struct Scene {
+  uint32_t step = 0;
+  size_t operation = 0;
+  trace::TraceStep tokens;
+  std::vector<judge::Table> inputs;
+  judge::Table output;  ///< empty where the trace doesn't have it
+  Caches caches;        ///< as the operation saw them
+  Coding coding;
+  Arithmetic arithmetic;
+  std::string contract;
+  double rounding = 0;  ///< half an ulp, relative, of the type that the output is stored in; 0: f32
+  Table spread;         ///< as Walk::Item has it; empty: all that it reads was recorded
 };
 
 struct Side {
@@ -48,6 +67,7 @@ struct Side {
   Arithmetic arithmetic;
   std::vector<JudgedOperation> operations;  ///< in the program's order
   std::vector<Failure> failures;            ///< in execution order
+  std::optional<Scene> closing;             ///< of the first failure, where it closes a segment
 
   uint64_t count(Verdict verdict) const;
 };
@@ -70,19 +90,6 @@ double nmse(const Table& got, const Table& exact);
 Result<std::vector<judge::Table>> errors_of(const op::Program& program, const trace::Trace& trace,
                                             const Side& side);
 
-/// One operation of a trace together with what it reads, for diagnosis or a minimal case.
-struct Scene {
-  uint32_t step = 0;
-  size_t operation = 0;
-  trace::TraceStep tokens;
-  std::vector<judge::Table> inputs;
-  judge::Table output;  ///< empty where the trace doesn't have it
-  Caches caches;        ///< as the operation saw them
-  Coding coding;
-  Arithmetic arithmetic;
-  std::string contract;
-  double rounding = 0;  ///< half an ulp, relative, of the type that the output is stored in; 0: f32
-};
 /// Replays the trace up to this place. Errors: as judge_trace; an input that is missing.
 Result<Scene> scene_at(const op::Program& program, const trace::Trace& trace, const Side& side,
                        uint32_t step, size_t operation);

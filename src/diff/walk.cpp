@@ -22,6 +22,22 @@ Walk::Walk(const op::Program& program, const trace::Trace& trace, Arithmetic ari
       cache_narrow_(program.caches.size(), false),
       last_use_(op::last_uses(program)) {}
 
+void Walk::compute_missing(Lockstep::CodingOf coding_of, bool with_spread) {
+  bool lacks = false;
+  for (uint32_t step = 0; step < trace_.steps().size(); ++step) lacks = lacks || lacks_any(step);
+  if (!lacks) return;
+  coding_of_ = std::move(coding_of);
+  estimate_ = std::make_unique<Estimate>(program_, arithmetic_, coding_of_, with_spread);
+}
+
+/// Whether the trace has no tensor of an operation that computes.
+bool Walk::lacks_any(uint32_t number) const {
+  return std::ranges::any_of(program_.operations, [&](const op::Operation& operation) {
+    return !operation.is<op::KvStore>() && !op::row_of(operation).moves &&
+           !trace_.is_merged(operation) && !trace_.find(number, operation);
+  });
+}
+
 Status Walk::run(const Visit& visit) {
   for (uint32_t step = 0; step < trace_.steps().size(); ++step) {
     const auto done = run_step(step, visit);
@@ -34,6 +50,7 @@ Status Walk::run(const Visit& visit) {
 Result<bool> Walk::run_step(uint32_t number, const Visit& visit) {
   const trace::TraceStep& step = trace_.steps()[number];
   if (const Status good = check(step, number); !good) return good.error();
+  if (estimate_) estimate_->begin(step);
   std::vector<Table> values(program_.values.size());
   std::vector<bool> narrow(program_.values.size(), false);
   std::vector<std::optional<Terms>> terms(program_.values.size());
@@ -54,39 +71,58 @@ Result<bool> Walk::run_step(uint32_t number, const Visit& visit) {
     }
     if (before_) before_(number, operation, inputs, lacks != nullptr);
     const double rounding = rounding_of(number, operation);
+    const bool reads_computed = estimate_ && estimate_->reads_computed(operation);
     if (operation.is<op::KvStore>()) {
       const auto stored = read_stored(number, operation, step);
       if (!stored) return stored.error();
       inputs.got = &*stored;
-      if (!visit({number, i, operation, inputs, stored->data.empty() ? nullptr : &*stored, lacks,
+      // What it shows is not judged by what was computed: attention reads what it shows.
+      if (!(reads_computed && !stored->data.empty()) &&
+          !visit({number, i, operation, inputs, stored->data.empty() ? nullptr : &*stored, lacks,
                   nullptr, rounding, narrow_input}))
         return false;
       if (narrow_input) cache_narrow_[operation.as<op::KvStore>()->cache] = true;
-      store(operation, inputs, *stored, step, lacks);
+      store(i, inputs, *stored, step, lacks);
+      forget(operation, i);
       continue;
     }
     auto got = read(number, operation, step);
     if (!got) return got.error();
+    const bool moves = op::row_of(operation).moves, missing = got->data.empty() && !lacks;
     // Copies need no trace: what they give is what they are given.
-    if (got->data.empty() && op::row_of(operation).moves && !lacks)
-      *got = expect(program_, operation, inputs, {}, arithmetic_).want;
-    const bool merged = got->data.empty() && trace_.is_merged(operation) && !lacks;
+    if (missing && moves) *got = expect(program_, operation, inputs, {}, arithmetic_).want;
+    const bool merged = missing && !moves && !reads_computed && trace_.is_merged(operation);
     const auto of = operation.is<op::Add>() && !lacks ? terms_of(operation, inputs, terms, merged)
                                                       : std::nullopt;
     inputs.got = &*got;
-    narrow[operation.output] = rounding > 0 || (op::row_of(operation).moves && narrow_input);
+    narrow[operation.output] = rounding > 0 || (moves && narrow_input);
+    Table spread;
+    if (reads_computed && !lacks && !missing) spread = estimate_->spread(i);
     if (!visit({number, i, operation, inputs, got->data.empty() ? nullptr : &*got, lacks,
-                of ? &*of : nullptr, rounding, narrow_input || rounding > 0}))
+                of ? &*of : nullptr, rounding, narrow_input || rounding > 0,
+                spread.data.empty() ? nullptr : &spread}))
       return false;
     if (merged) {
       *got = judge::formula(program_, operation, inputs);
       terms[operation.output] = of;  // of a sum
     }
+    if (estimate_ && missing && !merged)
+      *got = estimate_->compute(i, expect(program_, operation, inputs, coding_of_(i), arithmetic_));
+    else if (estimate_ && !got->data.empty())
+      estimate_->know(operation.output, *got);
     values[operation.output] = std::move(*got);
     for (const uint32_t value : operation.inputs)
       if (last_use_[value] == i) values[value] = {};
+    forget(operation, i);
   }
   return true;
+}
+
+/// Of the estimate what nothing reads any more.
+void Walk::forget(const op::Operation& operation, size_t index) {
+  if (!estimate_) return;
+  for (const uint32_t value : operation.inputs)
+    if (last_use_[value] == index) estimate_->forget(value);
 }
 
 /// Of a sum that the engine has not, or that reads one.
@@ -190,8 +226,9 @@ Result<Table> Walk::read_stored(uint32_t number, const op::Operation& operation,
 }
 
 /// Fills the cache with what the trace says is in it, else with what its contract keeps.
-void Walk::store(const op::Operation& operation, const Inputs& inputs, const Table& stored,
+void Walk::store(size_t index, const Inputs& inputs, const Table& stored,
                  const trace::TraceStep& step, const std::string* lacks) {
+  const op::Operation& operation = program_.operations[index];
   const uint32_t cache = operation.as<op::KvStore>()->cache;
   if (stored.data.empty() && lacks) {
     cache_whole_[cache] = false;
@@ -213,6 +250,11 @@ void Walk::store(const op::Operation& operation, const Inputs& inputs, const Tab
     const auto slack = std::as_const(kept.slack).row(t);
     caches_[cache].allow(slack.first(key_width), slack.subspan(key_width));
   }
+  if (!estimate_) return;
+  if (stored.data.empty())
+    estimate_->store(index);
+  else
+    estimate_->store(index, stored);
 }
 
 }  // namespace assay::diff

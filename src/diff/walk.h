@@ -1,13 +1,16 @@
-// Walks a trace: what every operation reads, step after step.
+// Walks a trace: what every operation reads, step after step. What the trace lacks is computed, and
+// how far a correct engine may be from it (estimate.h).
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "diff/estimate.h"
 #include "diff/side.h"
 #include "op/program.h"
 #include "trace/trace_file.h"
@@ -34,6 +37,9 @@ class Walk {
     /// finer.
     double rounding = 0;
     bool narrow = false;  ///< it, or an input, is stored in fewer bits than it was computed in
+    /// Of what reads computed values: how far correct runs lie around it. nullptr: it reads what
+    /// the trace has.
+    const Table* spread = nullptr;
   };
   /// Returns false to stop.
   using Visit = std::function<bool(const Item&)>;
@@ -43,6 +49,9 @@ class Walk {
 
   Walk(const op::Program& program, const trace::Trace& trace, Arithmetic arithmetic,
        Before before = {});
+  /// From now on what is missing is computed, with these codings of products; and how far correct runs
+  /// lie around it, if that is wanted: it takes sixteen times as long.
+  void compute_missing(Lockstep::CodingOf coding_of, bool with_spread = true);
 
   Status run(const Visit& visit);
 
@@ -51,6 +60,8 @@ class Walk {
   static std::optional<Terms> terms_of(const op::Operation& operation, const Inputs& inputs,
                                        const std::vector<std::optional<Terms>>& known, bool merged);
   Status check(const trace::TraceStep& step, uint32_t number) const;
+  bool lacks_any(uint32_t number) const;
+  void forget(const op::Operation& operation, size_t index);
   double rounding_of(uint32_t number, const op::Operation& operation) const;
   Result<Table> read(uint32_t number, const op::Operation& operation,
                      const trace::TraceStep& step) const;
@@ -58,13 +69,15 @@ class Walk {
                        bool selected) const;
   Result<Table> read_stored(uint32_t number, const op::Operation& operation,
                             const trace::TraceStep& step) const;
-  void store(const op::Operation& operation, const Inputs& inputs, const Table& stored,
+  void store(size_t index, const Inputs& inputs, const Table& stored,
              const trace::TraceStep& step, const std::string* lacks);
 
   const op::Program& program_;
   const trace::Trace& trace_;
   Arithmetic arithmetic_;
   Before before_;
+  Lockstep::CodingOf coding_of_;
+  std::unique_ptr<Estimate> estimate_;  ///< nullptr where nothing is computed
   Caches caches_;
   std::vector<bool> cache_whole_, cache_narrow_;
   std::vector<size_t> last_use_;

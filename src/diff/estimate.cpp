@@ -1,0 +1,141 @@
+#include "diff/estimate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <mutex>
+
+#include "base/mix64.h"
+#include "judge/product.h"
+#include "op/kinds.h"
+
+namespace assay::diff {
+
+using judge::Judged, judge::Table;
+
+namespace {
+
+constexpr uint64_t number_of_moved_runs = 16;
+/// Bounds are for errors that all add up. Those of correct engines reach a tenth of them (a fifth in
+/// the worst of some 10^6 elements), so that a quarter is generous.
+constexpr double share_of_bound = 0.25;
+/// How many times their root mean square the runs may be off.
+constexpr double reach = 8;
+
+/// In [-1, 1), by the place alone.
+double at_random(uint64_t key, uint64_t i) {
+  return double(mix64(key ^ mix64(i)) >> 11) * 0x1p-52 - 1;
+}
+
+double median(std::vector<double> numbers) {
+  const auto middle = numbers.begin() + std::ptrdiff_t(numbers.size() / 2);
+  std::ranges::nth_element(numbers, middle);
+  return *middle;
+}
+
+}  // namespace
+
+Estimate::Estimate(const op::Program& program, const judge::Arithmetic& arithmetic,
+                   Lockstep::CodingOf coding_of, bool moved_runs)
+    : program_(program),
+      arithmetic_(arithmetic),
+      runs_(program, arithmetic, std::move(coding_of), 1 + (moved_runs ? number_of_moved_runs : 0)),
+      computed_cache_(program.caches.size(), false) {}
+
+void Estimate::begin(const trace::TraceStep& step) {
+  runs_.begin(step);
+  computed_.assign(program_.values.size(), false);
+  ++steps_;
+}
+
+void Estimate::know(uint32_t value, const Table& recorded) {
+  runs_.give(value, recorded);
+  computed_[value] = false;
+}
+
+bool Estimate::reads_computed(const op::Operation& operation) const {
+  if (const auto* attend = operation.as<op::Attend>(); attend && computed_cache_[attend->cache])
+    return true;
+  return std::ranges::any_of(operation.inputs, [&](uint32_t value) { return computed_[value]; });
+}
+
+Table Estimate::compute(size_t index, const Judged& judged) {
+  const op::Operation& operation = program_.operations[index];
+  const uint32_t value = operation.output;
+  const bool exact_inputs = !reads_computed(operation), moves = op::row_of(operation).moves;
+  const judge::NumberType result = arithmetic_[judge::family_of(operation)].result;
+  const auto kept = [result](double y) {
+    return judge::is_coarse(result) ? judge::round_to(y, result) : double(float(y));
+  };
+  // As the engine keeps it: f32's own rounding is left to the moved runs.
+  Table own = judged.want;
+  if (judge::is_coarse(result))
+    for (double& y : own.data) y = kept(y);
+  if (exact_inputs)
+    runs_.give(value, own);
+  else
+    runs_.put(value, runs_.compute(index));
+  computed_[value] = !exact_inputs || !moves;
+  if (moves) return own;
+  Table all = runs_.at(value);
+  const uint64_t size = own.data.size(), width = own.width;
+  std::ranges::copy(own.data, all.data.begin());
+  // The ids of a routing are exact.
+  const uint64_t exact = operation.is<op::Route>() ? width / 2 : 0;
+  const uint64_t key = mix64(mix64(steps_) ^ index);
+  for (uint64_t i = size; i < all.data.size(); ++i) {
+    const uint64_t row = i % size / width, column = i % width;
+    if (column < exact) continue;
+    const double bound =
+        judged.limit_at(row, column) * judge::unit * judged.scale.row(row)[column] +
+        judged.slack_at(row, column);
+    if (std::isfinite(bound))
+      all.data[i] = kept(all.data[i] + share_of_bound * bound * at_random(key, i));
+  }
+  runs_.put(value, std::move(all));
+  return own;
+}
+
+Table Estimate::spread(size_t index) const {
+  const uint64_t moved_runs = runs_.runs() - 1;
+  if (moved_runs == 0) return {};
+  const Table own = runs_.compute(index, 0);
+  Table squares(own.rows, own.width), most = squares;
+  std::mutex adding;
+  judge::in_parallel(
+      moved_runs,
+      [&](uint64_t first, uint64_t last) {
+        for (; first < last; ++first) {
+          const Table moved = runs_.compute(index, 1 + first);
+          const std::lock_guard lock(adding);
+          for (size_t i = 0; i < own.data.size(); ++i) {
+            const double away = std::fabs(moved.data[i] - own.data[i]);
+            squares.data[i] += away * away;
+            most.data[i] = std::max(most.data[i], away);
+          }
+        }
+      },
+      1);
+  Table out(own.rows, own.width);
+  for (uint64_t t = 0; t < out.rows; ++t) {
+    for (uint64_t i = 0; i < out.width; ++i)
+      out.row(t)[i] =
+          std::max(std::sqrt(squares.row(t)[i] / double(moved_runs)), most.row(t)[i] * 2 / reach);
+    // Sixteen runs may happen to lie close together in one element, but not in half of a row.
+    const double usual = median({out.row(t).begin(), out.row(t).end()});
+    for (double& away : out.row(t)) away = std::isfinite(away) ? reach * std::max(away, usual) : 0;
+  }
+  return out;
+}
+
+void Estimate::store(size_t index) {
+  const op::Operation& operation = program_.operations[index];
+  computed_cache_[operation.as<op::KvStore>()->cache] =
+      computed_cache_[operation.as<op::KvStore>()->cache] || reads_computed(operation);
+  runs_.store(index);
+}
+
+void Estimate::store(size_t index, const Table& recorded) {
+  runs_.store(index, recorded);
+}
+
+}  // namespace assay::diff

@@ -1,0 +1,116 @@
+#include "diff/segment.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "diff/contracts.h"
+#include "diff/recorded.h"
+#include "diff/walk.h"
+#include "op/kinds.h"
+
+namespace assay::diff {
+
+Result<Segment> Segment::open(const op::Program& program, const trace::Trace& trace,
+                              const Side& side, const Failure& failure) {
+  const bool is_kept = side.closing && side.closing->step == failure.step &&
+                       side.closing->operation == failure.operation;
+  auto closing = is_kept ? Result<Scene>(*side.closing)
+                         : scene_at(program, trace, side, failure.step, failure.operation);
+  if (!closing) return closing.error();
+  Segment segment(program, side, failure,
+                  Lockstep(
+                      program, side.arithmetic,
+                      [codings = first_codings(program, side.contract), &side,
+                       last = failure.operation](size_t operation) {
+                        return operation == last ? side.operations[last].coding
+                                                 : codings(operation);
+                      },
+                      1));
+  Lockstep& base = segment.base_;
+  base.begin(trace.steps()[failure.step]);
+  const auto gather = [&](uint32_t step, const op::Operation& operation, const Inputs& inputs, bool) {
+    const auto index = size_t(&operation - program.operations.data());
+    if (step != failure.step || index < failure.segment.front()) return;
+    for (size_t i = 0; i < operation.inputs.size(); ++i)
+      if (base.at(operation.inputs[i]).data.empty())
+        base.give(operation.inputs[i], *inputs.values[i]);
+    if (index == failure.operation) base.set_caches(inputs.caches[0]);
+  };
+  Walk walk(program, trace, side.arithmetic, gather);
+  walk.compute_missing(first_codings(program, side.contract), false);
+  const Status walked = walk.run([&](const Walk::Item& item) {
+    return item.step != failure.step || item.index != failure.operation;
+  });
+  if (!walked) return walked.error();
+  segment.closing_ = std::move(*closing);
+  segment.expected_ = expect(program, segment.closing_);
+  return segment;
+}
+
+Scene Segment::scene(size_t index) const {
+  const op::Operation& operation = program_->operations[index];
+  Scene scene;
+  scene.step = failure_->step;
+  scene.operation = index;
+  scene.tokens = closing_.tokens;
+  for (const uint32_t value : operation.inputs) scene.inputs.push_back(base_.at(value));
+  scene.caches = base_.caches(0);
+  scene.coding = base_.coding_of(index);
+  scene.arithmetic = side_->arithmetic;
+  scene.contract = side_->contract;
+  scene.output = diff::expect(*program_, scene).want;
+  return scene;
+}
+
+Judged Segment::carried(const Altered& given) const {
+  Lockstep run = base_;
+  std::vector<bool> altered(program_->values.size(), false);
+  std::vector<bool> altered_cache(program_->caches.size(), false);
+  const auto reads_altered = [&](const op::Operation& operation) {
+    const auto* attend = operation.as<op::Attend>();
+    return (attend && altered_cache[attend->cache]) ||
+           std::ranges::any_of(operation.inputs, [&](uint32_t value) { return altered[value]; });
+  };
+  auto next = given.begin();
+  for (size_t i = given.front().first; i < failure_->operation; ++i) {
+    const op::Operation& operation = program_->operations[i];
+    if (next != given.end() && next->first == i) {
+      run.put(operation.output, next->second);
+      altered[operation.output] = true;
+      ++next;
+      continue;
+    }
+    if (was_recorded(*program_, *side_, i) || !reads_altered(operation)) continue;
+    if (const auto* store = operation.as<op::KvStore>()) {
+      run.store(i);
+      altered_cache[store->cache] = true;
+    } else {
+      run.put(operation.output, run.compute(i));
+      altered[operation.output] = true;
+    }
+  }
+  Judged out = expected_;
+  out.want = run.compute(failure_->operation);
+  return out;
+}
+
+Segment Segment::first(uint64_t tokens) const {
+  Segment out = *this;
+  const auto cut = [&](Table& table) {
+    const uint64_t all = closing_.tokens.tokens.size();
+    if (table.rows != all || table.data.empty()) return;
+    table.rows = tokens;
+    table.data.resize(tokens * table.width);
+  };
+  trace::TraceStep& step = out.closing_.tokens;
+  step.tokens.resize(tokens);
+  step.positions.resize(tokens);
+  out.base_.cut(step, cut);
+  for (Table& input : out.closing_.inputs) cut(input);
+  for (Table* table : {&out.closing_.output, &out.closing_.spread, &out.expected_.want,
+                       &out.expected_.scale, &out.expected_.limit, &out.expected_.slack})
+    cut(*table);
+  return out;
+}
+
+}  // namespace assay::diff
