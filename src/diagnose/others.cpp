@@ -452,8 +452,7 @@ static void try_other_rows(const Case& the, Contest& contest, const op::Weight& 
   std::vector<uint64_t> rows(got.rows);
   for (uint64_t t = 0; t < got.rows; ++t) rows[t] = uint64_t(the.scene.tokens.tokens[t]);
   std::vector<uint64_t> found(got.rows, op::none);
-  const double rounding =
-      std::max(0x1p-22, judge::coarse_ulp(the.scene.arithmetic[judge::Family::residual].result));
+  const double rounding = std::max(0x1p-22, judge::coarse_ulp(result_of(the)));
   for (uint64_t row = 0; row < weight.rows; ++row) {
     const std::vector<double> values = row_of(row);
     for (const uint64_t t : failing) {
@@ -546,8 +545,7 @@ void try_general(const Case& the, Contest& contest) {
     contest.offer({"clipped", "values are clipped", fmt::format("at {:.4g}", most)},
                   mapped(want, [&](double y) { return std::clamp(y, -most, most); }));
   // A type that the contract gives the result, or a finer one, is no cause.
-  const double own =
-      judge::half_ulp(the.scene.arithmetic[judge::family_of(the.operation)].result);
+  const double own = judge::half_ulp(result_of(the));
   if (brains && judge::half_ulp(judge::NumberType::bf16) > own) {
     judge::Judged judged = with_limits(the, mapped(want, round_to_bf16));
     // The engine's own f32 error may choose the other neighbour.

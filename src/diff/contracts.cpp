@@ -214,14 +214,11 @@ struct Votes {
   bool any() const {
     return std::ranges::any_of(of, [](const auto& vote) { return vote.second != none; });
   }
-  /// Whether most results of this type fit any step.
-  bool most_fit(NumberType type) const {
-    uint64_t all = 0, fitting = 0;
-    for (const auto& [one, step] : of) {
-      all += one == type;
-      fitting += one == type && step != none;
-    }
-    return all > 0 && fits_most(fitting, all);
+  /// How many results of this type fit this step or a finer one.
+  uint64_t fitting(NumberType type, size_t at_most) const {
+    return uint64_t(std::ranges::count_if(of, [&](const auto& vote) {
+      return vote.first == type && vote.second != none && vote.second <= at_most;
+    }));
   }
 };
 
@@ -592,30 +589,35 @@ class Finder {
       return;
     }
     kv_ = kept;
-    contract_[Family::attention] = chosen(Family::attention, votes);
+    contract_[Family::attention] = chosen(Family::attention, votes, count(kept, contract));
   }
 
-  /// Of a family that does not fit what is declared, or of which nothing is: the step of the ladder
-  /// that it fits. A declared rounding that the values show is trusted: there only a finer one is.
-  Roundings chosen(Family family, const Votes& votes) const {
+  /// The step of the ladder that a family fits. A declared rounding that the values show is trusted,
+  /// and what does not fit it is wrong, but where more fit a finer one; `passed` fit what is declared.
+  Roundings chosen(Family family, const Votes& votes, uint64_t passed) const {
     const NumberType result = votes.type();
-    const Roundings fitting = ladder(family, result)[votes.step(family, result)];
+    const size_t step = votes.step(family, result);
+    const Roundings fitting = ladder(family, result)[step];
     if (!declared_ || (*declared_)[family].result != result) return fitting;
     const Roundings& said = (*declared_)[family];
-    return votes.most_fit(result) && fitting.is_within(said) ? fitting : said;
+    const uint64_t more = votes.fitting(result, step);
+    return more > passed && fits_most(more, votes.of.size()) && fitting.is_within(said) ? fitting
+                                                                                        : said;
   }
 
   void settle(Family family) {
     const Votes& votes = votes_[size_t(family)];
     if (own_ || votes.of.empty()) return;
     const auto& fits = base_fits_[size_t(family)];
-    for (const size_t base : {size_t(0), base_})
-      if (fits[base].all > 0 && fits_most(fits[base].passed, fits[base].all) &&
-          (base == base_ || declared_)) {
-        contract_[family] = bases_[base][family];
-        return;
-      }
-    contract_[family] = chosen(family, votes);
+    const bool shown = declared_ && (*declared_)[family].result == votes.type();
+    for (const size_t base : {size_t(0), base_}) {
+      const auto [passed, all] = fits[base];
+      if (all == 0 || (base == 0 && !declared_ && base_ != 0)) continue;
+      if (base == 0 && shown ? passed < all : !fits_most(passed, all)) continue;
+      contract_[family] = bases_[base][family];
+      return;
+    }
+    contract_[family] = chosen(family, votes, declared_ ? fits[0].passed : 0);
   }
 
   /// Caches that are usual are not named, and those of an engine in one coarse type are that type's.
@@ -663,7 +665,7 @@ class Finder {
   uint64_t work_ = 0;  // multiplications of these
   std::array<Votes, judge::families.size()> votes_;
   std::array<std::vector<Fits>, judge::families.size()> base_fits_;  // of each base
-  Fits sums_;            // of two values
+  Fits sums_;                                                        // of two values
   bool narrow_ = false;  // values are kept in fewer bits than the contract's results have
   const std::vector<Coding> caches_ = codings_of_caches();
   std::vector<uint64_t> kept_ = std::vector<uint64_t>(caches_.size());
