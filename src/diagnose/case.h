@@ -160,6 +160,8 @@ class Contest {
 
 /// x rounded to this many significant digits.
 double rounded(double x, int digits);
+/// The type that the contract gives the operation's results.
+judge::NumberType result_of(const Case& the);
 /// A product with the limits of the operation's contract.
 judge::Judged judged(const Case& the, judge::Product product);
 /// The usual limits around another result.

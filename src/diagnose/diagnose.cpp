@@ -36,9 +36,13 @@ Table Case::tensor(std::string_view name) const {
   return values ? std::move(*values) : Table();
 }
 
+judge::NumberType result_of(const Case& the) {
+  return the.scene.arithmetic[judge::family_of(the.operation)].result;
+}
+
 Judged judged(const Case& the, judge::Product product) {
   Judged out = judge::judged(std::move(product), &the.got());
-  judge::round_results(the.scene.arithmetic[judge::Family::matmul].result, &the.got(), 0, out);
+  judge::round_results(result_of(the), &the.got(), 0, out);
   return out;
 }
 
@@ -48,6 +52,18 @@ Judged with_limits(const Case& the, Table want) {
   for (uint64_t i = 0; i < want.data.size(); ++i)
     judged.scale.data[i] = std::max(judged.scale.data[i], std::fabs(want.data[i]));
   judged.want = std::move(want);
+  // A coarse type's ulp is of the new result, too; how much of the old limit it was, is not known.
+  const judge::NumberType type = result_of(the);
+  if (!judge::is_coarse(type) || !judge::holds(type, the.got())) return judged;
+  Table limit(judged.want.rows, judged.want.width);
+  for (uint64_t t = 0; t < limit.rows; ++t)
+    for (uint64_t i = 0; i < limit.width; ++i) {
+      const double scale = judge::unit * judged.scale.row(t)[i];
+      const double rounding = judge::rounding_error(std::fabs(judged.want.row(t)[i]), type);
+      limit.row(t)[i] = judged.limit_at(t, i);
+      if (scale > 0) limit.row(t)[i] = std::max(limit.row(t)[i], 1.01 * rounding / scale);
+    }
+  judged.limit = std::move(limit);
   return judged;
 }
 
@@ -56,7 +72,9 @@ Judged scaled_by(const Case& the, const std::function<double(uint64_t token)>& f
   for (uint64_t t = 0; t < want.rows; ++t)
     for (double& y : want.row(t)) y *= factor(t);
   Judged judged = with_limits(the, std::move(want));
-  for (double& limit : judged.limit.data) limit += 1;  // the product is rounded
+  // The product is rounded.
+  const double rounding = std::max(1.0, judge::coarse_ulp(result_of(the)) / judge::unit);
+  for (double& limit : judged.limit.data) limit += rounding;
   if (!judged.slack.data.empty())
     for (uint64_t t = 0; t < the.got().rows; ++t)
       for (double& slack : judged.slack.row(t)) slack *= std::fabs(factor(t));

@@ -36,6 +36,13 @@ void offer_weight(const Case& the, Contest& contest, Cause cause, const op::Weig
       judged(the, judge::multiply(weight, bias_of(the), the.input(0), the.scene.coding)), price);
 }
 
+/// How activations meet a weight of another type: as they meet this one, where they can.
+judge::Coding coding_of(const Case& the, uint32_t type) {
+  const auto codings = judge::codings(the.scene.contract, type);
+  const bool same = std::ranges::find(codings, the.scene.coding) != codings.end();
+  return same ? the.scene.coding : codings[0];
+}
+
 /// The same tensor from other bytes.
 struct Bytes {
   op::Weight weight;
@@ -149,21 +156,19 @@ void try_bytes(const Case& the, Contest& contest) {
       return;
     op::Weight read = weight;
     read.type = F::id;
-    const auto codings = judge::codings(the.scene.contract, F::id);
     contest.offer(
         {"weight-type", "the tensor is read as another format", std::string(quant::name_of<F>)},
-        judged(the, judge::multiply(read, bias_of(the), the.input(0), codings[0])), 1);
+        judged(the, judge::multiply(read, bias_of(the), the.input(0), coding_of(the, F::id))), 1);
   });
   // Another tensor of this shape.
   for (const op::Weight& other : the.program.weights) {
     if (&other == &weight || other.rows != weight.rows || other.columns != weight.columns) continue;
     if (contest.decided()) break;
     const bool tied = the.operation.name == "logits";
-    const auto codings = judge::codings(the.scene.contract, other.type);
     contest.offer(
         {tied ? "weight-tied-head" : "weight-other",
          tied ? "the head is another matrix" : "the product is with another tensor", other.name},
-        judged(the, judge::multiply(other, bias_of(the), the.input(0), codings[0])),
+        judged(the, judge::multiply(other, bias_of(the), the.input(0), coding_of(the, other.type))),
         price::of(double(the.program.weights.size())));
   }
 }

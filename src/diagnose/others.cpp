@@ -452,13 +452,14 @@ static void try_other_rows(const Case& the, Contest& contest, const op::Weight& 
   std::vector<uint64_t> rows(got.rows);
   for (uint64_t t = 0; t < got.rows; ++t) rows[t] = uint64_t(the.scene.tokens.tokens[t]);
   std::vector<uint64_t> found(got.rows, op::none);
+  const double rounding = std::max(0x1p-22, judge::coarse_ulp(result_of(the)));
   for (uint64_t row = 0; row < weight.rows; ++row) {
     const std::vector<double> values = row_of(row);
     for (const uint64_t t : failing) {
       if (found[t] != op::none) continue;
       uint64_t right = 0;
       for (uint64_t i = 0; i < got.width; ++i)
-        right += std::fabs(got.row(t)[i] - values[i]) <= 0x1p-22 * std::fabs(values[i]);
+        right += std::fabs(got.row(t)[i] - values[i]) <= rounding * std::fabs(values[i]);
       if (right * 200 >= got.width * 199) found[t] = row;
     }
   }
@@ -543,14 +544,16 @@ void try_general(const Case& the, Contest& contest) {
   if (at_most >= 2)
     contest.offer({"clipped", "values are clipped", fmt::format("at {:.4g}", most)},
                   mapped(want, [&](double y) { return std::clamp(y, -most, most); }));
-  if (brains) {
+  // A type that the contract gives the result, or a finer one, is no cause.
+  const double own = judge::half_ulp(result_of(the));
+  if (brains && judge::half_ulp(judge::NumberType::bf16) > own) {
     judge::Judged judged = with_limits(the, mapped(want, round_to_bf16));
     // The engine's own f32 error may choose the other neighbour.
     judged.slack = mapped(want, [](double y) { return std::fabs(y) * 0x1p-7; });
     contest.offer({"bf16-result", "the result is kept as bf16", ""}, judged, 0,
                   16.0 * double(contest.failing().size()));
   }
-  if (halves) {
+  if (halves && judge::half_ulp(judge::NumberType::f16) > own) {
     judge::Judged judged =
         with_limits(the, mapped(want, [](double y) { return judge::round_to_f16(y); }));
     judged.slack = mapped(want, [](double y) { return std::fabs(y) * 0x1p-10 + 0x1p-24; });

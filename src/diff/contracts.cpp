@@ -235,6 +235,12 @@ struct Votes {
   bool any() const {
     return std::ranges::any_of(of, [](const auto& vote) { return vote.second != none; });
   }
+  /// How many results of this type fit this step or a finer one.
+  uint64_t fitting(NumberType type, size_t at_most) const {
+    return uint64_t(std::ranges::count_if(of, [&](const auto& vote) {
+      return vote.first == type && vote.second != none && vote.second <= at_most;
+    }));
+  }
 };
 
 /// An attention of the trace with the keys and values that its cache was given, or shows.
@@ -264,12 +270,18 @@ class Finder {
       if (name != "exact" && (!declared_ || *judge::contract_of(name) != *declared_))
         bases_.push_back(*judge::contract_of(name));
     passes_.resize(bases_.size());
+    for (auto& fits : base_fits_) fits.resize(bases_.size());
     own_ = engine_.starts_with("assay");
   }
 
   FoundContract find() {
     look();
     settle_cache();
+    if (narrow_ && !fits_most(sums_.passed, sums_.all)) {
+      contract_ = declared_.value_or(Contract{});
+      if (!kv_known_) kv_ = arithmetic(contract_).kv;
+      return found();
+    }
     settle_base();
     settle_matmul();
     settle_attention();
@@ -279,6 +291,11 @@ class Finder {
     const NumberType kept = contract_[Family::matmul].result;
     if (kv_ == Coding{} && judge::is_coarse(kept) && contract_[Family::rope].result == kept)
       kv_.type = kept;
+    return found();
+  }
+
+ private:
+  FoundContract found() const {
     FoundContract out{contract_, "", true, {}};
     name_cache(out.contract);
     out.text = judge::text_of(out.contract);
@@ -291,7 +308,6 @@ class Finder {
     return out;
   }
 
- private:
   Arithmetic arithmetic(const Contract& contract) const {
     return judge::arithmetic_of(contract, engine_, trace_.metadata("kv"));
   }
@@ -315,6 +331,7 @@ class Finder {
     Walk walk(program_, trace_, arithmetic(bases_[0]));
     const Status walked = walk.run([&](const Walk::Item& item) {
       if (item.operation.is<op::KvStore>()) remember_cache(item);
+      narrow_ = narrow_ || item.rounding > 0;
       if (!item.got || item.lacks || op::row_of(item.operation).moves) return true;
       if (op::multiplies(item.operation))
         remember_product(item);
@@ -400,10 +417,13 @@ class Finder {
       if (fits(item.operation, item.inputs, contract, {}, item.terms)) fitting = i;
     }
     votes_[size_t(family)].of.push_back({result, fitting});
-    if (!declared_) return;
-    auto& [passed, all] = declared_fits_[size_t(family)];
-    passed += fits(item.operation, item.inputs, *declared_, {}, item.terms);
-    ++all;
+    if (item.operation.is<op::Add>()) sums_.add(fitting != Votes::none);
+    // Bases differ in the activations, and in what is looked at elsewhere.
+    const bool activates = item.operation.is<op::Gate>() || item.operation.is<op::Activate>();
+    for (size_t i = 0; i < bases_.size(); ++i)
+      if (activates || (declared_ && i == 0))
+        base_fits_[size_t(family)][i].add(
+            fits(item.operation, item.inputs, bases_[i], {}, item.terms));
   }
 
   /// Whether an attention fits under a cache's coding.
@@ -524,8 +544,7 @@ class Finder {
       contract_[Family::matmul] = better->roundings;
       return;
     }
-    if (fits_most(passes_[base_].products, all) || !stored_narrow())
-      r.result = judge::coarser(r.result, result);
+    r.result = judge::coarser(r.result, result);
   }
 
   /// Of the written codings, the first of those that most products fit; `most` do.
@@ -588,34 +607,39 @@ class Finder {
       kept = kv;
     }
     if (!votes.any()) {
-      if (!stored_narrow()) contract_ = contract;
+      contract_ = contract;
       return;
     }
     kv_ = kept;
-    contract_[Family::attention] =
-        ladder(Family::attention, result)[votes.step(Family::attention, result)];
+    contract_[Family::attention] = chosen(Family::attention, votes, count(kept, contract));
+  }
+
+  /// The step of the ladder that a family fits. A declared rounding that the values show is trusted,
+  /// and what does not fit it is wrong, but where more fit a finer one; `passed` fit what is declared.
+  Roundings chosen(Family family, const Votes& votes, uint64_t passed) const {
+    const NumberType result = votes.type();
+    const size_t step = votes.step(family, result);
+    const Roundings fitting = ladder(family, result)[step];
+    if (!declared_ || (*declared_)[family].result != result) return fitting;
+    const Roundings& said = (*declared_)[family];
+    const uint64_t more = votes.fitting(result, step);
+    return more > passed && fits_most(more, votes.of.size()) && fitting.is_within(said) ? fitting
+                                                                                        : said;
   }
 
   void settle(Family family) {
     const Votes& votes = votes_[size_t(family)];
     if (own_ || votes.of.empty()) return;
-    const NumberType result = votes.type();
-    const auto [passed, all] = declared_fits_[size_t(family)];
-    // A declared rounding that the values show is trusted: what does not fit it is wrong.
-    if (declared_ && ((*declared_)[family].result == result || fits_most(passed, all))) {
-      contract_[family] = (*declared_)[family];
+    const auto& fits = base_fits_[size_t(family)];
+    const bool shown = declared_ && (*declared_)[family].result == votes.type();
+    for (const size_t base : {size_t(0), base_}) {
+      const auto [passed, all] = fits[base];
+      if (all == 0 || (base == 0 && !declared_ && base_ != 0)) continue;
+      if (base == 0 && shown ? passed < all : !fits_most(passed, all)) continue;
+      contract_[family] = bases_[base][family];
       return;
     }
-    if (!votes.any() && stored_narrow()) return;
-    contract_[family] = ladder(family, result)[votes.step(family, result)];
-  }
-
-  /// Whether the trace keeps values in fewer bits than f32: then its types say nothing of the
-  /// engine's.
-  bool stored_narrow() const {
-    return std::ranges::any_of(trace_.tensors(), [&](const trace::TraceTensor& tensor) {
-      return trace_.rounding(tensor) > 0x1p-24;
-    });
+    contract_[family] = chosen(family, votes, declared_ ? fits[0].passed : 0);
   }
 
   /// Caches that are usual are not named, and those of an engine in one coarse type are that type's.
@@ -628,6 +652,13 @@ class Finder {
     if (!usual || !plain) contract.kv = kv_;
   }
 
+  struct Fits {
+    uint64_t passed = 0, all = 0;
+    void add(bool fits) {
+      passed += fits;
+      ++all;
+    }
+  };
   struct Passes {
     uint64_t products = 0, attentions = 0;
     uint64_t sum() const { return products + attentions; }
@@ -655,7 +686,9 @@ class Finder {
   std::vector<ProductSample> products_;
   uint64_t work_ = 0;  // multiplications of these
   std::array<Votes, judge::families.size()> votes_;
-  std::array<std::pair<uint64_t, uint64_t>, judge::families.size()> declared_fits_{};
+  std::array<std::vector<Fits>, judge::families.size()> base_fits_;  // of each base
+  Fits sums_;                                                        // of two values
+  bool narrow_ = false;  // values are kept in fewer bits than the contract's results have
   const std::vector<Coding> caches_ = codings_of_caches();
   std::vector<uint64_t> kept_ = std::vector<uint64_t>(caches_.size());
   uint64_t shown_ = 0;

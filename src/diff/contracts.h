@@ -21,8 +21,11 @@ struct FoundContract {
   Arithmetic arithmetic;
 };
 
-/// The finest contract that most operations fit. What the trace declares is kept where most fit it.
-/// A family's result is of the type that holds its values. What its inner arithmetic is, is tried
+/// The finest contract that most operations fit. What the trace declares is kept where most fit it,
+/// and a family that doesn't fit it has another arithmetic only where that is finer, or all of it is.
+/// A family's result is of the type that holds its values; where the trace keeps values in fewer
+/// bits than its contract says, that type is the engine's only if most sums of two values, which
+/// round once, fit it. What its inner arithmetic is, is tried
 /// from the finest on: a coarser one is taken only where most operations fit it that do not fit the
 /// finer one, so one operation that alone needs a coarser one stays wrong. Sums in coarse types,
 /// whose worst order proves little, are tried last. Engines of our own keep one of

@@ -143,16 +143,21 @@ std::string how_wrong(const judge::Table& got, const judge::Judged& judged) {
     size += e.want * e.want;
     sum += e.got - e.want;
   }
-  // The factor and the sum are only as well known as the elements are.
+  // The factor and the sum are only as well known as the elements are; what they explain must be
+  // more than the digits that are named.
   const double factor = along / size, more = sum / double(failing.size());
-  if (all([&](const Element& e) {
-        return std::fabs(e.got - factor * e.want) <=
-               (1 + std::fabs(factor)) * e.allowed + 0x1p-22 * std::fabs(e.got);
-      }))
+  const auto explain = [&](double each, const auto& left) {
+    double bits = 0;
+    for (const Element& e : failing) {
+      const double allowed = each * e.allowed + 0x1p-22 * std::fabs(e.got);
+      if (!(std::fabs(left(e)) <= allowed)) return false;
+      bits += std::log2(std::max(1.0, std::fabs(e.got - e.want) / allowed));
+    }
+    return bits > 28;
+  };
+  if (explain(1 + std::fabs(factor), [&](const Element& e) { return e.got - factor * e.want; }))
     return fmt::format(", × {:.4g}", factor);
-  if (all([&](const Element& e) {
-        return std::fabs(e.got - e.want - more) <= 2 * e.allowed + 0x1p-22 * std::fabs(e.got);
-      }))
+  if (explain(2, [&](const Element& e) { return e.got - e.want - more; }))
     return fmt::format(", {} {:.4g}", more < 0 ? "−" : "+", std::fabs(more));
   return "";
 }

@@ -155,6 +155,12 @@ bool Roundings::is_coarse() const {
       fields, [&](const auto& field) { return judge::is_coarse(this->*field.second); });
 }
 
+bool Roundings::is_within(const Roundings& other) const {
+  return std::ranges::all_of(fields, [&](const auto& field) {
+    return half_ulp(this->*field.second) <= half_ulp(other.*field.second);
+  });
+}
+
 bool Contract::is_coarse() const {
   return activations || std::ranges::any_of(of, &Roundings::is_coarse);
 }

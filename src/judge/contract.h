@@ -45,6 +45,8 @@ struct Roundings {
 
   bool operator==(const Roundings&) const = default;
   bool is_coarse() const;
+  /// Whether nothing is rounded to a coarser type than in `other`.
+  bool is_within(const Roundings& other) const;
 };
 
 struct Contract {

@@ -19,13 +19,6 @@ std::vector<double> rms_norm(std::span<const double> x, uint32_t parts, std::spa
   return y;
 }
 
-static std::vector<double> weights_of(const Subject& subject, NumberType type) {
-  std::vector<double> w = decode_row(subject.weight(), 0);
-  if (is_coarse(type))
-    for (double& value : w) value = round_to(value, type);
-  return w;
-}
-
 template <>
 Table formula_of(const Subject& subject, const op::RmsNorm& p) {
   const std::vector<double> w = decode_row(subject.weight(), 0);
@@ -69,13 +62,41 @@ static void take_root(const Table& got, uint64_t parts, NumberType type, Table& 
   }
 }
 
+/// The square of how far values are off, relative.
+static double distance(const Table& got, const Table& want) {
+  double sum = 0;
+  for (size_t i = 0; i < want.data.size(); ++i)
+    if (want.data[i] != 0 && std::isfinite(got.data[i]))
+      sum += std::pow((got.data[i] - want.data[i]) / want.data[i], 2);
+  return sum;
+}
+
+/// The weight in a coarse type. Engines of models whose weight is 1 + a tensor round that tensor: of
+/// both, the one that `got` is nearer to.
+static std::vector<double> weights_of(const Subject& subject, const op::RmsNorm& p,
+                                      NumberType type) {
+  const std::vector<double> own = decode_row(subject.weight(), 0);
+  if (!is_coarse(type)) return own;
+  std::vector<double> rounded = own, more = own;
+  for (double& w : rounded) w = round_to(w, type);
+  for (double& w : more) w = 1 + round_to(w - 1, type);
+  const Table* got = subject.inputs.got;
+  if (more == rounded || !got || got->data.size() != subject.x().data.size()) return rounded;
+  const auto off = [&](const std::vector<double>& w) {
+    return distance(*got, by_row(got->rows, got->width, [&](uint64_t t) {
+      return rms_norm(subject.x().row(t), p.parts, w, double(p.eps));
+    }));
+  };
+  return off(more) < off(rounded) ? more : rounded;
+}
+
 /// In a coarse type the weights are rounded, which is exact to say, and x/root before it meets them.
 /// The factor that is fitted where the root is coarse is itself off by as much as an element may be.
 template <>
 Judged expect_of(const Subject& subject, const op::RmsNorm& p, const Coding&,
                  const Arithmetic& arithmetic) {
   const Roundings& r = arithmetic[Family::norm];
-  const std::vector<double> w = weights_of(subject, r.weights);
+  const std::vector<double> w = weights_of(subject, p, r.weights);
   Table want = by_row(subject.x().rows, subject.x().width, [&](uint64_t t) {
     return rms_norm(subject.x().row(t), p.parts, w, double(p.eps));
   });

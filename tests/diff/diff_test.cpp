@@ -156,9 +156,15 @@ TEST(Diff, StatisticsAreNotJudged) {
               HasSubstr("holds statistics, not values"));
 }
 
-TEST(Diff, ACacheOfAnotherTypeIsNotJudged) {
-  EXPECT_THAT(refusal(record({}), record({.metadata = {{"engine", "e"}, {"kv", "q8_0"}}})),
-              HasSubstr("its cache is of type 'q8_0'"));
+TEST(Diff, ACacheOfAnUnknownTypeIsNotJudged) {
+  EXPECT_THAT(refusal(record({}), record({.metadata = {{"engine", "e"}, {"kv", "q5_k"}}})),
+              HasSubstr("its cache is of type 'q5_k'"));
+}
+
+TEST(Diff, ACacheThatIsNotOfTheTypeThatTheTraceStatesIsWrong) {
+  const Report report = diffed(record({}), record({.metadata = {{"engine", "e"}, {"kv", "q8_0"}}}));
+  ASSERT_TRUE(report.first);
+  EXPECT_EQ(report.first->operation, "blk.0.kv") << report.sentence;
 }
 
 TEST(Diff, JsonHasTheFixedShape) {

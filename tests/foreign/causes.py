@@ -10,6 +10,7 @@ import re
 
 import engine
 import numpy as np
+from arithmetic import Arithmetic, rounded
 
 F = np.float32
 NONE = frozenset()
@@ -36,8 +37,8 @@ class Case:
 class Altered(engine.Engine):
     """The engine with one case's alteration; without one it is right."""
 
-    def __init__(self, model, case):
-        super().__init__(model, engine.Fault())
+    def __init__(self, model, case, contract="f32"):
+        super().__init__(model, engine.Fault(), Arithmetic(contract))
         self.case, self.at = case, 0
         self.wrong = None          # (elements that the alteration changed)
 
@@ -47,14 +48,15 @@ class Altered(engine.Engine):
     def here(self, name):
         return self.case and self.case.operation == name and self.case.step == self.at
 
-    def keep(self, name, values):
+    def keep(self, name, values, family=None):
         values = np.ascontiguousarray(values, F)
         if not (self.here(name) and self.case.result):
-            return super().keep(name, values)
-        changed = np.ascontiguousarray(self.case.result(values.copy()), F)
-        self.wrong = ~((np.abs(changed.astype(np.float64) - values) <= 1e-6 * np.abs(values)))
+            return super().keep(name, values, family)
+        kind = self.arithmetic[family]["result"]
+        right, changed = (rounded(one, kind) for one in (values, self.case.result(values.copy())))
+        self.wrong = ~((np.abs(changed.astype(np.float64) - right) <= 1e-6 * np.abs(right)))
         super().keep(name, changed)
-        return values if self.case.alone else changed
+        return right if self.case.alone else changed
 
     def weights(self, layer, name):
         matrix = super().weights(layer, name)
@@ -83,7 +85,7 @@ class Altered(engine.Engine):
         for head in range(heads.shape[1]):
             if self.case.heads and head not in self.case.heads:
                 y[:, head] = heads[:, head]
-        return self.keep(full, y.reshape(x.shape))
+        return self.keep(full, y.reshape(x.shape), "rope")
 
     def attend(self, q, positions, layer):
         case = self.case
@@ -102,7 +104,7 @@ class Altered(engine.Engine):
                 row = keys[seen, kv].astype(np.float64) @ queries[t, head].astype(np.float64) / math.sqrt(model.head)
                 p = np.exp(row - row.max())
                 y[t, head] = (p / p.sum()) @ values[seen, kv].astype(np.float64)
-        return self.keep(f"blk.{layer}.kqv", y.reshape(q.shape))
+        return self.keep(f"blk.{layer}.kqv", y.reshape(q.shape), "attention")
 
     def step(self, tokens):
         if self.here("embd") and self.case.tokens:
@@ -434,9 +436,9 @@ def drawn(seed, model):
     return case
 
 
-def run(model, case, tokens, decode, path):
+def run(model, case, tokens, decode, path, contract="f32"):
     """Writes the trace; returns the elements that were altered, where the result itself was."""
-    made = Altered(model, case)
+    made = Altered(model, case, contract)
     if case is not None and hasattr(case, "before"):
         case.result = lambda y: next(values for name, values in reversed(made.out) if name == case.before).copy()
     steps, counts = [list(tokens)] + [[token] for token in decode], []
@@ -444,7 +446,8 @@ def run(model, case, tokens, decode, path):
         before = len(made.out)
         made.step(step)
         counts.append(len(made.out) - before)
-    engine.write(path, steps, counts, made.out, {"model": model.path, "model_sha256": model.sha256})
+    said = {} if contract == "f32" else {"contract": contract, "kv": made.arithmetic.kv}
+    engine.write(path, steps, counts, made.out, {"model": model.path, "model_sha256": model.sha256} | said)
     return made.wrong
 
 

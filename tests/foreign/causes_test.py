@@ -1,7 +1,8 @@
 """A sweep of altered runs whose truth is known: no false alarm, no false cause, none missed, the right operation, and the
 cause or a true where clause in nine of ten.
 
-26 cases, one of each kind; ASSAY_SLOW=1: eight of each. `python causes_test.py FIRST COUNT` runs other seeds and prints all.
+26 cases, one of each kind; ASSAY_SLOW=1: eight of each. `python causes_test.py FIRST COUNT [CONTRACT]` runs other seeds
+and prints all.
 """
 import collections
 import os
@@ -31,7 +32,7 @@ def judged(path):
     return json.loads(done.stdout)
 
 
-def sweep(seeds, say=lambda text: None):
+def sweep(seeds, say=lambda text: None, contract="f32"):
     """How many there are of each; `say` gets a line for each case that is not as wanted."""
     model, counts = engine.Model(str(KJV)), collections.Counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -41,10 +42,10 @@ def sweep(seeds, say=lambda text: None):
             tokens, decode = [1] + [draw.randrange(3, 2000) for _ in range(causes.MANY - 1)], [draw.randrange(3, 2000)]
             case = causes.drawn(seed, model)
             if seed % 8 == 0:
-                causes.run(model, None, tokens, decode, path)
+                causes.run(model, None, tokens, decode, path, contract)
                 counts["right traces"] += 1
                 counts["false alarms"] += judged(path)["verdict"] != "PASS"
-            wrong = causes.run(model, case, tokens, decode, path)
+            wrong = causes.run(model, case, tokens, decode, path, contract)
             report = judged(path)
             counts["cases"] += 1
             if report["verdict"] != "FAIL":
@@ -82,8 +83,8 @@ class Sweep(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
-        first, count = map(int, sys.argv[1:])
-        print(dict(sweep(range(first, first + count), print)))
+    if len(sys.argv) in (3, 4):
+        first, count = map(int, sys.argv[1:3])
+        print(dict(sweep(range(first, first + count), print, *sys.argv[3:])))
     else:
         unittest.main()

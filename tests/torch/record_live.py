@@ -99,14 +99,12 @@ def check(name, counts):
             counts.note("passed" if good else "failed", f"{name + ' recorded ' + dtype:<26}{file.metadata['engine']}")
             code, verdict = assay_says("diff", path)  # the folder is in the metadata
             whole = code == 0 or (name == "Qwen3Moe" and code == 2 and unmeasured(verdict) <= OF_EXPERTS)
-            # As long as the judge knows no cache in bfloat16.
-            unknown = dtype == "bf16" and "only f16 and f32 can be judged" in verdict["sentence"]
-            note(f"right {dtype}", whole or unknown, verdict)
-        model = load(folder / "model", "f32")
-        wrong = FAULTS[name](model)
-        record(model, stored.case, path)
-        code, verdict = assay_says("diff", path, "-m", folder / "model")
-        note("wrong", code == 1 and verdict["first"]["operation"] == wrong, verdict)
+            note(f"right {dtype}", whole, verdict)
+            model = load(folder / "model", dtype)
+            wrong = FAULTS[name](model)
+            record(model, stored.case, path)
+            code, verdict = assay_says("diff", path, "-m", folder / "model")
+            note(f"wrong {dtype}", code == 1 and verdict["first"]["operation"] == wrong, verdict)
         if name != "Llama":
             return
         # A tree that is not known, with the lanes that the file has otherwise.
