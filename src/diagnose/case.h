@@ -68,8 +68,8 @@ class Contest {
  public:
   /// Where the operation's output was not recorded: another one was, which it leads to.
   struct Carried {
-    const judge::Table& got;      ///< the recorded output
-    const judge::Judged& usual;   ///< as it should be
+    const judge::Table& got;     ///< the recorded output
+    const judge::Judged& usual;  ///< as it should be
     /// As it would be where the operation gave what is altered.
     std::function<judge::Judged(const judge::Judged& altered)> of;
     /// Only causes that these name (key_of) are tried; nullptr: all.

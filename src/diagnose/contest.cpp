@@ -116,13 +116,13 @@ Contest::Fit Contest::fit(const Judged& judged, const std::vector<bool>* within)
   return out;
 }
 
-bool Contest::count(Cause& cause, std::string key, const Fit& fit, double price,
-                    bool everywhere) {
+bool Contest::count(Cause& cause, std::string key, const Fit& fit, double price, bool everywhere) {
   if (fit.left > failing_.size() / 200 || fit.gain < price + margin) return false;
   cause.evidence +=
       fmt::format("{}reproduces {} of {} elements that failed", cause.evidence.empty() ? "" : "; ",
                   failing_.size() - std::min<uint64_t>(failing_.size(), fit.left), failing_.size());
-  counted_.push_back({std::move(cause), std::move(key), fit.left, fit.exact, fit.gain, price, everywhere});
+  counted_.push_back(
+      {std::move(cause), std::move(key), fit.left, fit.exact, fit.gain, price, everywhere});
   return true;
 }
 
@@ -212,10 +212,9 @@ std::set<std::string> Contest::keys() const {
 }
 
 const Contest::Counted* Contest::best() const {
-  const auto best =
-      std::ranges::min_element(counted_, [](const Counted& a, const Counted& b) {
-        return std::tuple(a.price, a.left, b.exact) < std::tuple(b.price, b.left, a.exact);
-      });
+  const auto best = std::ranges::min_element(counted_, [](const Counted& a, const Counted& b) {
+    return std::tuple(a.price, a.left, b.exact) < std::tuple(b.price, b.left, a.exact);
+  });
   return best == counted_.end() ? nullptr : &*best;
 }
 

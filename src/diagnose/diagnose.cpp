@@ -106,7 +106,6 @@ double rounded(double x, int digits) {
   return std::round(x / size) * size;
 }
 
-
 void try_kind(const Case& the, Contest& contest) {
   op::visit(
       the.operation,  //

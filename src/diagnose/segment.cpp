@@ -102,8 +102,13 @@ Tried tried(const Case& the) {
 Tried try_operation(const op::Program& program, const Segment& segment, size_t index,
                     const std::set<std::string>* only) {
   const bool closes = index == segment.closing().operation;
-  Case the{program, program.operations[index], nullptr, nullptr,
-           closes ? segment.closing() : segment.scene(index), {}, {}};
+  Case the{program,
+           program.operations[index],
+           nullptr,
+           nullptr,
+           closes ? segment.closing() : segment.scene(index),
+           {},
+           {}};
   the.usual = closes ? segment.expected() : diff::expect(the.program, the.scene);
   the.seen = judge::compare(the.got(), the.usual);
   if (closes) return tried(the);
@@ -124,7 +129,8 @@ Tried try_operation(const op::Program& program, const Segment& segment, size_t i
 
 /// Of the segment, what these tables give.
 Segment::Altered turned(const op::Program& program, const Segment& segment,
-                        std::span<const size_t> which, const std::function<void(op::RopeTable&)>& alter) {
+                        std::span<const size_t> which,
+                        const std::function<void(op::RopeTable&)>& alter) {
   op::Program other = program;
   for (op::RopeTable& table : other.rope_tables)
     if (!table.growth) alter(table);
@@ -162,13 +168,15 @@ double fitted_base(const op::Program& program, const Segment& segment,
 /// Other tables: of all RoPE in the segment, and the base of each alone.
 Tried try_tables(const op::Program& program, const Segment& segment, std::span<const size_t> ropes,
                  const std::set<std::string>* only) {
-  Case the{program, program.operations[ropes[0]], nullptr, nullptr, segment.scene(ropes[0]), {}, {}};
+  Case the{program, program.operations[ropes[0]], nullptr, nullptr, segment.scene(ropes[0]), {},
+           {}};
   the.usual = diff::expect(program, the.scene);
   Segment::Altered altered;
   const Contest::Carried carried{segment.closing().output, segment.expected(),
                                  [&](const Judged&) { return segment.carried(altered); }, only};
   Contest contest(the, carried);
-  const auto offer = [&](Cause cause, double price, const std::function<void(op::RopeTable&)>& alter) {
+  const auto offer = [&](Cause cause, double price,
+                         const std::function<void(op::RopeTable&)>& alter) {
     altered = turned(program, segment, ropes, alter);
     return contest.offer(std::move(cause), the.usual, price);
   };
@@ -183,8 +191,8 @@ Tried try_tables(const op::Program& program, const Segment& segment, std::span<c
       for (double& f : table.frequency) f = -f;
     });
     for (const double factor : {2.0, 4.0, 8.0, 16.0, 32.0, 0.5, 0.25, 0.125})
-      offer({"rope-scaling", "positions are scaled", also(fmt::format("divided by {:g}", factor))}, 4,
-            [factor](op::RopeTable& table) {
+      offer({"rope-scaling", "positions are scaled", also(fmt::format("divided by {:g}", factor))},
+            4, [factor](op::RopeTable& table) {
               for (double& f : table.frequency) f /= factor;
             });
   }
@@ -198,7 +206,8 @@ Tried try_tables(const op::Program& program, const Segment& segment, std::span<c
     return {contest.keys(), contest.result(), contest.price()};
   const double base = fitted_base(program, segment, ropes);
   for (int digits = 1; digits <= 5; ++digits)
-    if (const double round = rounded(base, digits); offer(named(round), price::number(digits), at(round)))
+    if (const double round = rounded(base, digits);
+        offer(named(round), price::number(digits), at(round)))
       break;
   return {contest.keys(), contest.result(), contest.price()};
 }
@@ -243,9 +252,8 @@ Result<Cause> diagnose_segment(const op::Program& program, const trace::Trace& t
   using Only = const std::set<std::string>*;
   std::vector<size_t> ropes;
   for (const size_t index : segment->operations()) {
-    consider(index, [&](const Segment& of, Only only) {
-      return try_operation(program, of, index, only);
-    });
+    consider(index,
+             [&](const Segment& of, Only only) { return try_operation(program, of, index, only); });
     if (program.operations[index].is<op::Rope>()) ropes.push_back(index);
   }
   consider(failure.operation, [&](const Segment& of, Only only) {
@@ -257,9 +265,8 @@ Result<Cause> diagnose_segment(const op::Program& program, const trace::Trace& t
         return try_tables(program, of, std::span(&index, 1), only);
       });
     if (ropes.size() > 1)
-      consider(ropes.front(), [&](const Segment& of, Only only) {
-        return try_tables(program, of, ropes, only);
-      });
+      consider(ropes.front(),
+               [&](const Segment& of, Only only) { return try_tables(program, of, ropes, only); });
   }
   if (best) return best->cause;
   return Cause{"unknown", "cause unknown",

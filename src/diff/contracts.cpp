@@ -18,8 +18,7 @@ Judged widened(Judged judged, const Allowance& by) {
   const bool adds = by.rounding > 0 || by.terms;
   if (adds && judged.slack.data.empty()) judged.slack = Table(judged.want.rows, judged.want.width);
   for (size_t i = 0; by.terms && i < judged.want.data.size(); ++i)
-    judged.slack.data[i] +=
-        by.terms->size.data[i] * by.terms->additions * judge::half_ulp(by.type);
+    judged.slack.data[i] += by.terms->size.data[i] * by.terms->additions * judge::half_ulp(by.type);
   const double least = by.rounding == 0x1p-11 ? 0x1p-25 : 0;  // f16's fixed unit below 2^-14
   for (size_t i = 0; by.rounding > 0 && i < judged.want.data.size(); ++i)
     judged.slack.data[i] += std::max(std::fabs(judged.want.data[i]) * by.rounding, least);
@@ -65,9 +64,11 @@ Looked Chooser::look(const op::Program& program, const Walk::Item& item,
                      const Arithmetic& arithmetic) {
   const auto under = [&](const Coding& coding) {
     const Roundings& roundings = arithmetic[judge::family_of(item.operation)];
-    const Judged judged = widened(
-        expect(program, item.operation, item.inputs, coding, arithmetic),
-        {.rounding = item.rounding, .terms = item.terms, .type = roundings.result, .spread = item.spread});
+    const Judged judged = widened(expect(program, item.operation, item.inputs, coding, arithmetic),
+                                  {.rounding = item.rounding,
+                                   .terms = item.terms,
+                                   .type = roundings.result,
+                                   .spread = item.spread});
     return Looked{compare(*item.got, judged), coding,
                   roundings.is_coarse() ? hidden_of(judged) : 0};
   };
@@ -274,6 +275,7 @@ class Finder {
     own_ = engine_.starts_with("assay");
   }
 
+  bool saw_products() const { return !products_.empty(); }
   FoundContract find() {
     look();
     settle_cache();
@@ -703,7 +705,9 @@ class Finder {
 }  // namespace
 
 FoundContract find_contract(const op::Program& program, const Trace& trace) {
-  return Finder(program, trace).find();
+  Finder finder(program, trace);
+  const FoundContract found = finder.find();
+  return finder.saw_products() ? found : find_contract_of_segments(program, trace);
 }
 
 }  // namespace assay::diff

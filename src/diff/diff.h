@@ -54,7 +54,7 @@ struct Cause {
   bool benign = false;    ///< differs, and is right
   double confidence = 0;  ///< 0 to 1: its share among all that reproduce as much, and chance
   std::vector<std::string> ties = {};  ///< ids of others that reproduce as much and are as simple
-  std::string operation = {};           ///< which one of a segment; empty: the one that fails
+  std::string operation = {};          ///< which one of a segment; empty: the one that fails
 };
 
 struct Report {

@@ -28,7 +28,8 @@ Result<Segment> Segment::open(const op::Program& program, const trace::Trace& tr
                       1));
   Lockstep& base = segment.base_;
   base.begin(trace.steps()[failure.step]);
-  const auto gather = [&](uint32_t step, const op::Operation& operation, const Inputs& inputs, bool) {
+  const auto gather = [&](uint32_t step, const op::Operation& operation, const Inputs& inputs,
+                          bool) {
     const auto index = size_t(&operation - program.operations.data());
     if (step != failure.step || index < failure.segment.front()) return;
     for (size_t i = 0; i < operation.inputs.size(); ++i)

@@ -32,7 +32,7 @@ struct JudgedOperation {
   std::string why;  ///< unmeasured: what is missing; passed without being recorded: with what
   bool after_record = false;  ///< after the last block, and nothing that was recorded reads it
   Coding coding;              ///< matmul: that which fitted
-  double hidden = 0;  ///< coarse arithmetic: faults below this share of its size may hide
+  double hidden = 0;          ///< coarse arithmetic: faults below this share of its size may hide
   double exact_nmse = -1;  ///< matmuls of layer 0: Σ(got − exact)²/Σ exact²; negative: not taken
 };
 

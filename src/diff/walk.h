@@ -69,8 +69,8 @@ class Walk {
                        bool selected) const;
   Result<Table> read_stored(uint32_t number, const op::Operation& operation,
                             const trace::TraceStep& step) const;
-  void store(size_t index, const Inputs& inputs, const Table& stored,
-             const trace::TraceStep& step, const std::string* lacks);
+  void store(size_t index, const Inputs& inputs, const Table& stored, const trace::TraceStep& step,
+             const std::string* lacks);
 
   const op::Program& program_;
   const trace::Trace& trace_;
