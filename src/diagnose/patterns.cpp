@@ -349,8 +349,17 @@ template <class Mended>
 void offer_bits(const Case& the, Contest& contest, Cause cause, double paid, const Mended& mended) {
   Judged judged = the.usual;
   for (const uint64_t i : contest.failing()) judged.want.data[i] += the.got().data[i] - mended(i);
-  const bool alone = contest.failing().size() == 1 && the.usual.want.data.size() > 16;
-  contest.offer(std::move(cause), judged, paid, alone ? bits_of_one : 0);
+  double shown = 0;
+  if (contest.failing().size() == 1 && the.usual.want.data.size() > 16) {
+    // How near the mended value comes says more than that it is inside its limits.
+    const uint64_t i = contest.failing()[0], width = the.got().width;
+    const double want = the.usual.want.data[i];
+    const double limit =
+        the.usual.limit_at(i / width, i % width) * 0x1p-24 * the.usual.scale.data[i];
+    const double off = std::max(std::fabs(mended(i) - want), 0x1p-25 * std::fabs(want));
+    shown = bits_of_one + std::max(0.0, std::log2(limit / off));
+  }
+  contest.offer(std::move(cause), judged, paid, shown);
 }
 
 void try_bits(const Case& the, Contest& contest, const Places& places, const Format& format) {
