@@ -574,7 +574,10 @@ class Finder {
   }
 
   void settle_attention() {
-    if (attentions_.empty()) return;
+    if (attentions_.empty()) {
+      if (!kv_known_) kv_ = arithmetic(contract_).kv;
+      return;
+    }
     const uint64_t all = attentions_.size();
     const auto count = [&](const Coding& kv, const Contract& contract) {
       return uint64_t(std::ranges::count_if(attentions_, [&](const AttentionSample& sample) {

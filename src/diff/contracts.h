@@ -31,8 +31,8 @@ struct FoundContract {
 /// whose worst order proves little, are tried last. Engines of our own keep one of
 /// judge::contracts() alone.
 FoundContract find_contract(const op::Program& program, const trace::Trace& trace);
-/// The same of a trace that has no product together with what it read: the contract under which most
-/// recorded outputs of the first layers fit what leads to them.
+/// The same of a trace that has no product together with what it read: the finest contract under
+/// which most recorded outputs of the first step fit what leads to them.
 FoundContract find_contract_of_segments(const op::Program& program, const trace::Trace& trace);
 
 /// One operation under a contract.

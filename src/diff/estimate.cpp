@@ -71,14 +71,17 @@ Table Estimate::compute(size_t index, const Judged& judged) {
   if (judge::is_coarse(result))
     for (double& y : own.data) y = kept(y);
   if (exact_inputs)
-    runs_.give(value, own);
+    runs_.give(value, judged.want);
   else
     runs_.put(value, runs_.compute(index));
   computed_[value] = !exact_inputs || !moves;
-  if (moves) return own;
   Table all = runs_.at(value);
   const uint64_t size = own.data.size(), width = own.width;
   std::ranges::copy(own.data, all.data.begin());
+  if (moves) {
+    runs_.put(value, std::move(all));
+    return own;
+  }
   // The ids of a routing are exact.
   const uint64_t exact = operation.is<op::Route>() ? width / 2 : 0;
   const uint64_t key = mix64(mix64(steps_) ^ index);

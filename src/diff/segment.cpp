@@ -1,6 +1,9 @@
 #include "diff/segment.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <span>
 #include <utility>
 
 #include "diff/contracts.h"
@@ -9,6 +12,10 @@
 #include "op/kinds.h"
 
 namespace assay::diff {
+
+static double squares(std::span<const double> row) {
+  return std::inner_product(row.begin(), row.end(), row.begin(), 0.0);
+}
 
 Result<Segment> Segment::open(const op::Program& program, const trace::Trace& trace,
                               const Side& side, const Failure& failure) {
@@ -92,6 +99,12 @@ Judged Segment::carried(const Altered& given) const {
   }
   Judged out = expected_;
   out.want = run.compute(failure_->operation);
+  // What grows carries its errors along.
+  for (uint64_t t = 0; t < out.want.rows; ++t) {
+    const double size = std::sqrt(squares(out.want.row(t)) / squares(expected_.want.row(t)));
+    if (!(size > 1) || !std::isfinite(size)) continue;
+    for (uint64_t i = 0; i < out.want.width; ++i) out.scale.row(t)[i] *= size;
+  }
   return out;
 }
 

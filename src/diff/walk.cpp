@@ -75,7 +75,7 @@ Result<bool> Walk::run_step(uint32_t number, const Visit& visit) {
     if (operation.is<op::KvStore>()) {
       const auto stored = read_stored(number, operation, step);
       if (!stored) return stored.error();
-      inputs.got = &*stored;
+      inputs.got = stored->data.empty() ? nullptr : &*stored;
       // What it shows is not judged by what was computed: attention reads what it shows.
       if (!(reads_computed && !stored->data.empty()) &&
           !visit({number, i, operation, inputs, stored->data.empty() ? nullptr : &*stored, lacks,
@@ -94,7 +94,7 @@ Result<bool> Walk::run_step(uint32_t number, const Visit& visit) {
     const bool merged = missing && !moves && !reads_computed && trace_.is_merged(operation);
     const auto of = operation.is<op::Add>() && !lacks ? terms_of(operation, inputs, terms, merged)
                                                       : std::nullopt;
-    inputs.got = &*got;
+    inputs.got = got->data.empty() ? nullptr : &*got;
     narrow[operation.output] = rounding > 0 || (moves && narrow_input);
     Table spread;
     if (reads_computed && !lacks && !missing) spread = estimate_->spread(i);
