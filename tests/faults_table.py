@@ -28,7 +28,8 @@ import tiny_models
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 KJV = ROOT / "tests/data/kjv/kjv.gguf"
 # Where the model "loud" has large values: what needs them is seeded there, and nothing else.
-LOUD = {"f16-overflow": ("blk.2.gate", "blk.2.up", "blk.2.act"), "value-sums-f16": ("blk.1.kqv",)}
+LOUD = {"f16-overflow": ("blk.2.gate", "blk.2.up", "blk.2.act"), "value-sums-f16": ("blk.1.kqv",),
+        "f16-scale-overflow": ("blk.1.down",)}
 
 COMMON = ("matmul", "embed", "add", "rms_norm")
 # At the sizes where real engines had them: model, fault, tokens of the step, operation, cause.

@@ -162,7 +162,8 @@ MODELS = {
     # biases of queries, keys and values
     "qwen2": Model("qwen2", {}, QWEN2),
     # large values
-    "loud": Model("qwen2", {}, QWEN2, fixed={"blk.1.attn_v.bias": one_large, "blk.2.ffn_norm.weight": lambda w: 1e5 * w}),
+    "loud": Model("qwen2", {}, QWEN2, fixed={"blk.1.attn_v.bias": one_large, "blk.1.ffn_norm.weight": lambda w: 1e5 * w,
+                                         "blk.2.ffn_norm.weight": lambda w: 1e5 * w}),
     # sinks, windows, YaRN, a softmax of the chosen, experts with biases, clamped SwiGLU
     "gpt-oss": Model("gpt-oss", {
         **chosen(8, 3), "attention.sliding_window": 20, "rope.scaling.type": "yarn", "rope.scaling.factor": 8.0,

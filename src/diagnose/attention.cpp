@@ -93,6 +93,17 @@ std::vector<double> output_of(const Head& head) {
   return y;
 }
 
+/// Σ e^(s − most)·v becomes the result: the sink, where there is one, is a score more without a value.
+void divide_by_sum(const Head& head, double most, double sum, std::vector<double>& y) {
+  double shrink = 1;
+  if (head.sink) {
+    const double next = std::max(most, *head.sink);
+    shrink = std::exp(most - next);
+    sum = sum * shrink + std::exp(*head.sink - next);
+  }
+  for (double& value : y) value *= shrink / sum;
+}
+
 /// The same in the contract's chunks of 64 keys, with sums and factors rounded as altered.
 std::vector<double> output_by_chunks(const Head& head) {
   std::vector<double> y(head.shape.value_dim, 0.0);
@@ -117,12 +128,7 @@ std::vector<double> output_by_chunks(const Head& head) {
       y[i] = only ? part[i] : head.altered.sums(y[i] * a + part[i] * b);
     most = next;
   }
-  if (head.sink) {
-    const double next = std::max(most, *head.sink), a = std::exp(most - next);
-    sum = sum * a + std::exp(*head.sink - next);
-    for (double& value : y) value *= a;
-  }
-  for (double& value : y) value /= sum;
+  divide_by_sum(head, most, sum, y);
   return y;
 }
 
@@ -247,7 +253,8 @@ void try_windows(const Case& the, Contest& contest) {
                            fmt::format("{} keys instead of {}", shape.window, own.window)}
                    : Cause{"sliding-window", "only the last keys are seen",
                            fmt::format("a window of {}", shape.window)},
-        seeing_others(the, altered), 4 + price::of(longest));
+        // One that hides one key from the last token alone is rather a key unseen.
+        seeing_others(the, altered), (shape.window == longest ? 6 : 4) + price::of(longest));
   }
 }
 
@@ -612,19 +619,20 @@ void try_head_count(const Case& the, Contest& contest) {
 /// Parts of `size` keys, added up without what their maxima differ by.
 std::vector<double> output_without_maxima(const Head& head, uint32_t size) {
   std::vector<double> y(head.shape.value_dim, 0.0);
-  double sum = 0;
+  double sum = 0, highest = -INFINITY;
   for (uint32_t start = head.first; start <= head.last; start += size) {
     std::vector<double> scores;
     for (uint32_t j = start; j <= head.last && j < start + size; ++j)
       scores.push_back(head.score(j));
     const double most = *std::ranges::max_element(scores);
+    highest = std::max(highest, most);
     for (uint32_t j = 0; j < scores.size(); ++j) {
       const double weight = std::exp(scores[j] - most);
       sum += weight;
       for (uint32_t i = 0; i < y.size(); ++i) y[i] += weight * head.value(start + j, i);
     }
   }
-  for (double& value : y) value /= sum;
+  divide_by_sum(head, highest, sum, y);
   return y;
 }
 

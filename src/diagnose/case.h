@@ -61,8 +61,8 @@ double some_of(uint64_t k, uint64_t n);
 /// log2(its error / what is allowed) bits: so unlikely is it that a wrong hypothesis hits it. What was
 /// fitted costs (price). A hypothesis counts where it explains all elements that failed (of more than
 /// 200: all but one in 200), leaves those that passed as they are, and is worth 10 bits more than it
-/// costs: one in a thousand by chance. Of those that count the cheapest wins; others as cheap are its
-/// ties.
+/// costs: one in a thousand by chance. Of those that count the cheapest wins, of equal ones that which
+/// has most values to the last bit (zeros, not what is nearly zero); others as cheap are its ties.
 class Contest {
  public:
   explicit Contest(const Case& the);
@@ -99,12 +99,13 @@ class Contest {
  private:
   struct Counted {
     Cause cause;
-    uint64_t left;
+    uint64_t left, exact;
     double gain, price;
     bool everywhere;
   };
   struct Fit {
-    uint64_t left = 0;  ///< elements outside
+    uint64_t left = 0;   ///< elements outside
+    uint64_t exact = 0;  ///< elements that failed, to the last bit of f32
     double gain = 0;
   };
   Fit fit(const judge::Judged& judged, const std::vector<bool>* within) const;

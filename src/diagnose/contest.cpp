@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <tuple>
 
 #include "diagnose/case.h"
 #include "diff/where.h"
@@ -26,9 +27,11 @@ constexpr double bits_of_not_finite = 6;
 /// Up to here nothing that has to be fitted is simpler.
 constexpr double cheap = 14;
 
-double allowed_of(const Judged& judged, uint64_t t, uint64_t i) {
-  const double allowed =
-      judged.limit_at(t, i) * 0x1p-24 * judged.scale.row(t)[i] + judged.slack_at(t, i) + 0x1p-72;
+/// Slack is for what rarely happens (an activation near a tie is coded the other way): where it was not
+/// needed, it is no excuse.
+double allowed_of(const Judged& judged, double got, uint64_t t, uint64_t i) {
+  const double slack = std::min(judged.slack_at(t, i), std::fabs(got - judged.want.row(t)[i]));
+  const double allowed = judged.limit_at(t, i) * 0x1p-24 * judged.scale.row(t)[i] + slack + 0x1p-72;
   // A copy is exact: f32's own bits are what there is to reproduce.
   return std::max(allowed, 0x1p-25 * std::fabs(judged.want.row(t)[i]));
 }
@@ -105,7 +108,8 @@ Contest::Fit Contest::fit(const Judged& judged, const std::vector<bool>* within)
       continue;
     }
     if (judge::compare_element(got, judged, t, i).failures > 0) continue;
-    const double bits = std::log2(error_[k] / allowed_of(judged, t, i));
+    out.exact += float(judged.want.row(t)[i]) == float(got.row(t)[i]);
+    const double bits = std::log2(error_[k] / allowed_of(judged, got.row(t)[i], t, i));
     out.gain += std::isnan(bits) ? 0 : std::clamp(bits, 0.0, most_bits);
   }
   return out;
@@ -116,7 +120,7 @@ bool Contest::count(Cause& cause, const Fit& fit, double price, bool everywhere)
   cause.evidence +=
       fmt::format("{}reproduces {} of {} elements that failed", cause.evidence.empty() ? "" : "; ",
                   failing_.size() - std::min<uint64_t>(failing_.size(), fit.left), failing_.size());
-  counted_.push_back({std::move(cause), fit.left, fit.gain, price, everywhere});
+  counted_.push_back({std::move(cause), fit.left, fit.exact, fit.gain, price, everywhere});
   return true;
 }
 
@@ -199,7 +203,7 @@ Cause Contest::result() const {
     return {"unknown", "cause unknown", "no hypothesis reproduces the engine's values"};
   }
   const Counted& best = *std::ranges::min_element(counted_, [](const Counted& a, const Counted& b) {
-    return std::pair(a.price, a.left) < std::pair(b.price, b.left);
+    return std::tuple(a.price, a.left, b.exact) < std::tuple(b.price, b.left, a.exact);
   });
   // Of one name the cheapest counts. The chance that none is right weighs 2^-gain.
   std::map<std::string, double> prices;

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <map>
 #include <numeric>
+#include <set>
 
 #include "diagnose/case.h"
 #include "judge/product.h"
@@ -522,6 +523,8 @@ void try_rows(const Case& the, Contest& contest) {
                   with_rows(the.usual, sources));
     return;
   }
+  // An order has every row once: another map of rows repeats some, which is try_repeated's.
+  if (!one && std::set(sources.begin(), sources.end()).size() < rows) return;
   uint64_t all_moved = 0;
   for (uint64_t r = 0; r < rows; ++r) all_moved += sources[r] != r;
   contest.offer(one ? Cause{"weight-rows-shifted", "the rows are shifted",

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <map>
 #include <numeric>
 #include <set>
 
@@ -20,6 +21,9 @@ namespace {
 
 /// Fewer elements show no pattern but one of bits.
 constexpr size_t enough = 4;
+/// That one element fails and all others pass: nothing but a bit's flip, of all that is tried here, does
+/// it.
+constexpr double bits_of_one = 4;
 
 /// The tokens and the channels in which something fails, and what lies between the outermost.
 struct Places {
@@ -276,6 +280,8 @@ void try_columns(const Case& the, Contest& contest, const Places& places) {
     if (sources[i] == i) return;
     paid += price::of(double(width));
   }
+  // An order has every channel once; what repeats some is try_repeated's.
+  if (std::set(sources.begin(), sources.end()).size() < width) return;
   const uint64_t first = places.first_channel();
   contest.offer({"columns-permuted", "the channels are in another order",
                  fmt::format("channel {} has what belongs to channel {}", first, sources[first])},
@@ -338,11 +344,22 @@ bool right_if(const Case& the, uint64_t element, double value) {
   return std::fabs(value - the.usual.want.data[element]) <= allowed;
 }
 
-/// `bits[k]` of failing element k makes it right again.
-void offer_bits(const Case& the, Contest& contest, Cause cause, double paid) {
+/// Failing element k with a bit flipped back is mended(k), which is right.
+template <class Mended>
+void offer_bits(const Case& the, Contest& contest, Cause cause, double paid, const Mended& mended) {
   Judged judged = the.usual;
-  for (const uint64_t i : contest.failing()) judged.want.data[i] = the.got().data[i];
-  contest.offer(std::move(cause), judged, paid);
+  for (const uint64_t i : contest.failing()) judged.want.data[i] += the.got().data[i] - mended(i);
+  double shown = 0;
+  if (contest.failing().size() == 1 && the.usual.want.data.size() > 16) {
+    // How near the mended value comes says more than that it is inside its limits.
+    const uint64_t i = contest.failing()[0], width = the.got().width;
+    const double want = the.usual.want.data[i];
+    const double limit =
+        the.usual.limit_at(i / width, i % width) * 0x1p-24 * the.usual.scale.data[i];
+    const double off = std::max(std::fabs(mended(i) - want), 0x1p-25 * std::fabs(want));
+    shown = bits_of_one + std::max(0.0, std::log2(limit / off));
+  }
+  contest.offer(std::move(cause), judged, paid, shown);
 }
 
 void try_bits(const Case& the, Contest& contest, const Places& places, const Format& format) {
@@ -367,21 +384,24 @@ void try_bits(const Case& the, Contest& contest, const Places& places, const For
                              failing.size() == 1 ? "a bit of the result is flipped"
                                                  : "a bit of each of these results is flipped",
                              fmt::format("bit {} of {}", bit, format.name)},
-               1);  // of a bit's change only one fits the size that is seen
+               1,  // of a bit's change only one fits the size that is seen
+               [&](uint64_t i) { return format.flipped(got[i], bit); });
     return;
   }
   if (failing.size() < 2 || failing.size() > 16) return;
   // Each element another bit.
   std::string evidence;
+  std::map<uint64_t, double> mended;
   for (const uint64_t i : failing) {
     int bit = format.bits - 1;
     while (bit >= 0 && !right_if(the, i, format.flipped(got[i], bit))) --bit;
     if (bit < 0) return;
+    mended[i] = format.flipped(got[i], bit);
     evidence += fmt::format("{}bit {} of token {} channel {}", evidence.empty() ? "" : ", ", bit,
                             i / width, i % width);
   }
   offer_bits(the, contest, {"bit-flipped", "single bits of the result are flipped", evidence},
-             double(failing.size()));
+             double(failing.size()), [&](uint64_t i) { return mended.at(i); });
 }
 
 void try_bits(const Case& the, Contest& contest, const Places& places) {

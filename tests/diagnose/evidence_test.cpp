@@ -88,6 +88,31 @@ TEST(Evidence, AFactorIsNamedWithItsPlace) {
   }
 }
 
+TEST(Evidence, ZerosOfAnyProductAreNotWritten) {
+  // Scales of f16 read as bf16 make nearly nothing of it: that is not zero.
+  for (const char* name :
+       {"blk.0.q", "blk.0.k", "blk.0.v", "blk.0.attn_out", "blk.0.gate", "blk.0.up", "blk.0.down",
+        "blk.1.q", "blk.1.v", "blk.2.down", "blk.3.attn_out"}) {
+    const auto rows = report_of(name, [&](Altered& y) {
+      for (size_t t = 0; t < y.tokens; ++t)
+        for (size_t i = 16; i < 32; ++i) y.at(t, i) = 0;
+    });
+    EXPECT_EQ(cause_of(rows), "rows-not-written") << name << ": " << rows.cause->evidence;
+    EXPECT_THAT(rows.first->where, HasSubstr("channels 16 to 31"));
+  }
+}
+
+TEST(Evidence, AnOrderHasEveryRowOnce) {
+  // Two rows that hold what two others do are repeated.
+  for (const char* name : {"blk.0.k", "blk.1.down"}) {
+    const auto report = report_of(name, [&](Altered& y) {
+      for (size_t t = 0; t < y.tokens; ++t)
+        for (size_t i = 0; i < 2; ++i) y.at(t, 2 + i) = y.at(t, i);
+    });
+    EXPECT_EQ(cause_of(report), "tile-repeated") << name << ": " << report.cause->evidence;
+  }
+}
+
 TEST(Evidence, OneTokenScaledIsNoOtherEps) {
   // A step of one token: an eps of many digits would do as well as a factor of two.
   const auto report = report_of("blk.2.ffn_norm",
@@ -100,7 +125,7 @@ TEST(Evidence, OneTokenScaledIsNoOtherEps) {
 
 TEST(Evidence, OneFlippedBitIsNamed) {
   for (uint64_t seed = 0; seed < seeds; ++seed) {
-    const uint32_t bit = 21 + uint32_t(seed) * 2;
+    const uint32_t bit = 19 + uint32_t(seed) * 2;
     const auto report = report_of("blk.1.up", [&](Altered& y) {
       float& x = y.at(7 - seed, 5 + 3 * seed);
       x = std::bit_cast<float>(std::bit_cast<uint32_t>(x) ^ (1u << bit));
@@ -129,7 +154,7 @@ TEST(Evidence, TiesAreListed) {
   EXPECT_EQ(report->first->operation, "blk.2.kqv");
   EXPECT_EQ(report->cause->id, "key-unseen") << report->cause->evidence;
   EXPECT_THAT(report->cause->ties, ::testing::ElementsAre("sliding-window"));
-  EXPECT_LT(report->cause->confidence, 0.95);
+  EXPECT_LT(report->cause->confidence, 0.99);
   EXPECT_GT(report->cause->confidence, 0.5);
   EXPECT_THAT(report->cause->evidence, HasSubstr("as well: sliding-window"));
   const std::string json = diff::to_json(diff::kjv_program(), *report);

@@ -73,14 +73,15 @@ def sweep(seeds, say=lambda text: None, contract="f32"):
 
 class Sweep(unittest.TestCase):
     def test_no_false_cause(self):
-        self.no_false_cause("f32", 8 if SLOW else 1, 1)
+        # 121: the last token does not see the first key, which is no window of 13.
+        self.no_false_cause("f32", [*range(1, 1 + (8 if SLOW else 1) * len(causes.KINDS)), *([] if SLOW else [121])])
 
     def test_no_false_cause_of_an_engine_in_bf16(self):
-        self.no_false_cause("bf16", 4 if SLOW else 1, 1 if SLOW else 3)
+        self.no_false_cause("bf16", range(1, 1 + 4 * len(causes.KINDS)) if SLOW else range(1, 1 + len(causes.KINDS), 3))
 
-    def no_false_cause(self, contract, each, step):
+    def no_false_cause(self, contract, seeds):
         lines = []
-        counts = sweep(range(1, 1 + each * len(causes.KINDS), step), lines.append, contract)
+        counts = sweep(seeds, lines.append, contract)
         text = f"{dict(counts)}\n" + "\n".join(lines)
         print(text)
         for wanted_none in ("false alarms", "false causes", "missed", "wrong operation"):
