@@ -75,18 +75,28 @@ Looked Chooser::look(const op::Program& program, const Walk::Item& item,
   if (!op::multiplies(item.operation)) return under({});
   const uint32_t type = program.weights[item.operation.weight].type;
   const std::vector<Coding> list = judge::codings(contract_, type);
-  size_t& preferred = preferred_[type];
-  Looked best;
+  const auto known = preferred_.find(type);
+  const size_t preferred = known == preferred_.end() ? 0 : known->second;
+  Looked best, usual;
   for (size_t tried = 0; tried < list.size(); ++tried) {
     const size_t index = (preferred + tried) % list.size();
     Looked looked = under(list[index]);
-    const bool fits = looked.seen.failures == 0;
+    if (looked.seen.failures == 0) {
+      preferred_[type] = index;
+      return looked;
+    }
+    if (tried == 0) usual = looked;
     if (tried == 0 || looked.seen.failures < best.seen.failures) best = std::move(looked);
-    if (!fits) continue;
-    preferred = index;
-    break;
   }
-  return best;
+  // Where nearly all is wrong under any, it is wrong under the one that other products fitted.
+  const bool as_wrong = usual.seen.failures * 10 <= best.seen.failures * 11;
+  return known != preferred_.end() && as_wrong ? usual : best;
+}
+
+void Chooser::prefer(uint32_t weight_type, const Coding& coding) {
+  const std::vector<Coding> list = judge::codings(contract_, weight_type);
+  const auto found = std::ranges::find(list, coding);
+  if (found != list.end()) preferred_[weight_type] = size_t(found - list.begin());
 }
 
 namespace {

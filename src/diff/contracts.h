@@ -48,6 +48,8 @@ class Chooser {
   explicit Chooser(judge::Contract contract) : contract_(std::move(contract)) {}
 
   Looked look(const op::Program& program, const Walk::Item& item, const Arithmetic& arithmetic);
+  /// Another product with a weight of this type fitted under it.
+  void prefer(uint32_t weight_type, const Coding& coding);
 
  private:
   judge::Contract contract_;

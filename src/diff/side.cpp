@@ -175,6 +175,9 @@ Result<Scene> scene_at(const op::Program& program, const Trace& trace, const Sid
   Scene scene;
   std::string missing;
   Chooser chooser(judge::contract_of(side.contract).value_or(judge::Contract{}));
+  for (size_t i = 0; i < side.operations.size(); ++i)
+    if (op::multiplies(program.operations[i]) && side.operations[i].verdict == Verdict::pass)
+      chooser.prefer(program.weights[program.operations[i].weight].type, side.operations[i].coding);
   Walk walk(program, trace, side.arithmetic);
   walk.compute_missing(first_codings(program, side.contract));
   const Status walked = walk.run([&](const Walk::Item& item) {

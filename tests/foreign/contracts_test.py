@@ -14,6 +14,7 @@ sys.path += [str(pathlib.Path(__file__).parent), str(ROOT / "tests/cli")]
 
 try:
     import engine
+    from arithmetic import to_bf16
     from foreign_test import DEFAULT, KJV, SLOW, Named
 except ImportError as missing:
     raise unittest.SkipTest(f"{missing}") from None
@@ -115,6 +116,20 @@ class Contracts(Named):
         draw = random.Random(1)
         for text in KINDS:
             self.all_found(KJV, [text], draw.sample(sorted(FAULTS), 2), [1])
+
+    def test_finer_than_declared_is_right(self):
+        for family in ("attention", "norm", "rope", "elementwise"):
+            code, report = self.judge(engine.Model(str(KJV)), KJV, f"bf16, {family} f32 result bf16", "", "bf16", [1, 5, 9, 30], [7])
+            self.assertEqual((code, report["verdict"]), (0, "PASS"), f"{family}: {report['sentence']}")
+
+    def test_weights_of_norms_that_are_1_and_a_tensor_are_rounded_as_that(self):
+        class Centred(engine.Model):
+            def weight(self, name):
+                w = super().weight(name)
+                return 1 + to_bf16(w - 1) if name.endswith("norm.weight") else w
+        for fault, wanted in (("", (0, None)), ("norm-plus-one:layer=2", (1, "blk.2.ffn_norm"))):
+            code, report = self.judge(Centred(str(KJV)), KJV, "bf16, norm f32 result bf16", fault, "bf16", [1, 5, 9, 30], [7])
+            self.assertEqual((code, (report["first"] or {}).get("operation")), wanted, report["sentence"])
 
     def test_the_report_says_what_coarse_arithmetic_hides(self):
         model = engine.Model(str(KJV))

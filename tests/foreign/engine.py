@@ -343,7 +343,7 @@ def write(path, steps, counts, tensors, metadata):
 
 
 def run(model, tokens, decode, fault, path, contract="f32", declared=True):
-    """`contract`: the arithmetic; where it is not declared, assay has to find it."""
+    """`contract`: the arithmetic; where it is not declared, assay has to find it. `declared` may be another one."""
     engine = Engine(model, fault, Arithmetic(contract))
     steps, counts = [list(tokens)] + [[token] for token in decode], []
     for step in steps:
@@ -351,7 +351,8 @@ def run(model, tokens, decode, fault, path, contract="f32", declared=True):
         engine.step(step)
         counts.append(len(engine.out) - before)
     # How a unit makes tf32 is not declared.
-    said = {"contract": contract.replace("/cut", ""), "kv": engine.arithmetic.kv} if declared else {}
+    text = declared if isinstance(declared, str) else contract.replace("/cut", "")
+    said = {"contract": text, "kv": engine.arithmetic.kv} if declared else {}
     write(path, steps, counts, engine.out, {"model": model.path, "model_sha256": model.sha256} | said)
 
 
