@@ -143,6 +143,12 @@ void try_norm(const Case& the, Contest& contest) {
   with({"norm-plus-one", "the norm's weight is w + 1", ""}, [](Norm& norm) {
     for (double& w : norm.weight) w += 1;
   });
+  with({"norm-weight-minus-one", "the norm's weight is w - 1", "as where it is 1 + w in the model"},
+       [](Norm& norm) {
+         for (double& w : norm.weight) w -= 1;
+       });
+  contest.offer({"norm-missing", "the norm is left out", "it gives what it is given"},
+                the.input(0));
   with({"norm-weight-twice", "the norm's weight is applied twice", ""}, [](Norm& norm) {
     for (double& w : norm.weight) w *= w;
   });
@@ -171,11 +177,12 @@ void try_norm(const Case& the, Contest& contest) {
           [&](Norm& norm) { norm.weight = judge::decode_row(other, 0); },
           price::of(double(the.program.layers)));
   const auto with_eps = [&](double eps) {
-    Norm norm = own;
-    norm.eps = eps;
+    op::Operation altered = the.operation;
+    if (auto* norm = altered.as<op::RmsNorm>()) norm->eps = float(eps);
+    if (auto* norm = altered.as<op::LayerNorm>()) norm->eps = float(eps);
     return std::pair(Cause{"norm-eps", "the norm's eps is another",
                            fmt::format("{:.3g} instead of {:.3g}", eps, own.eps)},
-                     with_limits(the, normed(the, norm)));
+                     expect_as(the, altered));
   };
   for (const double eps : {0.0, 1e-12, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1})
     if (eps != own.eps) {

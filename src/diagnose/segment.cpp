@@ -47,7 +47,7 @@ double least_along(double low, double high, int points, const std::function<doub
 double fitted_factor(const Segment& segment, size_t operation, const Table& output) {
   const Table& got = segment.closing().output;
   const auto distance = [&](double factor, Table& at) {
-    at = segment.carried({{operation, mapped(output, [&](double y) { return factor * y; })}}).want;
+    at = segment.carried(operation, mapped(output, [&](double y) { return factor * y; })).want;
     double sum = 0;
     for (size_t i = 0; i < at.data.size(); ++i)
       sum += (at.data[i] - got.data[i]) * (at.data[i] - got.data[i]);
@@ -90,15 +90,6 @@ struct Tried {
   double price = INFINITY;
 };
 
-/// Of one whose result was recorded.
-Tried tried(const Case& the) {
-  Contest contest(the);
-  try_kind(the, contest);
-  if (!contest.decided()) try_general(the, contest);
-  if (!contest.decided()) try_patterns(the, contest);
-  return {contest.keys(), contest.result(), contest.price()};
-}
-
 Tried try_operation(const op::Program& program, const Segment& segment, size_t index,
                     const std::set<std::string>* only) {
   const bool closes = index == segment.closing().operation;
@@ -111,105 +102,149 @@ Tried try_operation(const op::Program& program, const Segment& segment, size_t i
            {}};
   the.usual = closes ? segment.expected() : diff::expect(the.program, the.scene);
   the.seen = judge::compare(the.got(), the.usual);
-  if (closes) return tried(the);
-  const Contest::Carried carried{
-      segment.closing().output, segment.expected(),
-      [&](const Judged& altered) {
-        const bool same = altered.want.data == the.usual.want.data;
-        return same ? segment.expected() : segment.carried({{index, altered.want}});
-      },
-      only};
+  const Contest::Carried carried{segment.closing().output, segment.expected(),
+                                 [&](const Judged& altered) {
+                                   if (closes) return altered;
+                                   const bool same = altered.want.data == the.usual.want.data;
+                                   return same ? segment.expected()
+                                               : segment.carried(index, altered.want);
+                                 },
+                                 only};
   Contest contest(the, carried);
   try_kind(the, contest);
-  if (!contest.decided()) try_factor(segment, the, contest);
+  if (!contest.decided() && !closes) try_factor(segment, the, contest);
   return {contest.keys(), contest.result(), contest.price()};
 }
 
-// --- RoPE of queries and keys alike ---
+// --- parameters of several operations alike ---
 
-/// Of the segment, what these tables give.
-Segment::Altered turned(const op::Program& program, const Segment& segment,
-                        std::span<const size_t> which,
-                        const std::function<void(op::RopeTable&)>& alter) {
-  op::Program other = program;
-  for (op::RopeTable& table : other.rope_tables)
-    if (!table.growth) alter(table);
-  Segment::Altered out;
-  for (const size_t index : which)
-    out.emplace_back(index, diff::expect(other, segment.scene(index)).want);
-  return out;
-}
+using Alter = std::function<void(op::Program&)>;
 
-void with_base(op::RopeTable& table, double base) {
-  const double lanes = double(table.dimensions);
-  for (size_t i = 0; i < table.frequency.size(); ++i)
-    table.frequency[i] = std::pow(base, -2.0 * double(i) / lanes);
-}
+/// Numbers that operations of one kind share: tried as they are usual, or fitted.
+class Shared {
+ public:
+  Shared(const op::Program& program, const Segment& segment, std::span<const size_t> which)
+      : program_(program),
+        segment_(segment),
+        which_(which),
+        case_{program, program.operations[which[0]], nullptr, nullptr, segment.scene(which[0]), {},
+              {}},
+        carried_{segment.closing().output, segment.expected(),
+                 [this](const Judged&) { return segment_.carried(altered_, which_); }},
+        contest_((case_.usual = diff::expect(program, case_.scene), case_), carried_) {}
 
-/// The base with which the recorded output comes nearest: by a grid on its logarithm, then golden
-/// section.
-double fitted_base(const op::Program& program, const Segment& segment,
-                   std::span<const size_t> which) {
-  const Table& got = segment.closing().output;
-  const auto distance = [&](double logarithm) {
-    const Table at =
-        segment
-            .carried(turned(program, segment, which,
-                            [&](op::RopeTable& table) { with_base(table, std::exp(logarithm)); }))
-            .want;
-    double sum = 0;
-    for (size_t i = 0; i < at.data.size(); ++i)
-      sum += (at.data[i] - got.data[i]) * (at.data[i] - got.data[i]);
-    return sum;
-  };
-  return std::exp(least_along(std::log(100.0), std::log(1e8), 36, distance));
-}
+  Shared(const Shared&) = delete;
+  Shared& operator=(const Shared&) = delete;
 
-/// Other tables: of all RoPE in the segment, and the base of each alone.
-Tried try_tables(const op::Program& program, const Segment& segment, std::span<const size_t> ropes,
-                 const std::set<std::string>* only) {
-  Case the{program, program.operations[ropes[0]], nullptr, nullptr, segment.scene(ropes[0]), {},
-           {}};
-  the.usual = diff::expect(program, the.scene);
-  Segment::Altered altered;
-  const Contest::Carried carried{segment.closing().output, segment.expected(),
-                                 [&](const Judged&) { return segment.carried(altered); }, only};
-  Contest contest(the, carried);
-  const auto offer = [&](Cause cause, double price,
-                         const std::function<void(op::RopeTable&)>& alter) {
-    altered = turned(program, segment, ropes, alter);
-    return contest.offer(std::move(cause), the.usual, price);
-  };
-  const std::string both = ropes.size() > 1 ? "of queries and keys" : "";
-  const auto also = [&](std::string text) { return both.empty() ? text : both + ", " + text; };
-  if (ropes.size() > 1) {
-    offer({"rope-pairing", "RoPE turns the wrong lanes", both}, 1,
-          [](op::RopeTable& table) { table.adjacent = !table.adjacent; });
-    offer({"rope-missing", "nothing is turned", both}, 1,
-          [](op::RopeTable& table) { std::ranges::fill(table.frequency, 0.0); });
-    offer({"rope-backwards", "RoPE turns the other way", both}, 1, [](op::RopeTable& table) {
-      for (double& f : table.frequency) f = -f;
-    });
-    for (const double factor : {2.0, 4.0, 8.0, 16.0, 32.0, 0.5, 0.25, 0.125})
-      offer({"rope-scaling", "positions are scaled", also(fmt::format("divided by {:g}", factor))},
-            4, [factor](op::RopeTable& table) {
-              for (double& f : table.frequency) f /= factor;
-            });
+  bool offer(Cause cause, double price, const Alter& alter) {
+    altered_ = program_;
+    alter(altered_);
+    return contest_.offer(std::move(cause), case_.usual, price);
   }
-  const auto at = [&](double base) {
-    return [base](op::RopeTable& table) { with_base(table, base); };
+  /// The number with which the recorded output comes nearest; then rounded to few digits.
+  void offer_fitted(double low, double high, int points, const std::function<Alter(double)>& alter,
+                    const std::function<Cause(double)>& cause) {
+    if (contest_.decided()) return;
+    const Table& got = segment_.closing().output;
+    const double number =
+        std::exp(least_along(std::log(low), std::log(high), points, [&](double logarithm) {
+          altered_ = program_;
+          alter(std::exp(logarithm))(altered_);
+          const Table at = segment_.carried(altered_, which_).want;
+          double sum = 0;
+          for (size_t i = 0; i < at.data.size(); ++i)
+            sum += (at.data[i] - got.data[i]) * (at.data[i] - got.data[i]);
+          return sum;
+        }));
+    for (int digits = 1; digits <= 5; ++digits) {
+      const double round = rounded(number, digits);
+      if (offer(cause(round), price::number(digits), alter(round))) return;
+    }
+  }
+  /// Of what they are, where they are several: "of queries and keys, base 20000".
+  std::string also(std::string_view several, const std::string& text) const {
+    if (which_.size() == 1) return text;
+    return text.empty() ? std::string(several) : fmt::format("{}, {}", several, text);
+  }
+  bool several() const { return which_.size() > 1; }
+  Tried tried() const { return {contest_.keys(), contest_.result(), contest_.price()}; }
+
+ private:
+  const op::Program& program_;
+  const Segment& segment_;
+  std::span<const size_t> which_;
+  Case case_;
+  op::Program altered_;
+  Contest::Carried carried_;
+  Contest contest_;
+};
+
+Alter of_tables(const std::function<void(op::RopeTable&)>& alter) {
+  return [alter](op::Program& program) {
+    for (op::RopeTable& table : program.rope_tables)
+      if (!table.growth) alter(table);
   };
-  const auto named = [&](double base) {
-    return Cause{"rope-base", "RoPE's base is another", also(fmt::format("base {:g}", base))};
+}
+
+Alter with_base(double base) {
+  return of_tables([base](op::RopeTable& table) {
+    for (size_t i = 0; i < table.frequency.size(); ++i)
+      table.frequency[i] = std::pow(base, -2.0 * double(i) / double(table.dimensions));
+  });
+}
+
+Tried try_ropes(Shared shared) {
+  const char* both = "of queries and keys";
+  if (shared.several()) {
+    shared.offer({"rope-pairing", "RoPE turns the wrong lanes", both}, 1,
+                 of_tables([](op::RopeTable& table) { table.adjacent = !table.adjacent; }));
+    shared.offer({"rope-missing", "nothing is turned", both}, 1,
+                 of_tables([](op::RopeTable& table) { std::ranges::fill(table.frequency, 0.0); }));
+    shared.offer({"rope-backwards", "RoPE turns the other way", both}, 1,
+                 of_tables([](op::RopeTable& table) {
+                   for (double& f : table.frequency) f = -f;
+                 }));
+    for (const double factor : {2.0, 4.0, 8.0, 16.0, 32.0, 0.5, 0.25, 0.125})
+      shared.offer({"rope-scaling", "positions are scaled",
+                    shared.also(both, fmt::format("divided by {:g}", factor))},
+                   4, of_tables([factor](op::RopeTable& table) {
+                     for (double& f : table.frequency) f /= factor;
+                   }));
+  }
+  shared.offer_fitted(100, 1e8, 36, with_base, [&](double base) {
+    return Cause{"rope-base", "RoPE's base is another",
+                 shared.also(both, fmt::format("base {:g}", base))};
+  });
+  return shared.tried();
+}
+
+Tried try_norms(Shared shared) {
+  const auto alter = [](double eps) {
+    return [eps](op::Program& program) {
+      for (op::Operation& operation : program.operations)
+        if (auto* norm = operation.as<op::RmsNorm>()) norm->eps = float(eps);
+    };
   };
-  if (contest.decided() || the.program.rope_of(the.operation).frequency.size() < 2)
-    return {contest.keys(), contest.result(), contest.price()};
-  const double base = fitted_base(program, segment, ropes);
-  for (int digits = 1; digits <= 5; ++digits)
-    if (const double round = rounded(base, digits);
-        offer(named(round), price::number(digits), at(round)))
-      break;
-  return {contest.keys(), contest.result(), contest.price()};
+  shared.offer_fitted(1e-7, 10, 30, alter, [&](double eps) {
+    return Cause{"norm-eps", "the norm's eps is another",
+                 shared.also("of all norms", fmt::format("{:.3g}", eps))};
+  });
+  return shared.tried();
+}
+
+Tried try_scores(Shared shared) {
+  const auto alter = [](double factor) {
+    return [factor](op::Program& program) {
+      for (op::Operation& operation : program.operations)
+        if (auto* attend = operation.as<op::Attend>())
+          attend->scale = float(double(attend->scale) * factor);
+    };
+  };
+  shared.offer_fitted(0.02, 50, 30, alter, [&](double factor) {
+    return Cause{"score-scale", "the scores' scale is another",
+                 fmt::format("{:.5g} of the model's", factor)};
+  });
+  return shared.tried();
 }
 
 /// One token more than those before the first that fails: what comes after it shows nothing new, and
@@ -236,10 +271,7 @@ Result<Cause> diagnose_segment(const op::Program& program, const trace::Trace& t
   const bool all = few == segment->closing().tokens.tokens.size();
   const Segment shorter = all ? *segment : segment->first(few);
   std::optional<Tried> best;
-  // First with few tokens; what counts there, with all.
-  const auto consider = [&](size_t index, const auto& attempt) {
-    Tried tried = attempt(shorter, nullptr);
-    if (!all && !tried.keys.empty()) tried = attempt(*segment, &tried.keys);
+  const auto keep = [&](size_t index, Tried tried) {
     if (!std::isfinite(tried.price)) return;
     tried.cause.operation = program.operations[index].name;
     if (best && !(tried.price < best->price)) {
@@ -249,25 +281,31 @@ Result<Cause> diagnose_segment(const op::Program& program, const trace::Trace& t
     if (best) tried.cause.ties.push_back(best->cause.id + " in " + best->cause.operation);
     best = std::move(tried);
   };
-  using Only = const std::set<std::string>*;
-  std::vector<size_t> ropes;
-  for (const size_t index : segment->operations()) {
-    consider(index,
-             [&](const Segment& of, Only only) { return try_operation(program, of, index, only); });
-    if (program.operations[index].is<op::Rope>()) ropes.push_back(index);
+  // First with few tokens; what counts there, with all.
+  const auto consider = [&](size_t index) {
+    Tried tried = try_operation(program, shorter, index, nullptr);
+    if (!all && !tried.keys.empty()) tried = try_operation(program, *segment, index, &tried.keys);
+    keep(index, std::move(tried));
+  };
+  std::vector<size_t> operations = segment->operations(), ropes, norms, attentions;
+  operations.push_back(failure.operation);
+  for (const size_t index : operations) {
+    const op::Operation& operation = program.operations[index];
+    consider(index);
+    if (index == failure.operation) continue;
+    if (operation.is<op::Rope>()) ropes.push_back(index);
+    if (operation.is<op::RmsNorm>()) norms.push_back(index);
+    if (operation.is<op::Attend>()) attentions.push_back(index);
   }
-  consider(failure.operation, [&](const Segment& of, Only only) {
-    return try_operation(program, of, failure.operation, only);
-  });
-  if (!best || best->price > price::number(1)) {
-    for (const size_t index : ropes)
-      consider(index, [&](const Segment& of, Only only) {
-        return try_tables(program, of, std::span(&index, 1), only);
-      });
-    if (ropes.size() > 1)
-      consider(ropes.front(),
-               [&](const Segment& of, Only only) { return try_tables(program, of, ropes, only); });
-  }
+  for (const size_t index : attentions) keep(index, try_scores({program, *segment, {&index, 1}}));
+  if (best && best->price <= price::number(1)) return best->cause;
+  // Each alone, then all together.
+  const auto alone_and_together = [&](const std::vector<size_t>& which, const auto& attempt) {
+    for (const size_t index : which) keep(index, attempt({program, *segment, {&index, 1}}));
+    if (which.size() > 1) keep(which.front(), attempt({program, *segment, which}));
+  };
+  alone_and_together(ropes, try_ropes);
+  alone_and_together(norms, try_norms);
   if (best) return best->cause;
   return Cause{"unknown", "cause unknown",
                "no hypothesis about an operation of the segment reproduces the engine's values"};

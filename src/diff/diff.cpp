@@ -182,10 +182,12 @@ std::optional<First> earliest(const op::Program& program, const Trace& ta, const
   first.a = a_first;
   first.b = !a_first || of_both;
   if (failure.segment.empty()) return first;
-  const size_t before = opened_by(program, a_first ? a : b, failure.operation);
+  const Side& side = a_first ? a : b;
+  const std::vector<size_t> before = opening(program, side, failure.operation);
+  const size_t next = next_to_record(program, side, failure.segment);
   first.unrecorded = failure.segment.size();
-  first.after = before == op::none ? "the tokens" : program.operations[before].name;
-  first.record_next = program.operations[next_to_record(program, failure.segment)].name;
+  first.after = before.empty() ? "the tokens" : program.operations[before.back()].name;
+  if (next != op::none) first.record_next = program.operations[next].name;
   return first;
 }
 
@@ -478,10 +480,10 @@ std::vector<std::string> explanations(const Report& report) {
     out.push_back(fmt::format("where: {}; {} of the {} elements of {} are outside their limits",
                               f.where, f.seen.failures, f.seen.elements, f.operation));
   if (f.unrecorded > 0)
-    out.push_back(
-        fmt::format("which: {} operation{} between {} and {} {} not recorded; record {} next",
-                    f.unrecorded, f.unrecorded == 1 ? "" : "s", f.after, f.operation,
-                    f.unrecorded == 1 ? "was" : "were", f.record_next));
+    out.push_back(fmt::format("which: {} operation{} between {} and {} {} not recorded{}",
+                              f.unrecorded, f.unrecorded == 1 ? "" : "s", f.after, f.operation,
+                              f.unrecorded == 1 ? "was" : "were",
+                              f.record_next.empty() ? "" : "; record " + f.record_next + " next"));
   out.push_back(unit_explained());
   return out;
 }

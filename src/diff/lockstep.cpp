@@ -10,14 +10,14 @@ using judge::Caches, judge::Inputs, judge::Table;
 
 Lockstep::Lockstep(const op::Program& program, const judge::Arithmetic& arithmetic,
                    CodingOf coding_of, uint64_t runs)
-    : program_(program),
+    : program_(&program),
       arithmetic_(arithmetic),
       coding_of_(std::move(coding_of)),
       caches_(runs, Caches(program.caches.size())) {}
 
 void Lockstep::begin(const trace::TraceStep& step) {
   step_ = step;
-  values_.assign(program_.values.size(), {});
+  values_.assign(program_->values.size(), {});
 }
 
 void Lockstep::give(uint32_t value, const Table& one) {
@@ -42,24 +42,24 @@ Table Lockstep::part(uint32_t value, uint64_t run) const {
 }
 
 Table Lockstep::compute(size_t index, uint64_t run) const {
-  const op::Operation& operation = program_.operations[index];
+  const op::Operation& operation = program_->operations[index];
   std::vector<Table> parts;
   for (const uint32_t input : operation.inputs) parts.push_back(part(input, run));
   if (operation.is<op::Matmul>())
-    return judge::multiply_only(program_.weights[operation.weight], program_.bias_of(operation),
+    return judge::multiply_only(program_->weights[operation.weight], program_->bias_of(operation),
                                 parts[0], coding_of_(index));
   Inputs inputs{{}, step_.view(), {&caches_[run], 1}};
   for (const Table& table : parts) inputs.values.push_back(&table);
-  return judge::expect(program_, operation, inputs, coding_of_(index), arithmetic_).want;
+  return judge::expect(*program_, operation, inputs, coding_of_(index), arithmetic_).want;
 }
 
 Table Lockstep::compute(size_t index) const {
-  const op::Operation& operation = program_.operations[index];
+  const op::Operation& operation = program_->operations[index];
   // All rows meet each weight as soon as it is decoded.
   if (operation.is<op::Matmul>())
-    return judge::multiply_only(program_.weights[operation.weight], program_.bias_of(operation),
+    return judge::multiply_only(program_->weights[operation.weight], program_->bias_of(operation),
                                 values_[operation.inputs[0]], coding_of_(index));
-  const op::Value& value = program_.values[operation.output];
+  const op::Value& value = program_->values[operation.output];
   const uint64_t rows = value.selected ? step_.selected.size() : step_.tokens.size();
   Table out(runs() * rows, value.width);
   judge::in_parallel(
@@ -74,7 +74,7 @@ Table Lockstep::compute(size_t index) const {
 }
 
 void Lockstep::store(const op::Operation& operation, const Table& both, uint64_t run) {
-  const uint64_t key_width = program_.values[operation.inputs[0]].width;
+  const uint64_t key_width = program_->values[operation.inputs[0]].width;
   judge::Cache& cache = caches_[run][operation.as<op::KvStore>()->cache];
   const uint64_t before = both.rows - step_.tokens.size();  // rows of earlier steps
   for (size_t t = 0; t < step_.tokens.size(); ++t) {
@@ -84,16 +84,16 @@ void Lockstep::store(const op::Operation& operation, const Table& both, uint64_t
 }
 
 void Lockstep::store(size_t index) {
-  const op::Operation& operation = program_.operations[index];
+  const op::Operation& operation = program_->operations[index];
   for (uint64_t run = 0; run < runs(); ++run) {
     const Table keys = part(operation.inputs[0], run), values = part(operation.inputs[1], run);
     const Inputs inputs{{&keys, &values}, step_.view()};
-    store(operation, judge::expect(program_, operation, inputs, {}, arithmetic_).want, run);
+    store(operation, judge::expect(*program_, operation, inputs, {}, arithmetic_).want, run);
   }
 }
 
 void Lockstep::store(size_t index, const Table& both) {
-  for (uint64_t run = 0; run < runs(); ++run) store(program_.operations[index], both, run);
+  for (uint64_t run = 0; run < runs(); ++run) store(program_->operations[index], both, run);
 }
 
 void Lockstep::set_caches(const Caches& caches) {

@@ -39,6 +39,8 @@ class Lockstep {
   /// kv_store: stores what each run has; or in each run the same, keys and values side by side.
   void store(size_t operation);
   void store(size_t operation, const judge::Table& both);
+  /// From now on by another program of the same operations, which must outlive it.
+  void follow(const op::Program& program) { program_ = &program; }
   void set_caches(const judge::Caches& caches);
   const judge::Caches& caches(uint64_t run) const { return caches_[run]; }
   judge::Coding coding_of(size_t operation) const { return coding_of_(operation); }
@@ -47,7 +49,7 @@ class Lockstep {
   judge::Table part(uint32_t value, uint64_t run) const;
   void store(const op::Operation& operation, const judge::Table& both, uint64_t run);
 
-  const op::Program& program_;
+  const op::Program* program_;
   judge::Arithmetic arithmetic_;
   CodingOf coding_of_;
   trace::TraceStep step_;

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "diff/recorded.h"
+
 namespace assay::diff {
 
 namespace {
@@ -28,12 +30,16 @@ std::string quoted(const std::string& word) {
 
 std::optional<Narrow> narrow(const op::Program& program, const trace::Trace& trace,
                              const Report& report, const std::string& model) {
-  if (!report.first || report.first->unrecorded == 0) return std::nullopt;
+  if (!report.first || report.first->record_next.empty()) return std::nullopt;
   const First& first = *report.first;
-  std::vector<std::string> names;
-  if (first.after != "the tokens") names.push_back(first.after);
+  const Side& side = first.a ? report.a : report.b;
+  const auto closing = std::ranges::find(program.operations, first.operation, &op::Operation::name);
+  std::vector<std::string> kept;
+  for (const size_t read : opening(program, side, size_t(closing - program.operations.begin())))
+    kept.push_back(program.operations[read].name);
+  kept.push_back(first.operation);
+  std::vector<std::string> names = kept;
   names.push_back(first.record_next);
-  names.push_back(first.operation);
   const std::string engine = trace.metadata("engine"), named = trace.metadata("model");
   const bool llama_cpp = engine.starts_with("llama.cpp");
   if (!llama_cpp && !engine.starts_with("transformers")) {
@@ -41,10 +47,7 @@ std::optional<Narrow> narrow(const op::Program& program, const trace::Trace& tra
         *std::ranges::find(program.operations, first.record_next, &op::Operation::name);
     return Narrow{first.record_next,
                   fmt::format("record {}, {} numbers for each token, beside {}", first.record_next,
-                              program.values[next.output].width,
-                              fmt::join(names.size() == 3 ? std::vector{names.front(), names.back()}
-                                                          : std::vector{names.back()},
-                                        " and "))};
+                              program.values[next.output].width, fmt::join(kept, " and "))};
   }
   std::string command = fmt::format(
       "python -m assay.capture {} {} --tokens {}", llama_cpp ? "llama_cpp" : "transformers",

@@ -43,19 +43,34 @@ std::vector<size_t> segment_of(const op::Program& program, const Side& side, siz
   return out;
 }
 
-size_t opened_by(const op::Program& program, const Side& side, size_t operation) {
+std::vector<size_t> opening(const op::Program& program, const Side& side, size_t operation) {
   std::vector<bool> inside(program.operations.size(), false);
   inside[operation] = true;
+  std::vector<size_t> out;
   for (size_t i = operation; i-- > 0;) {
-    inside[i] = std::ranges::any_of(readers_of(program, i), [&](size_t r) { return inside[r]; });
-    if (inside[i] && was_recorded(program, side, i)) return i;
+    const bool read =
+        std::ranges::any_of(readers_of(program, i), [&](size_t r) { return inside[r]; });
+    if (was_recorded(program, side, i)) {
+      if (read) out.push_back(i);
+    } else {
+      inside[i] = read;
+    }
   }
-  return op::none;
+  std::ranges::reverse(out);
+  return out;
 }
 
-size_t next_to_record(const op::Program& program, const std::vector<size_t>& segment) {
-  size_t best = segment.front(), least = SIZE_MAX;
+/// What single experts compute is no module of transformers.
+static bool can_give(const Side& side, const op::Operation& operation) {
+  return !side.engine.starts_with("transformers") ||
+         operation.name.find(".experts_") == std::string::npos;
+}
+
+size_t next_to_record(const op::Program& program, const Side& side,
+                      const std::vector<size_t>& segment) {
+  size_t best = op::none, least = SIZE_MAX;
   for (const size_t middle : segment) {
+    if (!can_give(side, program.operations[middle])) continue;
     std::vector<bool> before(program.operations.size(), false);
     before[middle] = true;
     size_t count = 0;

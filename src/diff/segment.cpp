@@ -70,8 +70,18 @@ Scene Segment::scene(size_t index) const {
   return scene;
 }
 
-Judged Segment::carried(const Altered& given) const {
+Judged Segment::carried(size_t operation, const Table& output) const {
+  return carry(base_, {&operation, 1}, &output);
+}
+
+Judged Segment::carried(const op::Program& program, std::span<const size_t> operations) const {
   Lockstep run = base_;
+  run.follow(program);
+  return carry(std::move(run), operations, nullptr);
+}
+
+/// These operations are altered: as the run's program has them, or one gives `output`.
+Judged Segment::carry(Lockstep run, std::span<const size_t> operations, const Table* output) const {
   std::vector<bool> altered(program_->values.size(), false);
   std::vector<bool> altered_cache(program_->caches.size(), false);
   const auto reads_altered = [&](const op::Operation& operation) {
@@ -79,21 +89,15 @@ Judged Segment::carried(const Altered& given) const {
     return (attend && altered_cache[attend->cache]) ||
            std::ranges::any_of(operation.inputs, [&](uint32_t value) { return altered[value]; });
   };
-  auto next = given.begin();
-  for (size_t i = given.front().first; i < failure_->operation; ++i) {
+  for (size_t i = operations.front(); i < failure_->operation; ++i) {
     const op::Operation& operation = program_->operations[i];
-    if (next != given.end() && next->first == i) {
-      run.put(operation.output, next->second);
-      altered[operation.output] = true;
-      ++next;
-      continue;
-    }
-    if (was_recorded(*program_, *side_, i) || !reads_altered(operation)) continue;
+    const bool is_altered = std::ranges::find(operations, i) != operations.end();
+    if (was_recorded(*program_, *side_, i) || !(is_altered || reads_altered(operation))) continue;
     if (const auto* store = operation.as<op::KvStore>()) {
       run.store(i);
       altered_cache[store->cache] = true;
     } else {
-      run.put(operation.output, run.compute(i));
+      run.put(operation.output, is_altered && output ? *output : run.compute(i));
       altered[operation.output] = true;
     }
   }

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <cstdint>
-#include <utility>
+#include <span>
 #include <vector>
 
 #include "base/result.h"
@@ -25,11 +25,12 @@ class Segment {
   /// An operation of the segment, computed from what was recorded before it. Its output is what it
   /// should be.
   Scene scene(size_t operation) const;
-  /// Outputs of operations of the segment, in the program's order.
-  using Altered = std::vector<std::pair<size_t, Table>>;
-  /// The recorded output that fails, as it would be where these operations gave other outputs: (rows,
+  /// The recorded output that fails, as it would be where this operation gave `output`: (rows,
   /// width), in its usual limits.
-  Judged carried(const Altered& altered) const;
+  Judged carried(size_t operation, const Table& output) const;
+  /// The same where these operations, and what follows them, were another program's, which has the
+  /// same operations with other parameters.
+  Judged carried(const op::Program& altered, std::span<const size_t> operations) const;
   const Scene& closing() const { return closing_; }
   /// What the recorded output should be.
   const Judged& expected() const { return expected_; }
@@ -39,6 +40,8 @@ class Segment {
  private:
   Segment(const op::Program& program, const Side& side, const Failure& failure, Lockstep base)
       : program_(&program), side_(&side), failure_(&failure), base_(std::move(base)) {}
+
+  Judged carry(Lockstep run, std::span<const size_t> operations, const Table* output) const;
 
   const op::Program* program_;
   const Side* side_;
