@@ -434,23 +434,7 @@ double fitted(const Case& few, double low, double high, double Altered::*number)
       sum += (y.data[i] - few.got().data[i]) * (y.data[i] - few.got().data[i]);
     return sum;
   };
-  const double from = std::log(low), step = (std::log(high) - from) / 23;
-  double best = from, least = INFINITY;
-  for (int i = 0; i < 24; ++i)
-    if (const double d = distance(from + i * step); d < least) {
-      least = d;
-      best = from + i * step;
-    }
-  double a = best - step, b = best + step;
-  const double ratio = (std::sqrt(5.0) - 1) / 2;
-  for (int i = 0; i < 48; ++i) {
-    const double c = b - ratio * (b - a), d = a + ratio * (b - a);
-    if (distance(c) < distance(d))
-      b = d;
-    else
-      a = c;
-  }
-  return std::exp((a + b) / 2);
+  return std::exp(least_along(std::log(low), std::log(high), 24, distance));
 }
 
 void try_scores(const Case& the, Contest& contest) {

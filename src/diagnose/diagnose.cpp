@@ -100,6 +100,26 @@ Judged expect_as(const Case& the, const op::Operation& altered) {
   return expect_from(the, altered, inputs);
 }
 
+double least_along(double low, double high, int points, const std::function<double(double)>& of) {
+  const double step = (high - low) / (points - 1);
+  double best = low, least = INFINITY;
+  for (int i = 0; i < points; ++i)
+    if (const double d = of(low + i * step); d < least) {
+      least = d;
+      best = low + i * step;
+    }
+  double a = best - step, b = best + step;
+  const double ratio = (std::sqrt(5.0) - 1) / 2;
+  for (int i = 0; i < 48; ++i) {
+    const double c = b - ratio * (b - a), d = a + ratio * (b - a);
+    if (of(c) < of(d))
+      b = d;
+    else
+      a = c;
+  }
+  return (a + b) / 2;
+}
+
 double rounded(double x, int digits) {
   if (x == 0 || !std::isfinite(x)) return x;
   const double size = std::pow(10.0, std::floor(std::log10(std::fabs(x))) - (digits - 1));

@@ -21,27 +21,6 @@ using judge::Table;
 
 namespace {
 
-/// Where a function is least between two bounds: by a grid, then golden section.
-double least_along(double low, double high, int points, const std::function<double(double)>& of) {
-  const double step = (high - low) / (points - 1);
-  double best = low, least = INFINITY;
-  for (int i = 0; i < points; ++i)
-    if (const double d = of(low + i * step); d < least) {
-      least = d;
-      best = low + i * step;
-    }
-  double a = best - step, b = best + step;
-  const double ratio = (std::sqrt(5.0) - 1) / 2;
-  for (int i = 0; i < 40; ++i) {
-    const double c = b - ratio * (b - a), d = a + ratio * (b - a);
-    if (of(c) < of(d))
-      b = d;
-    else
-      a = c;
-  }
-  return (a + b) / 2;
-}
-
 /// The factor of an operation's output that brings the recorded one nearest: by secants, as what
 /// follows is not linear. NaN where there is none.
 double fitted_factor(const Segment& segment, size_t operation, const Table& output) {
