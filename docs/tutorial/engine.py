@@ -1,6 +1,6 @@
 """A small engine for llama models, written with numpy, that has one mistake. docs/tutorial.md finds it.
 
-    python engine.py MODEL.gguf 504,3575,282,4649,314 [-n 16] [--trace FILE] [--bf16]
+    python engine.py MODEL.gguf 504,3575,282,4649,314 [-n 16] [--trace FILE [--only NAME,NAME]] [--bf16]
 
 Prints the text that follows the token ids. --trace writes what the prompt's pass computed, for `assay diff`. --bf16 computes as PyTorch
 does in bfloat16: sums are in float32, and whatever an operation gives is rounded.
@@ -103,15 +103,18 @@ def main():
     parser.add_argument("tokens", type=lambda text: [int(t) for t in text.split(",")])
     parser.add_argument("-n", type=int, default=16, help="tokens to generate")
     parser.add_argument("--trace")
+    parser.add_argument("--only", help="of the trace: these outputs alone, as blk.*.out,logits")
     parser.add_argument("--bf16", action="store_true", help="round weights and results to bfloat16")
     args = parser.parse_args()
     model, weights = read(args.model)
     rounded = bf16 if args.bf16 else as_it_is
     weights = {name: rounded(values) for name, values in weights.items()}
     if args.trace:
-        from assay.trace import TraceWriter  # needs PYTHONPATH=python
+        from assay.only import Only  # needs PYTHONPATH=python
+        from assay.trace import TraceWriter
         writer = TraceWriter("my engine", tokens=args.tokens, **({"contract": "bf16"} if args.bf16 else {}))
-        forward(model, weights, args.tokens, rounded, writer.add)
+        only = Only(args.only)
+        forward(model, weights, args.tokens, rounded, lambda name, values: only.wants(name) and writer.add(name, values))
         writer.write(args.trace)
     tokens = list(args.tokens)
     while len(tokens) < len(args.tokens) + args.n:

@@ -24,6 +24,7 @@ except ImportError as missing:
 
 from assay import llama_cpp_engine, model_file, trace, transformers_engine  # noqa: E402
 from assay.captured import CaptureError  # noqa: E402
+from assay.only import Only  # noqa: E402
 
 
 def parse(arguments):
@@ -34,6 +35,9 @@ def parse(arguments):
     prompt.add_argument("-p", dest="text", metavar="TEXT", help="prompt; special tokens in it are parsed")
     prompt.add_argument("--tokens", type=token_ids, metavar="1,2,3", help="prompt as token ids")
     common.add_argument("-o", dest="output", required=True, metavar="FILE")
+    common.add_argument("--only", type=names, default=Only(), metavar="NAME,NAME",
+                        help="write only these outputs; names of docs/trace-format.md, in which * stands for any characters "
+                             "but a dot, as in 'blk.*.out'")
     common.add_argument("--decode", type=count, default=0, metavar="N",
                         help="greedy steps of one token after the prompt")
     common.add_argument("--threads", type=count, default=os.cpu_count() or 1, metavar="N")
@@ -63,6 +67,13 @@ def token_ids(text):
     return ids
 
 
+def names(text):
+    try:
+        return Only(text)
+    except ValueError as wrong:
+        raise argparse.ArgumentTypeError(str(wrong)) from None
+
+
 def count(text):
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 on")
@@ -72,7 +83,7 @@ def count(text):
 def from_llama_cpp(options):
     """(engine's name, Captured, metadata) of a run of llama.cpp."""
     settings = llama_cpp_engine.Settings(options.flash, options.kv, max(1, options.threads), options.gpu_layers,
-                                         options.decode, options.all)
+                                         options.decode, options.all, options.only)
     captured, flash = llama_cpp_engine.capture(options.model, settings, options.tokens, options.text,
                                                not options.no_bos, not options.no_parse_special)
     if captured.contract is None:
@@ -84,7 +95,7 @@ def from_llama_cpp(options):
 def from_transformers(options):
     """(engine's name, Captured, metadata) of a run of transformers."""
     engine, captured = transformers_engine.capture(options.model, options.tokens, options.text, options.decode,
-                                                   max(1, options.threads), not options.no_bos, options.dtype)
+                                                   max(1, options.threads), not options.no_bos, options.dtype, options.only)
     return engine, captured, {"kv": options.dtype}
 
 

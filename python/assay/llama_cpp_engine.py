@@ -5,7 +5,7 @@ computing as far as that tensor, with ask=False. Asking cuts the graph into piec
 operations; so the run is repeated without the callback, and the logits of the two are compared bit for bit.
 
 Names and values are llama.cpp's own: "Qcur-3.ROPE", with the shape (ne3, ne2, ne1, ne0). The reader of traces knows
-what they are. Where a graph leaves a product, its scale, its bias or the sum after attention unnamed ("node_31"), they
+what they are. Only what is wanted is asked for, and the embedding, by which the layout of tensors is proven. Where a graph leaves a product, its scale, its bias or the sum after attention unnamed ("node_31"), they
 get the names that llama's graph gives them, by the weights that they are made of. Views and copies, whose values another
 tensor has, are left out.
 """
@@ -19,8 +19,9 @@ import re
 
 import numpy
 
-from assay import ggml, install
+from assay import ggml, install, llama_names
 from assay.captured import Captured, CaptureError, difference
+from assay.only import Only
 
 VERSION = install.LLAMA_CPP_PYTHON
 FLASH = {"on": 1, "off": 0, "auto": -1}  # enum llama_flash_attn_type
@@ -46,6 +47,7 @@ class Settings:
     gpu_layers: int = 0
     decode: int = 0           # greedy steps of one token after the prompt
     everything: bool = False  # views and copies, too
+    only: Only = Only()       # which outputs are written
 
 
 def load_bindings():
@@ -102,6 +104,15 @@ class Model:
 
     def close(self):
         self.bindings.llama_model_free(self.pointer)
+
+    def feed_forward(self):
+        """The width of the dense layers' feed-forward part; None where they differ or have none."""
+        value = ctypes.create_string_buffer(64)
+        for key in (b"general.architecture", None):
+            key = key or value.value + b".feed_forward_length"
+            if self.bindings.llama_model_meta_val_str(self.pointer, key, value, len(value)) < 0:
+                return None
+        return int(value.value) if value.value.isdigit() else None
 
     def tokenize(self, text, special, parse_special=True):
         """Token ids. `special`: with BOS and EOS where the file wants them. `parse_special`: special tokens in the text
@@ -179,8 +190,11 @@ def decode(model, context, batch, tokens, position, recorder):
 class Recorder:
     """The callback, and what it has seen."""
 
-    def __init__(self, library, width, everything):
+    def __init__(self, library, width, everything, only=None, feed_forward=None):
+        """`feed_forward`: the width of a dense layer's feed-forward part, where all have the same."""
         self.library, self.width, self.everything = library, width, everything
+        self.only, self.feed_forward = only or Only(), feed_forward
+        self._shared = set()  # layers with an expert of all tokens
         self.steps = []      # of each step, [(name.operation, array)]
         self.graph = []      # of each of these, what it reads: see _sources
         self.backends = set()
@@ -248,9 +262,29 @@ class Recorder:
 
     def _wants(self, tensor, name, operation):
         self.flash |= operation == "FLASH_ATTN_EXT"
+        if operation == "MUL_MAT":
+            self.backends.add(self.library.buffer(tensor))
         if self.library.type(tensor) not in ("f32", "f16"):
-            return name.startswith(EXPERTS)
-        return self.everything or operation not in MOVES or name.startswith(MOVED) or self._joins_heads(tensor, operation)
+            kept = name.startswith(EXPERTS)
+        else:
+            kept = (self.everything or operation not in MOVES or name.startswith(MOVED)
+                    or self._joins_heads(tensor, operation))
+        if kept and self.only:
+            kept = self.only.wants(*self._canonical(tensor, name, operation))
+        return kept or self._proves(operation)
+
+    def _proves(self, operation):
+        """Whether the layout of tensors will be checked on this one: the embedding."""
+        return operation == "GET_ROWS" and not self._checked
+
+    def _canonical(self, tensor, name, operation):
+        """The names of what a node gives in docs/trace-format.md."""
+        weight = tensor.src[0].contents if operation == "MUL_MAT" else None
+        of_layer = name.rpartition("-")[2]
+        if weight and b"_shexp." in weight.name:
+            self._shared.add(of_layer)
+        fused = bool(weight and self.feed_forward and weight.ne[1] == 2 * self.feed_forward)
+        return llama_names.names(name, operation, of_layer in self._shared, fused)
 
     def _joins_heads(self, tensor, operation):
         """Whether it is attention's output, whatever the graph calls it: heads side by side, without flash attention."""
@@ -258,13 +292,13 @@ class Recorder:
         return bool(permuted and permuted.src[0] and permuted.src[0].contents.name.startswith(b"kqv"))
 
     def _record(self, tensor, name, operation):
-        if operation == "GET_ROWS" and not self._checked:
+        if self._proves(operation):
             self.library.check_layout(tensor, self._tokens, self.width)
             self._checked = True
         elif not self._checked:
             raise CaptureError(f"'{name}' ({operation}) is computed before any embedding; the graph is not understood")
-        if operation == "MUL_MAT":
-            self.backends.add(self.library.buffer(tensor))
+        if self.only and not self.only.wants(*self._canonical(tensor, name, operation)):
+            return  # the embedding, for the check alone
         values = self.library.values(tensor)
         if name.startswith(EXPERTS):
             values = values.astype("<f4")
@@ -300,12 +334,14 @@ def capture(path, settings, tokens=None, text=None, special=True, parse_special=
             raise CaptureError("there are no tokens")
         if max(tokens) >= model.vocabulary_size or min(tokens) < 0:
             raise CaptureError(f"a token id is not below the vocabulary's {model.vocabulary_size}")
-        recorder = Recorder(library, model.width, settings.everything)
+        recorder = Recorder(library, model.width, settings.everything, settings.only, model.feed_forward())
         steps = [list(tokens)] + [None] * settings.decode
         logits = run(model, settings, steps, recorder)
         effect = difference(logits, run(model, settings, steps))
     finally:
         model.close()
+    if missing := settings.only.unmatched():
+        raise CaptureError(missing)
     for step, wanted in zip(recorder.steps, logits):
         found = [array for name, array in step if name.startswith("result_output.")]
         if found and found[-1].tobytes() != wanted.tobytes():
@@ -314,4 +350,6 @@ def capture(path, settings, tokens=None, text=None, special=True, parse_special=
     if settings.gpu_layers and backend == "CPU":
         raise CaptureError("this build of llama.cpp computes no layer on a GPU")
     length = len(steps[0]) + len(steps) - 1
-    return Captured(steps, recorder.steps, [], effect, contract, backend, limit(length), recorder.graph), recorder.flash
+    # With gaps it tells nothing.
+    graph = None if settings.only else recorder.graph
+    return Captured(steps, recorder.steps, [], effect, contract, backend, limit(length), graph), recorder.flash

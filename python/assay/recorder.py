@@ -21,6 +21,7 @@ import sys
 import numpy
 
 from assay import module_names, trace
+from assay.only import Only
 
 # What a model's call names its ids, its positions and its cache, in the order in which they are looked for.
 IDS = ("input_ids", "ids", "tokens", "token_ids")
@@ -100,8 +101,10 @@ def ids_of(arguments, named):
 class Recorder:
     """Hooks on a model, and the steps that they saw. Close it when the calls are over."""
 
-    def __init__(self, model):
+    def __init__(self, model, only=None):
+        """`only`: which outputs are kept, as Only takes it."""
         self.steps = []
+        self.only = only if isinstance(only, Only) else Only(only)
         self.model = model
         self.paths = {}   # of modules, by name as it is written
         self._hooks = contextlib.ExitStack()
@@ -145,6 +148,10 @@ class Recorder:
         """Writes down an operation's output, as it is now. `change`: what is to be done with the array."""
         if not self.steps:
             return  # a part of the model was called by itself
+        if self.known and name in LOGITS:
+            self._notice_rows(tensor)
+        if not self.only.wants(name):
+            return
         array, narrow = array_of(tensor)
         if array.ndim == 0 or array.size == 0:
             return
@@ -160,8 +167,6 @@ class Recorder:
         if times and self.known:
             raise RecordError(f"'{name}' is computed twice in one call of the model")
         self.steps[-1].tensors.append((f"{name}#{times + 1}" if times else name, array, narrow))
-        if self.known and name in LOGITS:
-            self._notice_rows(array)
 
     def _notice_rows(self, output):
         """Many models give the logits of the last token alone."""
@@ -252,10 +257,12 @@ def ordered(recorder, step):
 
 
 def write(recorder, path, engine=None, model=None, names=None, **metadata):
-    """Writes what a recorder saw. Raises RecordError: the model was not called."""
+    """Writes what a recorder saw. Raises RecordError: the model was not called; `only` names what it has not."""
     steps = recorder.steps
     if not steps:
         raise RecordError("the model was not called, so there is nothing to write")
+    if missing := recorder.only.unmatched():
+        raise RecordError(missing)
     contract = CONTRACTS.get(type_of(recorder.model))
     folder = model or getattr(getattr(recorder.model, "config", None), "_name_or_path", None)
     facts = {"contract": contract, "kv": contract, "model": str(folder) if folder and os.path.exists(folder) else None,
@@ -271,15 +278,16 @@ def write(recorder, path, engine=None, model=None, names=None, **metadata):
 
 
 @contextlib.contextmanager
-def record(model, path, engine=None, names=None, **metadata):
+def record(model, path, engine=None, names=None, only=None, **metadata):
     """Records the calls of the model that are made inside, and writes them as a trace when the block ends.
 
-    `engine`: its name and version. `names`: {path of a module: canonical name}, where the tree is not known. Further
-    keywords are metadata of docs/trace-format.md; `contract` and `kv` are those of the parameters' type, and `model`
-    the folder that the model was loaded from. Nothing is written where the block raises. Raises RecordError: a call
-    that a trace can't hold; no call at all.
+    `engine`: its name and version. `names`: {path of a module: canonical name}, where the tree is not known. `only`: the
+    outputs that are written, as "blk.*.out,logits" or a list; default: all. Further keywords are metadata of
+    docs/trace-format.md; `contract` and `kv` are those of the parameters' type, and `model` the folder that the model was
+    loaded from. Nothing is written where the block raises. Raises RecordError: a call that a trace can't hold; no call at
+    all; a name in `only` that no output has.
     """
-    recorder = Recorder(model)
+    recorder = Recorder(model, only)
     try:
         yield recorder
     finally:

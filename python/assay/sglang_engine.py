@@ -20,9 +20,9 @@ from assay.module_names import Serving
 _running = {}  # the recorder of each file
 
 
-def specs(path, tokens, calls=1):
-    """The value of --forward-hooks."""
-    config = {"path": str(path), "tokens": [int(one) for one in tokens], "calls": int(calls)}
+def specs(path, tokens, calls=1, only=None):
+    """The value of --forward-hooks. `only`: which outputs are written, as recorder.record takes it."""
+    config = {"path": str(path), "tokens": [int(one) for one in tokens], "calls": int(calls), "only": only}
     return [{"name": "assay-begin", "target_modules": ["model"], "hook_factory": "assay.sglang_engine:before_model",
              "hook_type": "forward_pre", "with_kwargs": True, "config": config},
             {"name": "assay-end", "target_modules": ["logits_processor"],
@@ -40,7 +40,7 @@ def before_model(config):
         except recorder.RecordError:
             return  # a call to warm up
         if ids == config["tokens"]:
-            _running[path] = recorder.Recorder(module)
+            _running[path] = recorder.Recorder(module, config["only"])
             _running[path].begin(arguments, named)
     return hook
 
@@ -64,8 +64,9 @@ def main(arguments=None):
     parser.add_argument("path", metavar="FILE")
     parser.add_argument("--tokens", required=True, metavar="1,2,3", help="the prompt")
     parser.add_argument("--calls", type=int, default=1, metavar="N", help="calls of the model to record")
+    parser.add_argument("--only", metavar="NAME,NAME", help="write only these outputs, as of `python -m assay.capture`")
     options = parser.parse_args(arguments)
-    print(json.dumps(specs(options.path, options.tokens.split(","), options.calls)))
+    print(json.dumps(specs(options.path, options.tokens.split(","), options.calls, options.only)))
     return 0
 
 

@@ -70,8 +70,8 @@ def run(torch, cache, model, steps):
     return logits
 
 
-def capture(path, tokens=None, text=None, decode=0, threads=1, special=True, dtype="f32"):
-    """(engine's name, Captured) of one prompt and its greedy continuation. Raises CaptureError."""
+def capture(path, tokens=None, text=None, decode=0, threads=1, special=True, dtype="f32", only=None):
+    """(engine's name, Captured) of one prompt and its greedy continuation. `only`: which outputs. Raises CaptureError."""
     torch, transformers, model = load(path, dtype)
     torch.set_num_threads(threads)
     if tokens is None:
@@ -85,18 +85,21 @@ def capture(path, tokens=None, text=None, decode=0, threads=1, special=True, dty
         raise CaptureError(f"no tokens, or one is not below the vocabulary's {model.config.vocab_size}")
     steps = [list(tokens)] + [None] * decode
     try:
-        hooks = recorder.Recorder(model)
+        hooks = recorder.Recorder(model, only)
     except AttributeError as missing:
         raise CaptureError(f"{type(model).__name__} is not built as a Llama is: {missing}") from None
     try:
         logits = run(torch, transformers.DynamicCache(), model, steps)
     finally:
         hooks.close()
+    if unknown := hooks.only.unmatched():
+        raise CaptureError(unknown)
     effect = difference(logits, run(torch, transformers.DynamicCache(), model, steps))
     order = hooks.known.order(model)
     tensors = [recorder.ordered(hooks, step) for step in hooks.steps]
     seen = [{name for name, _, _ in step} for step in tensors]
-    missing = sorted({name for step in seen for name in order if name not in step})
+    missing = sorted({name for step in seen for name in order
+                      if name not in step and (not hooks.only or hooks.only.wants(name))})
     engine = f"transformers {transformers.__version__} torch {torch.__version__} CPU"
     total = sum(map(len, steps))
     original = rope_limit(model.config)

@@ -20,8 +20,8 @@ from assay import recorder
 _running = {}  # in the worker: the recorder of each model, by its id
 
 
-def _begin(model):
-    _running[id(model)] = recorder.Recorder(model)
+def _begin(model, only=None):
+    _running[id(model)] = recorder.Recorder(model, only)
     return _running[id(model)].known is not None
 
 
@@ -34,12 +34,12 @@ def _end(model, path=None, options=None):
 
 
 @contextlib.contextmanager
-def record(llm, path, **options):
-    """Records what `llm` computes inside, and writes the trace when the block ends; `options` as recorder.record.
+def record(llm, path, only=None, **options):
+    """Records what `llm` computes inside, and writes the trace when the block ends; `only`, `options` as recorder.record.
 
     Raises RecordError: several workers; a call that a trace can't hold.
     """
-    workers = llm.apply_model(_begin)
+    workers = llm.apply_model(functools.partial(_begin, only=only))
     try:
         if len(workers) != 1:
             raise recorder.RecordError(f"vLLM runs {len(workers)} workers; each computes a part, and a trace holds the "

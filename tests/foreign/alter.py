@@ -108,5 +108,17 @@ def alter(model, path, name, layer):
     file.reader.data.flush()
 
 
+def alter_somewhere(model, path, name, layers):
+    """As `alter`, in the first of these layers that it fits, which is returned; None: it fits none. A model's matrices may be
+    of many types, and PyPI's gguf quantises to some of them only."""
+    for layer in layers:
+        try:
+            alter(model, path, name, layer)
+            return layer
+        except (ValueError, StopIteration, NotImplementedError):
+            continue
+    return None
+
+
 if __name__ == "__main__":
     alter(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]) if len(sys.argv) > 4 else 0)

@@ -291,7 +291,8 @@ class Small(InFolder):
 
     def test_usage_errors_exit_2(self):
         for arguments in ([], ["vllm"], ["llama_cpp", KJV, "-o", "x"], ["llama_cpp", KJV, "--tokens", "a", "-o", "x"],
-                          ["llama_cpp", KJV, "--tokens", "1", "-p", "x", "-o", "x"]):
+                          ["llama_cpp", KJV, "--tokens", "1", "-p", "x", "-o", "x"],
+                          ["llama_cpp", KJV, "--tokens", "1", "--only", "blk.*.out,", "-o", "x"]):
             with self.assertRaises(SystemExit) as stopped:
                 self.run_main(*arguments)
             self.assertEqual(stopped.exception.code, 2)
@@ -398,6 +399,38 @@ class LlamaCpp(InFolder, OneStep):
             self.check_whole(tensors, step["positions"], past, scores=True)
             if i < 3:
                 self.assertEqual(steps[i + 1]["tokens"], [int(tensors["logits"][-1].argmax())])
+
+    def test_only_some_outputs_with_the_values_of_a_run_that_nobody_sees(self):
+        whole = self.captured("-p", TEXT, "--decode", 1, "--flash", "on")
+        for only, wanted in (("blk.*.out", [f"l_out-{i}.ADD" for i in range(LAYERS)]),
+                             ("blk.2.kqv,blk.0.q,logits", ["Qcur-0.MUL_MAT", "kqv_out-2.RESHAPE", "result_output.MUL_MAT"])):
+            one = self.captured("-p", TEXT, "--decode", 1, "--flash", "on", "--only", only)
+            self.assertEqual((one.metadata["contract"], one.metadata["flash"]), ("ggml-cpu", "on"))
+            self.assertNotIn("graph", one.metadata)
+            for step in range(2):
+                self.assertEqual(list(one.of_step(step)), wanted)
+                for name, values in one.of_step(step).items():
+                    self.assert_bits(values, whole.of_step(step)[name])
+
+    def test_only_what_is_wanted_is_asked_for(self):
+        asked = []
+        original = llama_cpp_engine.Recorder._wants
+
+        def wants(recorder, tensor, name, operation):
+            wanted = original(recorder, tensor, name, operation)
+            if wanted:
+                asked.append(f"{name}.{operation}")
+            return wanted
+
+        with unittest.mock.patch.object(llama_cpp_engine.Recorder, "_wants", wants):
+            self.captured("-p", TEXT, "--only", "blk.4.out")
+        self.assertEqual(asked, ["embd.GET_ROWS", "l_out-4.ADD"])  # the first proves the layout
+
+    def test_outputs_that_nothing_is_called_are_refused(self):
+        code, errors = self.run_main("llama_cpp", KJV, "--tokens", "1", "--only", "blk.*.out,blk.6.out", "-o", self.path)
+        self.assertEqual(code, 2)
+        self.assertIn("no output is called 'blk.6.out'; there are embd, blk.N.attn_norm, ", errors)
+        self.assertFalse(self.path.exists())
 
     def test_bos_is_the_files_choice_or_none(self):
         self.assertEqual(self.captured("-p", TEXT, "--no-bos").steps()[0]["tokens"], TOKENS[1:])

@@ -170,6 +170,34 @@ class UnknownTree(InFolder):
         self.assertEqual(json.loads(one.metadata["names"]), {"to_words": "logits"})
 
 
+class OnlySome(InFolder):
+    def test_only_these_outputs_are_written_with_the_values_of_all(self):
+        model = stand_in.Llama(Facts())
+        whole = self.recorded(model, lambda: model(stand_in.ids(3, 7, 5))).of_step()
+        for only in ("blk.*.out, logits", ["blk.*.out", "logits"]):
+            one = self.recorded(model, lambda: model(stand_in.ids(3, 7, 5)), only=only)
+            self.assertEqual(list(one.of_step()), ["blk.0.out", "blk.1.out", "logits"])
+            for name, values in one.of_step().items():
+                np.testing.assert_array_equal(values, whole[name])
+            self.assertNotIn("only", one.metadata)
+
+    def test_rows_of_logits_that_are_not_written_are_known(self):
+        model = stand_in.Llama(Facts(), last_only=True)
+        one = self.recorded(model, lambda: model(stand_in.ids(3, 7, 5)), only="out_norm")
+        self.assertEqual((one.steps()[0]["selected"], one.of_step()["out_norm"].shape), ([2], (1, 16)))
+
+    def test_paths_of_an_unknown_tree(self):
+        model = stand_in.Llama(Facts(), transformers=False)
+        one = self.recorded(model, lambda: model(stand_in.ids(3, 7, 5)), only="body.layers.*,body.layers.1.mix.merge.in")
+        self.assertEqual(list(one.of_step()), ["body.layers.0", "body.layers.1.mix.merge.in", "body.layers.1"])
+
+    def test_a_name_that_nothing_has_writes_nothing(self):
+        model = stand_in.Llama(Facts())
+        with self.assertRaisesRegex(RecordError, "^no output is called 'blk.2.out'; there are embd, blk.N.attn_norm, blk.N.q, "):
+            self.recorded(model, lambda: model(stand_in.ids(3)), only="blk.*.out,blk.2.out")
+        self.assertFalse(self.path.exists())
+
+
 class Refusals(InFolder):
     def refused(self, words, *arguments, **named):
         model = stand_in.Llama(Facts())
@@ -242,6 +270,18 @@ class Serving(InFolder):
         self.same_as_transformers(one, [3, 7, 5])
         self.assertEqual(one.steps()[1], {"tokens": [4], "positions": [3], "selected": [0]})
         self.assertEqual(one.metadata["contract"], "f32")
+
+    def test_vllm_and_sglang_write_only_what_is_wanted(self):
+        llm = self.engine()
+        with vllm_engine.record(llm, self.path, only="blk.*.attn_residual,logits"):
+            llm.models[0].run(3, 7, 5)
+        wanted = ["blk.0.attn_residual", "blk.1.attn_residual", "logits"]
+        self.assertEqual(list(trace.read(self.path).of_step()), wanted)
+        self.path.unlink()
+        model = stand_in.serving_class("sglang")(Facts())
+        self.register(model, json.loads(json.dumps(sglang_engine.specs(self.path, [3, 7, 5], only="blk.*.attn_residual,logits"))))
+        model.run(3, 7, 5)
+        self.assertEqual(list(trace.read(self.path).of_step()), wanted)
 
     def test_vllm_with_several_workers_is_refused_and_left_as_it_was(self):
         llm = self.engine(workers=2)

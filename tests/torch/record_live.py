@@ -1,12 +1,17 @@
-"""Of `make test-torch`: assay.record on models of transformers, right and with a planted fault, judged by assay."""
+"""Of `make test-torch`: assay.record on models of transformers, right and with planted faults (planted.py), judged by assay.
+
+Records of every operation, and of layers' outputs alone: what these lack is computed by the judge.
+"""
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
 
 import compare
 import families
+import planted
 
 sys.path.insert(0, str(families.models.ROOT / "python"))
 import assay  # noqa: E402
@@ -15,15 +20,14 @@ from assay import trace  # noqa: E402
 CASES = ("Llama", "Qwen3", "Gemma3Text", "Qwen3Moe")
 TYPES = {"f32": "float32", "bf16": "bfloat16"}
 PROMPT, DECODED = 14, 3
-# What single experts compute is no module's.
-OF_EXPERTS = {"experts_gate", "experts_up", "experts_gate_up", "experts_act", "experts_down", "experts"}
+LAYERS = "blk.*.out"
 
 
-def load(folder, dtype):
+def load(folder, dtype, attention="eager"):
     import torch
     import transformers
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, TYPES[dtype]),
-                                                              attn_implementation="eager")
+                                                              attn_implementation=attention)
     return model.eval()
 
 
@@ -49,34 +53,29 @@ def unmeasured(verdict):
     return {one["name"].rsplit(".", 1)[-1] for one in verdict["operations"] if one["a"]["verdict"] == "UNMEASURED"}
 
 
-def swap_gate_and_up(model):
-    mlp = model.model.layers[1].mlp
-    mlp.forward = lambda x: mlp.down_proj(mlp.gate_proj(x) * mlp.act_fn(mlp.up_proj(x)))
-    return "blk.1.act"
+def check_fault(what, fault, folder, case, note):
+    """In bf16: in a record of every operation the wrong one is found, with its cause or its place; in one of layers' outputs
+    the segment, and no cause elsewhere."""
+    path = folder / "fault.safetensors"
 
+    def verdict_on(dtype, **options):
+        model = load(folder / "model", dtype)
+        fault.plant(model)
+        record(model, case, path, **options)
+        code, verdict = assay_says("diff", path, "-m", folder / "model")
+        first, cause = verdict["first"] or {}, verdict["cause"] or {}
+        return code, verdict, (first.get("operation"), first.get("after")), first.get("where", ""), cause
 
-def halve_a_norm(model):
-    norm = model.model.layers[2].post_attention_layernorm
-    original = norm.forward
-    norm.forward = lambda x: original(x) / 2
-    return "blk.2.attn_post_norm" if hasattr(model.model.layers[2], "pre_feedforward_layernorm") else "blk.2.ffn_norm"
-
-
-def shift_lanes(model):
-    product = model.model.layers[1].self_attn.k_proj
-    original = product.forward
-    product.forward = lambda x: original(x).roll(1, -1)
-    return "blk.1.k"
-
-
-def route_another_input(model):
-    router = model.model.layers[1].mlp.gate
-    original = router.forward
-    router.forward = lambda x: original(x * 1.01)
-    return "blk.1.router"
-
-
-FAULTS = {"Llama": shift_lanes, "Qwen3": swap_gate_and_up, "Gemma3Text": halve_a_norm, "Qwen3Moe": route_another_input}
+    for dtype in TYPES:
+        code, verdict, (operation, _), where, cause = verdict_on(dtype)
+        note(f"{what} {dtype}", code == 1 and operation == fault.operation and re.search(fault.where, where)
+             and (not fault.causes or cause["id"] in fault.causes), verdict)
+    code, verdict, segment, _, cause = verdict_on("bf16", only=LAYERS)
+    if fault.places is None:
+        return note(f"{what} in layers", code == 0, verdict)
+    found = cause.get("operation")
+    note(f"{what} in layers", code == 1 and segment == fault.segment and (found in fault.places or not (found or fault.named)),
+         verdict)
 
 
 def check(name, counts):
@@ -88,7 +87,7 @@ def check(name, counts):
         path = folder / "x.safetensors"
 
         def note(what, good, verdict):
-            counts.note("passed" if good else "failed", f"{name + ' ' + what:<26}{verdict['sentence']}")
+            counts.note("passed" if good else "failed", f"{name + ' ' + what:<40}{verdict['sentence']}")
 
         for dtype in TYPES:
             ids = record(load(folder / "model", dtype), stored.case, path)
@@ -98,13 +97,16 @@ def check(name, counts):
                 [step["positions"] for step in file.steps()] == expected
             counts.note("passed" if good else "failed", f"{name + ' recorded ' + dtype:<26}{file.metadata['engine']}")
             code, verdict = assay_says("diff", path)  # the folder is in the metadata
-            whole = code == 0 or (name == "Qwen3Moe" and code == 2 and unmeasured(verdict) <= OF_EXPERTS)
-            note(f"right {dtype}", whole, verdict)
-            model = load(folder / "model", dtype)
-            wrong = FAULTS[name](model)
-            record(model, stored.case, path)
-            code, verdict = assay_says("diff", path, "-m", folder / "model")
-            note(f"wrong {dtype}", code == 1 and verdict["first"]["operation"] == wrong, verdict)
+            note(f"right {dtype}", code == 0 and not unmeasured(verdict), verdict)
+            for only, attention, after in ((LAYERS, "eager", {"out_norm", "logits"}), (f"{LAYERS},logits", "sdpa", set())):
+                record(load(folder / "model", dtype, attention), stored.case, path, only=only)
+                code, verdict = assay_says("diff", path)
+                coverage = verdict["coverage"]
+                note(f"{attention} {only} {dtype}", code == 0 and not coverage["unmeasured"]
+                     and set(coverage["after_record"]) == after, verdict)
+        for what, fault in planted.FAULTS.items():
+            if fault.case == name:
+                check_fault(what, fault, folder, stored.case, note)
         if name != "Llama":
             return
         # A tree that is not known, with the lanes that the file has otherwise.
@@ -123,10 +125,13 @@ def check(name, counts):
         model.config.model_type = "unheard-of"
         record(model, stored.case, path)
         code, verdict = assay_says("diff", path, "-m", folder / "model", "--names", names)
-        # What a function computes between two modules is not seen.
-        note("by its names", code == 2 and unmeasured(verdict) == {"q_rope", "k_rope", "kqv"}, verdict)
-        done = subprocess.run([sys.executable, "-m", "assay.capture", "transformers", str(folder / "model"), "--tokens",
-                               "1,2,3,4", "--dtype", "bf16", "--decode", "1", "-o", str(path)], capture_output=True, text=True,
-                              cwd=families.models.ROOT / "python", timeout=600)
-        good = done.returncode == 0 and trace.read(path).metadata["contract"] == "bf16" and b'"dtype":"BF16"' in path.read_bytes()
-        counts.note("passed" if good else "failed", f"{name + ' capture --dtype bf16':<26}{done.stderr.strip().splitlines()[-1]}")
+        note("by its names", code == 0 and not unmeasured(verdict), verdict)
+        for options, count in (([], 64), (["--only", LAYERS], 4)):
+            done = subprocess.run([sys.executable, "-m", "assay.capture", "transformers", str(folder / "model"), "--tokens",
+                                   "1,2,3,4", "--dtype", "bf16", "--decode", "1", "-o", str(path), *options],
+                                  capture_output=True, text=True, cwd=families.models.ROOT / "python", timeout=600)
+            one = trace.read(path) if done.returncode == 0 else None
+            good = one and one.metadata["contract"] == "bf16" and b'"dtype":"BF16"' in path.read_bytes() and \
+                [len(one.of_step(step)) for step in range(2)] == [count] * 2
+            counts.note("passed" if good else "failed",
+                        f"{' '.join([name, 'capture --dtype bf16', *options]):<48}{done.stderr.strip().splitlines()[-1]}")
