@@ -62,7 +62,7 @@ class Coarse(WithFolder):
 
     # Of these the operation is named from layers' outputs alone; gate and up exchanged are one fault of what reads both.
     NAMED = {"permuted-q": "q", "permuted-k": "k", "swapped-gate-up": "act", "transposed-q": "q", "scaled-norm": "ffn_norm",
-             "shifted-blocks": "up", "other-layer": "v"}
+             "shifted-blocks": "up", "other-layer": "v", "eps": "attn_norm", "rope-base": "q_rope"}
     CAUSES = {"swapped-gate-up": "gate-up-swapped"}  # else that of every record
 
     def altered(self, name, layer):
