@@ -23,6 +23,7 @@ from cli_test import WithFolder, assay
 from invariants_test import PYTHON, llama_cpp_is_missing
 
 KJV = ROOT / "tests/data/kjv/kjv.gguf"
+SLOW = bool(os.environ.get("ASSAY_SLOW"))
 LAYERS = 6
 TOKENS = "1,300,391,394,1991,948,388,298,1044,261,1798,1249,513,729"
 
@@ -61,7 +62,7 @@ class Coarse(WithFolder):
 
     # Of these the operation is named from layers' outputs alone; gate and up exchanged are one fault of what reads both.
     NAMED = {"permuted-q": "q", "permuted-k": "k", "swapped-gate-up": "act", "transposed-q": "q", "scaled-norm": "ffn_norm",
-             "shifted-blocks": "up", "other-layer": "v"}
+             "shifted-blocks": "up", "other-layer": "v", "eps": "attn_norm", "rope-base": "q_rope"}
     CAUSES = {"swapped-gate-up": "gate-up-swapped"}  # else that of every record
 
     def altered(self, name, layer):
@@ -91,7 +92,7 @@ class Coarse(WithFolder):
                     self.assertIn(found.get("operation"), (None, operation), report["sentence"])
 
     def test_what_narrow_prints_leads_to_the_operation(self):
-        for i, name in enumerate(alter.ALTERATIONS):
+        for i, name in enumerate(alter.ALTERATIONS if SLOW else ("permuted-k", "shifted-blocks", "one-row", "eps")):
             with self.subTest(name):
                 model, operation = self.altered(name, i + 1)
                 path = self.capture(model, "wrong", "--flash", "on", "--only", "blk.*.out")

@@ -147,7 +147,7 @@ def experts_result_doubled(model):
 
 
 FAULTS = {
-    "another-rope-base": Fault("Llama", another_rope_base, "blk.0.q_rope", ("rope-base",)),
+    "another-rope-base": Fault("Llama", another_rope_base, "blk.0.q_rope", ("rope-base",), named=True),
     "lanes-shifted": Fault("Llama", lanes_shifted, "blk.1.k", where="all channels"),
     "a-head-scaled": Fault("Llama", a_head_scaled, "blk.1.q", ("scaled",), "head 2 of 4"),
     "last-rows-zero": Fault("Llama", last_rows_zero, "blk.1.down", ("row-tail",), "channels 104 to 127, zero",
@@ -156,12 +156,13 @@ FAULTS = {
     "gate-and-up-exchanged": Fault("Qwen3", gate_and_up_exchanged, "blk.1.act", ("gate-up-swapped",), named=True),
     "no-residual": Fault("Qwen3", no_residual, "blk.2.out", ("residual-missing",), named=True),
     # A head's norm and the scores' scale are one factor.
-    "scores-scaled": Fault("Qwen3", scores_scaled, "blk.2.kqv", ("score-scale",), inside=("blk.2.q_norm",)),
-    "heads-norm-left-out": Fault("Qwen3", heads_norm_left_out, "blk.1.q_norm", where="all channels"),
+    "scores-scaled": Fault("Qwen3", scores_scaled, "blk.2.kqv", ("score-scale",), inside=("blk.2.q_norm",), named=True),
+    "heads-norm-left-out": Fault("Qwen3", heads_norm_left_out, "blk.1.q_norm", ("norm-missing",), named=True),
     "weights-of-another-layer": Fault("Gemma3Text", weights_of_another_layer, "blk.2.v", ("weight-other",), named=True),
     "another-activation": Fault("Gemma3Text", another_activation, "blk.1.act", ("activation-silu",)),
     "norm-halved": Fault("Gemma3Text", norm_halved, "blk.2.ffn_norm", ("scaled",), "× 0.5"),
-    "norms-weight-without-one": Fault("Gemma3Text", norms_weight_without_one, "blk.3.attn_post_norm", where="all channels"),
+    "norms-weight-without-one": Fault("Gemma3Text", norms_weight_without_one, "blk.3.attn_post_norm",
+                                      ("norm-weight-minus-one",), named=True),
     "embedding-not-scaled": Fault("Gemma3Text", embedding_not_scaled, "embd_scaled", ("factor-missing",), named=True),
     "no-mask": Fault("Qwen3Moe", no_mask, "blk.1.kqv", ("mask-missing",), named=True),
     "a-token-scaled": Fault("Qwen3Moe", a_token_scaled, "blk.2.attn_out", ("token-scale",), "token 5, all channels"),

@@ -126,7 +126,7 @@ def check(name, counts):
         record(model, stored.case, path)
         code, verdict = assay_says("diff", path, "-m", folder / "model", "--names", names)
         note("by its names", code == 0 and not unmeasured(verdict), verdict)
-        for options, count in (([], 64), (["--only", LAYERS], 4)):
+        for options, count in (([], 67), (["--only", LAYERS], 4)):
             done = subprocess.run([sys.executable, "-m", "assay.capture", "transformers", str(folder / "model"), "--tokens",
                                    "1,2,3,4", "--dtype", "bf16", "--decode", "1", "-o", str(path), *options],
                                   capture_output=True, text=True, cwd=families.models.ROOT / "python", timeout=600)
