@@ -523,8 +523,8 @@ void try_rows(const Case& the, Contest& contest) {
                   with_rows(the.usual, sources));
     return;
   }
-  // An order has every row once: another map of rows repeats some, which is try_repeated's.
-  if (!one && std::set(sources.begin(), sources.end()).size() < rows) return;
+  // An order has every row once; another map of rows repeats some.
+  const bool order = one || std::set(sources.begin(), sources.end()).size() == rows;
   uint64_t all_moved = 0;
   for (uint64_t r = 0; r < rows; ++r) all_moved += sources[r] != r;
   contest.offer(one ? Cause{"weight-rows-shifted", "the rows are shifted",
@@ -532,7 +532,7 @@ void try_rows(const Case& the, Contest& contest) {
                     : Cause{"weight-rows-permuted", "the rows are in another order",
                             fmt::format("row {} has what is row {}'s", moved, sources[moved])},
                 with_rows(the.usual, sources),
-                price::of(double(rows)) * (one ? 1.0 : double(all_moved)));
+                price::of(double(rows)) * (one ? 1.0 : double(all_moved)) + (order ? 0.0 : 3.0));
 }
 
 /// Results of the last rows, or of the last tokens, that nobody wrote.

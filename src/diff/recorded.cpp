@@ -90,7 +90,7 @@ size_t next_to_record(const op::Program& program, const Side& side,
 void settle_segments(const op::Program& program, Side& side) {
   std::vector<size_t> closed_by(side.operations.size(), op::none);
   for (size_t i = side.operations.size(); i-- > 0;) {
-    if (was_recorded(program, side, i)) continue;
+    if (was_recorded(program, side, i) && !side.operations[i].missing) continue;
     for (const size_t reader : readers_of(program, i))
       closed_by[i] =
           std::min(closed_by[i], was_recorded(program, side, reader) ? reader : closed_by[reader]);

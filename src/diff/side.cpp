@@ -105,6 +105,7 @@ Result<Side> judge_trace(const op::Program& program, const Trace& trace, const A
     JudgedOperation& judged = side.operations[item.index];
     if (!item.got || item.lacks) {
       if (judged.verdict == Verdict::pass) judged.verdict = Verdict::unmeasured;
+      judged.missing = judged.missing || !item.got;
       judged.why = !item.got ? trace.why_missing(item.step, item.operation)
                              : fmt::format("its input {} is missing", *item.lacks);
       if (item.step > 0) judged.why += fmt::format(" (step {})", item.step);

@@ -113,21 +113,42 @@ TEST(Diff, NanAndInfinityFailInEveryOperation) {
     }
 }
 
-TEST(Diff, AMissingOperationIsUnmeasuredAndNeverAPass) {
-  for (const char* name : {"embd", "blk.0.q", "blk.3.k_rope", "blk.2.kqv", "blk.5.out", "logits"}) {
+TEST(Diff, AMissingOperationIsJudgedWithWhatReadsIt) {
+  const auto why = [](const Report& report, std::string_view name) {
+    const auto& operations = kjv_program().operations;
+    const auto at = std::ranges::find(operations, name, &op::Operation::name);
+    return report.b.operations[size_t(at - operations.begin())].why;
+  };
+  const std::pair<const char*, const char*> missing[] = {{"embd", "blk.0.attn_norm"},
+                                                         {"blk.0.q", "blk.0.q_rope"},
+                                                         {"blk.3.k_rope", "blk.3.kqv"},
+                                                         {"blk.2.kqv", "blk.2.attn_out"},
+                                                         {"blk.5.out", "out_norm"}};
+  for (const auto& [name, reader] : missing) {
     const auto less = record({.wanted = [&](std::string_view one) { return one != name; }});
     const Report report = diffed(record({}), less);
-    EXPECT_EQ(report.verdict, Verdict::unmeasured) << name;
-    EXPECT_THAT(report.unmeasured, Contains(std::string(name)));
-    EXPECT_THAT(report.sentence, HasSubstr("UNMEASURED"));
+    EXPECT_EQ(report.verdict, Verdict::pass) << name << ": " << report.sentence;
+    EXPECT_EQ(why(report, name), "judged with " + std::string(reader));
   }
+  // Nothing reads logits: that they were not judged is said.
+  const auto less = record({.wanted = [&](std::string_view one) { return one != "logits"; }});
+  EXPECT_THAT(diffed(record({}), less).sentence, HasSubstr("the record ends before logits"));
   // In one of several steps, too.
-  const auto decoded = record({.decode = 2});
   int seen = 0;
-  const auto less = record({.decode = 2, .wanted = [&](std::string_view one) {
+  const auto once = record({.decode = 2, .wanted = [&](std::string_view one) {
                               return one != "blk.1.up" || ++seen != 2;
                             }});
-  EXPECT_EQ(diffed(decoded, less).verdict, Verdict::unmeasured);
+  EXPECT_EQ(diffed(record({.decode = 2}), once).verdict, Verdict::pass);
+}
+
+TEST(Diff, WhatNothingRecordedReadsIsUnmeasuredAndNeverAPass) {
+  const auto less = record({.wanted = [&](std::string_view one) {
+    return one != "out_norm" && one != "logits" && !one.starts_with("blk.5.");
+  }});
+  const Report report = diffed(record({}), less);
+  EXPECT_EQ(report.verdict, Verdict::unmeasured) << report.sentence;
+  EXPECT_THAT(report.unmeasured, Contains(std::string("blk.5.out")));
+  EXPECT_THAT(report.sentence, HasSubstr("UNMEASURED"));
 }
 
 TEST(Diff, CopiesThatATraceLeavesOutAreJudgedWithWhatReadsThem) {

@@ -101,9 +101,6 @@ TEST(OneTrace, IsJudgedByTheModel) {
   const auto place = nlohmann::json::parse(to_json(kjv_program(), wrong))["first"];
   EXPECT_EQ(place["where"], "token 0, channel 3");
   EXPECT_NEAR(place["got"].get<double>() - place["wanted"].get<double>(), 1, 1e-3);
-  EXPECT_EQ(
-      alone(record({.wanted = [](std::string_view name) { return name != "blk.1.q"; }})).verdict,
-      Verdict::unmeasured);
 }
 
 TEST(OneTrace, StoredInFewerBitsCannotBeJudgedAndIsNotWrong) {
@@ -206,7 +203,8 @@ TEST(OneTrace, UnknownNamesAreReportedWithTheNearestKnownOne) {
     if (stored.key.ends_with("blk.5.up")) stored.key = "blk.5.up";  // without its number
   });
   const Report report = alone(renamed);
-  EXPECT_EQ(report.verdict, Verdict::unmeasured);
+  // What they hold is judged by what reads it.
+  EXPECT_EQ(report.verdict, Verdict::pass);
   std::map<std::string, std::string> nearest;
   for (const UnknownName& one : report.unknown) {
     const size_t name = one.key.starts_with("0") ? 7 : 0;
