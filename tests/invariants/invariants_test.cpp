@@ -74,8 +74,15 @@ Result<Report> ask(const Asked& asked) {
   return check(subject_of(*engine, asked.device), settings);
 }
 
+/// Those of every machine, and CUDA where this one has it.
+std::vector<std::string> devices() {
+  std::vector<std::string> names = {"cpu", "emulated"};
+  if (run::make_queue("cuda")) names.emplace_back("cuda");
+  return names;
+}
+
 class OfDevice : public ::testing::TestWithParam<std::string> {};
-INSTANTIATE_TEST_SUITE_P(Devices, OfDevice, ::testing::Values("cpu", "emulated"),
+INSTANTIATE_TEST_SUITE_P(Devices, OfDevice, ::testing::ValuesIn(devices()),
                          [](const auto& test) { return test.param; });
 
 TEST_P(OfDevice, EveryInvariantHoldsByBits) {
@@ -123,7 +130,7 @@ const Expected expected_cases[] = {
 
 class OfFault : public ::testing::TestWithParam<std::tuple<std::string, Expected>> {};
 INSTANTIATE_TEST_SUITE_P(Faults, OfFault,
-                         ::testing::Combine(::testing::Values("cpu", "emulated"),
+                         ::testing::Combine(::testing::ValuesIn(devices()),
                                             ::testing::ValuesIn(expected_cases)),
                          [](const auto& test) {
                            std::string name =
