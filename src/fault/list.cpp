@@ -493,7 +493,7 @@ std::vector<Entry> other_faults() {
       // 28, benign: activations unquantised; groups summed from the last to the first
       Entry{Bug::contract_f32, "contract-f32", 28, block_product}.within(Scope::program).harmless(),
       Entry{Bug::sum_order, "sum-order", 28, matmul}.harmless(),
-      Entry{Bug::clipped, "clipped", 31, addition}.with("limit", 10, {0.125, 0.25, 0.5}),
+      Entry{Bug::clipped, "clipped", 31, addition}.with("limit", 10, {0.0625, 0.125, 0.25}),
       // 32: a factor that the model does not have (Gemma's √width, Granite's multipliers)
       Entry{Bug::embedding_scale, "embedding-scale", 32, is<op::Embed>}.with("factor", 12,
                                                                              {0.5, 12, 16}),
