@@ -523,10 +523,17 @@ void try_rows(const Case& the, Contest& contest) {
                   with_rows(the.usual, sources));
     return;
   }
-  // An order has every row once; another map of rows repeats some.
-  const bool order = one || std::set(sources.begin(), sources.end()).size() == rows;
   uint64_t all_moved = 0;
-  for (uint64_t r = 0; r < rows; ++r) all_moved += sources[r] != r;
+  std::set<uint64_t> distances;
+  for (uint64_t r = 0; r < rows; ++r)
+    if (sources[r] != r) {
+      ++all_moved;
+      distances.insert((r + rows - sources[r]) % rows);
+    }
+  // An order has every row once. Where rows are in two places, several that come from as far are a part
+  // of the result that repeats another.
+  const bool order = one || std::set(sources.begin(), sources.end()).size() == rows;
+  if (!order && all_moved > 1 && distances.size() == 1) return;
   contest.offer(one ? Cause{"weight-rows-shifted", "the rows are shifted",
                             fmt::format("by {} of {}", usual->first, rows)}
                     : Cause{"weight-rows-permuted", "the rows are in another order",

@@ -29,8 +29,8 @@ std::string_view name_of(Verdict verdict);
 struct JudgedOperation {
   Verdict verdict = Verdict::unmeasured;
   Seen seen;
-  std::string why;  ///< unmeasured: what is missing; passed without being recorded: with what
-  bool missing = false;       ///< in some step
+  std::string why;       ///< unmeasured: what is missing; passed without being recorded: with what
+  bool missing = false;  ///< in some step
   bool after_record = false;  ///< after the last block, and nothing that was recorded reads it
   Coding coding;              ///< matmul: that which fitted
   double hidden = 0;          ///< coarse arithmetic: faults below this share of its size may hide

@@ -79,7 +79,9 @@ TEST(Coarse, RightOnesPassWhateverTheyHold) {
        }},
       {"no rotated keys", [](std::string_view name) { return !name.ends_with("k_rope"); }},
       {"every fifth output",
-       [n = 0](std::string_view name) mutable { return !name.ends_with(".kv") && (++n % 5 == 0 || name == "logits"); }},
+       [n = 0](std::string_view name) mutable {
+         return !name.ends_with(".kv") && (++n % 5 == 0 || name == "logits");
+       }},
   };
   for (const op::Program* program : {&kjv_program(), &qwen3.program, &phi3.program})
     for (const auto& [name, wanted] : kept) {
@@ -92,8 +94,8 @@ TEST(Coarse, RightOnesPassWhateverTheyHold) {
       ASSERT_TRUE(trace) << trace.error().message;
       const diff::Report report = judged(*program, *trace);
       EXPECT_EQ(report.verdict, diff::Verdict::pass) << name << ": " << report.sentence;
-      EXPECT_TRUE(report.unmeasured.empty())
-          << name << ": " << report.unmeasured.front() << ", kept " << ::testing::PrintToString(names);
+      EXPECT_TRUE(report.unmeasured.empty()) << name << ": " << report.unmeasured.front()
+                                             << ", kept " << ::testing::PrintToString(names);
     }
 }
 

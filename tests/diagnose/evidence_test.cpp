@@ -110,6 +110,11 @@ TEST(Evidence, AnOrderHasEveryRowOnce) {
         for (size_t i = 0; i < 2; ++i) y.at(t, 2 + i) = y.at(t, i);
     });
     EXPECT_EQ(cause_of(report), "tile-repeated") << name << ": " << report.cause->evidence;
+    // One row that is another one's is that of the weights.
+    const auto row = report_of(name, [&](Altered& y) {
+      for (size_t t = 0; t < y.tokens; ++t) y.at(t, 9) = y.at(t, 100);
+    });
+    EXPECT_EQ(cause_of(row), "weight-rows-permuted") << name << ": " << row.cause->evidence;
   }
 }
 
