@@ -425,16 +425,12 @@ Case few_tokens(const Case& the) {
 /// The number between the bounds with which attention comes nearest to what the engine gave: by a
 /// grid of 24, then golden section, both on its logarithm.
 double fitted(const Case& few, double low, double high, double Altered::*number) {
-  const auto distance = [&](double logarithm) {
+  const auto off = [&](double logarithm) {
     Altered altered = usual(few);
     altered.*number = std::exp(logarithm);
-    const Table y = attended(few, altered);
-    double sum = 0;
-    for (size_t i = 0; i < y.data.size(); ++i)
-      sum += (y.data[i] - few.got().data[i]) * (y.data[i] - few.got().data[i]);
-    return sum;
+    return distance(attended(few, altered), few.got());
   };
-  return std::exp(least_along(std::log(low), std::log(high), 24, distance));
+  return std::exp(least_along(std::log(low), std::log(high), 24, off));
 }
 
 void try_scores(const Case& the, Contest& contest) {

@@ -160,6 +160,8 @@ class Contest {
 
 /// x rounded to this many significant digits.
 double rounded(double x, int digits);
+/// The square of how far two tables are apart.
+double distance(const judge::Table& a, const judge::Table& b);
 /// Where a function is least between two bounds: by a grid of so many points, then golden section.
 double least_along(double low, double high, int points, const std::function<double(double)>& of);
 /// The type that the contract gives the operation's results.

@@ -100,6 +100,13 @@ Judged expect_as(const Case& the, const op::Operation& altered) {
   return expect_from(the, altered, inputs);
 }
 
+double distance(const Table& a, const Table& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.data.size(); ++i)
+    sum += (a.data[i] - b.data[i]) * (a.data[i] - b.data[i]);
+  return sum;
+}
+
 double least_along(double low, double high, int points, const std::function<double(double)>& of) {
   const double step = (high - low) / (points - 1);
   double best = low, least = INFINITY;

@@ -561,7 +561,8 @@ void try_unwritten(const Case& the, Contest& contest) {
     contest.offer(std::move(cause), std::move(want), price);
   };
   // Before what makes nearly nothing of them.
-  if (std::ranges::all_of(contest.failing(), [&](uint64_t i) { return is_zero(got.data[i]); }))
+  if (!contest.is_carried() &&
+      std::ranges::all_of(contest.failing(), [&](uint64_t i) { return is_zero(got.data[i]); }))
     offer({"rows-not-written", "results that nobody wrote", "they are zero"}, 0, 0, 0);
   if (row < got.width && token == got.rows)
     offer({"row-tail", "the last rows stay unwritten",

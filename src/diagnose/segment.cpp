@@ -25,19 +25,14 @@ namespace {
 /// follows is not linear. NaN where there is none.
 double fitted_factor(const Segment& segment, size_t operation, const Table& output) {
   const Table& got = segment.closing().output;
-  const auto distance = [&](double factor, Table& at) {
-    at = segment.carried(operation, mapped(output, [&](double y) { return factor * y; })).want;
-    double sum = 0;
-    for (size_t i = 0; i < at.data.size(); ++i)
-      sum += (at.data[i] - got.data[i]) * (at.data[i] - got.data[i]);
-    return sum;
+  const auto scaled = [&](double factor) {
+    return segment.carried(operation, mapped(output, [&](double y) { return factor * y; })).want;
   };
   double factor = 1, least = NAN;
   for (int round = 0; round < 6; ++round) {
-    Table here, beside;
     const double step = 1e-3 * std::max(std::fabs(factor), 1e-3);
-    const double distant = distance(factor, here);
-    distance(factor + step, beside);
+    const Table here = scaled(factor), beside = scaled(factor + step);
+    const double distant = distance(here, got);
     if (round > 0 && !(distant < least)) break;
     least = distant;
     double along = 0, square = 0;
@@ -129,11 +124,7 @@ class Shared {
         std::exp(least_along(std::log(low), std::log(high), points, [&](double logarithm) {
           altered_ = program_;
           alter(std::exp(logarithm))(altered_);
-          const Table at = segment_.carried(altered_, which_).want;
-          double sum = 0;
-          for (size_t i = 0; i < at.data.size(); ++i)
-            sum += (at.data[i] - got.data[i]) * (at.data[i] - got.data[i]);
-          return sum;
+          return distance(segment_.carried(altered_, which_).want, got);
         }));
     for (int digits = 1; digits <= 5; ++digits) {
       const double round = rounded(number, digits);

@@ -53,9 +53,7 @@ void Estimate::know(uint32_t value, const Table& recorded) {
 }
 
 bool Estimate::reads_computed(const op::Operation& operation) const {
-  if (const auto* attend = operation.as<op::Attend>(); attend && computed_cache_[attend->cache])
-    return true;
-  return std::ranges::any_of(operation.inputs, [&](uint32_t value) { return computed_[value]; });
+  return reads_any(operation, computed_, computed_cache_);
 }
 
 Table Estimate::compute(size_t index, const Judged& judged) {

@@ -8,6 +8,13 @@ namespace assay::diff {
 
 using judge::Caches, judge::Inputs, judge::Table;
 
+bool reads_any(const op::Operation& operation, const std::vector<bool>& values,
+               const std::vector<bool>& caches) {
+  const auto* attend = operation.as<op::Attend>();
+  return (attend && caches[attend->cache]) ||
+         std::ranges::any_of(operation.inputs, [&](uint32_t value) { return values[value]; });
+}
+
 Lockstep::Lockstep(const op::Program& program, const judge::Arithmetic& arithmetic,
                    CodingOf coding_of, uint64_t runs)
     : program_(&program),

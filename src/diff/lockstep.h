@@ -12,6 +12,10 @@
 
 namespace assay::diff {
 
+/// Whether an operation reads one of the marked values, or a marked cache.
+bool reads_any(const op::Operation& operation, const std::vector<bool>& values,
+               const std::vector<bool>& caches);
+
 class Lockstep {
  public:
   /// `coding_of` says how the activations of a product are coded.

@@ -84,15 +84,11 @@ Judged Segment::carried(const op::Program& program, std::span<const size_t> oper
 Judged Segment::carry(Lockstep run, std::span<const size_t> operations, const Table* output) const {
   std::vector<bool> altered(program_->values.size(), false);
   std::vector<bool> altered_cache(program_->caches.size(), false);
-  const auto reads_altered = [&](const op::Operation& operation) {
-    const auto* attend = operation.as<op::Attend>();
-    return (attend && altered_cache[attend->cache]) ||
-           std::ranges::any_of(operation.inputs, [&](uint32_t value) { return altered[value]; });
-  };
   for (size_t i = operations.front(); i < failure_->operation; ++i) {
     const op::Operation& operation = program_->operations[i];
     const bool is_altered = std::ranges::find(operations, i) != operations.end();
-    if (was_recorded(*program_, *side_, i) || !(is_altered || reads_altered(operation))) continue;
+    if (was_recorded(*program_, *side_, i)) continue;
+    if (!is_altered && !reads_any(operation, altered, altered_cache)) continue;
     if (const auto* store = operation.as<op::KvStore>()) {
       run.store(i);
       altered_cache[store->cache] = true;
