@@ -90,14 +90,20 @@ void print_diff_table(const assay::op::Program& program, const Report& report, b
   fmt::print("a  {} ({})\n", escaped(report.a.engine, false), report.a.contract);
   if (!report.alone) fmt::print("b  {} ({})\n", escaped(report.b.engine, false), report.b.contract);
   const char* each = all ? "error" : "worst error";
-  fmt::print("\n{:<{}}{:<16}", "operation", all ? 20 : 16, "layers");
+  const std::vector<Line> lines = lines_of(program, report, all);
+  size_t name = all ? 20 : 16, layers = 16;
+  for (const Line& line : lines) {
+    name = std::max(name, line.name.size() + 2);
+    layers = std::max(layers, in_ranges(line.layers).size() + 2);
+  }
+  fmt::print("\n{:<{}}{:<{}}", "operation", name, "layers", layers);
   if (report.alone)
     fmt::print("{}/limit\n", each);
   else
     fmt::print("{:<26}{:<26}|a-b|/|b|\n", fmt::format("a: {}/limit", each),
                fmt::format("b: {}/limit", each));
-  for (const Line& line : lines_of(program, report, all)) {
-    fmt::print("{:<{}}{:<16}", line.name, all ? 20 : 16, in_ranges(line.layers));
+  for (const Line& line : lines) {
+    fmt::print("{:<{}}{:<{}}", line.name, name, in_ranges(line.layers), layers);
     if (report.alone) {
       fmt::print("{}\n", cell(line.a));
       continue;

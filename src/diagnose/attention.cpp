@@ -320,7 +320,7 @@ void try_lost(const Case& the, Contest& contest) {
     altered.last = [&](uint64_t t) { return std::min(the.positions()[t], keys - 1); };
     contest.offer(
         {"keys-lost", "keys from some number on are not seen", fmt::format("from key {} on", keys)},
-        attended(the, altered), price::of(keys));
+        attended(the, altered), 2 + price::of(double(the.tokens())));
   }
   const uint32_t longest = *std::ranges::max_element(the.positions());
   for (uint32_t block = 16; block <= 128 && block <= longest && !contest.decided(); block *= 2) {

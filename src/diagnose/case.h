@@ -86,6 +86,9 @@ class Contest {
   /// tokens, heads or channels that fail. `shown` are bits that the values themselves are worth (all
   /// are f16's, say). True where it counts.
   bool offer(Cause cause, const judge::Judged& judged, double price = 0, double shown = 0);
+  /// The same of what is another of whole tokens, such as their positions: channels that fail alone do
+  /// not show it.
+  bool offer_of_tokens(Cause cause, judge::Table want, double price = 0);
   /// The same of what makes numbers too large: where both are not finite, it reproduces the engine's.
   bool offer_overflow(Cause cause, const judge::Judged& judged, double price = 0, double shown = 0);
   /// The same with another `want` in the usual limits.
@@ -137,6 +140,7 @@ class Contest {
     std::vector<bool> within;
     double price = 0;
     std::string name;
+    bool of_channels = false;
   };
   void make_regions();
 
@@ -155,7 +159,7 @@ class Contest {
   std::vector<Counted> counted_;
   std::optional<Cause> near_, adopted_;
   double left_ = 0.05;
-  bool overflows_ = false;
+  bool overflows_ = false, of_tokens_ = false;
 };
 
 /// x rounded to this many significant digits.

@@ -75,6 +75,7 @@ void Contest::make_regions() {
         std::min(price::some_of(failing, units), 2 * double(runs) * price::of(double(units)));
     region.price = std::max(region.price, 6.0);
     region.name = std::move(name);
+    region.of_channels = parts == width;
     region.within.resize(rows * width);
     for (uint64_t i = 0; i < region.within.size(); ++i) region.within[i] = fails[unit(i)];
     regions_.push_back(std::move(region));
@@ -138,6 +139,7 @@ bool Contest::offer_recorded(Cause cause, const Judged& judged, double price, do
   all.gain += shown;
   if (count(cause, key, all, price, true)) return true;
   for (const Region& region : regions_) {
+    if (of_tokens_ && region.of_channels) continue;
     const Fit part = fit(judged, &region.within);
     if (part.left > failing_.size() / 200 || part.gain < price + region.price + margin) continue;
     cause.evidence +=
@@ -156,6 +158,13 @@ bool Contest::offer_overflow(Cause cause, const Judged& judged, double price, do
 
 bool Contest::offer(Cause cause, Table want, double price) {
   return offer(std::move(cause), with_limits(case_, std::move(want)), price);
+}
+
+bool Contest::offer_of_tokens(Cause cause, Table want, double price) {
+  of_tokens_ = true;
+  const bool counts = offer(std::move(cause), std::move(want), price);
+  of_tokens_ = false;
+  return counts;
 }
 
 bool Contest::offer_rounded(double value,

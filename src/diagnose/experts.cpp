@@ -32,7 +32,7 @@ Judged plain_weights(const Case& the) {
   return expect_as(the, altered);
 }
 
-/// Offers weights that `change` makes of a row's plain ones, then renormalised and scaled as usual.
+/// Offers weights that `change` makes of a token's plain ones, then renormalised and scaled as usual.
 template <class Change>
 void offer_weights(const Case& the, Contest& contest, Cause cause, const Change& change) {
   const auto& router = *the.operation.as<op::Route>();
@@ -40,7 +40,7 @@ void offer_weights(const Case& the, Contest& contest, Cause cause, const Change&
   for (uint64_t t = 0; t < judged.want.rows; ++t) {
     const auto ids = judged.want.row(t).first(router.used);
     const auto weights = judged.want.row(t).subspan(router.used);
-    change(ids, weights);
+    change(t, ids, weights);
     const double sum =
         router.renormalise ? std::accumulate(weights.begin(), weights.end(), 0.0) : 1.0;
     for (double& weight : weights)
@@ -96,15 +96,21 @@ void try_route(const Case& the, Contest& contest) {
   if (biased && !own.of_chosen) {
     const auto b = judge::decode_row(*the.program.bias_of(the.operation), 0);
     offer_weights(the, contest, {"route-bias-in-weight", "the bias stays in the weights", ""},
-                  [&](auto ids, auto weights) {
+                  [&](uint64_t, auto ids, auto weights) {
                     for (size_t u = 0; u < weights.size(); ++u) weights[u] += b[size_t(ids[u])];
                   });
   }
-  if (own.used > 1)
+  // What stands in the places that are left is nobody's choice.
+  for (uint32_t used = own.used - 1; used > 0 && !contest.decided(); --used)
     offer_weights(the, contest,
-                  {"route-one-short", "one expert less is chosen",
-                   fmt::format("{} instead of {}", own.used - 1, own.used)},
-                  [](auto, auto weights) { weights.back() = 0; });
+                  {"route-one-short",
+                   own.used - used == 1 ? "one expert less is chosen" : "fewer experts are chosen",
+                   fmt::format("{} instead of {}", used, own.used)},
+                  [&](uint64_t t, auto ids, auto weights) {
+                    std::ranges::fill(weights.subspan(used), 0.0);
+                    std::ranges::copy(the.got().row(t).subspan(used, own.used - used),
+                                      ids.begin() + used);
+                  });
 }
 
 // --- products ---

@@ -322,10 +322,10 @@ Shifted shifted_by(const Case& the, uint32_t shift) {
 void try_ahead(const Case& the, Contest& contest, uint32_t shift) {
   const auto& positions = the.positions();
   const std::string by = fmt::format("by {}", shift);
-  if (!contest.offer({"position-off-by-one", "positions are ahead", by},
-                     with_limits(the, turned(the, the.program.rope_of(the.operation),
-                                             [&](uint64_t t) { return positions[t] + shift; })),
-                     price::of(shift + 1)))
+  if (!contest.offer_of_tokens({"position-off-by-one", "positions are ahead", by},
+                               turned(the, the.program.rope_of(the.operation),
+                                      [&](uint64_t t) { return positions[t] + shift; }),
+                               price::of(shift + 1)))
     return;
   const Shifted shifted = shifted_by(the, shift);
   if (shifted.twin && shifted.always)
@@ -355,7 +355,7 @@ void try_rope(const Case& the, Contest& contest) {
                 turned(the, other, own));
   const auto at = [&](const char* id, const char* name, std::string evidence,
                       const PositionOf& position) {
-    return contest.offer({id, name, std::move(evidence)}, turned(the, rope, position));
+    return contest.offer_of_tokens({id, name, std::move(evidence)}, turned(the, rope, position));
   };
   if (the.tokens() > 1)
     at("position-stuck", "every token has the step's first position", "",

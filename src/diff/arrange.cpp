@@ -167,6 +167,7 @@ static std::vector<std::string> settle_halves(const op::Program& program, Trace&
 
 std::vector<std::string> arrange(const op::Program& program, Trace& trace) {
   trace.find_by_graph(program);
+  trace.fit_routings(program);
   if (trace.holds_statistics()) return {};
   std::vector<std::string> notes = settle_halves(program, trace);
   if (!Arrangement::is_needed(trace)) return notes;

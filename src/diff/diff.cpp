@@ -365,8 +365,9 @@ void describe(const op::Program& program, const Trace& trace, const Side& side, 
   const Judged judged = expect(program, *scene);
   first.got = scene->output.row(first.seen.token)[first.seen.row];
   first.wanted = judged.want.row(first.seen.token)[first.seen.row];
-  first.where = where_wrong(program, operation, scene->output, judged, tokens) +
-                how_wrong(scene->output, judged);
+  first.where =
+      where_wrong(program, operation, scene->output, judged, tokens) +
+      how_wrong(scene->output, judged, scene->arithmetic[judge::family_of(operation)].result);
   if (trace.steps().size() > 1) first.where += fmt::format(", step {}", first.step);
 }
 

@@ -118,7 +118,8 @@ std::string in_words(std::string_view thing, const std::vector<uint64_t>& number
   return fmt::format("{} of {} {}s, from {} to {}", numbers.size(), count, thing, first, last);
 }
 
-std::string how_wrong(const judge::Table& got, const judge::Judged& judged) {
+std::string how_wrong(const judge::Table& got, const judge::Judged& judged,
+                      judge::NumberType type) {
   struct Element {
     double got, want, allowed;
   };
@@ -128,7 +129,8 @@ std::string how_wrong(const judge::Table& got, const judge::Judged& judged) {
       if (judge::compare_element(got, judged, t, i).failures > 0)
         failing.push_back({got.row(t)[i], judged.want.row(t)[i],
                            judged.limit_at(t, i) * judge::unit * judged.scale.row(t)[i] +
-                               judged.slack_at(t, i) + judge::absolute_floor});
+                               judged.slack_at(t, i) + judge::absolute_floor +
+                               judge::rounding_error(std::fabs(got.row(t)[i]), type)});
   if (failing.size() < 4) return "";
   const auto all = [&](const auto& test) { return std::ranges::all_of(failing, test); };
   const double first = failing[0].got;

@@ -19,8 +19,9 @@ std::string in_words(std::string_view thing, const std::vector<uint64_t>& number
 uint64_t heads_of(const op::Program& program, const op::Operation& operation);
 
 /// What the elements outside their limits have in common: ", zero", ", NaN", ", all 3.5", ", × 1.1",
-/// ", + 0.5"; empty where it is nothing, or where there are too few to say.
-std::string how_wrong(const judge::Table& got, const judge::Judged& judged);
+/// ", + 0.5"; empty where it is nothing, or where there are too few to say. `type` is what results
+/// are rounded to.
+std::string how_wrong(const judge::Table& got, const judge::Judged& judged, judge::NumberType type);
 
 /// Which elements are outside their limits. `token_of_row` says which token of the prompt a row is of.
 /// Where whole heads are wrong, or the same channels of every head, they are named so.

@@ -349,14 +349,17 @@ void Trace::find_by_graph(const op::Program& program, uint32_t step, std::vector
     if (!found.places[i]) continue;
     const auto [node, first] = *found.places[i];
     const op::Value& value = program.values[operation.output];
-    TraceTensor tensor{
-        .key = key_of(node),
-        .name = operation.name,
-        .step = step,
-        .stored = numbered_[begin + node],
-        .rows = value.selected ? steps_[step].selected.size() : steps_[step].tokens.size(),
-        .width = value.width,
-        .first_column = first};
+    const size_t stored = numbered_[begin + node];
+    const uint64_t rows = value.selected ? steps_[step].selected.size() : steps_[step].tokens.size();
+    // Of another shape than the model's: it keeps its own, and whoever reads it says so.
+    if (file_.tensors[stored].elements < rows * (first + value.width)) continue;
+    TraceTensor tensor{.key = key_of(node),
+                       .name = operation.name,
+                       .step = step,
+                       .stored = stored,
+                       .rows = rows,
+                       .width = value.width,
+                       .first_column = first};
     if (operation.is<op::Route>()) tensor = *find(step, operation);
     settled.insert(tensor.key);
     all.push_back(std::move(tensor));
@@ -402,36 +405,6 @@ void Trace::index_names() {
   for (auto& names : by_name_) names.clear();
   for (size_t i = 0; i < tensors_.size(); ++i)
     by_name_[tensors_[i].step][tensors_[i].name].push_back(i);
-}
-
-/// The last weights and the last ids of a layer: nodes before them are steps on the way.
-void Trace::join_routings() {
-  constexpr std::string_view weights = "routing_weights", ids = "routing_ids";
-  std::vector<TraceTensor> all;
-  for (const TraceTensor& tensor : tensors_) {
-    const bool is_weights = tensor.name.ends_with(weights);
-    if (!is_weights && !tensor.name.ends_with(ids)) {
-      all.push_back(tensor);
-      continue;
-    }
-    const std::string blk =
-        tensor.name.substr(0, tensor.name.size() - (is_weights ? weights : ids).size());
-    const TraceTensor* chosen = find(tensor.step, blk + std::string(ids));
-    const bool last = &tensor == find(tensor.step, blk + std::string(weights));
-    // The ids have a row for each row of weights, and no fewer columns.
-    if (!is_weights || !last || !chosen || chosen->rows != tensor.rows ||
-        chosen->width < tensor.width || find(tensor.step, blk + "routing")) {
-      ++parts_;
-      continue;
-    }
-    TraceTensor joined = tensor;
-    joined.name = blk + "routing";
-    joined.width = 2 * tensor.width;
-    joined.ids = chosen->stored;
-    all.push_back(std::move(joined));
-  }
-  tensors_ = std::move(all);
-  index_names();
 }
 
 const std::vector<size_t>* Trace::all_of(uint32_t step, std::string_view name) const {
@@ -582,22 +555,6 @@ std::vector<float> permuted(const std::vector<float>& from, const std::vector<ui
 }
 
 }  // namespace
-
-/// A row of ids, then of weights.
-Result<judge::Table> Trace::joined(const TraceTensor& tensor) const {
-  const auto weights = to_f32(file_.tensors[tensor.stored]);
-  const auto ids = to_f32(file_.tensors[*tensor.ids]);
-  for (const auto* part : {&weights, &ids})
-    if (!*part) return Error{fmt::format("{}: {}", path_, part->error().message)};
-  const uint64_t used = tensor.width / 2, listed = ids->size() / tensor.rows;
-  judge::Table table(tensor.rows, tensor.width);
-  for (uint64_t r = 0; r < tensor.rows; ++r) {
-    const auto row = table.row(r);
-    std::ranges::copy(std::span(*ids).subspan(r * listed, used), row.begin());
-    std::ranges::copy(std::span(*weights).subspan(r * used, used), row.begin() + ptrdiff_t(used));
-  }
-  return table;
-}
 
 Result<judge::Table> Trace::values(const TraceTensor& tensor) const {
   if (tensor.ids) return joined(tensor);

@@ -42,6 +42,7 @@ struct TraceTensor {
   /// Of a routing that the file holds as two tensors: the index of the ids', where `stored` is that
   /// of the weights. The ids may be of more experts, best first, than there are weights.
   std::optional<size_t> ids = {};
+  uint64_t fewer = 0;              ///< experts of a routing that the engine did not choose
   std::vector<uint8_t> axes = {};  ///< which stored dimensions its own are; empty: as stored
   bool halves = false;             ///< a head's lanes are in halves (NameMap)
   uint32_t head = 0,
@@ -78,6 +79,9 @@ class Trace {
   /// Where the trace says what each of its tensors was made of (`graph`), finds the operations by
   /// that instead of by name. Call it before anything else reads the trace.
   void find_by_graph(const op::Program& program);
+  /// A routing of fewer experts than the model's gets others with weights of 0, and what is computed of
+  /// the chosen ones counts as not recorded: it is the choice that is wrong.
+  void fit_routings(const op::Program& program);
   /// Whether the engine does the operation as a part of the next one: it adds a sum's parts in
   /// another order, or an activation limits what it reads.
   bool is_merged(const op::Operation& operation) const { return merged_.contains(operation.name); }

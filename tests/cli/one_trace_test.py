@@ -14,7 +14,8 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from cli_test import BINARY, ROOT, WithFolder, assay
 
-sys.path.insert(0, str(ROOT / "python"))
+sys.path[:0] = [str(ROOT / "python"), str(ROOT / "tests")]
+import tiny_models
 from assay import trace
 
 KJV = ROOT / "tests/data/kjv/kjv.gguf"
@@ -173,6 +174,36 @@ class OneTrace(WithFolder):
         logits = trace.read(self.ours).of_step()["logits"][-1]
         self.assertEqual([one["token"] for one in best], list(np.argsort(-logits, kind="stable")[:5]))
         self.assertTrue(all(isinstance(one["text"], str) for one in best))
+
+
+class FewerExperts(WithFolder):
+    """An engine that chooses fewer experts than the model says: its routing and its products are narrower."""
+
+    def test_the_routing_is_wrong(self):
+        model, right, path = self.path("model"), self.path("right"), self.path("fewer")
+        tiny_models.MODELS["qwen3moe"].write(model)
+        done = assay("trace", "record", model, "--tokens", "3,9,14,60,61", "-o", right)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        whole = trace.read(right)
+        for used in (2, 1):
+            writer = trace.TraceWriter("other", tokens=whole.steps()[0]["tokens"], kv="f16")
+            for name, array in whole.of_step().items():
+                if name == "blk.1.routing":
+                    ids, weights = array[:, :used], array[:, 3:3 + used]
+                    writer.add("blk.1.routing_ids", np.ascontiguousarray(ids))
+                    writer.add("blk.1.routing_weights", weights / weights.sum(axis=1, keepdims=True))
+                elif name.startswith("blk.1.experts_"):
+                    writer.add(name, np.ascontiguousarray(array[:, :array.shape[1] * used // 3]))
+                else:
+                    writer.add(name, array)
+            writer.write(path)
+            done = assay("diff", path, "-m", model, "--json")
+            verdict = json.loads(done.stdout)
+            self.assertEqual((done.returncode, verdict["first"]["operation"], verdict["cause"]["id"]),
+                             (1, "blk.1.routing", "route-one-short"), verdict["sentence"])
+            self.assertIn(f"{used} instead of 3", verdict["cause"]["evidence"])
+            self.assertEqual({one["name"] for one in verdict["operations"] if one["a"]["verdict"] == "FAIL"},
+                             {"blk.1.routing", "blk.1.experts"})
 
 
 class HeadsFirst(unittest.TestCase):

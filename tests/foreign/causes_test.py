@@ -1,8 +1,8 @@
 """A sweep of altered runs whose truth is known: no false alarm, no false cause, none missed, the right operation, and the
 cause or a true where clause in nine of ten.
 
-26 cases, one of each kind, and a third of them by an engine in bf16; ASSAY_SLOW=1: eight of each, and four. `python causes_test.py FIRST COUNT [CONTRACT]` runs other seeds
-and prints all.
+One case of each kind, and a third of them by an engine in bf16; ASSAY_SLOW=1: eight of each, and four.
+`python causes_test.py SET FIRST COUNT [CONTRACT]` runs other seeds of a set of kinds and prints all.
 """
 import collections
 import os
@@ -18,6 +18,7 @@ sys.path += [str(pathlib.Path(__file__).parent), str(ROOT / "tests/cli")]
 try:
     import causes
     import engine
+    import other_causes
 except ImportError as missing:
     raise unittest.SkipTest(f"{missing}") from None
 from foreign_test import KJV, assay
@@ -25,6 +26,7 @@ from foreign_test import KJV, assay
 import json
 
 SLOW = bool(os.environ.get("ASSAY_SLOW"))
+SETS = {"first": (causes.KINDS, causes.Altered), "other": (other_causes.KINDS, other_causes.Other)}
 
 
 def judged(path):
@@ -34,20 +36,20 @@ def judged(path):
     return json.loads(done.stdout)
 
 
-def sweep(seeds, say=lambda text: None, contract="f32"):
+def sweep(name, seeds, say=lambda text: None, contract="f32"):
     """How many there are of each; `say` gets a line for each case that is not as wanted."""
-    model, counts = engine.Model(str(KJV)), collections.Counter()
+    model, counts, (kinds, engine_of) = engine.Model(str(KJV)), collections.Counter(), SETS[name]
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "trace")
         for seed in seeds:
             draw = random.Random(seed + 1000)
             tokens, decode = [1] + [draw.randrange(3, 2000) for _ in range(causes.MANY - 1)], [draw.randrange(3, 2000)]
-            case = causes.drawn(seed, model)
+            case = causes.drawn(seed, model, kinds)
             if seed % 8 == 0:
                 causes.run(model, None, tokens, decode, path, contract)
                 counts["right traces"] += 1
                 counts["false alarms"] += judged(path)["verdict"] != "PASS"
-            wrong = causes.run(model, case, tokens, decode, path, contract)
+            wrong = causes.run(model, case, tokens, decode, path, contract, engine_of)
             report = judged(path)
             counts["cases"] += 1
             if report["verdict"] != "FAIL":
@@ -74,14 +76,21 @@ def sweep(seeds, say=lambda text: None, contract="f32"):
 class Sweep(unittest.TestCase):
     def test_no_false_cause(self):
         # 121: the last token does not see the first key, which is no window of 13.
-        self.no_false_cause("f32", [*range(1, 1 + (8 if SLOW else 1) * len(causes.KINDS)), *([] if SLOW else [121])])
+        self.no_false_cause("first", "f32", 8, [] if SLOW else [121])
+
+    def test_no_false_cause_of_other_kinds(self):
+        self.no_false_cause("other", "f32", 8)
 
     def test_no_false_cause_of_an_engine_in_bf16(self):
-        self.no_false_cause("bf16", range(1, 1 + 4 * len(causes.KINDS)) if SLOW else range(1, 1 + len(causes.KINDS), 3))
+        self.no_false_cause("first", "bf16", 4)
 
-    def no_false_cause(self, contract, seeds):
-        lines = []
-        counts = sweep(seeds, lines.append, contract)
+    def test_no_false_cause_of_other_kinds_in_bf16(self):
+        self.no_false_cause("other", "bf16", 4)
+
+    def no_false_cause(self, name, contract, times, more=()):
+        kinds, lines = len(SETS[name][0]), []
+        seeds = range(1, 1 + times * kinds) if SLOW else range(1, 1 + kinds, 1 if contract == "f32" else 3)
+        counts = sweep(name, [*seeds, *more], lines.append, contract)
         text = f"{dict(counts)}\n" + "\n".join(lines)
         print(text)
         for wanted_none in ("false alarms", "false causes", "missed", "wrong operation"):
@@ -90,8 +99,8 @@ class Sweep(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) in (3, 4):
-        first, count = map(int, sys.argv[1:3])
-        print(dict(sweep(range(first, first + count), print, *sys.argv[3:])))
+    if len(sys.argv) in (4, 5):
+        first, count = map(int, sys.argv[2:4])
+        print(dict(sweep(sys.argv[1], range(first, first + count), print, *sys.argv[4:])))
     else:
         unittest.main()

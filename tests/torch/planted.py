@@ -166,7 +166,7 @@ FAULTS = {
     "embedding-not-scaled": Fault("Gemma3Text", embedding_not_scaled, "embd_scaled", ("factor-missing",), named=True),
     "no-mask": Fault("Qwen3Moe", no_mask, "blk.1.kqv", ("mask-missing",), named=True),
     "a-token-scaled": Fault("Qwen3Moe", a_token_scaled, "blk.2.attn_out", ("token-scale",), "token 5, all channels"),
-    "a-number-added": Fault("Qwen3Moe", a_number_added, "blk.2.v", where="all channels"),
+    "a-number-added": Fault("Qwen3Moe", a_number_added, "blk.2.v", where="all channels, + 0.125"),
     "router-of-another-input": Fault("Qwen3Moe", router_of_another_input, "blk.1.router", ("scaled",), inside=None),
     "experts-weights-not-normalised": Fault("Qwen3Moe", experts_weights_not_normalised, "blk.1.routing",
                                             ("route-not-renormalised",)),
