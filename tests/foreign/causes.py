@@ -34,6 +34,12 @@ class Case:
     text: str = ""
 
 
+def is_off(got, right, contract):
+    """Which elements are off by more than rounding, or another way to compute the same, makes them."""
+    ulp = {"f32": 1e-6, "bf16": 2**-7}[contract]
+    return ~(np.abs(got - right) <= ulp * (np.abs(right) + np.abs(right).mean(axis=1, keepdims=True)))
+
+
 class Altered(engine.Engine):
     """The engine with one case's alteration; without one it is right."""
 
@@ -54,7 +60,7 @@ class Altered(engine.Engine):
             return super().keep(name, values, family)
         kind = self.arithmetic[family]["result"]
         right, changed = (rounded(one, kind) for one in (values, self.case.result(values.copy())))
-        self.wrong = ~((np.abs(changed.astype(np.float64) - right) <= 1e-6 * np.abs(right)))
+        self.wrong = is_off(changed.astype(np.float64), right.astype(np.float64), self.arithmetic.text)
         super().keep(name, changed)
         return right if self.case.alone else changed
 
@@ -448,7 +454,9 @@ def run(model, case, tokens, decode, path, contract="f32", engine_of=Altered):
         counts.append(len(made.out) - before)
     said = {} if contract == "f32" else {"contract": contract, "kv": made.arithmetic.kv}
     engine.write(path, steps, counts, made.out, {"model": model.path, "model_sha256": model.sha256} | said)
-    if case is None or made.wrong is not None:
+    if case is None:
+        return None
+    if made.wrong is not None:
         return made.wrong
     # All before the operation is right, so what differs there is the case's.
     right = Altered(model, None, contract)
@@ -457,8 +465,7 @@ def run(model, case, tokens, decode, path, contract="f32", engine_of=Altered):
         right.step(step)
     at = next(i for i in range(before, len(right.out)) if right.out[i][0] == case.operation)
     right, got = (one.out[at][1].astype(np.float64) for one in (right, made))
-    # What is computed another way is off by rounding.
-    return ~(np.abs(got - right) <= 1e-6 * np.abs(right) + 1e-5 * np.abs(right).mean(axis=1, keepdims=True))
+    return is_off(got, right, contract)
 
 
 # --- whether a where clause is true ---
