@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <map>
 #include <optional>
 #include <set>
 #include <span>
@@ -26,7 +27,9 @@ namespace {
 double fitted_factor(const Segment& segment, size_t operation, const Table& output) {
   const Table& got = segment.closing().output;
   const auto scaled = [&](double factor) {
-    return segment.carried(operation, mapped(output, [&](double y) { return factor * y; })).want;
+    Judged altered;
+    altered.want = mapped(output, [&](double y) { return factor * y; });
+    return segment.carried({{&operation, 1}, &altered}).want;
   };
   double factor = 1, least = NAN;
   for (int round = 0; round < 6; ++round) {
@@ -76,14 +79,17 @@ Tried try_operation(const op::Program& program, const Segment& segment, size_t i
            {}};
   the.usual = closes ? segment.expected() : diff::expect(the.program, the.scene);
   the.seen = judge::compare(the.got(), the.usual);
-  const Contest::Carried carried{segment.closing().output, segment.expected(),
-                                 [&](const Judged& altered) {
-                                   if (closes) return altered;
-                                   const bool same = altered.want.data == the.usual.want.data;
-                                   return same ? segment.expected()
-                                               : segment.carried(index, altered.want);
-                                 },
-                                 only};
+  const Contest::Carried carried{
+      segment.closing().output, segment.expected(),
+      [&](const Judged& altered) {
+        if (closes) return segment.closed(altered);
+        const bool same = altered.want.data == the.usual.want.data;
+        return same ? segment.expected() : segment.carried({{&index, 1}, &altered});
+      },
+      [&](const Judged& altered) {
+        return closes ? segment.closed(altered) : segment.judged({{&index, 1}, &altered});
+      },
+      only};
   Contest contest(the, carried);
   try_kind(the, contest);
   if (!contest.decided() && !closes) try_factor(segment, the, contest);
@@ -97,34 +103,38 @@ using Alter = std::function<void(op::Program&)>;
 /// Numbers that operations of one kind share: tried as they are usual, or fitted.
 class Shared {
  public:
-  Shared(const op::Program& program, const Segment& segment, std::span<const size_t> which)
+  /// `few` has the first of the segment's tokens: enough to fit a number.
+  Shared(const op::Program& program, const Segment& segment, const Segment& few,
+         std::span<const size_t> which)
       : program_(program),
         segment_(segment),
+        few_(few),
         which_(which),
         case_{program, program.operations[which[0]], nullptr, nullptr, segment.scene(which[0]), {},
               {}},
         carried_{segment.closing().output, segment.expected(),
-                 [this](const Judged&) { return segment_.carried(altered_, which_); }},
+                 [this](const Judged&) { return segment_.carried(altered()); },
+                 [this](const Judged&) { return segment_.judged(altered()); }},
         contest_((case_.usual = diff::expect(program, case_.scene), case_), carried_) {}
 
   Shared(const Shared&) = delete;
   Shared& operator=(const Shared&) = delete;
 
   bool offer(Cause cause, double price, const Alter& alter) {
-    altered_ = program_;
-    alter(altered_);
+    program_altered_ = program_;
+    alter(program_altered_);
     return contest_.offer(std::move(cause), case_.usual, price);
   }
   /// The number with which the recorded output comes nearest; then rounded to few digits.
   void offer_fitted(double low, double high, int points, const std::function<Alter(double)>& alter,
                     const std::function<Cause(double)>& cause) {
     if (contest_.decided()) return;
-    const Table& got = segment_.closing().output;
+    const Table& got = few_.closing().output;
     const double number =
         std::exp(least_along(std::log(low), std::log(high), points, [&](double logarithm) {
-          altered_ = program_;
-          alter(std::exp(logarithm))(altered_);
-          return distance(segment_.carried(altered_, which_).want, got);
+          program_altered_ = program_;
+          alter(std::exp(logarithm))(program_altered_);
+          return distance(few_.carried(altered()).want, got);
         }));
     for (int digits = 1; digits <= 5; ++digits) {
       const double round = rounded(number, digits);
@@ -140,11 +150,13 @@ class Shared {
   Tried tried() const { return {contest_.keys(), contest_.result(), contest_.price()}; }
 
  private:
+  diff::Altered altered() const { return {which_, nullptr, &program_altered_}; }
+
   const op::Program& program_;
-  const Segment& segment_;
+  const Segment &segment_, &few_;
   std::span<const size_t> which_;
   Case case_;
-  op::Program altered_;
+  op::Program program_altered_;
   Contest::Carried carried_;
   Contest contest_;
 };
@@ -217,17 +229,23 @@ Tried try_scores(Shared shared) {
   return shared.tried();
 }
 
-/// One token more than those before the first that fails: what comes after it shows nothing new, and
-/// takes long. All of them where rows were selected.
-uint64_t enough_tokens(const op::Program& program, const Segment& segment) {
+/// Bits that the elements of a few tokens must be worth to tell hypotheses apart: no price is higher.
+constexpr double telling = 100;
+
+/// The first tokens that tell: what comes after them shows little new, and takes long. All of them where
+/// rows were selected.
+uint64_t telling_tokens(const op::Program& program, const Segment& segment) {
   const diff::Scene& closing = segment.closing();
   const uint64_t all = closing.tokens.tokens.size();
-  const op::Operation& operation = program.operations[closing.operation];
-  if (program.values[operation.output].selected) return all;
-  for (uint64_t t = 0; t < all; ++t)
-    for (uint64_t i = 0; i < closing.output.width; ++i)
-      if (judge::compare_element(closing.output, segment.expected(), t, i).failures > 0)
-        return t + 1;
+  if (program.values[program.operations[closing.operation].output].selected) return all;
+  double bits = 0;
+  for (uint64_t t = 0; t < all; ++t) {
+    for (uint64_t i = 0; i < closing.output.width; ++i) {
+      const judge::Seen seen = judge::compare_element(closing.output, segment.expected(), t, i);
+      if (seen.failures > 0) bits += std::log2(std::max(seen.max_u / seen.limit_u, 1.0));
+    }
+    if (!(bits < telling)) return t + 1;
+  }
   return all;
 }
 
@@ -237,9 +255,12 @@ Result<Cause> diagnose_segment(const op::Program& program, const trace::Trace& t
                                const diff::Side& side, const diff::Failure& failure) {
   const auto segment = Segment::open(program, trace, side, failure);
   if (!segment) return segment.error();
-  const uint64_t few = enough_tokens(program, *segment);
-  const bool all = few == segment->closing().tokens.tokens.size();
-  const Segment shorter = all ? *segment : segment->first(few);
+  const uint64_t all = segment->closing().tokens.tokens.size();
+  const uint64_t few = telling_tokens(program, *segment);
+  std::map<uint64_t, Segment> parts;
+  const auto shorter = [&](uint64_t tokens) -> const Segment& {
+    return parts.try_emplace(tokens, segment->first(tokens)).first->second;
+  };
   std::optional<Tried> best;
   const auto keep = [&](size_t index, Tried tried) {
     if (!std::isfinite(tried.price)) return;
@@ -251,11 +272,15 @@ Result<Cause> diagnose_segment(const op::Program& program, const trace::Trace& t
     if (best) tried.cause.ties.push_back(best->cause.id + " in " + best->cause.operation);
     best = std::move(tried);
   };
-  // First with few tokens; what counts there, with all.
+  // First with few tokens; what counts there, with all. Where that does not, few tokens were too few.
   const auto consider = [&](size_t index) {
-    Tried tried = try_operation(program, shorter, index, nullptr);
-    if (!all && !tried.keys.empty()) tried = try_operation(program, *segment, index, &tried.keys);
-    keep(index, std::move(tried));
+    for (uint64_t tokens = few; tokens < all; tokens *= 2) {
+      const Tried few_tried = try_operation(program, shorter(tokens), index, nullptr);
+      if (few_tried.keys.empty()) return;
+      Tried tried = try_operation(program, *segment, index, &few_tried.keys);
+      if (!tried.keys.empty()) return keep(index, std::move(tried));
+    }
+    keep(index, try_operation(program, *segment, index, nullptr));
   };
   std::vector<size_t> operations = segment->operations(), ropes, norms, attentions;
   operations.push_back(failure.operation);
@@ -267,12 +292,14 @@ Result<Cause> diagnose_segment(const op::Program& program, const trace::Trace& t
     if (operation.is<op::RmsNorm>()) norms.push_back(index);
     if (operation.is<op::Attend>()) attentions.push_back(index);
   }
-  for (const size_t index : attentions) keep(index, try_scores({program, *segment, {&index, 1}}));
+  const Segment& some = few + 3 < all ? shorter(few + 3) : *segment;
+  for (const size_t index : attentions)
+    keep(index, try_scores({program, *segment, some, {&index, 1}}));
   if (best && best->price <= price::number(1)) return best->cause;
   // Each alone, then all together.
   const auto alone_and_together = [&](const std::vector<size_t>& which, const auto& attempt) {
-    for (const size_t index : which) keep(index, attempt({program, *segment, {&index, 1}}));
-    if (which.size() > 1) keep(which.front(), attempt({program, *segment, which}));
+    for (const size_t index : which) keep(index, attempt({program, *segment, some, {&index, 1}}));
+    if (which.size() > 1) keep(which.front(), attempt({program, *segment, some, which}));
   };
   alone_and_together(ropes, try_ropes);
   alone_and_together(norms, try_norms);

@@ -29,7 +29,7 @@ bool layer_outputs(std::string_view name) {
 Result<trace::Trace> record_with(const op::Program& program, std::optional<fault::Fault> fault,
                                  const Wanted& wanted, uint32_t first = 3, uint32_t tokens = 14) {
   return record_fault(program, std::move(fault),
-                     {spaced_tokens(program, first, tokens), 2, wanted});
+                      {spaced_tokens(program, first, tokens), 2, wanted});
 }
 
 diff::Report judged(const op::Program& program, const trace::Trace& trace) {
@@ -144,8 +144,8 @@ TEST_P(CoarseFault, TheSegmentIsNamedAndMostlyTheOperation) {
       EXPECT_EQ(report.cause->operation, place);
       EXPECT_THAT(report.sentence, HasSubstr("cause: in " + place));
     } else {
-      EXPECT_EQ(report.cause->id, "unknown") << report.cause->name << ": "
-                                             << report.cause->evidence;
+      EXPECT_EQ(report.cause->id, "unknown")
+          << report.cause->name << ": " << report.cause->evidence;
     }
   }
 }

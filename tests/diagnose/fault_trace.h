@@ -16,7 +16,7 @@ namespace assay::diagnose {
 
 struct FaultTrace {
   std::vector<int32_t> prompt;
-  int decode = 3;                                      ///< steps of one token after the prompt
+  int decode = 3;                                     ///< steps of one token after the prompt
   std::function<bool(std::string_view)> wanted = {};  ///< what is kept; everything where empty
 };
 
@@ -30,7 +30,7 @@ inline std::vector<int32_t> spaced_tokens(const op::Program& program, uint32_t f
 }
 
 inline Result<trace::Trace> record_fault(const op::Program& program,
-                                        std::optional<fault::Fault> fault, const FaultTrace& how) {
+                                         std::optional<fault::Fault> fault, const FaultTrace& how) {
   op::ExecutorOptions options;
   options.context = 128;
   auto executor = fault::make_executor(program, options, std::move(fault));
