@@ -21,7 +21,7 @@ constexpr double margin = 10;
 /// Others that cost at most as many bits more than the winner are its ties.
 constexpr double as_cheap = 6;
 /// What leaves less of the difference's square comes near.
-constexpr double nearly = 1.0 / 400;
+constexpr double nearly = 1.0 / 10;
 /// f32 has no more to reproduce.
 constexpr double most_bits = 24;
 /// A result that is not finite, where the hypothesis has one, too: few values do that.

@@ -99,20 +99,20 @@ Table Estimate::move(size_t index, const Judged& judged) {
   Table own = judged.want, all = runs_.at(value);
   if (judge::is_coarse(result))
     for (double& y : own.data) y = kept(y);
-  const uint64_t size = own.data.size(), width = own.width;
   std::ranges::copy(own.data, all.data.begin());
   // The ids of a routing are exact.
-  const uint64_t exact = operation.is<op::Route>() ? width / 2 : 0;
+  const uint64_t exact = operation.is<op::Route>() ? own.width / 2 : 0;
   const uint64_t key = mix64(mix64(steps_) ^ index);
-  for (uint64_t i = size; i < all.data.size(); ++i) {
-    const uint64_t row = i % size / width, column = i % width;
-    if (column < exact) continue;
-    const double bound =
-        judged.limit_at(row, column) * judge::unit * judged.scale.row(row)[column] +
-        judged.slack_at(row, column);
-    if (std::isfinite(bound))
-      all.data[i] = kept(all.data[i] + share_of_bound * bound * at_random(key, i));
-  }
+  for (uint64_t row = 0; row < own.rows; ++row)
+    for (uint64_t column = exact; column < own.width; ++column) {
+      const double bound =
+          judged.limit_at(row, column) * judge::unit * judged.scale.row(row)[column] +
+          judged.slack_at(row, column);
+      if (!std::isfinite(bound)) continue;
+      const uint64_t size = own.data.size();
+      for (uint64_t i = size + row * own.width + column; i < all.data.size(); i += size)
+        all.data[i] = kept(all.data[i] + share_of_bound * bound * at_random(key, i));
+    }
   runs_.put(value, std::move(all));
   return own;
 }
