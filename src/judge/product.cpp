@@ -152,12 +152,20 @@ Cell meet(const WeightRow& w, std::span<const int16_t> w_size, const CodedRow& x
     absolute.resize(groups);
     dots(w_size.data(), x_size.data(), group, groups, absolute.data());
   }
-  for (uint64_t g = 0; g < groups; ++g) {
-    double product = w.scale[g] * x_scale[g], least = w.minimum[g] * x.sum[g];
-    if (coding.products_are_f16) product = round_to_f16(product), least = round_to_f16(least);
-    cell.want += product * dot[g] + least;
-    if (!only) cell.magnitude += std::fabs(product) * absolute[g] + std::fabs(least);
-  }
+  const auto add_up = [&](const auto& kept) {
+    double want = 0, magnitude = 0;  // in registers
+    for (uint64_t g = 0; g < groups; ++g) {
+      const double product = kept(w.scale[g] * x_scale[g]), least = kept(w.minimum[g] * x.sum[g]);
+      want += product * dot[g] + least;
+      if (!only) magnitude += std::fabs(product) * absolute[g] + std::fabs(least);
+    }
+    cell.want = want;
+    cell.magnitude = magnitude;
+  };
+  if (coding.products_are_f16)
+    add_up(round_to_f16);
+  else
+    add_up(std::identity());
   if (!only && x.tied) cell.slack = slack_of(w, x, coding, group, dot);
   return cell;
 }
