@@ -72,6 +72,9 @@ class Contest {
     const judge::Judged& usual;  ///< as it should be
     /// As it would be where the operation gave what is altered.
     std::function<judge::Judged(const judge::Judged& altered)> of;
+    /// The same in the limits of correct engines with what is altered, which takes long: asked where
+    /// `of` comes near.
+    std::function<judge::Judged(const judge::Judged& altered)> closely;
     /// Only causes that these name (key_of) are tried; nullptr: all.
     const std::set<std::string>* only = nullptr;
   };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "diagnose/race.h"
 
@@ -117,13 +118,17 @@ double least_along(double low, double high, int points, const std::function<doub
     }
   double a = best - step, b = best + step;
   const double ratio = (std::sqrt(5.0) - 1) / 2;
-  for (int i = 0; i < 48; ++i) {
-    const double c = b - ratio * (b - a), d = a + ratio * (b - a);
-    if (of(c) < of(d))
+  double c = b - ratio * (b - a), d = a + ratio * (b - a), of_c = of(c), of_d = of(d);
+  for (int i = 0; i < 48; ++i)
+    if (of_c < of_d) {
       b = d;
-    else
+      d = std::exchange(c, d - ratio * (d - a));
+      of_d = std::exchange(of_c, of(c));
+    } else {
       a = c;
-  }
+      c = std::exchange(d, c + ratio * (b - c));
+      of_c = std::exchange(of_d, of(d));
+    }
   return (a + b) / 2;
 }
 

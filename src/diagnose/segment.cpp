@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <map>
 #include <optional>
 #include <set>
 #include <span>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "diagnose/diagnose.h"
+#include "diagnose/segment_parts.h"
 #include "diff/segment.h"
 
 namespace assay::diagnose {
@@ -21,42 +23,6 @@ using judge::Table;
 
 namespace {
 
-/// The factor of an operation's output that brings the recorded one nearest: by secants, as what
-/// follows is not linear. NaN where there is none.
-double fitted_factor(const Segment& segment, size_t operation, const Table& output) {
-  const Table& got = segment.closing().output;
-  const auto scaled = [&](double factor) {
-    return segment.carried(operation, mapped(output, [&](double y) { return factor * y; })).want;
-  };
-  double factor = 1, least = NAN;
-  for (int round = 0; round < 6; ++round) {
-    const double step = 1e-3 * std::max(std::fabs(factor), 1e-3);
-    const Table here = scaled(factor), beside = scaled(factor + step);
-    const double distant = distance(here, got);
-    if (round > 0 && !(distant < least)) break;
-    least = distant;
-    double along = 0, square = 0;
-    for (size_t i = 0; i < here.data.size(); ++i) {
-      const double slope = (beside.data[i] - here.data[i]) / step;
-      along += slope * (got.data[i] - here.data[i]);
-      square += slope * slope;
-    }
-    if (!(square > 0)) return NAN;
-    factor += along / square;
-  }
-  return factor;
-}
-
-void try_factor(const Segment& segment, const Case& the, Contest& contest) {
-  const double factor = fitted_factor(segment, the.scene.operation, the.got());
-  if (!(std::fabs(factor - 1) > 1e-6)) return;
-  const auto scaled = [&](double by) {
-    return std::pair(Cause{"scaled", "the result is scaled", fmt::format("by {:.4g}", by)},
-                     with_limits(the, mapped(the.usual.want, [&](double y) { return by * y; })));
-  };
-  contest.offer_rounded(factor, scaled, price::of(double(segment.operations().size())));
-}
-
 /// All hypotheses about one operation of a segment, or about that which closes it.
 struct Tried {
   std::set<std::string> keys;
@@ -64,8 +30,10 @@ struct Tried {
   double price = INFINITY;
 };
 
+using Attempt = std::function<void(const Case& the, Contest& contest)>;
+
 Tried try_operation(const op::Program& program, const Segment& segment, size_t index,
-                    const std::set<std::string>* only) {
+                    const std::set<std::string>* only, const Attempt& attempt) {
   const bool closes = index == segment.closing().operation;
   Case the{program,
            program.operations[index],
@@ -76,17 +44,19 @@ Tried try_operation(const op::Program& program, const Segment& segment, size_t i
            {}};
   the.usual = closes ? segment.expected() : diff::expect(the.program, the.scene);
   the.seen = judge::compare(the.got(), the.usual);
-  const Contest::Carried carried{segment.closing().output, segment.expected(),
-                                 [&](const Judged& altered) {
-                                   if (closes) return altered;
-                                   const bool same = altered.want.data == the.usual.want.data;
-                                   return same ? segment.expected()
-                                               : segment.carried(index, altered.want);
-                                 },
-                                 only};
+  const Contest::Carried carried{
+      segment.closing().output, segment.expected(),
+      [&](const Judged& altered) {
+        if (closes) return segment.closed(altered);
+        const bool same = altered.want.data == the.usual.want.data;
+        return same ? segment.expected() : segment.carried({{&index, 1}, &altered});
+      },
+      [&](const Judged& altered) {
+        return closes ? segment.closed(altered) : segment.judged({{&index, 1}, &altered});
+      },
+      only};
   Contest contest(the, carried);
-  try_kind(the, contest);
-  if (!contest.decided() && !closes) try_factor(segment, the, contest);
+  attempt(the, contest);
   return {contest.keys(), contest.result(), contest.price()};
 }
 
@@ -97,34 +67,38 @@ using Alter = std::function<void(op::Program&)>;
 /// Numbers that operations of one kind share: tried as they are usual, or fitted.
 class Shared {
  public:
-  Shared(const op::Program& program, const Segment& segment, std::span<const size_t> which)
+  /// `few` has the first of the segment's tokens: enough to fit a number.
+  Shared(const op::Program& program, const Segment& segment, const Segment& few,
+         std::span<const size_t> which)
       : program_(program),
         segment_(segment),
+        few_(few),
         which_(which),
         case_{program, program.operations[which[0]], nullptr, nullptr, segment.scene(which[0]), {},
               {}},
         carried_{segment.closing().output, segment.expected(),
-                 [this](const Judged&) { return segment_.carried(altered_, which_); }},
+                 [this](const Judged&) { return segment_.carried(altered()); },
+                 [this](const Judged&) { return segment_.judged(altered()); }},
         contest_((case_.usual = diff::expect(program, case_.scene), case_), carried_) {}
 
   Shared(const Shared&) = delete;
   Shared& operator=(const Shared&) = delete;
 
   bool offer(Cause cause, double price, const Alter& alter) {
-    altered_ = program_;
-    alter(altered_);
+    program_altered_ = program_;
+    alter(program_altered_);
     return contest_.offer(std::move(cause), case_.usual, price);
   }
   /// The number with which the recorded output comes nearest; then rounded to few digits.
   void offer_fitted(double low, double high, int points, const std::function<Alter(double)>& alter,
                     const std::function<Cause(double)>& cause) {
     if (contest_.decided()) return;
-    const Table& got = segment_.closing().output;
+    const Table& got = few_.closing().output;
     const double number =
         std::exp(least_along(std::log(low), std::log(high), points, [&](double logarithm) {
-          altered_ = program_;
-          alter(std::exp(logarithm))(altered_);
-          return distance(segment_.carried(altered_, which_).want, got);
+          program_altered_ = program_;
+          alter(std::exp(logarithm))(program_altered_);
+          return distance(few_.carried(altered()).want, got);
         }));
     for (int digits = 1; digits <= 5; ++digits) {
       const double round = rounded(number, digits);
@@ -140,11 +114,13 @@ class Shared {
   Tried tried() const { return {contest_.keys(), contest_.result(), contest_.price()}; }
 
  private:
+  diff::Altered altered() const { return {which_, nullptr, &program_altered_}; }
+
   const op::Program& program_;
-  const Segment& segment_;
+  const Segment &segment_, &few_;
   std::span<const size_t> which_;
   Case case_;
-  op::Program altered_;
+  op::Program program_altered_;
   Contest::Carried carried_;
   Contest contest_;
 };
@@ -217,17 +193,23 @@ Tried try_scores(Shared shared) {
   return shared.tried();
 }
 
-/// One token more than those before the first that fails: what comes after it shows nothing new, and
-/// takes long. All of them where rows were selected.
-uint64_t enough_tokens(const op::Program& program, const Segment& segment) {
+/// Bits that the elements of a few tokens must be worth to tell hypotheses apart: no price is higher.
+constexpr double telling = 100;
+
+/// The first tokens that tell: what comes after them shows little new, and takes long. All of them where
+/// rows were selected.
+uint64_t telling_tokens(const op::Program& program, const Segment& segment) {
   const diff::Scene& closing = segment.closing();
   const uint64_t all = closing.tokens.tokens.size();
-  const op::Operation& operation = program.operations[closing.operation];
-  if (program.values[operation.output].selected) return all;
-  for (uint64_t t = 0; t < all; ++t)
-    for (uint64_t i = 0; i < closing.output.width; ++i)
-      if (judge::compare_element(closing.output, segment.expected(), t, i).failures > 0)
-        return t + 1;
+  if (program.values[program.operations[closing.operation].output].selected) return all;
+  double bits = 0;
+  for (uint64_t t = 0; t < all; ++t) {
+    for (uint64_t i = 0; i < closing.output.width; ++i) {
+      const judge::Seen seen = judge::compare_element(closing.output, segment.expected(), t, i);
+      if (seen.failures > 0) bits += std::log2(std::max(seen.max_u / seen.limit_u, 1.0));
+    }
+    if (!(bits < telling)) return t + 1;
+  }
   return all;
 }
 
@@ -237,9 +219,12 @@ Result<Cause> diagnose_segment(const op::Program& program, const trace::Trace& t
                                const diff::Side& side, const diff::Failure& failure) {
   const auto segment = Segment::open(program, trace, side, failure);
   if (!segment) return segment.error();
-  const uint64_t few = enough_tokens(program, *segment);
-  const bool all = few == segment->closing().tokens.tokens.size();
-  const Segment shorter = all ? *segment : segment->first(few);
+  const uint64_t all = segment->closing().tokens.tokens.size();
+  const uint64_t few = telling_tokens(program, *segment);
+  std::map<uint64_t, Segment> parts;
+  const auto shorter = [&](uint64_t tokens) -> const Segment& {
+    return parts.try_emplace(tokens, segment->first(tokens)).first->second;
+  };
   std::optional<Tried> best;
   const auto keep = [&](size_t index, Tried tried) {
     if (!std::isfinite(tried.price)) return;
@@ -251,11 +236,23 @@ Result<Cause> diagnose_segment(const op::Program& program, const trace::Trace& t
     if (best) tried.cause.ties.push_back(best->cause.id + " in " + best->cause.operation);
     best = std::move(tried);
   };
-  // First with few tokens; what counts there, with all.
+  const auto attempt_in = [&](const Segment& part) -> Attempt {
+    return [&](const Case& the, Contest& contest) {
+      try_kind(the, contest);
+      if (!contest.decided() && the.scene.operation != failure.operation)
+        try_scaled(part, the, contest);
+    };
+  };
+  // First with few tokens; what counts there, with all. Where that does not, few tokens were too few.
   const auto consider = [&](size_t index) {
-    Tried tried = try_operation(program, shorter, index, nullptr);
-    if (!all && !tried.keys.empty()) tried = try_operation(program, *segment, index, &tried.keys);
-    keep(index, std::move(tried));
+    for (uint64_t tokens = few; tokens < all; tokens *= 2) {
+      const Segment& part = shorter(tokens);
+      const Tried few_tried = try_operation(program, part, index, nullptr, attempt_in(part));
+      if (few_tried.keys.empty()) return;
+      Tried tried = try_operation(program, *segment, index, &few_tried.keys, attempt_in(*segment));
+      if (!tried.keys.empty()) return keep(index, std::move(tried));
+    }
+    keep(index, try_operation(program, *segment, index, nullptr, attempt_in(*segment)));
   };
   std::vector<size_t> operations = segment->operations(), ropes, norms, attentions;
   operations.push_back(failure.operation);
@@ -267,15 +264,23 @@ Result<Cause> diagnose_segment(const op::Program& program, const trace::Trace& t
     if (operation.is<op::RmsNorm>()) norms.push_back(index);
     if (operation.is<op::Attend>()) attentions.push_back(index);
   }
-  for (const size_t index : attentions) keep(index, try_scores({program, *segment, {&index, 1}}));
+  const Segment& some = few + 3 < all ? shorter(few + 3) : *segment;
+  for (const size_t index : attentions)
+    keep(index, try_scores({program, *segment, some, {&index, 1}}));
   if (best && best->price <= price::number(1)) return best->cause;
   // Each alone, then all together.
   const auto alone_and_together = [&](const std::vector<size_t>& which, const auto& attempt) {
-    for (const size_t index : which) keep(index, attempt({program, *segment, {&index, 1}}));
-    if (which.size() > 1) keep(which.front(), attempt({program, *segment, which}));
+    for (const size_t index : which) keep(index, attempt({program, *segment, some, {&index, 1}}));
+    if (which.size() > 1) keep(which.front(), attempt({program, *segment, some, which}));
   };
   alone_and_together(ropes, try_ropes);
   alone_and_together(norms, try_norms);
+  if (best) return best->cause;
+  operations.pop_back();
+  for (const size_t index : operations)
+    keep(index,
+         try_operation(program, *segment, index, nullptr,
+                       [&](const Case& the, Contest& contest) { try_parts(some, the, contest); }));
   if (best) return best->cause;
   return Cause{"unknown", "cause unknown",
                "no hypothesis about an operation of the segment reproduces the engine's values"};

@@ -58,40 +58,61 @@ bool Estimate::reads_computed(const op::Operation& operation) const {
 
 Table Estimate::compute(size_t index, const Judged& judged) {
   const op::Operation& operation = program_.operations[index];
+  if (reads_computed(operation))
+    runs_.put(operation.output, runs_.compute(index));
+  else
+    runs_.give(operation.output, judged.want);
+  return move(index, judged);
+}
+
+Table Estimate::replace(size_t index, const Judged& judged, const op::Program& altered) {
+  const op::Operation& operation = program_.operations[index];
+  // Other ids are the same in all runs.
+  if (!reads_computed(operation) || operation.is<op::Route>()) {
+    runs_.give(operation.output, judged.want);
+    return move(index, judged);
+  }
+  runs_.follow(altered);
+  Table all = runs_.compute(index);
+  runs_.follow(program_);
+  const size_t size = judged.want.data.size();
+  for (size_t i = all.data.size(); i-- > 0;) {
+    const double moved = all.data[i] + judged.want.data[i % size] - all.data[i % size];
+    all.data[i] = std::isfinite(moved) ? moved : judged.want.data[i % size];
+  }
+  runs_.put(operation.output, std::move(all));
+  return move(index, judged);
+}
+
+/// The operation's output is in all runs: what it may be off is added. Returns the first run's.
+Table Estimate::move(size_t index, const Judged& judged) {
+  const op::Operation& operation = program_.operations[index];
   const uint32_t value = operation.output;
-  const bool exact_inputs = !reads_computed(operation), moves = op::row_of(operation).moves;
+  const bool moves = op::row_of(operation).moves;
   const judge::NumberType result = arithmetic_[judge::family_of(operation)].result;
   const auto kept = [result](double y) {
     return judge::is_coarse(result) ? judge::round_to(y, result) : double(float(y));
   };
+  computed_[value] = reads_computed(operation) || !moves;
+  if (moves) return judged.want;
   // As the engine keeps it: f32's own rounding is left to the moved runs.
-  Table own = judged.want;
+  Table own = judged.want, all = runs_.at(value);
   if (judge::is_coarse(result))
     for (double& y : own.data) y = kept(y);
-  if (exact_inputs)
-    runs_.give(value, judged.want);
-  else
-    runs_.put(value, runs_.compute(index));
-  computed_[value] = !exact_inputs || !moves;
-  Table all = runs_.at(value);
-  const uint64_t size = own.data.size(), width = own.width;
   std::ranges::copy(own.data, all.data.begin());
-  if (moves) {
-    runs_.put(value, std::move(all));
-    return own;
-  }
   // The ids of a routing are exact.
-  const uint64_t exact = operation.is<op::Route>() ? width / 2 : 0;
+  const uint64_t exact = operation.is<op::Route>() ? own.width / 2 : 0;
   const uint64_t key = mix64(mix64(steps_) ^ index);
-  for (uint64_t i = size; i < all.data.size(); ++i) {
-    const uint64_t row = i % size / width, column = i % width;
-    if (column < exact) continue;
-    const double bound =
-        judged.limit_at(row, column) * judge::unit * judged.scale.row(row)[column] +
-        judged.slack_at(row, column);
-    if (std::isfinite(bound))
-      all.data[i] = kept(all.data[i] + share_of_bound * bound * at_random(key, i));
-  }
+  for (uint64_t row = 0; row < own.rows; ++row)
+    for (uint64_t column = exact; column < own.width; ++column) {
+      const double bound =
+          judged.limit_at(row, column) * judge::unit * judged.scale.row(row)[column] +
+          judged.slack_at(row, column);
+      if (!std::isfinite(bound)) continue;
+      const uint64_t size = own.data.size();
+      for (uint64_t i = size + row * own.width + column; i < all.data.size(); i += size)
+        all.data[i] = kept(all.data[i] + share_of_bound * bound * at_random(key, i));
+    }
   runs_.put(value, std::move(all));
   return own;
 }

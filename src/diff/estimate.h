@@ -28,6 +28,9 @@ class Estimate {
   /// Computes an output that the trace lacks; `judged` is what the judge makes of the first run's
   /// inputs. Returns the first run's.
   judge::Table compute(size_t operation, const judge::Judged& judged);
+  /// The same where an operation is wrong: `judged` is what it gives then. The runs lie as far apart
+  /// as `altered` makes them, which is the program, or has the same operations with other parameters.
+  judge::Table replace(size_t operation, const judge::Judged& judged, const op::Program& altered);
   /// How far correct runs lie around what the judge computes for an operation that reads computed
   /// values, (rows, width).
   judge::Table spread(size_t operation) const;
@@ -35,8 +38,13 @@ class Estimate {
   void store(size_t operation);
   void store(size_t operation, const judge::Table& recorded);
   void forget(uint32_t value) { runs_.forget(value); }
+  void set_caches(const judge::Caches& caches) { runs_.set_caches(caches); }
+  /// Those of the first run.
+  const judge::Caches& caches() const { return runs_.caches(0); }
 
  private:
+  judge::Table move(size_t operation, const judge::Judged& judged);
+
   const op::Program& program_;
   const judge::Arithmetic arithmetic_;
   Lockstep runs_;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -13,6 +14,13 @@
 #include "trace/trace_file.h"
 
 namespace assay::diff {
+
+/// Operations of a segment that are wrong.
+struct Altered {
+  std::span<const size_t> operations;
+  const Judged* output = nullptr;        ///< what it gives, where it is one
+  const op::Program* program = nullptr;  ///< else: they have its parameters
+};
 
 class Segment {
  public:
@@ -25,12 +33,13 @@ class Segment {
   /// An operation of the segment, computed from what was recorded before it. Its output is what it
   /// should be.
   Scene scene(size_t operation) const;
-  /// The recorded output that fails, as it would be where this operation gave `output`: (rows,
-  /// width), in its usual limits.
-  Judged carried(size_t operation, const Table& output) const;
-  /// The same where these operations, and what follows them, were another program's, which has the
-  /// same operations with other parameters.
-  Judged carried(const op::Program& altered, std::span<const size_t> operations) const;
+  /// The recorded output that fails, as it would be under an alteration, in its usual limits.
+  Judged carried(const Altered& altered) const;
+  /// The same in the limits of correct engines with the alteration: how far its errors can grow is
+  /// measured anew (estimate.h). It takes some twenty times as long.
+  Judged judged(const Altered& altered) const;
+  /// The operation that closes it, altered: what it reads is as uncertain as it is.
+  Judged closed(Judged altered) const;
   const Scene& closing() const { return closing_; }
   /// What the recorded output should be.
   const Judged& expected() const { return expected_; }
@@ -38,10 +47,10 @@ class Segment {
   Segment first(uint64_t tokens) const;
 
  private:
+  Scene reading(size_t operation, const std::function<const Table&(uint32_t value)>& at,
+                const Caches& caches) const;
   Segment(const op::Program& program, const Side& side, const Failure& failure, Lockstep base)
       : program_(&program), side_(&side), failure_(&failure), base_(std::move(base)) {}
-
-  Judged carry(Lockstep run, std::span<const size_t> operations, const Table* output) const;
 
   const op::Program* program_;
   const Side* side_;

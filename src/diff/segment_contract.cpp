@@ -49,7 +49,11 @@ FoundContract find_contract_of_segments(const op::Program& program, const Trace&
   struct Fits {
     FoundContract found;
     uint64_t passed = 0, all = 0;
+    double share() const { return all > 0 ? double(passed) / double(all) : 1; }
   };
+  const auto most = uint64_t(std::ranges::count_if(program.operations, [&](const auto& operation) {
+    return trace.find(0, operation) != nullptr;
+  }));
   const std::string engine = trace.metadata("engine");
   const auto declared = judge::contract_of(trace.metadata("contract"));
   std::vector<Fits> tried;
@@ -66,14 +70,15 @@ FoundContract find_contract_of_segments(const op::Program& program, const Trace&
       if (!item.spread || !item.got || item.lacks) return true;
       fits.passed += chooser.look(program, item, fits.found.arithmetic).seen.failures == 0;
       ++fits.all;
-      return true;
+      // Until what follows changes nothing.
+      return 10 * fits.passed < 6 * most && 10 * (fits.all - fits.passed) <= 4 * most;
     });
     (void)walked;  // what is wrong with the trace, judge_trace says
     // From the finest on: one that most fit holds, and what does not fit it is wrong.
-    if (10 * fits.passed >= 6 * fits.all) return fits.found;
+    if (fits.share() >= 0.6) return fits.found;
     tried.push_back(std::move(fits));
   }
-  return std::ranges::max_element(tried, {}, &Fits::passed)->found;
+  return std::ranges::max_element(tried, {}, &Fits::share)->found;
 }
 
 }  // namespace assay::diff

@@ -90,7 +90,11 @@ Result<bool> Walk::run_step(uint32_t number, const Visit& visit) {
     if (!got) return got.error();
     const bool moves = op::row_of(operation).moves, missing = got->data.empty() && !lacks;
     // Copies need no trace: what they give is what they are given.
-    if (missing && moves) *got = expect(program_, operation, inputs, {}, arithmetic_).want;
+    Judged copied;
+    if (missing && moves) {
+      copied = expect(program_, operation, inputs, {}, arithmetic_);
+      *got = copied.want;
+    }
     const bool merged = missing && !moves && !reads_computed && trace_.is_merged(operation);
     const auto of = operation.is<op::Add>() && !lacks ? terms_of(operation, inputs, terms, merged)
                                                       : std::nullopt;
@@ -107,7 +111,8 @@ Result<bool> Walk::run_step(uint32_t number, const Visit& visit) {
       terms[operation.output] = of;  // of a sum
     }
     if (estimate_ && missing && !merged)
-      *got = estimate_->compute(i, expect(program_, operation, inputs, coding_of_(i), arithmetic_));
+      *got = estimate_->compute(
+          i, moves ? copied : expect(program_, operation, inputs, coding_of_(i), arithmetic_));
     else if (estimate_ && !got->data.empty())
       estimate_->know(operation.output, *got);
     values[operation.output] = std::move(*got);

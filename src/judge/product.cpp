@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <thread>
 #include <vector>
@@ -53,25 +54,34 @@ ASSAY_WIDE void dots(const int16_t* a, const int16_t* b, uint32_t group, uint64_
   group_dots<16>(a, b, groups, out);
 }
 
-/// Σ w·x and Σ |w·x|, in eight lanes.
+// Four lanes: compilers make no good code of loops over arrays of lanes, nor of wider vectors.
+using Lanes = double __attribute__((vector_size(32)));
+using Bits = uint64_t __attribute__((vector_size(32)));
+
+/// Σ w·x and, unless `size` is null, Σ |w·x|, in eight lanes.
 ASSAY_WIDE void float_dot(const double* w, const double* x, uint64_t n, double* sum, double* size) {
-  double s[8] = {}, m[8] = {};
+  Lanes s[2] = {}, m[2] = {};
   uint64_t i = 0;
   for (; i + 8 <= n; i += 8)
-    for (int lane = 0; lane < 8; ++lane) {
-      const double product = w[i + uint64_t(lane)] * x[i + uint64_t(lane)];
-      s[lane] += product;
-      m[lane] += std::fabs(product);
+    for (int half = 0; half < 2; ++half) {
+      Lanes a, b;
+      std::memcpy(&a, w + i + 4 * half, sizeof a);
+      std::memcpy(&b, x + i + 4 * half, sizeof b);
+      const Lanes product = a * b;
+      s[half] += product;
+      if (size) m[half] += Lanes(Bits(product) & ~Bits{} >> 1);
     }
   for (; i < n; ++i) {
-    s[0] += w[i] * x[i];
-    m[0] += std::fabs(w[i] * x[i]);
+    s[0][0] += w[i] * x[i];
+    m[0][0] += std::fabs(w[i] * x[i]);
   }
-  *sum = *size = 0;
-  for (int lane = 0; lane < 8; ++lane) {
-    *sum += s[lane];
-    *size += m[lane];
-  }
+  const auto added = [](const Lanes* lanes) {
+    double all = 0;
+    for (int lane = 0; lane < 8; ++lane) all += lanes[lane / 4][lane % 4];
+    return all;
+  };
+  *sum = added(s);
+  if (size) *size = added(m);
 }
 
 /// The distance of f16 numbers of x's magnitude.
@@ -128,9 +138,11 @@ double slack_of(const WeightRow& w, const CodedRow& x, const Coding& coding, uin
   return slack;
 }
 
-/// One row of weights on one row of codes; `only`: no magnitude, no slack.
+/// One row of weights on one row of codes, whose scale is given for each group; `only`: no magnitude, no
+/// slack.
 Cell meet(const WeightRow& w, std::span<const int16_t> w_size, const CodedRow& x,
-          std::span<const int16_t> x_size, const Coding& coding, uint32_t group, bool only) {
+          std::span<const double> x_scale, std::span<const int16_t> x_size, const Coding& coding,
+          uint32_t group, bool only) {
   Cell cell;
   const uint64_t groups = w.scale.size();
   thread_local std::vector<int32_t> dot, absolute;
@@ -140,13 +152,20 @@ Cell meet(const WeightRow& w, std::span<const int16_t> w_size, const CodedRow& x
     absolute.resize(groups);
     dots(w_size.data(), x_size.data(), group, groups, absolute.data());
   }
-  for (uint64_t g = 0; g < groups; ++g) {
-    const double d = x.scale[g * group / coding.block];
-    double product = w.scale[g] * d, least = w.minimum[g] * x.sum[g];
-    if (coding.products_are_f16) product = round_to_f16(product), least = round_to_f16(least);
-    cell.want += product * dot[g] + least;
-    if (!only) cell.magnitude += std::fabs(product) * absolute[g] + std::fabs(least);
-  }
+  const auto add_up = [&](const auto& kept) {
+    double want = 0, magnitude = 0;  // in registers
+    for (uint64_t g = 0; g < groups; ++g) {
+      const double product = kept(w.scale[g] * x_scale[g]), least = kept(w.minimum[g] * x.sum[g]);
+      want += product * dot[g] + least;
+      if (!only) magnitude += std::fabs(product) * absolute[g] + std::fabs(least);
+    }
+    cell.want = want;
+    cell.magnitude = magnitude;
+  };
+  if (coding.products_are_f16)
+    add_up(round_to_f16);
+  else
+    add_up(std::identity());
   if (!only && x.tied) cell.slack = slack_of(w, x, coding, group, dot);
   return cell;
 }
@@ -170,12 +189,15 @@ void multiply_integers(const op::Weight& weight, const RowSource& source, const 
                        const Coding& coding, bool only, Product& out) {
   const uint32_t group = group_of(weight.type);
   std::vector<CodedRow> rows(x.rows);
+  std::vector<std::vector<double>> scales(x.rows);  // of each group
   std::vector<std::vector<int16_t>> sizes(x.rows);
   in_parallel(
       x.rows,
       [&](uint64_t first, uint64_t last) {
         for (uint64_t t = first; t < last; ++t) {
           rows[t] = code_row(x.row(t), coding, group);
+          for (uint64_t c = 0; c < x.width; c += group)
+            scales[t].push_back(rows[t].scale[c / coding.block]);
           if (!only) sizes[t] = sizes_of(rows[t].code);
         }
       },
@@ -188,7 +210,7 @@ void multiply_integers(const op::Weight& weight, const RowSource& source, const 
       source(r, w);
       const std::vector<int16_t> w_size = only ? std::vector<int16_t>() : sizes_of(w.code);
       for (uint64_t t = 0; t < x.rows; ++t) {
-        const Cell cell = meet(w, w_size, rows[t], sizes[t], coding, group, only);
+        const Cell cell = meet(w, w_size, rows[t], scales[t], sizes[t], coding, group, only);
         out.want.row(t)[r] = cell.want;
         if (only) continue;
         out.magnitude.row(t)[r] = cell.magnitude;
@@ -251,7 +273,7 @@ void multiply_floats(const op::Weight& weight, const Table& given, const Coding&
           value = coding.cut ? cut_to(value, coding.weights) : round_to(value, coding.weights);
       for (uint64_t t = 0; t < given.rows; ++t) {
         double size = 0, sum = 0;
-        float_dot(w.data(), x.values.row(t).data(), weight.columns, &sum, &size);
+        float_dot(w.data(), x.values.row(t).data(), weight.columns, &sum, only ? nullptr : &size);
         out.want.row(t)[r] = sum;
         if (only) continue;
         out.magnitude.row(t)[r] = size;

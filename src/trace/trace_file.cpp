@@ -350,7 +350,8 @@ void Trace::find_by_graph(const op::Program& program, uint32_t step, std::vector
     const auto [node, first] = *found.places[i];
     const op::Value& value = program.values[operation.output];
     const size_t stored = numbered_[begin + node];
-    const uint64_t rows = value.selected ? steps_[step].selected.size() : steps_[step].tokens.size();
+    const uint64_t rows =
+        value.selected ? steps_[step].selected.size() : steps_[step].tokens.size();
     // Of another shape than the model's: it keeps its own, and whoever reads it says so.
     if (file_.tensors[stored].elements < rows * (first + value.width)) continue;
     TraceTensor tensor{.key = key_of(node),

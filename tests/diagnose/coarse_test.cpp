@@ -5,10 +5,8 @@
 #include <set>
 
 #include "diagnose/diagnose.h"
+#include "diagnose/fault_trace.h"
 #include "diff/narrow.h"
-#include "diff/support.h"
-#include "fault/executor.h"
-#include "fault/faults.h"
 #include "support/architecture_file.h"
 
 namespace assay::diagnose {
@@ -27,36 +25,11 @@ bool layer_outputs(std::string_view name) {
   return name.ends_with(".out");
 }
 
-/// A prompt and two decode steps under a contract, of which only what is wanted is kept.
+/// A prompt and two decode steps, of which only what is wanted is kept.
 Result<trace::Trace> record_with(const op::Program& program, std::optional<fault::Fault> fault,
-                                 const Wanted& wanted) {
-  op::ExecutorOptions options;
-  options.context = 64;
-  auto executor = fault::make_executor(program, options, fault);
-  if (!executor) return Error{"no executor"};
-  trace::Recorder recorder(program, {wanted});
-  std::vector<int32_t> tokens;
-  for (uint32_t i = 0; i < 14; ++i) tokens.push_back(int32_t((3 + 131 * i) % program.vocabulary));
-  uint32_t position = 0;
-  for (int step = 0; step < 3; ++step) {
-    std::vector<uint32_t> positions, sequences(tokens.size(), 0), selected;
-    for (uint32_t i = 0; i < tokens.size(); ++i) {
-      positions.push_back(position + i);
-      selected.push_back(i);
-    }
-    const op::Step one{tokens, positions, sequences, selected};
-    recorder.begin_step(one);
-    executor->run(one, std::ref(recorder));
-    position += uint32_t(tokens.size());
-    tokens = {int32_t((300 + 17 * step) % program.vocabulary)};
-  }
-  static int count = 0;
-  const diff::TemporaryFile file("coarse" + std::to_string(count++));
-  if (const auto written = recorder.write(
-          file.path, {{"engine", "assay fault"}, {"contract", executor->contract()}});
-      !written)
-    return written.error();
-  return trace::Trace::open(file.path);
+                                 const Wanted& wanted, uint32_t first = 3, uint32_t tokens = 14) {
+  return record_fault(program, std::move(fault),
+                      {spaced_tokens(program, first, tokens), 2, wanted});
 }
 
 diff::Report judged(const op::Program& program, const trace::Trace& trace) {
@@ -145,25 +118,35 @@ INSTANTIATE_TEST_SUITE_P(
       return name;
     });
 
+/// ASSAY_SLOW: over more prompts, one of them longer.
+std::vector<std::pair<uint32_t, uint32_t>> prompts() {
+  if (!std::getenv("ASSAY_SLOW")) return {{3, 14}, {1, 14}};
+  return {{1, 14}, {2, 14}, {3, 14}, {5, 14}, {7, 30}};
+}
+
 TEST_P(CoarseFault, TheSegmentIsNamedAndMostlyTheOperation) {
   const auto fault = fault::parse_fault(GetParam().fault);
   ASSERT_TRUE(fault) << fault.error().message;
-  const auto trace = record_with(kjv_program(), *fault, layer_outputs);
-  ASSERT_TRUE(trace);
-  const diff::Report report = judged(kjv_program(), *trace);
-  ASSERT_TRUE(report.first) << report.sentence;
   const std::string place = fault->expected_operation(kjv_program());
   const int layer = place[4] - '0';
-  EXPECT_EQ(report.first->operation, fmt::format("blk.{}.out", layer));
-  EXPECT_EQ(report.first->after, fmt::format("blk.{}.out", layer - 1));
-  EXPECT_EQ(report.first->unrecorded, 14u);
-  EXPECT_TRUE(report.first->a);
-  if (GetParam().operation) {
-    EXPECT_EQ(report.cause->id, GetParam().cause) << report.cause->evidence;
-    EXPECT_EQ(report.cause->operation, place);
-    EXPECT_THAT(report.sentence, HasSubstr("cause: in " + place));
-  } else {
-    EXPECT_EQ(report.cause->id, "unknown") << report.cause->name << ": " << report.cause->evidence;
+  for (const auto& [first, tokens] : prompts()) {
+    SCOPED_TRACE(fmt::format("{} tokens from {} on", tokens, first));
+    const auto trace = record_with(kjv_program(), *fault, layer_outputs, first, tokens);
+    ASSERT_TRUE(trace);
+    const diff::Report report = judged(kjv_program(), *trace);
+    ASSERT_TRUE(report.first) << report.sentence;
+    EXPECT_EQ(report.first->operation, fmt::format("blk.{}.out", layer));
+    EXPECT_EQ(report.first->after, fmt::format("blk.{}.out", layer - 1));
+    EXPECT_EQ(report.first->unrecorded, 14u);
+    EXPECT_TRUE(report.first->a);
+    if (GetParam().operation) {
+      EXPECT_EQ(report.cause->id, GetParam().cause) << report.cause->evidence;
+      EXPECT_EQ(report.cause->operation, place);
+      EXPECT_THAT(report.sentence, HasSubstr("cause: in " + place));
+    } else {
+      EXPECT_EQ(report.cause->id, "unknown")
+          << report.cause->name << ": " << report.cause->evidence;
+    }
   }
 }
 

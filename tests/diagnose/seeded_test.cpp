@@ -4,9 +4,7 @@
 #include <cstdlib>
 
 #include "diagnose/diagnose.h"
-#include "diff/support.h"
-#include "fault/executor.h"
-#include "fault/faults.h"
+#include "diagnose/fault_trace.h"
 #include "fault/seeded.h"
 #include "support/architecture_file.h"
 
@@ -18,34 +16,7 @@ using diff::kjv_program;
 /// A prompt and three decode steps: enough for every fault of the list to show.
 Result<trace::Trace> record_with(const op::Program& program, std::optional<fault::Fault> fault,
                                  uint32_t prompt_tokens) {
-  op::ExecutorOptions options;
-  options.context = 128;
-  auto executor = fault::make_executor(program, options, fault);
-  if (!executor) return Error{"no executor"};
-  trace::Recorder recorder(program, {});
-  std::vector<int32_t> tokens;
-  const uint32_t words = std::min(program.vocabulary, 2048u) - 1;
-  for (uint32_t i = 0; i < prompt_tokens; ++i) tokens.push_back(int32_t(1 + 131 * i % words));
-  uint32_t position = 0;
-  for (int step = 0; step < 4; ++step) {
-    std::vector<uint32_t> positions, sequences(tokens.size(), 0), selected;
-    for (uint32_t i = 0; i < tokens.size(); ++i) {
-      positions.push_back(position + i);
-      selected.push_back(i);
-    }
-    const op::Step one{tokens, positions, sequences, selected};
-    recorder.begin_step(one);
-    executor->run(one, std::ref(recorder));
-    position += uint32_t(tokens.size());
-    tokens = {int32_t((300 + 17 * step) % program.vocabulary)};
-  }
-  static int count = 0;
-  const diff::TemporaryFile file("seeded" + std::to_string(count++));
-  if (const auto written = recorder.write(
-          file.path, {{"engine", "assay fault"}, {"contract", executor->contract()}});
-      !written)
-    return written.error();
-  return trace::Trace::open(file.path);
+  return record_fault(program, std::move(fault), {spaced_tokens(program, 1, prompt_tokens)});
 }
 
 struct Found {

@@ -69,7 +69,7 @@ FAULTS = {
 class Contracts(Named):
     def judge(self, model, path, text, fault, declared, tokens, decode):
         engine.run(model, tokens, decode, engine.Fault(fault), self.path("trace"), text, declared)
-        done = assay("diff", self.path("trace"), "-m", path, "--json")
+        done = assay("diff", self.path("trace"), "-m", path, "--runs", "0", "--json")
         if not done.stdout:
             raise AssertionError(done.stderr)
         return done.returncode, json.loads(done.stdout)
@@ -115,7 +115,7 @@ class Contracts(Named):
             return self.all_found(KJV, KINDS, FAULTS, range(1, 3))
         draw = random.Random(1)
         for text in KINDS:
-            self.all_found(KJV, [text], draw.sample(sorted(FAULTS), 2), [1])
+            self.all_found(KJV, [text], draw.sample(sorted(FAULTS), 1), [1])
 
     def test_finer_than_declared_is_right(self):
         for family in ("attention", "norm", "rope", "elementwise"):
