@@ -109,6 +109,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Planted{"weight-row-shift:at=blk.4.down", "weight-row-shift"},
                       Planted{"weight-permuted:at=blk.3.k", "weight-permuted"},
                       Planted{"k-tail:at=blk.3.gate", "k-tail"},
+                      Planted{"row-tail:at=blk.2.down", "rows-not-written"},
                       Planted{"tile-transposed:size=4,at=blk.2.up", "", false},
                       Planted{"group-scale:row=3,at=blk.1.v", "", false},
                       Planted{"token-scale:token=3,at=blk.4.gate", "", false}),
