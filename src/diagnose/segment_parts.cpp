@@ -113,17 +113,21 @@ class Parts {
         starts.size() == 1 ? starts[0] : *std::ranges::min_element(starts, {}, distant);
     const auto factor = fitted(part, start, times);
     if (!factor || !(std::fabs(*factor - 1) > 1e-6)) return;
-    contest_.offer_rounded(
-        *factor,
-        [&](double by) {
-          const bool token = part.name.starts_with("token");
-          return std::pair(
-              Cause{token ? "token-scale" : "scaled",
-                    token ? "a token's results are scaled" : "the result is scaled",
-                    fmt::format("{}{}by {:.4g}", part.name, part.name.empty() ? "" : " ", by)},
-              with(part, [by](double x) { return by * x; }));
-        },
-        price_ + part.price);
+    const bool token = part.name.starts_with("token");
+    const auto scaled = [&](double by) {
+      return std::pair(
+          Cause{token ? "token-scale" : "scaled",
+                token ? "a token's results are scaled" : "the result is scaled",
+                fmt::format("{}{}by {:.4g}", part.name, part.name.empty() ? "" : " ", by)},
+          with(part, [by](double x) { return by * x; }));
+    };
+    if (contest_.offer_rounded(*factor, scaled, price_ + part.price)) return;
+    // Through codes of few bits it is known to a percent or two: the usual ones beside it.
+    for (const double by : {std::floor(*factor * 20) / 20, std::ceil(*factor * 20) / 20}) {
+      if (std::fabs(by / *factor - 1) > 0.02 || by == 1) continue;
+      auto [cause, judged] = scaled(by);
+      contest_.offer(std::move(cause), judged, price_ + part.price + price::number(3));
+    }
   }
 
   void try_number(const Part& part) {
