@@ -223,7 +223,9 @@ Result<Cause> diagnose_segment(const op::Program& program, const trace::Trace& t
   const uint64_t few = telling_tokens(program, *segment);
   std::map<uint64_t, Segment> parts;
   const auto shorter = [&](uint64_t tokens) -> const Segment& {
-    return parts.try_emplace(tokens, segment->first(tokens)).first->second;
+    const auto found = parts.find(tokens);
+    return found != parts.end() ? found->second
+                                : parts.emplace(tokens, segment->first(tokens)).first->second;
   };
   std::optional<Tried> best;
   const auto keep = [&](size_t index, Tried tried) {
@@ -276,8 +278,7 @@ Result<Cause> diagnose_segment(const op::Program& program, const trace::Trace& t
   alone_and_together(ropes, try_ropes);
   alone_and_together(norms, try_norms);
   if (best) return best->cause;
-  operations.pop_back();
-  for (const size_t index : operations)
+  for (const size_t index : segment->operations())
     keep(index,
          try_operation(program, *segment, index, nullptr,
                        [&](const Case& the, Contest& contest) { try_parts(some, the, contest); }));

@@ -30,6 +30,7 @@ struct Part {
   std::string name;  ///< "head 2 of 4"; empty: all
   std::function<bool(uint64_t token, uint64_t channel)> has;
   double price = 0;
+  bool of_tokens = false;
 };
 
 Table changed(const Table& output, const Part& part, const std::function<double(double)>& change) {
@@ -47,12 +48,15 @@ class Parts {
       : few_(few),
         the_(the),
         contest_(contest),
-        output_(few.scene(the.scene.operation).output),
-        price_(price::of(double(few.operations().size()))) {}
+        output_(the.got()),
+        price_(price::of(double(few.operations().size()))) {
+    output_.rows = std::min<uint64_t>(output_.rows, few.closing().tokens.tokens.size());
+    output_.data.resize(output_.rows * output_.width);
+  }
 
   void try_whole() { try_factor(all_); }
   void try_all() {
-    try_factor(all_, {0.5, 2, 0.1, 10, -1});
+    try_factor(all_, nearest_factor());
     try_number(all_);
     for (const Part& part : tokens()) try_part(part);
     for (const Part& part : channels()) try_part(part);
@@ -101,19 +105,22 @@ class Parts {
     return best;
   }
 
-  void try_factor(const Part& part, std::vector<double> starts = {1}) {
+  /// The usual factor that comes nearest: what follows may nearly undo one, so that a fit from 1 fails.
+  double nearest_factor() const {
+    double nearest = 1, least = INFINITY;
+    for (const double by : {0.5, 2.0, 0.1, 10.0, -1.0}) {
+      const Table led = led_to(mapped(output_, [by](double x) { return by * x; }));
+      const double distant = distance(led, few_.closing().output);
+      if (distant < least) least = distant, nearest = by;
+    }
+    return nearest;
+  }
+
+  void try_factor(const Part& part, double start = 1) {
     if (contest_.decided()) return;
-    const auto times = [](double x, double by) { return x * by; };
-    // What follows may nearly undo a factor: begin with the usual one that comes nearest.
-    const auto distant = [&](double by) {
-      return distance(led_to(changed(output_, part, [&](double x) { return by * x; })),
-                      few_.closing().output);
-    };
-    const double start =
-        starts.size() == 1 ? starts[0] : *std::ranges::min_element(starts, {}, distant);
-    const auto factor = fitted(part, start, times);
+    const auto factor = fitted(part, start, [](double x, double by) { return x * by; });
     if (!factor || !(std::fabs(*factor - 1) > 1e-6)) return;
-    const bool token = part.name.starts_with("token");
+    const bool token = part.of_tokens;
     const auto scaled = [&](double by) {
       return std::pair(
           Cause{token ? "token-scale" : "scaled",
@@ -146,7 +153,7 @@ class Parts {
 
   void try_part(const Part& part) {
     if (contest_.decided()) return;
-    contest_.offer({"rows-not-written", "results that nobody wrote", part.name + " is zero"},
+    contest_.offer({"rows-not-written", "results that nobody wrote", "zeros in " + part.name},
                    with(part, [](double) { return 0.0; }), price_ + part.price);
     try_factor(part);
   }
@@ -159,12 +166,12 @@ class Parts {
     return out;
   }
 
-  Part part_of(const char* thing, const std::set<uint64_t>& which, uint64_t count) const {
+  Part part_of(bool of_tokens, const std::set<uint64_t>& which, uint64_t count) const {
     const std::vector<uint64_t> listed(which.begin(), which.end());
-    const bool token = std::string_view(thing) == "token";
-    return {diff::in_words(thing, listed, count),
-            [which, token](uint64_t t, uint64_t i) { return which.contains(token ? t : i); },
-            price::of(double(count)) * (which.size() > 1 ? 2 : 1)};
+    return {
+        diff::in_words(of_tokens ? "token" : "channel", listed, count),
+        [which, of_tokens](uint64_t t, uint64_t i) { return which.contains(of_tokens ? t : i); },
+        price::of(double(count)) * (which.size() > 1 ? 2 : 1), of_tokens};
   }
 
   /// The tokens that fail, and the first of them: others may fail as they attend to it.
@@ -173,8 +180,8 @@ class Parts {
     const uint64_t rows = the_.got().rows;
     std::vector<Part> out;
     if (which.empty() || few_.closing().output.rows <= *which.begin()) return out;
-    if (rows > 1) out.push_back(part_of("token", {*which.begin()}, rows));
-    if (which.size() > 1 && which.size() < rows) out.push_back(part_of("token", which, rows));
+    if (rows > 1) out.push_back(part_of(true, {*which.begin()}, rows));
+    if (which.size() > 1 && which.size() < rows) out.push_back(part_of(true, which, rows));
     return out;
   }
 
@@ -183,7 +190,7 @@ class Parts {
     const std::set<uint64_t> which = failing(false);
     if (the_.got().width != few_.closing().output.width || which.size() == the_.got().width)
       return {};
-    return {part_of("channel", which, the_.got().width)};
+    return {part_of(false, which, the_.got().width)};
   }
 
   std::vector<Part> heads() const {
