@@ -120,6 +120,7 @@ Contest::Fit Contest::fit(const Judged& judged, const std::vector<bool>* within)
 }
 
 bool Contest::count(Cause& cause, std::string key, const Fit& fit, double price, bool everywhere) {
+  price += price::some_of(fit.left, failing_.size());
   if (fit.left > failing_.size() / 200 || fit.gain < price + margin) return false;
   cause.evidence +=
       fmt::format("{}reproduces {} of {} elements that failed", cause.evidence.empty() ? "" : "; ",

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
 #include <numbers>
@@ -186,6 +187,10 @@ void try_dimensions(const Case& the, Contest& contest, const PositionOf& own, ui
   }
 }
 
+double yarn_magnitude(double factor) {
+  return 1 + 0.1 * std::log(factor);
+}
+
 /// YaRN (Peng et al. 2023): pairs that turn less than `slow` times in the trained context are slowed
 /// by the factor, those that turn more than `fast` times are not, between them in proportion.
 op::RopeTable with_yarn(const op::RopeTable& plain, double base, double factor, double context,
@@ -203,7 +208,7 @@ op::RopeTable with_yarn(const op::RopeTable& plain, double base, double factor, 
     const double ramp = std::clamp((double(i) - low) / std::max(0.001, high - low), 0.0, 1.0);
     out.frequency[i] = own / factor * ramp + own * (1 - ramp);
   }
-  out.magnitude = louder ? 1 + 0.1 * std::log(factor) : 1;
+  out.magnitude = louder ? yarn_magnitude(factor) : 1;
   return out;
 }
 
@@ -224,7 +229,17 @@ void try_yarn(const Case& the, Contest& contest, const PositionOf& own) {
                   turned(the, plain, own), 1);
     return;
   }
-  for (const double factor : {2.0, 4.0, 8.0, 16.0, 32.0, 40.0, 64.0})
+  static constexpr std::array factors = {2.0, 4.0, 8.0, 16.0, 32.0, 40.0, 64.0};
+  // At few positions no slowed pair turns far enough to show: its magnitude alone is simpler.
+  for (const double factor : factors) {
+    op::RopeTable louder = rope;
+    louder.magnitude = yarn_magnitude(factor);
+    contest.offer(
+        {"rope-magnitude", "cos and sin have another magnitude",
+         fmt::format("{:.7g} of the model's, YaRN's for factor {:g}", louder.magnitude, factor)},
+        turned(the, louder, own), price::of(double(factors.size())));
+  }
+  for (const double factor : factors)
     for (double context = 256; context <= 131072; context *= 2)
       for (const bool louder : {true, false}) {
         if (contest.decided()) return;

@@ -76,16 +76,15 @@ class Parts {
   }
 
   /// The number by which `change` brings the recorded output nearest: by secants, as what follows is
-  /// not linear.
-  std::optional<double> fitted(const Part& part, double number,
+  /// not linear. The first are long, a part of `size`: what follows may be coded in few bits.
+  std::optional<double> fitted(const Part& part, double number, double size,
                                const std::function<double(double x, double number)>& change) const {
     const Table& got = few_.closing().output;
     const auto altered = [&](double n) {
       return led_to(changed(output_, part, [&](double x) { return change(x, n); }));
     };
-    double least = INFINITY, best = number;
+    double least = INFINITY, best = number, step = size / 16;
     for (int round = 0; round < 8; ++round) {
-      const double step = 1e-3 * std::max(std::fabs(number), 1e-3);
       const Table here = altered(number), beside = altered(number + step);
       double along = 0, square = 0, distant = 0;
       for (size_t i = 0; i < here.data.size(); ++i) {
@@ -101,6 +100,7 @@ class Parts {
       if (!(square > 0) || (round == 0 && std::fabs(along) < alike * std::sqrt(square * distant)))
         return std::nullopt;
       number += along / square;
+      step = std::clamp(std::fabs(along / square), 1e-3 * size, step);
     }
     return best;
   }
@@ -118,7 +118,7 @@ class Parts {
 
   void try_factor(const Part& part, double start = 1) {
     if (contest_.decided()) return;
-    const auto factor = fitted(part, start, [](double x, double by) { return x * by; });
+    const auto factor = fitted(part, start, 1, [](double x, double by) { return x * by; });
     if (!factor || !(std::fabs(*factor - 1) > 1e-6)) return;
     const bool token = part.of_tokens;
     const auto scaled = [&](double by) {
@@ -139,7 +139,9 @@ class Parts {
 
   void try_number(const Part& part) {
     if (contest_.decided()) return;
-    const auto number = fitted(part, 0, [](double x, double more) { return x + more; });
+    const double size = std::sqrt(distance(output_, Table(output_.rows, output_.width)) /
+                                  double(output_.data.size()));
+    const auto number = fitted(part, 0, size, [](double x, double more) { return x + more; });
     if (!number || *number == 0) return;
     contest_.offer_rounded(
         *number,

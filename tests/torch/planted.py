@@ -165,8 +165,11 @@ FAULTS = {
                                       ("norm-weight-minus-one",), named=True),
     "embedding-not-scaled": Fault("Gemma3Text", embedding_not_scaled, "embd_scaled", ("factor-missing",), named=True),
     "no-mask": Fault("Qwen3Moe", no_mask, "blk.1.kqv", ("mask-missing",), named=True),
-    "a-token-scaled": Fault("Qwen3Moe", a_token_scaled, "blk.2.attn_out", ("token-scale",), "token 5, all channels"),
-    "a-number-added": Fault("Qwen3Moe", a_number_added, "blk.2.v", where="all channels, + 0.125"),
+    # The same factor of what the product is given.
+    "a-token-scaled": Fault("Qwen3Moe", a_token_scaled, "blk.2.attn_out", ("token-scale",), "token 5, all channels",
+                            inside=("blk.2.kqv",)),
+    # The weights of a softmax add up to 1.
+    "a-number-added": Fault("Qwen3Moe", a_number_added, "blk.2.v", where="all channels, + 0.125", inside=("blk.2.kqv",)),
     "router-of-another-input": Fault("Qwen3Moe", router_of_another_input, "blk.1.router", ("scaled",), inside=None),
     "experts-weights-not-normalised": Fault("Qwen3Moe", experts_weights_not_normalised, "blk.1.routing",
                                             ("route-not-renormalised",)),

@@ -4,7 +4,6 @@ Records of every operation, and of layers' outputs alone: what these lack is com
 """
 import json
 import pathlib
-import re
 import subprocess
 import sys
 import tempfile
@@ -68,7 +67,7 @@ def check_fault(what, fault, folder, case, note):
 
     for dtype in TYPES:
         code, verdict, (operation, _), where, cause = verdict_on(dtype)
-        note(f"{what} {dtype}", code == 1 and operation == fault.operation and re.search(fault.where, where)
+        note(f"{what} {dtype}", code == 1 and operation == fault.operation and fault.where in where
              and (not fault.causes or cause["id"] in fault.causes), verdict)
     code, verdict, segment, _, cause = verdict_on("bf16", only=LAYERS)
     if fault.places is None:
