@@ -5,6 +5,7 @@
 #include <cmath>
 #include <functional>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "op/kinds.h"
@@ -36,11 +37,13 @@ Judged widened(Judged judged, const Allowance& by) {
   return judged;
 }
 
-Lockstep::CodingOf first_codings(const op::Program& program, const std::string& contract) {
-  return [&program, contract](size_t operation) {
+Lockstep::CodingOf hidden_codings(const op::Program& program, const std::string& contract,
+                                  size_t n) {
+  return [&program, contract, n](size_t operation) {
     const op::Operation& one = program.operations[operation];
-    return op::multiplies(one) ? judge::codings(contract, program.weights[one.weight].type)[0]
-                               : Coding();
+    if (!op::multiplies(one)) return Coding();
+    const auto list = judge::codings(contract, program.weights[one.weight].type);
+    return list[n < list.size() ? n : 0];
   };
 }
 
@@ -104,10 +107,6 @@ namespace {
 /// How many operations of a family need not fit its contract: those are wrong.
 uint64_t may_be_wrong(uint64_t count) {
   return count < 3 ? 0 : std::max<uint64_t>(1, count / 10);
-}
-/// A contract that fits fewer is none: what is found is that all else is wrong.
-bool fits_most(uint64_t fitting, uint64_t count) {
-  return 10 * fitting >= 6 * count;
 }
 /// Multiplications that are tried, under each coding, and attentions.
 constexpr uint64_t enough_work = 300'000'000, enough_attentions = 256;
@@ -286,6 +285,15 @@ class Finder {
   }
 
   bool saw_products() const { return !products_.empty(); }
+  /// The families of which the trace has operations together with what they read.
+  std::set<Family> known() const {
+    std::set<Family> out;
+    for (const Family family : judge::families)
+      if (!votes_[size_t(family)].of.empty()) out.insert(family);
+    if (!products_.empty()) out.insert(Family::matmul);
+    if (!attentions_.empty()) out.insert(Family::attention);
+    return out;
+  }
   FoundContract find() {
     look();
     settle_cache();
@@ -331,12 +339,6 @@ class Finder {
                        {.terms = terms, .type = contract[judge::family_of(operation)].result});
     return compare(*inputs.got, judged).failures == 0;
   }
-  bool fits_product(const op::Operation& operation, const Inputs& inputs,
-                    const Contract& contract) const {
-    return std::ranges::any_of(
-        judge::codings(contract, program_.weights[operation.weight].type),
-        [&](const Coding& coding) { return fits(operation, inputs, contract, coding); });
-  }
 
   /// Tries every operation but products and attentions, which are remembered.
   void look() {
@@ -345,6 +347,7 @@ class Finder {
       if (item.operation.is<op::KvStore>()) remember_cache(item);
       narrow_ = narrow_ || item.rounding > 0;
       if (!item.got || item.lacks || op::row_of(item.operation).moves) return true;
+      if (!Walk::is_finite(item)) return true;  // it fits no arithmetic
       if (op::multiplies(item.operation))
         remember_product(item);
       else if (item.operation.is<op::Attend>())
@@ -377,7 +380,9 @@ class Finder {
   bool fits_sample(const ProductSample& sample, const Contract& contract) const {
     Inputs inputs{{}, sample.step.view(), {}, &sample.got};
     for (const Table& input : sample.inputs) inputs.values.push_back(&input);
-    return fits_product(*sample.operation, inputs, contract);
+    return std::ranges::any_of(
+        judge::codings(contract, program_.weights[sample.operation->weight].type),
+        [&](const Coding& coding) { return fits(*sample.operation, inputs, contract, coding); });
   }
 
   void remember_cache(const Walk::Item& item) {
@@ -720,7 +725,9 @@ class Finder {
 FoundContract find_contract(const op::Program& program, const Trace& trace) {
   Finder finder(program, trace);
   const FoundContract found = finder.find();
-  return finder.saw_products() ? found : find_contract_of_segments(program, trace);
+  if (!lacks_any(program, trace)) return found;
+  return settle_hidden(program, trace, finder.saw_products() ? std::optional(found) : std::nullopt,
+                       finder.known());
 }
 
 }  // namespace assay::diff

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 
 #include "diff/lockstep.h"
@@ -14,11 +16,17 @@
 
 namespace assay::diff {
 
+/// A contract that fits fewer is none: what is found is that all else is wrong.
+inline bool fits_most(uint64_t fitting, uint64_t count) {
+  return 10 * fitting >= 6 * count;
+}
+
 struct FoundContract {
   judge::Contract contract;
   std::string text;   ///< of the contract
   bool found = true;  ///< by trying: the trace declares none, or one that doesn't fit
   Arithmetic arithmetic;
+  size_t hidden_coding = 0;  ///< as Side has it
 };
 
 /// The finest contract that most operations fit. What the trace declares is kept where most fit it,
@@ -31,9 +39,12 @@ struct FoundContract {
 /// whose worst order proves little, are tried last. Engines of our own keep one of
 /// judge::contracts() alone.
 FoundContract find_contract(const op::Program& program, const trace::Trace& trace);
-/// The same of a trace that has no product together with what it read: the finest contract under
-/// which most recorded outputs of the first step fit what leads to them.
-FoundContract find_contract_of_segments(const op::Program& program, const trace::Trace& trace);
+/// The same of what the trace lacks: the finest contract under which most recorded outputs of the first
+/// step fit what leads to them. `found` where the trace has products together with what they read, and
+/// the families that it has of `known`.
+FoundContract settle_hidden(const op::Program& program, const trace::Trace& trace,
+                            const std::optional<FoundContract>& found,
+                            const std::set<judge::Family>& known);
 
 /// One operation under a contract.
 struct Looked {
@@ -65,7 +76,9 @@ struct Allowance {
 };
 Judged widened(Judged judged, const Allowance& by);
 
-/// Of each product the first coding that fits the contract. `program` must outlive it.
-Lockstep::CodingOf first_codings(const op::Program& program, const std::string& contract);
+/// Of products that a trace lacks: the n-th of the contract's codings, the first where there are fewer.
+/// `program` must outlive it.
+Lockstep::CodingOf hidden_codings(const op::Program& program, const std::string& contract,
+                                  size_t n);
 
 }  // namespace assay::diff

@@ -10,7 +10,7 @@
 
 namespace assay::diff {
 
-using judge::Judged, judge::Table;
+using judge::Family, judge::Judged, judge::Table;
 
 namespace {
 
@@ -20,10 +20,20 @@ constexpr uint64_t number_of_moved_runs = 16;
 constexpr double share_of_bound = 0.25;
 /// How many times their root mean square the runs may be off.
 constexpr double reach = 8;
+/// Runs in which each value of a coarse type lies at one end of where it is rounded from, in pairs of
+/// both ends: what one value does that falls to the other neighbour, sixteen runs may never show.
+constexpr uint64_t number_of_tipped_runs = 4;
+/// Those ends, in root mean squares of the moved runs.
+constexpr double tip = 4;
 
 /// In [-1, 1), by the place alone.
 double at_random(uint64_t key, uint64_t i) {
   return double(mix64(key ^ mix64(i)) >> 11) * 0x1p-52 - 1;
+}
+
+bool is_coarse(const judge::Arithmetic& arithmetic) {
+  return std::ranges::any_of(
+      judge::families, [&](Family family) { return judge::is_coarse(arithmetic[family].result); });
 }
 
 double median(std::vector<double> numbers) {
@@ -38,7 +48,9 @@ Estimate::Estimate(const op::Program& program, const judge::Arithmetic& arithmet
                    Lockstep::CodingOf coding_of, bool moved_runs)
     : program_(program),
       arithmetic_(arithmetic),
-      runs_(program, arithmetic, std::move(coding_of), 1 + (moved_runs ? number_of_moved_runs : 0)),
+      tipped_runs_(moved_runs && is_coarse(arithmetic) ? number_of_tipped_runs : 0),
+      runs_(program, arithmetic, std::move(coding_of),
+            1 + (moved_runs ? number_of_moved_runs : 0) + tipped_runs_),
       computed_cache_(program.caches.size(), false) {}
 
 void Estimate::begin(const trace::TraceStep& step) {
@@ -99,7 +111,11 @@ Table Estimate::move(size_t index, const Judged& judged) {
   Table own = judged.want, all = runs_.at(value);
   if (judge::is_coarse(result))
     for (double& y : own.data) y = kept(y);
-  std::ranges::copy(own.data, all.data.begin());
+  const auto set_own = [&](uint64_t run) {
+    std::ranges::copy(own.data, all.data.begin() + std::ptrdiff_t(run * own.data.size()));
+  };
+  set_own(0);
+  for (uint64_t run = runs_.runs() - tipped_runs_; run < runs_.runs(); ++run) set_own(run);
   // The ids of a routing are exact.
   const uint64_t exact = operation.is<op::Route>() ? own.width / 2 : 0;
   const uint64_t key = mix64(mix64(steps_) ^ index);
@@ -109,30 +125,43 @@ Table Estimate::move(size_t index, const Judged& judged) {
           judged.limit_at(row, column) * judge::unit * judged.scale.row(row)[column] +
           judged.slack_at(row, column);
       if (!std::isfinite(bound)) continue;
-      const uint64_t size = own.data.size();
-      for (uint64_t i = size + row * own.width + column; i < all.data.size(); i += size)
-        all.data[i] = kept(all.data[i] + share_of_bound * bound * at_random(key, i));
+      const uint64_t size = own.data.size(), first = row * own.width + column;
+      const double want = judged.want.data[first];
+      double squares = 0;
+      for (uint64_t run = 1; run < runs_.runs(); ++run) {
+        const uint64_t i = run * size + first;
+        if (run <= number_of_moved_runs) {
+          const double moved = all.data[i] + share_of_bound * bound * at_random(key, i);
+          squares += (moved - want) * (moved - want);
+          all.data[i] = kept(moved);
+        } else {
+          const double away = tip * std::sqrt(squares / double(number_of_moved_runs));
+          const bool up = (at_random(key, i - run % 2 * size) > 0) == (run % 2 > 0);
+          all.data[i] = kept(want + (up ? away : -away));
+        }
+      }
     }
   runs_.put(value, std::move(all));
   return own;
 }
 
 Table Estimate::spread(size_t index) const {
-  const uint64_t moved_runs = runs_.runs() - 1;
-  if (moved_runs == 0) return {};
+  if (runs_.runs() == 1) return {};
   const Table own = runs_.compute(index, 0);
-  Table squares(own.rows, own.width), most = squares;
+  Table squares(own.rows, own.width), most = squares, tipped = squares;
   std::mutex adding;
   judge::in_parallel(
-      moved_runs,
+      runs_.runs() - 1,
       [&](uint64_t first, uint64_t last) {
         for (; first < last; ++first) {
           const Table moved = runs_.compute(index, 1 + first);
+          const bool is_tipped = first >= number_of_moved_runs;
           const std::lock_guard lock(adding);
           for (size_t i = 0; i < own.data.size(); ++i) {
             const double away = std::fabs(moved.data[i] - own.data[i]);
-            squares.data[i] += away * away;
-            most.data[i] = std::max(most.data[i], away);
+            if (!is_tipped) squares.data[i] += away * away;
+            double& farthest = is_tipped ? tipped.data[i] : most.data[i];
+            farthest = std::max(farthest, away);
           }
         }
       },
@@ -140,11 +169,15 @@ Table Estimate::spread(size_t index) const {
   Table out(own.rows, own.width);
   for (uint64_t t = 0; t < out.rows; ++t) {
     for (uint64_t i = 0; i < out.width; ++i)
-      out.row(t)[i] =
-          std::max(std::sqrt(squares.row(t)[i] / double(moved_runs)), most.row(t)[i] * 2 / reach);
+      out.row(t)[i] = std::max(std::sqrt(squares.row(t)[i] / double(number_of_moved_runs)),
+                               most.row(t)[i] * 2 / reach);
     // Sixteen runs may happen to lie close together in one element, but not in half of a row.
     const double usual = median({out.row(t).begin(), out.row(t).end()});
-    for (double& away : out.row(t)) away = std::isfinite(away) ? reach * std::max(away, usual) : 0;
+    for (uint64_t i = 0; i < out.width; ++i) {
+      double& away = out.row(t)[i];
+      away = std::isfinite(away) ? reach * std::max(away, usual) : 0;
+      if (std::isfinite(tipped.row(t)[i])) away = std::max(away, tipped.row(t)[i]);
+    }
   }
   return out;
 }

@@ -3,7 +3,8 @@
 //
 // The first of the runs is the judge's own; in the others every computed output is moved, each
 // element by a random share of what its operation's bound allows. How far the runs spread where the
-// next recorded output stands is what the errors inside the segment can grow to there.
+// next recorded output stands is what the errors inside the segment can grow to there. In coarse types a
+// value near the middle of two neighbours may be either: a few more runs have all at such ends.
 #pragma once
 
 #include <cstdint>
@@ -47,6 +48,7 @@ class Estimate {
 
   const op::Program& program_;
   const judge::Arithmetic arithmetic_;
+  const uint64_t tipped_runs_;  ///< the last of runs_
   Lockstep runs_;
   std::vector<bool> computed_, computed_cache_;
   uint64_t steps_ = 0;

@@ -42,7 +42,7 @@ Result<Segment> Segment::open(const op::Program& program, const trace::Trace& tr
   Segment segment(program, side, failure,
                   Lockstep(
                       program, side.arithmetic,
-                      [codings = first_codings(program, side.contract), &side,
+                      [codings = hidden_codings(program, side.contract, side.hidden_coding), &side,
                        last = failure.operation](size_t operation) {
                         return operation == last ? side.operations[last].coding
                                                  : codings(operation);
@@ -61,7 +61,7 @@ Result<Segment> Segment::open(const op::Program& program, const trace::Trace& tr
       base.set_caches(caches_of(program, failure.segment.front(), index, inputs.caches[0]));
   };
   Walk walk(program, trace, side.arithmetic, gather);
-  walk.compute_missing(first_codings(program, side.contract), false);
+  walk.compute_missing(hidden_codings(program, side.contract, side.hidden_coding), false);
   const Status walked = walk.run([&](const Walk::Item& item) {
     return item.step != failure.step || item.index != failure.operation;
   });

@@ -93,10 +93,11 @@ Result<Side> judge_trace(const op::Program& program, const Trace& trace, const A
   side.contract = kept.text;
   side.found = kept.found;
   side.arithmetic = kept.arithmetic;
+  side.hidden_coding = kept.hidden_coding;
   side.operations.resize(program.operations.size());
   Chooser chooser(kept.contract);
   Walk walk(program, trace, side.arithmetic);
-  walk.compute_missing(first_codings(program, kept.text));
+  walk.compute_missing(hidden_codings(program, kept.text, kept.hidden_coding));
   const uint64_t all = trace.steps().size() * program.operations.size();
   const Status walked = walk.run([&](const Walk::Item& item) {
     if (advance) advance(item.step * program.operations.size() + item.index, all);
@@ -156,7 +157,7 @@ Result<std::vector<Table>> errors_of(const op::Program& program, const Trace& tr
   std::vector<Table> out;
   if (side.failures.empty()) return out;
   Walk walk(program, trace, side.arithmetic);
-  walk.compute_missing(first_codings(program, side.contract), false);
+  walk.compute_missing(hidden_codings(program, side.contract, side.hidden_coding), false);
   const Status walked = walk.run([&](const Walk::Item& item) {
     const Failure& next = side.failures[out.size()];
     if (item.step != next.step || item.index != next.operation) return true;
@@ -180,7 +181,7 @@ Result<Scene> scene_at(const op::Program& program, const Trace& trace, const Sid
     if (op::multiplies(program.operations[i]) && side.operations[i].verdict == Verdict::pass)
       chooser.prefer(program.weights[program.operations[i].weight].type, side.operations[i].coding);
   Walk walk(program, trace, side.arithmetic);
-  walk.compute_missing(first_codings(program, side.contract));
+  walk.compute_missing(hidden_codings(program, side.contract, side.hidden_coding));
   const Status walked = walk.run([&](const Walk::Item& item) {
     if (item.step != step || item.index != operation) return true;
     if (item.lacks) missing = *item.lacks;

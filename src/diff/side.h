@@ -66,6 +66,7 @@ struct Side {
   bool found = false;  ///< by trying: the trace declares none, or one that doesn't fit
   std::string narrow;  ///< "F16", "BF16" where rounding to it left operations unmeasured
   Arithmetic arithmetic;
+  size_t hidden_coding = 0;  ///< of products that the trace lacks: which of the contract's codings
   std::vector<JudgedOperation> operations;  ///< in the program's order
   std::vector<Failure> failures;            ///< in execution order
   std::optional<Scene> closing;             ///< of the first failure, where it closes a segment

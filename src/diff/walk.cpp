@@ -11,6 +11,16 @@
 
 namespace assay::diff {
 
+bool lacks_any(const op::Program& program, const trace::Trace& trace) {
+  return std::ranges::any_of(program.operations, [&](const op::Operation& operation) {
+    if (operation.is<op::KvStore>() || op::row_of(operation).moves || trace.is_merged(operation))
+      return false;
+    for (uint32_t step = 0; step < trace.steps().size(); ++step)
+      if (!trace.find(step, operation)) return true;
+    return false;
+  });
+}
+
 Walk::Walk(const op::Program& program, const trace::Trace& trace, Arithmetic arithmetic,
            Before before)
     : program_(program),
@@ -22,20 +32,17 @@ Walk::Walk(const op::Program& program, const trace::Trace& trace, Arithmetic ari
       cache_narrow_(program.caches.size(), false),
       last_use_(op::last_uses(program)) {}
 
-void Walk::compute_missing(Lockstep::CodingOf coding_of, bool with_spread) {
-  bool lacks = false;
-  for (uint32_t step = 0; step < trace_.steps().size(); ++step) lacks = lacks || lacks_any(step);
-  if (!lacks) return;
-  coding_of_ = std::move(coding_of);
-  estimate_ = std::make_unique<Estimate>(program_, arithmetic_, coding_of_, with_spread);
+bool Walk::is_finite(const Item& item) {
+  const auto finite = [](const Table* table) {
+    return std::ranges::all_of(table->data, [](double x) { return std::isfinite(x); });
+  };
+  return finite(item.got) && std::ranges::all_of(item.inputs.values, finite);
 }
 
-/// Whether the trace has no tensor of an operation that computes.
-bool Walk::lacks_any(uint32_t number) const {
-  return std::ranges::any_of(program_.operations, [&](const op::Operation& operation) {
-    return !operation.is<op::KvStore>() && !op::row_of(operation).moves &&
-           !trace_.is_merged(operation) && !trace_.find(number, operation);
-  });
+void Walk::compute_missing(Lockstep::CodingOf coding_of, bool with_spread) {
+  if (!lacks_any(program_, trace_)) return;
+  coding_of_ = std::move(coding_of);
+  estimate_ = std::make_unique<Estimate>(program_, arithmetic_, coding_of_, with_spread);
 }
 
 Status Walk::run(const Visit& visit) {

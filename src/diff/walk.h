@@ -23,6 +23,9 @@ struct Terms {
   double additions = 1;  ///< each rounds to its type: half an ulp of no more than `size`
 };
 
+/// Whether the trace has no tensor of an operation that computes.
+bool lacks_any(const op::Program& program, const trace::Trace& trace);
+
 class Walk {
  public:
   struct Item {
@@ -41,6 +44,8 @@ class Walk {
     /// the trace has.
     const Table* spread = nullptr;
   };
+  /// Neither what it gave nor what it was given holds NaN or an infinity. Its output must be there.
+  static bool is_finite(const Item& item);
   /// Returns false to stop.
   using Visit = std::function<bool(const Item&)>;
   /// Called before an operation's output is read: it may change how the trace's tensors are read.
@@ -60,7 +65,6 @@ class Walk {
   static std::optional<Terms> terms_of(const op::Operation& operation, const Inputs& inputs,
                                        const std::vector<std::optional<Terms>>& known, bool merged);
   Status check(const trace::TraceStep& step, uint32_t number) const;
-  bool lacks_any(uint32_t number) const;
   void forget(const op::Operation& operation, size_t index);
   double rounding_of(uint32_t number, const op::Operation& operation) const;
   Result<Table> read(uint32_t number, const op::Operation& operation,
