@@ -347,7 +347,14 @@ class Finder {
       if (item.operation.is<op::KvStore>()) remember_cache(item);
       narrow_ = narrow_ || item.rounding > 0;
       if (!item.got || item.lacks || op::row_of(item.operation).moves) return true;
-      if (!Walk::is_finite(item)) return true;  // it fits no arithmetic
+      if (!Walk::is_finite(item)) {  // it fits no arithmetic
+        const bool shows = std::ranges::any_of(
+            item.got->data, [](double x) { return x != 0 && std::isfinite(x); });
+        if (shows)
+          unread_[size_t(judge::family_of(item.operation))].of.push_back(
+              {result_of(item), Votes::none});
+        return true;
+      }
       if (op::multiplies(item.operation))
         remember_product(item);
       else if (item.operation.is<op::Attend>())
@@ -507,6 +514,31 @@ class Finder {
       return;
     }
     kv_known_ = false;
+    hint_ = cache_of_first_token();
+  }
+
+  /// The first token attends to itself alone, so its result is its value as the cache keeps it: the
+  /// finest coding that most of them fit. Nothing where that is f32: so fits what is kept already.
+  std::optional<Coding> cache_of_first_token() const {
+    std::vector<uint64_t> fitting(caches_.size());
+    uint64_t all = 0;
+    for (AttentionSample sample : attentions_) {
+      if (sample.shown || sample.step.positions[0] != 0) continue;
+      Contract contract;
+      contract[Family::attention].result = result_of(sample);
+      sample.step.tokens.resize(1);
+      sample.step.positions.resize(1);
+      for (Table* table : {&sample.queries, &sample.got, &sample.keys, &sample.values}) {
+        table->rows = 1;
+        table->data.resize(table->width);
+      }
+      for (size_t i = 0; i < caches_.size(); ++i)
+        fitting[i] += attends(sample, caches_[i], contract);
+      ++all;
+    }
+    const auto most = std::ranges::max_element(fitting);
+    if (all == 0 || !fits_most(*most, all) || most == fitting.begin()) return std::nullopt;
+    return caches_[size_t(most - fitting.begin())];
   }
 
   /// Of the bases, the one that most products and attentions fit. The first of equals.
@@ -524,7 +556,7 @@ class Finder {
         r.result = judge::coarser(r.result, sample.result);
         passes_[i].products += fits_sample(sample, contract);
       }
-      const Coding kv = kv_known_ ? kv_ : arithmetic(bases_[i]).kv;
+      const Coding kv = kv_known_ ? kv_ : hint_.value_or(arithmetic(bases_[i]).kv);
       for (const AttentionSample& sample : attentions_) {
         Contract contract = bases_[i];
         Roundings& r = contract[Family::attention];
@@ -591,7 +623,7 @@ class Finder {
   void settle_attention() {
     if (attentions_.empty()) {
       if (!kv_known_) kv_ = arithmetic(contract_).kv;
-      return;
+      return settle_unread(Family::attention);
     }
     const uint64_t all = attentions_.size();
     const auto count = [&](const Coding& kv, const Contract& contract) {
@@ -606,7 +638,7 @@ class Finder {
     const NumberType result = types.type();
     Roundings& r = contract[Family::attention];
     r.result = judge::coarser(r.result, result);
-    if (!kv_known_) kv_ = arithmetic(contract_).kv;
+    if (!kv_known_) kv_ = hint_.value_or(arithmetic(contract_).kv);
     if (own_ || count(kv_, contract) + may_be_wrong(all) >= all) {
       contract_ = contract;
       return;
@@ -647,9 +679,18 @@ class Finder {
                                                                                         : said;
   }
 
+  /// A family that is never finite: as products are, where its results show their type.
+  void settle_unread(Family family) {
+    const NumberType type = contract_[Family::matmul].result;
+    if (own_ || declared_ || !judge::is_coarse(type) || unread_[size_t(family)].type() != type)
+      return;
+    contract_[family] = (*judge::contract_of(judge::name_of(type)))[family];
+  }
+
   void settle(Family family) {
     const Votes& votes = votes_[size_t(family)];
-    if (own_ || votes.of.empty()) return;
+    if (votes.of.empty()) return settle_unread(family);
+    if (own_) return;
     const auto& fits = base_fits_[size_t(family)];
     const bool shown = declared_ && (*declared_)[family].result == votes.type();
     for (const size_t base : {size_t(0), base_}) {
@@ -705,9 +746,10 @@ class Finder {
   std::vector<Passes> passes_;   // of each
   std::vector<ProductSample> products_;
   uint64_t work_ = 0;  // multiplications of these
-  std::array<Votes, judge::families.size()> votes_;
+  std::array<Votes, judge::families.size()> votes_, unread_;
   std::array<std::vector<Fits>, judge::families.size()> base_fits_;  // of each base
   Fits sums_;                                                        // of two values
+  std::optional<Coding> hint_;                                       // of the cache
   bool narrow_ = false;  // values are kept in fewer bits than the contract's results have
   const std::vector<Coding> caches_ = codings_of_caches();
   std::vector<uint64_t> kept_ = std::vector<uint64_t>(caches_.size());
