@@ -348,8 +348,8 @@ class Finder {
       narrow_ = narrow_ || item.rounding > 0;
       if (!item.got || item.lacks || op::row_of(item.operation).moves) return true;
       if (!Walk::is_finite(item)) {  // it fits no arithmetic
-        const bool shows = std::ranges::any_of(
-            item.got->data, [](double x) { return x != 0 && std::isfinite(x); });
+        const bool shows = std::ranges::any_of(item.got->data,
+                                               [](double x) { return x != 0 && std::isfinite(x); });
         if (shows)
           unread_[size_t(judge::family_of(item.operation))].of.push_back(
               {result_of(item), Votes::none});

@@ -23,8 +23,8 @@ constexpr double reach = 8;
 /// Runs in which each value of a coarse type lies at one end of where it is rounded from, in pairs of
 /// both ends: what one value does that falls to the other neighbour, sixteen runs may never show.
 constexpr uint64_t number_of_tipped_runs = 4;
-/// Those ends, in root mean squares of the moved runs.
-constexpr double tip = 4;
+/// Those ends, in root mean squares of the moved runs; no farther than a neighbour.
+constexpr double tip = 6;
 
 /// In [-1, 1), by the place alone.
 double at_random(uint64_t key, uint64_t i) {
@@ -115,9 +115,12 @@ Table Estimate::move(size_t index, const Judged& judged) {
     std::ranges::copy(own.data, all.data.begin() + std::ptrdiff_t(run * own.data.size()));
   };
   set_own(0);
-  for (uint64_t run = runs_.runs() - tipped_runs_; run < runs_.runs(); ++run) set_own(run);
+  const bool routes = operation.is<op::Route>();
+  const bool tips = judge::is_coarse(result) && !routes;
+  // What is chosen by values that were tipped is no nearer to a tie.
+  for (uint64_t run = 1 + number_of_moved_runs; routes && run < runs_.runs(); ++run) set_own(run);
   // The ids of a routing are exact.
-  const uint64_t exact = operation.is<op::Route>() ? own.width / 2 : 0;
+  const uint64_t exact = routes ? own.width / 2 : 0;
   const uint64_t key = mix64(mix64(steps_) ^ index);
   for (uint64_t row = 0; row < own.rows; ++row)
     for (uint64_t column = exact; column < own.width; ++column) {
@@ -134,10 +137,11 @@ Table Estimate::move(size_t index, const Judged& judged) {
           const double moved = all.data[i] + share_of_bound * bound * at_random(key, i);
           squares += (moved - want) * (moved - want);
           all.data[i] = kept(moved);
-        } else {
-          const double away = tip * std::sqrt(squares / double(number_of_moved_runs));
+        } else if (tips) {
+          const double away = std::min(tip * std::sqrt(squares / double(number_of_moved_runs)),
+                                       2 * judge::half_ulp(result) * std::fabs(want));
           const bool up = (at_random(key, i - run % 2 * size) > 0) == (run % 2 > 0);
-          all.data[i] = kept(want + (up ? away : -away));
+          all.data[i] = kept(all.data[i] + (up ? away : -away));
         }
       }
     }
