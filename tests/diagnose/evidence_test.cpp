@@ -2,11 +2,15 @@
 #include <gmock/gmock.h>
 
 #include <bit>
+#include <cmath>
 #include <cstring>
+#include <map>
 #include <random>
 
 #include "diagnose/diagnose.h"
 #include "diff/support.h"
+#include "judge/formulas.h"
+#include "judge/product.h"
 
 namespace assay::diagnose {
 namespace {
@@ -23,6 +27,16 @@ struct Altered {
 };
 using Alter = std::function<void(Altered&)>;
 
+diff::Report report_of(const diff::Recording& how) {
+  const auto trace = diff::record(how);
+  if (!trace) throw std::runtime_error(trace.error().message);
+  auto report = diff::judge_alone(diff::kjv_program(), *trace);
+  if (!report) throw std::runtime_error(report.error().message);
+  if (const auto done = explain(diff::kjv_program(), *trace, *trace, *report); !done)
+    throw std::runtime_error(done.error().message);
+  return std::move(*report);
+}
+
 diff::Report report_of(const std::string& name, const Alter& alter,
                        std::vector<int32_t> tokens = diff::eight) {
   const size_t count = tokens.size();
@@ -33,13 +47,7 @@ diff::Report report_of(const std::string& name, const Alter& alter,
     Altered result{out, count, out.size() / count};
     alter(result);
   };
-  const auto trace = diff::record(how);
-  if (!trace) throw std::runtime_error(trace.error().message);
-  auto report = diff::judge_alone(diff::kjv_program(), *trace);
-  if (!report) throw std::runtime_error(report.error().message);
-  if (const auto done = explain(diff::kjv_program(), *trace, *trace, *report); !done)
-    throw std::runtime_error(done.error().message);
-  return std::move(*report);
+  return report_of(how);
 }
 
 std::string cause_of(const diff::Report& report) {
@@ -99,6 +107,31 @@ TEST(Evidence, ZerosOfAnyProductAreNotWritten) {
     });
     EXPECT_EQ(cause_of(rows), "rows-not-written") << name << ": " << rows.cause->evidence;
     EXPECT_THAT(rows.first->where, HasSubstr("channels 16 to 31"));
+  }
+}
+
+TEST(Evidence, AnExponentialIsFittedToManyElements) {
+  // One element that is a little off, or a whole token's, show no formula; many tokens' do.
+  for (const size_t tokens : {0u, 1u, 8u}) {
+    std::map<std::string, std::vector<float>> seen;
+    diff::Recording how;
+    how.alter = [&](const op::Operation& operation, std::vector<float>& out) {
+      seen[operation.name] = out;
+      if (operation.name != "blk.1.act") return;
+      const auto &gate = seen["blk.1.gate"], &up = seen["blk.1.up"];
+      const auto altered = [&](size_t i) {
+        const double x = double(gate[i]), e = std::exp(-x) * (1 - 1e-4 * x);
+        return float(x / (1 + e) * double(up[i]));
+      };
+      const auto least = size_t(std::ranges::min_element(gate) - gate.begin());
+      if (tokens == 0) out[least] = altered(least);
+      for (size_t i = 0; i < out.size() / 8 * tokens; ++i)
+        if (gate[i] < -0.5f) out[i] = altered(i);
+    };
+    const auto report = report_of(how);
+    EXPECT_EQ(report.first->operation, "blk.1.act");
+    EXPECT_EQ(cause_of(report), tokens == 8 ? "fast-math" : "unknown")
+        << tokens << ": " << report.cause->evidence;
   }
 }
 
