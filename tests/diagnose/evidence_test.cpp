@@ -135,6 +135,31 @@ TEST(Evidence, AnExponentialIsFittedToManyElements) {
   }
 }
 
+TEST(Evidence, APathForManyTokensIsOfAllOfThem) {
+  // The last 32 columns are lost in the step of eight tokens: of all of them, or of one.
+  for (const size_t tokens : {8u, 1u}) {
+    std::vector<float> given;
+    diff::Recording how;
+    how.decode = 1;
+    how.alter = [&](const op::Operation& operation, std::vector<float>& out) {
+      if (operation.name == "blk.1.act") given = out;
+      if (operation.name != "blk.1.down") return;
+      const op::Weight& weight = diff::kjv_program().weights[operation.weight];
+      judge::Table x(given.size() / weight.columns, weight.columns);
+      std::ranges::copy(given, x.data.begin());
+      if (x.rows == 1) return;
+      for (size_t t = 0; t < x.rows; ++t)
+        if (t < tokens) std::fill(x.row(t).end() - 32, x.row(t).end(), 0.0);
+      const judge::Table y =
+          judge::multiply_only(weight, nullptr, x, judge::codings("assay/1", weight.type)[0]);
+      for (size_t i = 0; i < tokens * y.width; ++i) out[i] = float(y.data[i]);
+    };
+    const auto report = report_of(how);
+    EXPECT_EQ(report.first->operation, "blk.1.down");
+    EXPECT_EQ(cause_of(report), tokens == 8 ? "matmul-path" : "k-tail") << report.cause->evidence;
+  }
+}
+
 TEST(Evidence, AnOrderHasEveryRowOnce) {
   // Two rows that hold what two others do are repeated.
   for (const char* name : {"blk.0.k", "blk.1.down"}) {
