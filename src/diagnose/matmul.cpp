@@ -566,10 +566,7 @@ void try_unwritten(const Case& the, Contest& contest) {
         if (t >= tokens || r >= rows) want.row(t)[r] = 0;
     contest.offer(std::move(cause), std::move(want), price);
   };
-  // Before what makes nearly nothing of them.
-  if (!contest.is_carried() &&
-      std::ranges::all_of(contest.failing(), [&](uint64_t i) { return is_zero(got.data[i]); }))
-    offer({"rows-not-written", "results that nobody wrote", "they are zero"}, 0, 0, 0);
+  offer_zeros(the, contest);  // before what makes nearly nothing of them
   if (row < got.width && token == got.rows)
     offer({"row-tail", "the last rows stay unwritten",
            fmt::format("from row {} of {} on", row, got.width)},

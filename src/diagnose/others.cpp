@@ -555,7 +555,7 @@ void try_general(const Case& the, Contest& contest) {
   }
   const uint64_t at_most =
       uint64_t(std::ranges::count_if(got.data, [&](double y) { return std::fabs(y) == most; }));
-  if (at_most >= 2)
+  if (at_most >= 2 && most > 0)
     contest.offer({"clipped", "values are clipped", fmt::format("at {:.4g}", most)},
                   mapped(want, [&](double y) { return std::clamp(y, -most, most); }));
   // A type that the contract gives the result, or a finer one, is no cause.

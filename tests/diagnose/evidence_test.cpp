@@ -110,6 +110,21 @@ TEST(Evidence, ZerosOfAnyProductAreNotWritten) {
   }
 }
 
+TEST(Evidence, ZerosOfAnyOperationAreNotWritten) {
+  // No clip at 0, and no page of zeros: nothing was written, which is simpler.
+  for (const char* name : {"embd", "blk.0.attn_norm", "blk.1.v", "blk.1.q_rope", "blk.2.kqv",
+                           "blk.2.act", "blk.3.out"}) {
+    const auto report =
+        report_of(name, [](Altered& y) { std::fill(y.data.begin(), y.data.end(), 0.0f); });
+    EXPECT_EQ(cause_of(report), "rows-not-written") << name << ": " << report.cause->evidence;
+    EXPECT_EQ(report.first->operation, name);
+    EXPECT_THAT(report.cause->ties, ::testing::Not(::testing::Contains("clipped"))) << name;
+    if (std::string_view(name) == "blk.2.kqv") {
+      EXPECT_THAT(report.cause->ties, ::testing::Contains("kv-page"));
+    }
+  }
+}
+
 TEST(Evidence, AnExponentialIsFittedToManyElements) {
   // One element that is a little off, or a whole token's, show no formula; many tokens' do.
   for (const size_t tokens : {0u, 1u, 8u}) {
