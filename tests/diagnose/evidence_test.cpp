@@ -125,6 +125,97 @@ TEST(Evidence, ZerosOfAnyOperationAreNotWritten) {
   }
 }
 
+/// A model's attention in layer 2, as an engine may have it: step by step, from what the layer gave it.
+class Attention {
+ public:
+  using Weights =
+      std::function<void(uint32_t token, const judge::Attended& head, std::vector<double>&)>;
+
+  /// What the cache holds may be altered, and the weights e^(s − max s).
+  std::function<void(judge::Cache&)> cache = [](judge::Cache&) {};
+  Weights weights = [](uint32_t, const judge::Attended&, std::vector<double>&) {};
+  /// What is altered of a step that was computed so.
+  std::function<void(uint32_t step, Altered&)> after = [](uint32_t, Altered&) {};
+
+  diff::Report report(uint32_t decode = 0) {
+    diff::Recording how;
+    how.decode = decode;
+    how.alter = [&](const op::Operation& operation, std::vector<float>& out) {
+      const std::vector<double> values(out.begin(), out.end());
+      if (operation.name == "blk.2.q_rope") queries_ = values;
+      if (operation.name == "blk.2.k_rope") append(held_.keys, values);
+      if (operation.name == "blk.2.v") append(held_.values, values);
+      if (operation.name == "blk.2.kqv") attend(operation, out);
+    };
+    return report_of(how);
+  }
+
+ private:
+  void append(auto& rows, const std::vector<double>& values) {
+    const size_t width = 128;  // two KV heads of 64
+    for (size_t at = 0; at < values.size(); at += width) {
+      std::vector<double> row(values.begin() + std::ptrdiff_t(at),
+                              values.begin() + std::ptrdiff_t(at + width));
+      for (double& value : row) value = judge::round_to_f16(value);
+      rows.push_back(std::move(row));
+    }
+  }
+
+  void attend(const op::Operation& operation, std::vector<float>& out) {
+    const op::AttentionShape shape = diff::kjv_program().attention_of(operation);
+    judge::Cache seen = held_;
+    cache(seen);
+    const size_t width = size_t(shape.heads) * shape.value_dim, tokens = out.size() / width;
+    for (size_t t = 0; t < tokens; ++t)
+      for (uint32_t h = 0; h < shape.heads; ++h) {
+        const uint32_t position = uint32_t(held_.keys.size() - tokens + t);
+        const std::span query(&queries_[t * width + size_t(h) * shape.key_dim], shape.key_dim);
+        const judge::Attended head = judge::attend(query, seen, position, h, shape);
+        std::vector<double> p = head.probability;
+        for (double& weight : p) weight /= *std::ranges::max_element(head.probability);
+        weights(position, head, p);
+        double sum = 0;
+        for (const double weight : p) sum += weight;
+        for (uint32_t i = 0; i < shape.value_dim; ++i) {
+          double y = 0;
+          for (size_t j = 0; j < p.size(); ++j)
+            y += p[j] / sum *
+                 seen.values[j][size_t(h / (shape.heads / shape.kv_heads)) * shape.value_dim + i];
+          out[t * width + size_t(h) * shape.value_dim + i] = float(y);
+        }
+      }
+    Altered result{out, tokens, width};
+    after(step_++, result);
+  }
+
+  judge::Cache held_;
+  std::vector<double> queries_;
+  uint32_t step_ = 0;
+};
+
+TEST(Evidence, AttentionComputedHereIsRight) {
+  EXPECT_EQ(Attention().report(2).verdict, diff::Verdict::pass);
+}
+
+TEST(Evidence, AWideBoundIsNoF16) {
+  // e^x as (1 + x/256)^256 lies within what attention in f16 may be off, and is none.
+  Attention approximated;
+  approximated.weights = [](uint32_t, const judge::Attended&, std::vector<double>& p) {
+    for (double& weight : p) weight = std::pow(std::max(0.0, 1 + std::log(weight) / 256), 256);
+  };
+  const auto report = approximated.report(1);
+  EXPECT_EQ(report.first->operation, "blk.2.kqv");
+  EXPECT_EQ(cause_of(report), "unknown") << report.cause->evidence;
+  // Scores that are kept as f16 are named.
+  Attention halves;
+  halves.weights = [](uint32_t, const judge::Attended& head, std::vector<double>& p) {
+    for (size_t j = 0; j < p.size(); ++j) p[j] = std::exp(judge::round_to_f16(head.score[j]));
+  };
+  const auto named = halves.report(1);
+  EXPECT_EQ(named.first->operation, "blk.2.kqv");
+  EXPECT_EQ(cause_of(named), "f16-attention") << named.cause->evidence;
+}
+
 TEST(Evidence, AnExponentialIsFittedToManyElements) {
   // One element that is a little off, or a whole token's, show no formula; many tokens' do.
   for (const size_t tokens : {0u, 1u, 8u}) {
