@@ -202,6 +202,36 @@ bool plausible(const Case& the, const Contest& contest, const Altered& altered) 
   return std::fabs(the.got().data[probe] - now) <= allowed + 0x1p-72;
 }
 
+/// The same operation in later steps where it fails, too, at most three: what is said of the cache must
+/// hold there as well. Elements of one head follow from its scores, so where few scores fail here,
+/// their number is no evidence.
+std::vector<Case> later_failures(const Case& the) {
+  std::vector<Case> later;
+  if (!the.side) return later;
+  for (const diff::Failure& failure : the.side->failures) {
+    if (later.size() == 3) break;
+    if (failure.operation != the.scene.operation || failure.step <= the.scene.step) continue;
+    auto scene = the.scene_at(failure.step, failure.operation);
+    if (!scene) continue;
+    later.push_back({the.program, the.operation, the.trace, the.side, std::move(*scene), {}, {}});
+    later.back().usual = diff::expect(the.program, later.back().scene);
+  }
+  return later;
+}
+
+/// Whether what fails comes out as the engine has it.
+bool reproduces(const Case& the, const Altered& altered) {
+  const judge::Judged judged = with_limits(the, attended(the, altered));
+  uint64_t failing = 0, left = 0;
+  for (uint64_t t = 0; t < the.got().rows; ++t)
+    for (uint64_t i = 0; i < the.got().width; ++i)
+      if (the.fails(t, i)) {
+        ++failing;
+        left += judge::compare_element(the.got(), judged, t, i).failures > 0;
+      }
+  return left <= failing / 200;
+}
+
 /// The same in limits that hold for what any token sees, where an alteration shows it to another one.
 judge::Judged seeing_others(const Case& the, const Altered& altered) {
   judge::Judged judged = with_limits(the, attended(the, altered));
@@ -272,21 +302,40 @@ void try_windows(const Case& the, Contest& contest) {
 void try_unseen(const Case& the, Contest& contest) {
   const auto& positions = the.positions();
   const op::AttentionShape own = the.program.attention_of(the.operation);
-  const auto without = [&](std::string evidence, double price, const auto& key_of) {
+  std::optional<std::vector<Case>> later;  // it takes long, and is seldom asked for
+  const auto unseen_there = [&](const Case& there, uint32_t hidden) {
+    Altered altered = usual(there);
+    altered.unseen = [&](uint64_t t, uint32_t key) {
+      return key == hidden && own.first_key(there.positions()[t]) < there.positions()[t];
+    };
+    return reproduces(there, altered);
+  };
+  const auto always = [] { return true; };
+  const auto without = [&](std::string evidence, double price, const auto& key_of,
+                           const std::function<bool()>& holds_later) {
     Altered altered = usual(the);
     // A token that sees one key only keeps it.
     altered.unseen = [&](uint64_t t, uint32_t key) {
       return key == key_of(t) && own.first_key(positions[t]) < positions[t];
     };
-    if (plausible(the, contest, altered))
+    if (plausible(the, contest, altered) && holds_later())
       contest.offer({"key-unseen", "a key is not seen", std::move(evidence)},
                     attended(the, altered), price);
   };
-  without("the first", 1, [&](uint64_t t) { return own.first_key(positions[t]); });
-  if (positions[0] == 0) without("a token's own", 1, [&](uint64_t t) { return positions[t]; });
+  without(
+      "the first", 1, [&](uint64_t t) { return own.first_key(positions[t]); }, always);
+  if (positions[0] == 0)
+    without(
+        "a token's own", 1, [&](uint64_t t) { return positions[t]; }, always);
   const uint32_t longest = *std::ranges::max_element(positions);
   for (uint32_t key = 1; key <= longest && !contest.decided(); ++key)
-    without(fmt::format("key {}", key), 2 + price::of(longest), [&](uint64_t) { return key; });
+    without(
+        fmt::format("key {}", key), 2 + price::of(longest), [&](uint64_t) { return key; },
+        [&] {
+          if (!later) later = later_failures(the);
+          return std::ranges::all_of(*later,
+                                     [&](const Case& there) { return unseen_there(there, key); });
+        });
 }
 
 void try_keys(const Case& the, Contest& contest) {
@@ -560,22 +609,73 @@ uint32_t layer_of(const Case& the, uint32_t cache) {
   return cache;
 }
 
+/// Where the page may end when the cache holds more: after it, with a larger page, nowhere.
+std::vector<uint32_t> ends_of(const Page& page, uint32_t held) {
+  std::vector<uint32_t> ends = {std::min(page.end, held), held};
+  for (uint32_t size = 2; size <= 256; size *= 2)
+    if (const uint32_t end = page.begin / size * size + size; end > page.end && end < held)
+      ends.push_back(end);
+  return ends;
+}
+
+/// A step, and what its caches hold in the end.
+struct Holding {
+  const Case& the;
+  std::optional<diff::Scene> end;
+};
+Holding holding(const Case& the) {
+  return {the, the.scene_at(the.scene.step, the.program.operations.size() - 1)};
+}
+
+/// What position j of a page holds; nullptr where there is no such row.
+using PageRow =
+    std::function<const std::vector<double>*(const Holding& at, bool value, uint32_t j)>;
+
+/// The cache with another page; of its keys and values (part 0), keys (1) or values (2).
+std::optional<Cache> with_page(const Holding& at, const Page& page, int part, const PageRow& row) {
+  Cache cache = cache_of(at.the);
+  for (uint32_t j = page.begin; j < page.end; ++j)
+    for (const bool value : {false, true}) {
+      if (part == (value ? 1 : 2)) continue;
+      const std::vector<double>* held = row(at, value, j);
+      if (!held) return std::nullopt;
+      (value ? cache.values : cache.keys)[j] = *held;
+    }
+  return cache;
+}
+
 /// What may lie in a page: nothing, another layer's, another page's.
 void try_pages(const Case& the, Contest& contest) {
   const Cache& own = cache_of(the);
   const op::CacheShape shape = the.program.caches[the.operation.as<op::Attend>()->cache];
-  const auto end = the.scene_at(the.scene.step, the.program.operations.size() - 1);
+  const Holding now = holding(the);
+  const auto& end = now.end;
   const std::vector<Page> pages = pages_of(the);
-  const auto offer = [&](const Page& page, const std::string& what, double price, const auto& row) {
+  std::optional<std::vector<Case>> failures;  // it takes long, and is seldom asked for
+  std::vector<Holding> later;
+  const auto shows = [&](const Holding& there, const Page& page, int part, const PageRow& row) {
+    return std::ranges::any_of(ends_of(page, uint32_t(cache_of(there.the).keys.size())),
+                               [&](uint32_t last) {
+                                 const auto cache = with_page(there, {page.begin, last}, part, row);
+                                 Altered altered = usual(there.the);
+                                 altered.cache = cache ? &*cache : nullptr;
+                                 return cache && reproduces(there.the, altered);
+                               });
+  };
+  const auto offer = [&](const Page& page, const std::string& what, double price,
+                         const PageRow& row) {
     for (const int part : {0, 1, 2}) {
-      Cache cache = own;
-      for (uint32_t j = page.begin; j < page.end; ++j) {
-        if (part != 2) cache.keys[j] = row(false, j);
-        if (part != 1) cache.values[j] = row(true, j);
-      }
+      const std::optional<Cache> cache = with_page(now, page, part, row);
       Altered altered = usual(the);
-      altered.cache = &cache;
-      if (!plausible(the, contest, altered)) continue;
+      altered.cache = cache ? &*cache : nullptr;
+      if (!cache || !plausible(the, contest, altered)) continue;
+      if (!failures) {
+        failures = later_failures(the);
+        for (const Case& there : *failures) later.push_back(holding(there));
+      }
+      if (!std::ranges::all_of(later,
+                               [&](const Holding& there) { return shows(there, page, part, row); }))
+        continue;
       contest.offer({"kv-page", "a page of keys and values is another",
                      fmt::format("{}{} hold {}",
                                  part == 0   ? ""
@@ -586,11 +686,12 @@ void try_pages(const Case& the, Contest& contest) {
                     price + price::of(double(pages.size())) + (part == 0 ? 0.0 : 2.0));
     }
   };
+  const std::vector<double> no_keys(own.keys.empty() ? 0 : own.keys[0].size(), 0.0);
+  const std::vector<double> no_values(own.values.empty() ? 0 : own.values[0].size(), 0.0);
   for (const Page& page : pages) {
     if (contest.decided()) return;
-    offer(page, "zeros", 0, [&](bool value, uint32_t j) {
-      return std::vector<double>((value ? own.values : own.keys)[j].size(), 0.0);
-    });
+    offer(page, "zeros", 0,
+          [&](const Holding&, bool value, uint32_t) { return value ? &no_values : &no_keys; });
     for (uint32_t c = 0; end && c < the.program.caches.size(); ++c) {
       const Cache& other = end->caches[c];
       if (&other == &end->caches[the.operation.as<op::Attend>()->cache] ||
@@ -598,15 +699,22 @@ void try_pages(const Case& the, Contest& contest) {
         continue;
       offer(page, fmt::format("those of layer {}", layer_of(the, c)),
             price::of(double(the.program.caches.size())),
-            [&](bool value, uint32_t j) { return (value ? other.values : other.keys)[j]; });
+            [&, c](const Holding& at, bool value, uint32_t j) {
+              const Cache* held = at.end ? &at.end->caches[c] : nullptr;
+              return held && j < held->keys.size() ? &(value ? held->values : held->keys)[j]
+                                                   : nullptr;
+            });
     }
     const uint32_t size = page.end - page.begin;
     for (uint32_t begin = 0; begin + size <= own.keys.size() && size < own.keys.size();
          begin += size)
       if (begin != page.begin && own.keys.size() / size <= 32)
         offer(page, fmt::format("those of {}", Page{begin, begin + size}.words()), 3,
-              [&](bool value, uint32_t j) {
-                return (value ? own.values : own.keys)[begin + j - page.begin];
+              [&](const Holding& at, bool value, uint32_t j) {
+                const Cache& held = cache_of(at.the);
+                const uint32_t source = begin + j - page.begin;
+                return source < held.keys.size() ? &(value ? held.values : held.keys)[source]
+                                                 : nullptr;
               });
   }
 }
@@ -653,8 +761,9 @@ void try_head_count(const Case& the, Contest& contest) {
 
 // --- another path for many keys ---
 
-/// Parts of `size` keys, added up without what their maxima differ by.
-std::vector<double> output_without_maxima(const Head& head, uint32_t size) {
+/// Parts of `size` keys, added up without what their maxima differ by: each by its own, or by the
+/// greatest so far, to which the sums before it are not rescaled.
+std::vector<double> output_without_maxima(const Head& head, uint32_t size, bool so_far) {
   std::vector<double> y(head.shape.value_dim, 0.0);
   double sum = 0, highest = -INFINITY;
   for (uint32_t start = head.first; start <= head.last; start += size) {
@@ -664,7 +773,7 @@ std::vector<double> output_without_maxima(const Head& head, uint32_t size) {
     const double most = *std::ranges::max_element(scores);
     highest = std::max(highest, most);
     for (uint32_t j = 0; j < scores.size(); ++j) {
-      const double weight = std::exp(scores[j] - most);
+      const double weight = std::exp(scores[j] - (so_far ? highest : most));
       sum += weight;
       for (uint32_t i = 0; i < y.size(); ++i) y[i] += weight * head.value(start + j, i);
     }
@@ -676,20 +785,22 @@ std::vector<double> output_without_maxima(const Head& head, uint32_t size) {
 void try_paths(const Case& the, Contest& contest) {
   const uint32_t least = least_failing(the);
   if (least == UINT32_MAX) return;
-  for (const uint32_t size : {0u, 16u, 32u, 64u, 128u, 256u, 512u, 1024u}) {
-    if (contest.decided()) return;
-    const std::string parts = size == 0 ? "two halves" : fmt::format("parts of {} keys", size);
-    contest.offer({"attention-path", "a path of the kernel for many keys is wrong",
-                   fmt::format("from {} keys on {} are added without what their maxima differ by",
-                               least + 1, parts)},
-                  attended_by(the, usual(the),
-                              [&](const Head& head) {
-                                const uint32_t keys = head.last + 1 - head.first;
-                                return output_without_maxima(head,
-                                                             size == 0 ? (keys + 1) / 2 : size);
-                              }),
-                  3);
-  }
+  for (const uint32_t size : {0u, 4u, 8u, 16u, 32u, 64u, 128u, 256u, 512u, 1024u})
+    for (const bool so_far : {false, true}) {
+      if (contest.decided()) return;
+      const std::string parts = size == 0 ? "two halves" : fmt::format("parts of {} keys", size);
+      contest.offer(
+          {"attention-path", "a path of the kernel for many keys is wrong",
+           fmt::format("from {} keys on {} are added without what their maxima differ by{}",
+                       least + 1, parts, so_far ? ", the greatest so far" : "")},
+          attended_by(the, usual(the),
+                      [&](const Head& head) {
+                        const uint32_t keys = head.last + 1 - head.first;
+                        return output_without_maxima(head, size == 0 ? (keys + 1) / 2 : size,
+                                                     so_far);
+                      }),
+          price::of(20));
+    }
 }
 
 /// NaN made of finite numbers: a softmax gives it to whole heads of tokens, and the others are right.

@@ -197,6 +197,51 @@ TEST(Evidence, AttentionComputedHereIsRight) {
   EXPECT_EQ(Attention().report(2).verdict, diff::Verdict::pass);
 }
 
+TEST(Evidence, APageOfTheCacheLasts) {
+  // One key is another one's: so it is in the steps that follow.
+  const auto page = [](judge::Cache& cache) { cache.keys[7] = cache.keys[3]; };
+  Attention lasting;
+  lasting.cache = page;
+  const auto report = lasting.report(2);
+  EXPECT_EQ(report.first->operation, "blk.2.kqv");
+  EXPECT_EQ(cause_of(report), "kv-page") << report.cause->evidence;
+  EXPECT_THAT(report.cause->evidence, HasSubstr("keys of position 7 hold those of position 3"));
+  // One token's scores say the same in the first step; the second has errors that no page makes.
+  for (const auto& altered : {std::function(page), std::function([](judge::Cache& cache) {
+                                // A key that is not seen weighs nothing.
+                                if (cache.keys.size() == 8)
+                                  for (double& x : cache.keys[7]) x *= 0;
+                              })}) {
+    Attention once;
+    std::mt19937_64 random(1);
+    std::normal_distribution<float> normal;
+    once.cache = altered;
+    once.after = [&](uint32_t step, Altered& y) {
+      if (step > 0)
+        for (float& x : y.data) x += 0.1f * normal(random);
+    };
+    const auto other = once.report(1);
+    EXPECT_EQ(other.first->operation, "blk.2.kqv");
+    EXPECT_EQ(cause_of(other), "unknown") << other.cause->evidence;
+  }
+}
+
+TEST(Evidence, PartsThatAreNotRescaledAreNamed) {
+  // Parts of four keys, each from the greatest score so far; what was summed before is not rescaled.
+  Attention attention;
+  attention.weights = [](uint32_t, const judge::Attended& head, std::vector<double>& p) {
+    double most = -INFINITY;
+    for (size_t j = 0; j < p.size(); ++j) {
+      if (j % 4 == 0)
+        for (size_t k = j; k < std::min(j + 4, p.size()); ++k) most = std::max(most, head.score[k]);
+      p[j] = std::exp(head.score[j] - most);
+    }
+  };
+  const auto report = attention.report(2);
+  EXPECT_EQ(cause_of(report), "attention-path") << report.cause->evidence;
+  EXPECT_THAT(report.cause->evidence, HasSubstr("parts of 4 keys"));
+}
+
 TEST(Evidence, AWideBoundIsNoF16) {
   // e^x as (1 + x/256)^256 lies within what attention in f16 may be off, and is none.
   Attention approximated;
