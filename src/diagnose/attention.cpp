@@ -1,11 +1,13 @@
 // Attention: rows 10, 14 to 19, 24 and 26 of the catalogue.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
 #include <functional>
 #include <numbers>
 #include <optional>
+#include <string_view>
 
 #include "diagnose/case.h"
 #include "judge/product.h"
@@ -29,7 +31,8 @@ struct Altered {
   double scale = 1, softcap = 0;  ///< scale: beside the model's own
   double softcap_before = 0;      ///< on the product, before its scale
   bool sinks = true;
-  uint32_t zeros = 0;  ///< keys and values of zeros after the last
+  uint32_t zeros = 0;                         ///< keys and values of zeros after the last
+  bool dots_f16 = false, scores_f16 = false;  ///< a product is kept as f16 before, after its scale
   /// What sums of values, and the factors that chunks are rescaled by, are rounded to.
   std::function<double(double)> sums, factors;
 };
@@ -50,6 +53,10 @@ Altered usual(const Case& the) {
   return a;
 }
 
+double as_f16(double x) {
+  return judge::round_to_f16(x);
+}
+
 /// A head of a token, and what it reads.
 struct Head {
   std::span<const double> query;
@@ -65,7 +72,9 @@ struct Head {
     for (uint32_t d = 0; d < shape.key_dim; ++d)
       s += query[d] * cache.keys[key][size_t(kv_head) * shape.key_dim + d];
     if (const double cap = altered.softcap_before; cap > 0) s = cap * std::tanh(s / cap);
+    if (altered.dots_f16) s = as_f16(s);
     s *= double(shape.scale) * altered.scale;
+    if (altered.scores_f16) s = as_f16(s);
     if (const double cap = altered.softcap; cap > 0) s = cap * std::tanh(s / cap);
     return s - altered.slope(head) * (double(position) - double(key));
   }
@@ -193,6 +202,36 @@ bool plausible(const Case& the, const Contest& contest, const Altered& altered) 
   return std::fabs(the.got().data[probe] - now) <= allowed + 0x1p-72;
 }
 
+/// The same operation in later steps where it fails, too, at most three: what is said of the cache must
+/// hold there as well. Elements of one head follow from its scores, so where few scores fail here,
+/// their number is no evidence.
+std::vector<Case> later_failures(const Case& the) {
+  std::vector<Case> later;
+  if (!the.side) return later;
+  for (const diff::Failure& failure : the.side->failures) {
+    if (later.size() == 3) break;
+    if (failure.operation != the.scene.operation || failure.step <= the.scene.step) continue;
+    auto scene = the.scene_at(failure.step, failure.operation);
+    if (!scene) continue;
+    later.push_back({the.program, the.operation, the.trace, the.side, std::move(*scene), {}, {}});
+    later.back().usual = diff::expect(the.program, later.back().scene);
+  }
+  return later;
+}
+
+/// Whether what fails comes out as the engine has it.
+bool reproduces(const Case& the, const Altered& altered) {
+  const judge::Judged judged = with_limits(the, attended(the, altered));
+  uint64_t failing = 0, left = 0;
+  for (uint64_t t = 0; t < the.got().rows; ++t)
+    for (uint64_t i = 0; i < the.got().width; ++i)
+      if (the.fails(t, i)) {
+        ++failing;
+        left += judge::compare_element(the.got(), judged, t, i).failures > 0;
+      }
+  return left <= failing / 200;
+}
+
 /// The same in limits that hold for what any token sees, where an alteration shows it to another one.
 judge::Judged seeing_others(const Case& the, const Altered& altered) {
   judge::Judged judged = with_limits(the, attended(the, altered));
@@ -263,21 +302,40 @@ void try_windows(const Case& the, Contest& contest) {
 void try_unseen(const Case& the, Contest& contest) {
   const auto& positions = the.positions();
   const op::AttentionShape own = the.program.attention_of(the.operation);
-  const auto without = [&](std::string evidence, double price, const auto& key_of) {
+  std::optional<std::vector<Case>> later;  // it takes long, and is seldom asked for
+  const auto unseen_there = [&](const Case& there, uint32_t hidden) {
+    Altered altered = usual(there);
+    altered.unseen = [&](uint64_t t, uint32_t key) {
+      return key == hidden && own.first_key(there.positions()[t]) < there.positions()[t];
+    };
+    return reproduces(there, altered);
+  };
+  const auto always = [] { return true; };
+  const auto without = [&](std::string evidence, double price, const auto& key_of,
+                           const std::function<bool()>& holds_later) {
     Altered altered = usual(the);
     // A token that sees one key only keeps it.
     altered.unseen = [&](uint64_t t, uint32_t key) {
       return key == key_of(t) && own.first_key(positions[t]) < positions[t];
     };
-    if (plausible(the, contest, altered))
+    if (plausible(the, contest, altered) && holds_later())
       contest.offer({"key-unseen", "a key is not seen", std::move(evidence)},
                     attended(the, altered), price);
   };
-  without("the first", 1, [&](uint64_t t) { return own.first_key(positions[t]); });
-  if (positions[0] == 0) without("a token's own", 1, [&](uint64_t t) { return positions[t]; });
+  without(
+      "the first", 1, [&](uint64_t t) { return own.first_key(positions[t]); }, always);
+  if (positions[0] == 0)
+    without(
+        "a token's own", 1, [&](uint64_t t) { return positions[t]; }, always);
   const uint32_t longest = *std::ranges::max_element(positions);
   for (uint32_t key = 1; key <= longest && !contest.decided(); ++key)
-    without(fmt::format("key {}", key), 2 + price::of(longest), [&](uint64_t) { return key; });
+    without(
+        fmt::format("key {}", key), 2 + price::of(longest), [&](uint64_t) { return key; },
+        [&] {
+          if (!later) later = later_failures(the);
+          return std::ranges::all_of(*later,
+                                     [&](const Case& there) { return unseen_there(there, key); });
+        });
 }
 
 void try_keys(const Case& the, Contest& contest) {
@@ -359,10 +417,6 @@ void try_own_scores(const Case& the, Contest& contest) {
   });
 }
 
-double as_f16(double x) {
-  return judge::round_to_f16(x);
-}
-
 /// Sums of values that are kept as f16, and overflow. Those that do not may be off by some of its
 /// ulps: the last bit of a sum before may have been rounded the other way.
 void try_value_sums(const Case& the, Contest& contest) {
@@ -377,6 +431,58 @@ void try_value_sums(const Case& the, Contest& contest) {
   contest.offer_overflow({"value-sums-f16", "sums of values are kept as f16 and overflow",
                           "they exceed 65504 before they are divided"},
                          judged);
+}
+
+/// The same key by key, as one rescales to the greatest score so far: sums of values are kept as f16.
+std::vector<double> output_by_keys(const Head& head) {
+  std::vector<double> y(head.shape.value_dim, 0.0);
+  double most = -INFINITY, sum = 0;
+  for (uint32_t j = head.first; j <= head.last; ++j) {
+    const double score = head.score(j), next = std::max(most, score);
+    const double before = std::exp(most - next), weight = std::exp(score - next);
+    sum = sum * before + weight;
+    for (uint32_t i = 0; i < y.size(); ++i) {
+      if (before != 1) y[i] = as_f16(y[i] * before);
+      y[i] = as_f16(y[i] + weight * head.value(j, i));
+    }
+    most = next;
+  }
+  divide_by_sum(head, most, sum, y);
+  return y;
+}
+
+/// Scores, queries or sums as f16. That all lies within a bound as wide as theirs shows nothing: one of
+/// them must bring the engine's values near, though not within limits, as its own f32 error says which
+/// way a value near the middle of two neighbours falls.
+void try_halves(const Case& the, Contest& contest) {
+  constexpr double of_square = 1.0 / 16;  // a quarter of the RMS
+  Case queries = the;
+  for (double& q : queries.scene.inputs[0].data) q = as_f16(q);
+  const double all = distance(the.got(), the.usual.want);
+  double least = of_square * all;
+  Cause cause;
+  for (const bool query : {false, true})
+    for (const bool dot : {false, true})
+      for (const bool score : {false, true})
+        for (const bool sums : {false, true}) {
+          const Case& given = query ? queries : the;
+          Altered altered = usual(given);
+          altered.dots_f16 = dot;
+          altered.scores_f16 = score;
+          const Table tried =
+              sums ? attended_by(given, altered, output_by_keys) : attended(given, altered);
+          const double left = distance(the.got(), tried);
+          if (!(left < least)) continue;
+          least = left;
+          std::vector<std::string_view> kept;
+          if (query) kept.push_back("queries");
+          if (dot || score) kept.push_back("scores");
+          if (sums) kept.push_back("sums of values");
+          cause = {
+              "f16-attention", fmt::format("{} are kept as f16", fmt::join(kept, " and ")),
+              fmt::format("so computed, {:.2g} of the difference's square is left", left / all)};
+        }
+  if (!cause.id.empty()) contest.adopt(cause);
 }
 
 void try_f16(const Case& the, Contest& contest) {
@@ -401,8 +507,7 @@ void try_f16(const Case& the, Contest& contest) {
   if (contest.failing().size() * 4 < the.got().data.size()) return;
   roundings.inputs = roundings.dots = roundings.sums = judge::NumberType::f16;
   if (judge::compare(the.got(), expect_as(halves, the.operation)).failures == 0)
-    contest.adopt({"f16-attention", "scores are kept as f16",
-                   "all elements lie within the bound of f16, none beyond it"});
+    try_halves(the, contest);
 }
 
 /// The tokens that see most keys, at most four: enough to fit a number.
@@ -504,22 +609,73 @@ uint32_t layer_of(const Case& the, uint32_t cache) {
   return cache;
 }
 
+/// Where the page may end when the cache holds more: after it, with a larger page, nowhere.
+std::vector<uint32_t> ends_of(const Page& page, uint32_t held) {
+  std::vector<uint32_t> ends = {std::min(page.end, held), held};
+  for (uint32_t size = 2; size <= 256; size *= 2)
+    if (const uint32_t end = page.begin / size * size + size; end > page.end && end < held)
+      ends.push_back(end);
+  return ends;
+}
+
+/// A step, and what its caches hold in the end.
+struct Holding {
+  const Case& the;
+  std::optional<diff::Scene> end;
+};
+Holding holding(const Case& the) {
+  return {the, the.scene_at(the.scene.step, the.program.operations.size() - 1)};
+}
+
+/// What position j of a page holds; nullptr where there is no such row.
+using PageRow =
+    std::function<const std::vector<double>*(const Holding& at, bool value, uint32_t j)>;
+
+/// The cache with another page; of its keys and values (part 0), keys (1) or values (2).
+std::optional<Cache> with_page(const Holding& at, const Page& page, int part, const PageRow& row) {
+  Cache cache = cache_of(at.the);
+  for (uint32_t j = page.begin; j < page.end; ++j)
+    for (const bool value : {false, true}) {
+      if (part == (value ? 1 : 2)) continue;
+      const std::vector<double>* held = row(at, value, j);
+      if (!held) return std::nullopt;
+      (value ? cache.values : cache.keys)[j] = *held;
+    }
+  return cache;
+}
+
 /// What may lie in a page: nothing, another layer's, another page's.
 void try_pages(const Case& the, Contest& contest) {
   const Cache& own = cache_of(the);
   const op::CacheShape shape = the.program.caches[the.operation.as<op::Attend>()->cache];
-  const auto end = the.scene_at(the.scene.step, the.program.operations.size() - 1);
+  const Holding now = holding(the);
+  const auto& end = now.end;
   const std::vector<Page> pages = pages_of(the);
-  const auto offer = [&](const Page& page, const std::string& what, double price, const auto& row) {
+  std::optional<std::vector<Case>> failures;  // it takes long, and is seldom asked for
+  std::vector<Holding> later;
+  const auto shows = [&](const Holding& there, const Page& page, int part, const PageRow& row) {
+    return std::ranges::any_of(ends_of(page, uint32_t(cache_of(there.the).keys.size())),
+                               [&](uint32_t last) {
+                                 const auto cache = with_page(there, {page.begin, last}, part, row);
+                                 Altered altered = usual(there.the);
+                                 altered.cache = cache ? &*cache : nullptr;
+                                 return cache && reproduces(there.the, altered);
+                               });
+  };
+  const auto offer = [&](const Page& page, const std::string& what, double price,
+                         const PageRow& row) {
     for (const int part : {0, 1, 2}) {
-      Cache cache = own;
-      for (uint32_t j = page.begin; j < page.end; ++j) {
-        if (part != 2) cache.keys[j] = row(false, j);
-        if (part != 1) cache.values[j] = row(true, j);
-      }
+      const std::optional<Cache> cache = with_page(now, page, part, row);
       Altered altered = usual(the);
-      altered.cache = &cache;
-      if (!plausible(the, contest, altered)) continue;
+      altered.cache = cache ? &*cache : nullptr;
+      if (!cache || !plausible(the, contest, altered)) continue;
+      if (!failures) {
+        failures = later_failures(the);
+        for (const Case& there : *failures) later.push_back(holding(there));
+      }
+      if (!std::ranges::all_of(later,
+                               [&](const Holding& there) { return shows(there, page, part, row); }))
+        continue;
       contest.offer({"kv-page", "a page of keys and values is another",
                      fmt::format("{}{} hold {}",
                                  part == 0   ? ""
@@ -530,11 +686,12 @@ void try_pages(const Case& the, Contest& contest) {
                     price + price::of(double(pages.size())) + (part == 0 ? 0.0 : 2.0));
     }
   };
+  const std::vector<double> no_keys(own.keys.empty() ? 0 : own.keys[0].size(), 0.0);
+  const std::vector<double> no_values(own.values.empty() ? 0 : own.values[0].size(), 0.0);
   for (const Page& page : pages) {
     if (contest.decided()) return;
-    offer(page, "zeros", 0, [&](bool value, uint32_t j) {
-      return std::vector<double>((value ? own.values : own.keys)[j].size(), 0.0);
-    });
+    offer(page, "zeros", 0,
+          [&](const Holding&, bool value, uint32_t) { return value ? &no_values : &no_keys; });
     for (uint32_t c = 0; end && c < the.program.caches.size(); ++c) {
       const Cache& other = end->caches[c];
       if (&other == &end->caches[the.operation.as<op::Attend>()->cache] ||
@@ -542,15 +699,22 @@ void try_pages(const Case& the, Contest& contest) {
         continue;
       offer(page, fmt::format("those of layer {}", layer_of(the, c)),
             price::of(double(the.program.caches.size())),
-            [&](bool value, uint32_t j) { return (value ? other.values : other.keys)[j]; });
+            [&, c](const Holding& at, bool value, uint32_t j) {
+              const Cache* held = at.end ? &at.end->caches[c] : nullptr;
+              return held && j < held->keys.size() ? &(value ? held->values : held->keys)[j]
+                                                   : nullptr;
+            });
     }
     const uint32_t size = page.end - page.begin;
     for (uint32_t begin = 0; begin + size <= own.keys.size() && size < own.keys.size();
          begin += size)
       if (begin != page.begin && own.keys.size() / size <= 32)
         offer(page, fmt::format("those of {}", Page{begin, begin + size}.words()), 3,
-              [&](bool value, uint32_t j) {
-                return (value ? own.values : own.keys)[begin + j - page.begin];
+              [&](const Holding& at, bool value, uint32_t j) {
+                const Cache& held = cache_of(at.the);
+                const uint32_t source = begin + j - page.begin;
+                return source < held.keys.size() ? &(value ? held.values : held.keys)[source]
+                                                 : nullptr;
               });
   }
 }
@@ -597,8 +761,9 @@ void try_head_count(const Case& the, Contest& contest) {
 
 // --- another path for many keys ---
 
-/// Parts of `size` keys, added up without what their maxima differ by.
-std::vector<double> output_without_maxima(const Head& head, uint32_t size) {
+/// Parts of `size` keys, added up without what their maxima differ by: each by its own, or by the
+/// greatest so far, to which the sums before it are not rescaled.
+std::vector<double> output_without_maxima(const Head& head, uint32_t size, bool so_far) {
   std::vector<double> y(head.shape.value_dim, 0.0);
   double sum = 0, highest = -INFINITY;
   for (uint32_t start = head.first; start <= head.last; start += size) {
@@ -608,7 +773,7 @@ std::vector<double> output_without_maxima(const Head& head, uint32_t size) {
     const double most = *std::ranges::max_element(scores);
     highest = std::max(highest, most);
     for (uint32_t j = 0; j < scores.size(); ++j) {
-      const double weight = std::exp(scores[j] - most);
+      const double weight = std::exp(scores[j] - (so_far ? highest : most));
       sum += weight;
       for (uint32_t i = 0; i < y.size(); ++i) y[i] += weight * head.value(start + j, i);
     }
@@ -620,20 +785,22 @@ std::vector<double> output_without_maxima(const Head& head, uint32_t size) {
 void try_paths(const Case& the, Contest& contest) {
   const uint32_t least = least_failing(the);
   if (least == UINT32_MAX) return;
-  for (const uint32_t size : {0u, 16u, 32u, 64u, 128u, 256u, 512u, 1024u}) {
-    if (contest.decided()) return;
-    const std::string parts = size == 0 ? "two halves" : fmt::format("parts of {} keys", size);
-    contest.offer({"attention-path", "a path of the kernel for many keys is wrong",
-                   fmt::format("from {} keys on {} are added without what their maxima differ by",
-                               least + 1, parts)},
-                  attended_by(the, usual(the),
-                              [&](const Head& head) {
-                                const uint32_t keys = head.last + 1 - head.first;
-                                return output_without_maxima(head,
-                                                             size == 0 ? (keys + 1) / 2 : size);
-                              }),
-                  3);
-  }
+  for (const uint32_t size : {0u, 4u, 8u, 16u, 32u, 64u, 128u, 256u, 512u, 1024u})
+    for (const bool so_far : {false, true}) {
+      if (contest.decided()) return;
+      const std::string parts = size == 0 ? "two halves" : fmt::format("parts of {} keys", size);
+      contest.offer(
+          {"attention-path", "a path of the kernel for many keys is wrong",
+           fmt::format("from {} keys on {} are added without what their maxima differ by{}",
+                       least + 1, parts, so_far ? ", the greatest so far" : "")},
+          attended_by(the, usual(the),
+                      [&](const Head& head) {
+                        const uint32_t keys = head.last + 1 - head.first;
+                        return output_without_maxima(head, size == 0 ? (keys + 1) / 2 : size,
+                                                     so_far);
+                      }),
+          price::of(20));
+    }
 }
 
 /// NaN made of finite numbers: a softmax gives it to whole heads of tokens, and the others are right.

@@ -227,6 +227,8 @@ void try_add(const Case& the, Contest& contest);
 void try_embed(const Case& the, Contest& contest);
 /// Clipped, kept as f16, a constant factor: of any operation.
 void try_general(const Case& the, Contest& contest);
+/// Where all that fails is zero: nobody wrote it.
+void offer_zeros(const Case& the, Contest& contest);
 /// Some of the heads are `instead`, the others are right: they were left out.
 void offer_part_of_heads(const Case& the, Contest& contest, std::string evidence,
                          judge::Table instead);

@@ -171,6 +171,8 @@ Cause diagnose(Case the) {
   the.seen = judge::compare(the.got(), the.usual);
   Contest contest(the);
   try_kind(the, contest);
+  // Whatever the kind makes zeros of, that nobody wrote them is as simple.
+  if (!the.operation.is<op::Matmul>()) offer_zeros(the, contest);
   if (!contest.decided()) try_general(the, contest);
   if (!contest.decided()) try_patterns(the, contest);
   return contest.result();

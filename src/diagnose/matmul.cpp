@@ -400,9 +400,15 @@ Judged without_tail(const Case& the, uint64_t tail) {
   return judged(the, judge::multiply(weight, bias_of(the), x, the.scene.coding));
 }
 
-/// Whether the same operation passes in a step of fewer tokens: then the path is a shape's.
+/// Whether every token of the step fails, and the same operation passes in a step of fewer: then the
+/// path is a shape's.
 bool smaller_steps_pass(const Case& the, uint64_t& most) {
   most = 0;
+  for (uint64_t t = 0; t < the.tokens(); ++t) {
+    bool fails = false;
+    for (uint64_t r = 0; r < the.got().width && !fails; ++r) fails = the.fails(t, r);
+    if (!fails) return false;
+  }
   for (uint32_t step = 0; step < the.steps().size(); ++step) {
     const uint64_t tokens = the.steps()[step].tokens.size();
     if (tokens >= the.tokens()) continue;
@@ -560,10 +566,7 @@ void try_unwritten(const Case& the, Contest& contest) {
         if (t >= tokens || r >= rows) want.row(t)[r] = 0;
     contest.offer(std::move(cause), std::move(want), price);
   };
-  // Before what makes nearly nothing of them.
-  if (!contest.is_carried() &&
-      std::ranges::all_of(contest.failing(), [&](uint64_t i) { return is_zero(got.data[i]); }))
-    offer({"rows-not-written", "results that nobody wrote", "they are zero"}, 0, 0, 0);
+  offer_zeros(the, contest);  // before what makes nearly nothing of them
   if (row < got.width && token == got.rows)
     offer({"row-tail", "the last rows stay unwritten",
            fmt::format("from row {} of {} on", row, got.width)},

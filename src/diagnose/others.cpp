@@ -99,12 +99,16 @@ void offer_scaled(const Case& the, Contest& contest, const Cause& cause) {
   });
 }
 
+/// A number fitted to fewer elements explains them whatever they are.
+constexpr uint64_t enough_for_a_fit = 16;
+
 /// Of silu: whether e^-gate, as the results tell it, is off by a small k·|gate|: what a compiler
 /// that may reorder sums, or a short constant, makes of its range reduction.
 void note_exponential(const Case& the, Contest& contest) {
   const Table &gate = the.input(0), &up = the.input(1);
   double along = 0, size = 0, square = 0, right_to = INFINITY;
-  uint64_t below = 0;
+  uint64_t below = 0, fitted = 0;
+  std::set<size_t> tokens;
   std::vector<double> passed;
   for (size_t i = 0; i < gate.data.size(); ++i) {
     const double x = gate.data[i], got = the.got().data[i];
@@ -115,11 +119,14 @@ void note_exponential(const Case& the, Contest& contest) {
     right_to = std::min(right_to, std::fabs(x));
     // Above, 1 + e^-x hides e^-x behind the rounding of 1.
     if (x > 0.5 || got == 0) continue;
+    ++fitted;
+    tokens.insert(i / gate.width);
     const double off = (x * up.data[i] / got - 1) * std::exp(x) - 1;
     along += off * -x;
     size += x * x;
     square += off * off;
   }
+  if (fitted < enough_for_a_fit || tokens.size() < std::min<size_t>(2, gate.rows)) return;
   for (const double x : passed) below += x < right_to;
   const double k = along / size;
   const double left = 1 - k * along / square;
@@ -548,7 +555,7 @@ void try_general(const Case& the, Contest& contest) {
   }
   const uint64_t at_most =
       uint64_t(std::ranges::count_if(got.data, [&](double y) { return std::fabs(y) == most; }));
-  if (at_most >= 2)
+  if (at_most >= 2 && most > 0)
     contest.offer({"clipped", "values are clipped", fmt::format("at {:.4g}", most)},
                   mapped(want, [&](double y) { return std::clamp(y, -most, most); }));
   // A type that the contract gives the result, or a finer one, is no cause.

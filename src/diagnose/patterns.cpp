@@ -46,11 +46,9 @@ Places places_of(const Case& the, const Contest& contest) {
 
 // --- unwritten ---
 
-/// Zeros, or what lay there: the same operation's result of another layer, of the step before.
+/// What lay there: the same operation's result of another layer, of the step before.
 void try_unwritten(const Case& the, Contest& contest) {
   const Table& got = the.got();
-  contest.offer({"rows-not-written", "results that nobody wrote", "they are zero"},
-                Table(got.rows, got.width));
   std::vector<std::pair<std::string, Table>> others;
   if (the.trace && the.scene.step > 0)
     if (auto before = the.scene_at(the.scene.step - 1, the.scene.operation)) {
@@ -416,6 +414,14 @@ void try_bits(const Case& the, Contest& contest, const Places& places) {
 }
 
 }  // namespace
+
+void offer_zeros(const Case& the, Contest& contest) {
+  // What is carried on has other zeros than what is recorded.
+  const auto is_zero = [&](uint64_t i) { return the.got().data[i] == 0; };
+  if (!contest.is_carried() && std::ranges::all_of(contest.failing(), is_zero))
+    contest.offer({"rows-not-written", "results that nobody wrote", "they are zero"},
+                  Table(the.got().rows, the.got().width));
+}
 
 void offer_part_of_heads(const Case& the, Contest& contest, std::string evidence, Table instead) {
   const uint64_t heads = diff::heads_of(the.program, the.operation), width = the.got().width;

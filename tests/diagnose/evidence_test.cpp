@@ -2,11 +2,15 @@
 #include <gmock/gmock.h>
 
 #include <bit>
+#include <cmath>
 #include <cstring>
+#include <map>
 #include <random>
 
 #include "diagnose/diagnose.h"
 #include "diff/support.h"
+#include "judge/formulas.h"
+#include "judge/product.h"
 
 namespace assay::diagnose {
 namespace {
@@ -23,6 +27,16 @@ struct Altered {
 };
 using Alter = std::function<void(Altered&)>;
 
+diff::Report report_of(const diff::Recording& how) {
+  const auto trace = diff::record(how);
+  if (!trace) throw std::runtime_error(trace.error().message);
+  auto report = diff::judge_alone(diff::kjv_program(), *trace);
+  if (!report) throw std::runtime_error(report.error().message);
+  if (const auto done = explain(diff::kjv_program(), *trace, *trace, *report); !done)
+    throw std::runtime_error(done.error().message);
+  return std::move(*report);
+}
+
 diff::Report report_of(const std::string& name, const Alter& alter,
                        std::vector<int32_t> tokens = diff::eight) {
   const size_t count = tokens.size();
@@ -33,13 +47,7 @@ diff::Report report_of(const std::string& name, const Alter& alter,
     Altered result{out, count, out.size() / count};
     alter(result);
   };
-  const auto trace = diff::record(how);
-  if (!trace) throw std::runtime_error(trace.error().message);
-  auto report = diff::judge_alone(diff::kjv_program(), *trace);
-  if (!report) throw std::runtime_error(report.error().message);
-  if (const auto done = explain(diff::kjv_program(), *trace, *trace, *report); !done)
-    throw std::runtime_error(done.error().message);
-  return std::move(*report);
+  return report_of(how);
 }
 
 std::string cause_of(const diff::Report& report) {
@@ -99,6 +107,207 @@ TEST(Evidence, ZerosOfAnyProductAreNotWritten) {
     });
     EXPECT_EQ(cause_of(rows), "rows-not-written") << name << ": " << rows.cause->evidence;
     EXPECT_THAT(rows.first->where, HasSubstr("channels 16 to 31"));
+  }
+}
+
+TEST(Evidence, ZerosOfAnyOperationAreNotWritten) {
+  // No clip at 0, and no page of zeros: nothing was written, which is simpler.
+  for (const char* name : {"embd", "blk.0.attn_norm", "blk.1.v", "blk.1.q_rope", "blk.2.kqv",
+                           "blk.2.act", "blk.3.out"}) {
+    const auto report =
+        report_of(name, [](Altered& y) { std::fill(y.data.begin(), y.data.end(), 0.0f); });
+    EXPECT_EQ(cause_of(report), "rows-not-written") << name << ": " << report.cause->evidence;
+    EXPECT_EQ(report.first->operation, name);
+    EXPECT_THAT(report.cause->ties, ::testing::Not(::testing::Contains("clipped"))) << name;
+    if (std::string_view(name) == "blk.2.kqv") {
+      EXPECT_THAT(report.cause->ties, ::testing::Contains("kv-page"));
+    }
+  }
+}
+
+/// A model's attention in layer 2, as an engine may have it: step by step, from what the layer gave it.
+class Attention {
+ public:
+  using Weights =
+      std::function<void(uint32_t token, const judge::Attended& head, std::vector<double>&)>;
+
+  /// What the cache holds may be altered, and the weights e^(s − max s).
+  std::function<void(judge::Cache&)> cache = [](judge::Cache&) {};
+  Weights weights = [](uint32_t, const judge::Attended&, std::vector<double>&) {};
+  /// What is altered of a step that was computed so.
+  std::function<void(uint32_t step, Altered&)> after = [](uint32_t, Altered&) {};
+
+  diff::Report report(uint32_t decode = 0) {
+    diff::Recording how;
+    how.decode = decode;
+    how.alter = [&](const op::Operation& operation, std::vector<float>& out) {
+      const std::vector<double> values(out.begin(), out.end());
+      if (operation.name == "blk.2.q_rope") queries_ = values;
+      if (operation.name == "blk.2.k_rope") append(held_.keys, values);
+      if (operation.name == "blk.2.v") append(held_.values, values);
+      if (operation.name == "blk.2.kqv") attend(operation, out);
+    };
+    return report_of(how);
+  }
+
+ private:
+  void append(auto& rows, const std::vector<double>& values) {
+    const size_t width = 128;  // two KV heads of 64
+    for (size_t at = 0; at < values.size(); at += width) {
+      std::vector<double> row(values.begin() + std::ptrdiff_t(at),
+                              values.begin() + std::ptrdiff_t(at + width));
+      for (double& value : row) value = judge::round_to_f16(value);
+      rows.push_back(std::move(row));
+    }
+  }
+
+  void attend(const op::Operation& operation, std::vector<float>& out) {
+    const op::AttentionShape shape = diff::kjv_program().attention_of(operation);
+    judge::Cache seen = held_;
+    cache(seen);
+    const size_t width = size_t(shape.heads) * shape.value_dim, tokens = out.size() / width;
+    for (size_t t = 0; t < tokens; ++t)
+      for (uint32_t h = 0; h < shape.heads; ++h) {
+        const uint32_t position = uint32_t(held_.keys.size() - tokens + t);
+        const std::span query(&queries_[t * width + size_t(h) * shape.key_dim], shape.key_dim);
+        const judge::Attended head = judge::attend(query, seen, position, h, shape);
+        std::vector<double> p = head.probability;
+        for (double& weight : p) weight /= *std::ranges::max_element(head.probability);
+        weights(position, head, p);
+        double sum = 0;
+        for (const double weight : p) sum += weight;
+        for (uint32_t i = 0; i < shape.value_dim; ++i) {
+          double y = 0;
+          for (size_t j = 0; j < p.size(); ++j)
+            y += p[j] / sum *
+                 seen.values[j][size_t(h / (shape.heads / shape.kv_heads)) * shape.value_dim + i];
+          out[t * width + size_t(h) * shape.value_dim + i] = float(y);
+        }
+      }
+    Altered result{out, tokens, width};
+    after(step_++, result);
+  }
+
+  judge::Cache held_;
+  std::vector<double> queries_;
+  uint32_t step_ = 0;
+};
+
+TEST(Evidence, AttentionComputedHereIsRight) {
+  EXPECT_EQ(Attention().report(2).verdict, diff::Verdict::pass);
+}
+
+TEST(Evidence, APageOfTheCacheLasts) {
+  // One key is another one's: so it is in the steps that follow.
+  const auto page = [](judge::Cache& cache) { cache.keys[7] = cache.keys[3]; };
+  Attention lasting;
+  lasting.cache = page;
+  const auto report = lasting.report(2);
+  EXPECT_EQ(report.first->operation, "blk.2.kqv");
+  EXPECT_EQ(cause_of(report), "kv-page") << report.cause->evidence;
+  EXPECT_THAT(report.cause->evidence, HasSubstr("keys of position 7 hold those of position 3"));
+  // One token's scores say the same in the first step; the second has errors that no page makes.
+  for (const auto& altered : {std::function(page), std::function([](judge::Cache& cache) {
+                                // A key that is not seen weighs nothing.
+                                if (cache.keys.size() == 8)
+                                  for (double& x : cache.keys[7]) x *= 0;
+                              })}) {
+    Attention once;
+    std::mt19937_64 random(1);
+    std::normal_distribution<float> normal;
+    once.cache = altered;
+    once.after = [&](uint32_t step, Altered& y) {
+      if (step > 0)
+        for (float& x : y.data) x += 0.1f * normal(random);
+    };
+    const auto other = once.report(1);
+    EXPECT_EQ(other.first->operation, "blk.2.kqv");
+    EXPECT_EQ(cause_of(other), "unknown") << other.cause->evidence;
+  }
+}
+
+TEST(Evidence, PartsThatAreNotRescaledAreNamed) {
+  // Parts of four keys, each from the greatest score so far; what was summed before is not rescaled.
+  Attention attention;
+  attention.weights = [](uint32_t, const judge::Attended& head, std::vector<double>& p) {
+    double most = -INFINITY;
+    for (size_t j = 0; j < p.size(); ++j) {
+      if (j % 4 == 0)
+        for (size_t k = j; k < std::min(j + 4, p.size()); ++k) most = std::max(most, head.score[k]);
+      p[j] = std::exp(head.score[j] - most);
+    }
+  };
+  const auto report = attention.report(2);
+  EXPECT_EQ(cause_of(report), "attention-path") << report.cause->evidence;
+  EXPECT_THAT(report.cause->evidence, HasSubstr("parts of 4 keys"));
+}
+
+TEST(Evidence, AWideBoundIsNoF16) {
+  // e^x as (1 + x/256)^256 lies within what attention in f16 may be off, and is none.
+  Attention approximated;
+  approximated.weights = [](uint32_t, const judge::Attended&, std::vector<double>& p) {
+    for (double& weight : p) weight = std::pow(std::max(0.0, 1 + std::log(weight) / 256), 256);
+  };
+  const auto report = approximated.report(1);
+  EXPECT_EQ(report.first->operation, "blk.2.kqv");
+  EXPECT_EQ(cause_of(report), "unknown") << report.cause->evidence;
+  // Scores that are kept as f16 are named.
+  Attention halves;
+  halves.weights = [](uint32_t, const judge::Attended& head, std::vector<double>& p) {
+    for (size_t j = 0; j < p.size(); ++j) p[j] = std::exp(judge::round_to_f16(head.score[j]));
+  };
+  const auto named = halves.report(1);
+  EXPECT_EQ(named.first->operation, "blk.2.kqv");
+  EXPECT_EQ(cause_of(named), "f16-attention") << named.cause->evidence;
+}
+
+TEST(Evidence, AnExponentialIsFittedToManyElements) {
+  // One element that is a little off, or a whole token's, show no formula; many tokens' do.
+  for (const size_t tokens : {0u, 1u, 8u}) {
+    std::map<std::string, std::vector<float>> seen;
+    diff::Recording how;
+    how.alter = [&](const op::Operation& operation, std::vector<float>& out) {
+      seen[operation.name] = out;
+      if (operation.name != "blk.1.act") return;
+      const auto &gate = seen["blk.1.gate"], &up = seen["blk.1.up"];
+      const auto altered = [&](size_t i) {
+        const double x = double(gate[i]), e = std::exp(-x) * (1 - 1e-4 * x);
+        return float(x / (1 + e) * double(up[i]));
+      };
+      const auto least = size_t(std::ranges::min_element(gate) - gate.begin());
+      if (tokens == 0) out[least] = altered(least);
+      for (size_t i = 0; i < out.size() / 8 * tokens; ++i)
+        if (gate[i] < -0.5f) out[i] = altered(i);
+    };
+    const auto report = report_of(how);
+    EXPECT_EQ(report.first->operation, "blk.1.act");
+    EXPECT_EQ(cause_of(report), tokens == 8 ? "fast-math" : "unknown")
+        << tokens << ": " << report.cause->evidence;
+  }
+}
+
+TEST(Evidence, APathForManyTokensIsOfAllOfThem) {
+  // The last 32 columns are lost in the step of eight tokens: of all of them, or of one.
+  for (const size_t tokens : {8u, 1u}) {
+    std::vector<float> given;
+    diff::Recording how;
+    how.decode = 1;
+    how.alter = [&](const op::Operation& operation, std::vector<float>& out) {
+      if (operation.name == "blk.1.act") given = out;
+      if (operation.name != "blk.1.down") return;
+      const op::Weight& weight = diff::kjv_program().weights[operation.weight];
+      judge::Table x(given.size() / weight.columns, weight.columns);
+      std::ranges::copy(given, x.data.begin());
+      if (x.rows == 1) return;
+      for (size_t t = 0; t < x.rows; ++t)
+        if (t < tokens) std::fill(x.row(t).end() - 32, x.row(t).end(), 0.0);
+      const judge::Table y =
+          judge::multiply_only(weight, nullptr, x, judge::codings("assay/1", weight.type)[0]);
+      for (size_t i = 0; i < tokens * y.width; ++i) out[i] = float(y.data[i]);
+    };
+    const auto report = report_of(how);
+    EXPECT_EQ(report.first->operation, "blk.1.down");
+    EXPECT_EQ(cause_of(report), tokens == 8 ? "matmul-path" : "k-tail") << report.cause->evidence;
   }
 }
 
