@@ -768,8 +768,8 @@ FoundContract find_contract(const op::Program& program, const Trace& trace) {
   Finder finder(program, trace);
   const FoundContract found = finder.find();
   if (!lacks_any(program, trace)) return found;
-  return settle_hidden(program, trace, finder.saw_products() ? std::optional(found) : std::nullopt,
-                       finder.known());
+  if (!finder.saw_products()) return settle_hidden(program, trace, std::nullopt, {});
+  return settle_hidden(program, trace, found, finder.known());
 }
 
 }  // namespace assay::diff

@@ -20,6 +20,8 @@ constexpr uint64_t number_of_moved_runs = 16;
 constexpr double share_of_bound = 0.25;
 /// How many times their root mean square the runs may be off.
 constexpr double reach = 8;
+/// The same beside what tipped over.
+constexpr double beside_tips = 2;
 /// Runs in which each value of a coarse type lies at one end of where it is rounded from, in pairs of
 /// both ends: what one value does that falls to the other neighbour, sixteen runs may never show.
 constexpr uint64_t number_of_tipped_runs = 4;
@@ -29,6 +31,13 @@ constexpr double tip = 6;
 /// In [-1, 1), by the place alone.
 double at_random(uint64_t key, uint64_t i) {
   return double(mix64(key ^ mix64(i)) >> 11) * 0x1p-52 - 1;
+}
+
+/// Which end of a value a tipped run has: 1 the larger, -1 the smaller one. Runs 1 and 2 have opposite ends, and so have 3 and 4;
+/// of two operations, one after the other, the first two have both alike, the others each another.
+double end_of(uint64_t run, uint64_t operation, uint64_t i) {
+  const bool turned = (run % 2 == 0) != (run > 2 && operation % 2 == 1);
+  return (at_random(0, i) > 0) == turned ? -1 : 1;
 }
 
 bool is_coarse(const judge::Arithmetic& arithmetic) {
@@ -140,8 +149,8 @@ Table Estimate::move(size_t index, const Judged& judged) {
         } else if (tips) {
           const double away = std::min(tip * std::sqrt(squares / double(number_of_moved_runs)),
                                        2 * judge::half_ulp(result) * std::fabs(want));
-          const bool up = (at_random(key, i - run % 2 * size) > 0) == (run % 2 > 0);
-          all.data[i] = kept(all.data[i] + (up ? away : -away));
+          const double end = end_of(run - number_of_moved_runs, index, first);
+          all.data[i] = kept(all.data[i] + end * std::copysign(away, want));
         }
       }
     }
@@ -179,8 +188,9 @@ Table Estimate::spread(size_t index) const {
     const double usual = median({out.row(t).begin(), out.row(t).end()});
     for (uint64_t i = 0; i < out.width; ++i) {
       double& away = out.row(t)[i];
-      away = std::isfinite(away) ? reach * std::max(away, usual) : 0;
-      if (std::isfinite(tipped.row(t)[i])) away = std::max(away, tipped.row(t)[i]);
+      away = std::isfinite(away) ? std::max(away, usual) : 0;
+      const double tips = std::isfinite(tipped.row(t)[i]) ? tipped.row(t)[i] : 0;
+      away = std::max(reach * away, tips + beside_tips * away);
     }
   }
   return out;

@@ -16,21 +16,26 @@ using trace::Trace;
 
 namespace {
 
+constexpr std::array coarse_types = {NumberType::bf16, NumberType::f16};
+
 /// How many recorded outputs of a family each coarse type holds.
 struct Held {
   uint64_t all = 0;
   std::map<NumberType, uint64_t> of = {};
-  bool mostly(NumberType type) const {
-    return all > 0 && of.contains(type) && 10 * of.at(type) > 6 * all;
+  /// The type that holds most; f32 where none does.
+  NumberType type() const {
+    for (const NumberType type : coarse_types)
+      if (of.contains(type) && 10 * of.at(type) > 6 * all) return type;
+    return NumberType::f32;
   }
 };
-constexpr std::array coarse_types = {NumberType::bf16, NumberType::f16};
 
 std::map<Family, Held> held_results(const op::Program& program, const Trace& trace) {
   std::map<Family, Held> out;
   for (const op::Operation& operation : program.operations) {
     const trace::TraceTensor* tensor = trace.find(0, operation);
-    if (!tensor) continue;
+    // What is stored in few bits does not show what it was computed in.
+    if (!tensor || trace.rounding(*tensor) > 0x1p-24) continue;
     const auto values = trace.values(*tensor);
     if (!values) continue;
     Held& held = out[judge::family_of(operation)];
@@ -52,33 +57,35 @@ size_t most_codings(const op::Program& program, const Contract& contract) {
 
 class Candidates {
  public:
-  Candidates(const op::Program& program, const Trace& trace)
-      : held_(held_results(program, trace)) {}
+  /// Of families that are `known` the values need not be asked.
+  Candidates(const op::Program& program, const Trace& trace, const std::set<Family>& known)
+      : held_(held_results(program, trace)), known_(known) {}
 
   void add(const std::optional<Contract>& contract) {
     if (contract && std::ranges::find(all, *contract) == all.end()) all.push_back(*contract);
   }
+  /// Where it keeps results in the types that the recorded values show.
+  void add_shown(const Contract& contract) {
+    const bool shown = std::ranges::all_of(held_, [&](const auto& one) {
+      const auto& [family, held] = one;
+      return known_.contains(family) || contract[family].result == held.type();
+    });
+    if (shown) add(contract);
+  }
   /// `contract` with coarse results in the families that show them, and in more and more of those of
-  /// which nothing was recorded. Those that are `known` stay.
-  void add_mixed(const Contract& contract, const std::set<Family>& known) {
+  /// which nothing was recorded.
+  void add_mixed(const Contract& contract) {
     for (const NumberType type : coarse_types) {
       const Contract coarse = *judge::contract_of(judge::name_of(type));
-      const auto shows = [&](Family family) { return held_[family].mostly(type); };
-      const bool another = std::ranges::any_of(judge::families, [&](Family family) {
-        return std::ranges::any_of(coarse_types, [&](NumberType other) {
-          return other != type && held_[family].mostly(other);
-        });
-      });
-      if (another) continue;
       Contract mixed = contract;
-      for (const Family family : judge::families)
-        if (!known.contains(family) && shows(family)) mixed[family] = coarse[family];
-      add(mixed);
+      for (const auto& [family, held] : held_)
+        if (!known_.contains(family) && held.type() == type) mixed[family] = coarse[family];
+      add_shown(mixed);
       for (const Family family : {Family::matmul, Family::attention, Family::elementwise,
                                   Family::rope, Family::norm, Family::residual})
-        if (!known.contains(family) && held_[family].all == 0) {
+        if (!known_.contains(family) && !held_.contains(family)) {
           mixed[family] = coarse[family];
-          add(mixed);
+          add_shown(mixed);
         }
     }
   }
@@ -86,7 +93,8 @@ class Candidates {
   std::vector<Contract> all;
 
  private:
-  std::map<Family, Held> held_;
+  const std::map<Family, Held> held_;  // of those of which something was recorded
+  const std::set<Family>& known_;
 };
 
 }  // namespace
@@ -124,17 +132,20 @@ FoundContract settle_hidden(const op::Program& program, const Trace& trace,
           expect(program, item.operation, item.inputs, looked.coding, one.arithmetic);
       fits.distance += nmse(*item.got, judged.want);
       // Until what follows changes nothing.
-      return !fits_most(fits.passed, most) && fits_most(most - (fits.all - fits.passed), most);
+      return !declared ||
+             (!fits_most(fits.passed, most) && fits_most(most - (fits.all - fits.passed), most));
     });
     (void)walked;  // what is wrong with the trace, judge_trace says
     return fits;
   };
-  Candidates candidates(program, trace);
-  candidates.add(found ? found->contract : declared);
+  Candidates candidates(program, trace, known);
+  if (declared) candidates.add(found ? found->contract : declared);
+  if (found) candidates.add_shown(found->contract);
   if (!found)
     for (const char* name : {"f32", "assay/1", "tf32", "ggml-cuda", "ggml-cpu", "bf16", "f16"})
-      candidates.add(judge::contract_of(name));
-  if (!found || !declared) candidates.add_mixed(found ? found->contract : Contract{}, known);
+      candidates.add_shown(*judge::contract_of(name));
+  if (!found || !declared) candidates.add_mixed(found ? found->contract : Contract{});
+  if (candidates.all.empty()) candidates.add(found ? found->contract : Contract{});
   std::vector<Fits> tried;
   for (const Contract& contract : candidates.all) {
     Fits fits{found && contract == found->contract
@@ -147,8 +158,9 @@ FoundContract settle_hidden(const op::Program& program, const Trace& trace,
     Fits best = fits_of(fits);
     while (++fits.found.hidden_coding < codings)
       if (Fits other = fits_of(fits); other.fits_better_than(best)) best = std::move(other);
-    // From the finest on: one that most fit holds, and what does not fit it is wrong.
-    if (best.share() >= 0.6) return best.found;
+    // What is declared holds where most fit it, and what does not fit it is wrong. Else it is the
+    // finest that all fit.
+    if (best.share() >= (declared ? 0.6 : 1)) return best.found;
     tried.push_back(std::move(best));
   }
   return std::ranges::max_element(tried, {}, &Fits::share)->found;

@@ -66,9 +66,27 @@ FAULTS = {
 }
 
 
+# Arithmetics, and what engines with fused kernels record, of which the rest is computed.
+COARSE_KINDS = ["bf16", "f16", "tf32", "bf16, norm f32, residual f32"]
+COARSE_RECORDS = [("kqv", "out", "logits"), ("kqv", "attn_residual", "out"), ("attn_residual", "act", "out"),
+                  ("q_rope", "k_rope", "v", "kqv", "attn_residual", "out"), ("kqv", "attn_out", "out"), ("out",)]
+
+
+class NotFinite(engine.Engine):
+    """One number of one result is another: `place` is (operation, token, channel, number)."""
+    place = ()
+
+    def keep(self, name, y, family):
+        y = super().keep(name, y, family)
+        operation, token, channel, number = self.place
+        if name == operation and len(y) > token:
+            y[token, channel] = number
+        return y
+
+
 class Contracts(Named):
-    def judge(self, model, path, text, fault, declared, tokens, decode):
-        engine.run(model, tokens, decode, engine.Fault(fault), self.path("trace"), text, declared)
+    def judge(self, model, path, text, fault, declared, tokens, decode, **options):
+        engine.run(model, tokens, decode, engine.Fault(fault), self.path("trace"), text, declared, **options)
         done = assay("diff", self.path("trace"), "-m", path, "--runs", "0", "--json")
         if not done.stdout:
             raise AssertionError(done.stderr)
@@ -116,6 +134,34 @@ class Contracts(Named):
         draw = random.Random(1)
         for text in KINDS:
             self.all_found(KJV, [text], draw.sample(sorted(FAULTS), 1), [1])
+
+    def test_coarse_records_of_right_engines_pass(self):
+        model = engine.Model(str(KJV))
+        for seed in SEEDS:
+            for text in COARSE_KINDS:
+                draw = random.Random(f"{seed} {text}")
+                for names in COARSE_RECORDS if SLOW else draw.sample(COARSE_RECORDS, 2):
+                    prompt = self.prompt(draw)
+                    for declared in (True, False) if SLOW else (bool(draw.randrange(2)),):
+                        with self.subTest(contract=text, names=names, seed=seed, declared=declared):
+                            code, report = self.judge(model, KJV, text, "", declared, *prompt,
+                                                      only=lambda name, names=names: name.rsplit(".", 1)[-1] in names)
+                            self.assertEqual((code, report["verdict"]), (0, "PASS"),
+                                             f"{text} {names} {declared} {prompt}: {report['sentence']}")
+
+    def test_what_is_not_finite_says_nothing_of_the_contract(self):
+        model = engine.Model(str(KJV))
+        for text, declared, place in (("bf16", True, ("blk.0.down", 1, 3, float("inf"))),
+                                      ("bf16", False, ("blk.1.v", 0, 7, float("nan"))),
+                                      ("f16", True, ("blk.0.q", 2, 5, float("-inf"))),
+                                      ("f16", False, ("blk.0.kqv", 1, 9, float("nan"))),
+                                      ("bf16, norm f32, residual f32", True, ("blk.0.kqv", 0, 2, float("inf")))):
+            with self.subTest(contract=text, declared=declared, place=place):
+                kind = type("Broken", (NotFinite,), {"place": place})
+                code, report = self.judge(model, KJV, text, "", declared, [1, 5, 9, 30], [7], kind=kind)
+                first = report["first"] or {}
+                self.assertEqual((code, first.get("operation"), first.get("count"), (report["cause"] or {}).get("id")),
+                                 (1, place[0], 1, "not-finite"), report["sentence"])
 
     def test_finer_than_declared_is_right(self):
         for family in ("attention", "norm", "rope", "elementwise"):

@@ -342,13 +342,15 @@ def write(path, steps, counts, tensors, metadata):
         file.write(len(text).to_bytes(8, "little") + text + b"".join(data))
 
 
-def run(model, tokens, decode, fault, path, contract="f32", declared=True):
-    """`contract`: the arithmetic; where it is not declared, assay has to find it. `declared` may be another one."""
-    engine = Engine(model, fault, Arithmetic(contract))
+def run(model, tokens, decode, fault, path, contract="f32", declared=True, only=lambda name: True, kind=Engine):
+    """`contract`: the arithmetic; where it is not declared, assay has to find it. `declared` may be another one.
+    `only`: which operations are recorded. `kind`: a class of engines."""
+    engine = kind(model, fault, Arithmetic(contract))
     steps, counts = [list(tokens)] + [[token] for token in decode], []
     for step in steps:
         before = len(engine.out)
         engine.step(step)
+        engine.out[before:] = [one for one in engine.out[before:] if only(one[0])]
         counts.append(len(engine.out) - before)
     # How a unit makes tf32 is not declared.
     text = declared if isinstance(declared, str) else contract.replace("/cut", "")
