@@ -33,8 +33,9 @@ double at_random(uint64_t key, uint64_t i) {
   return double(mix64(key ^ mix64(i)) >> 11) * 0x1p-52 - 1;
 }
 
-/// Which end of a value a tipped run has: 1 the larger, -1 the smaller one. Runs 1 and 2 have opposite ends, and so have 3 and 4;
-/// of two operations, one after the other, the first two have both alike, the others each another.
+/// Which end of a value a tipped run has: 1 the larger, -1 the smaller one. Runs 1 and 2 have opposite
+/// ends, and so have 3 and 4. Two operations, one after the other, have the same end in the first two,
+/// and opposite ends in the others.
 double end_of(uint64_t run, uint64_t operation, uint64_t i) {
   const bool turned = (run % 2 == 0) != (run > 2 && operation % 2 == 1);
   return (at_random(0, i) > 0) == turned ? -1 : 1;

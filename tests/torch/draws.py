@@ -63,7 +63,10 @@ def longrope(r, theta, pairs):
 
 def rope(r, family, head):
     """rope_parameters, of one kind of layer."""
-    share = r.choice([0.25, 0.3, 0.5, 0.75, 1.0]) if family in PARTIAL else 1.0
+    shares = [0.25, 0.3, 0.5, 0.75, 1.0]
+    if family == "StableLm":  # of an odd count it fails itself
+        shares = [share for share in shares if int(head * share) % 2 == 0]
+    share = r.choice(shares) if family in PARTIAL else 1.0
     share = {"partial_rotary_factor": share} if family in PARTIAL else {}
     pairs = (int(head * share.get("partial_rotary_factor", 1.0)) + 1) // 2  # of an odd count transformers makes one more
     theta = r.choice([10000.0, 500000.0, 1000000.0])
