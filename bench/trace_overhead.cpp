@@ -15,7 +15,8 @@
 int main(int count, char** arguments) {
   using namespace assay;
   if (count < 2) return fmt::print(stderr, "usage: assay-trace-overhead MODEL [REPETITIONS]\n"), 2;
-  auto engine = run::Engine::open(arguments[1], {.device = "cpu", .context = 64, .executor = {}, .make = {}});
+  auto engine =
+      run::Engine::open(arguments[1], {.device = "cpu", .context = 64, .executor = {}, .make = {}});
   if (!engine) return fmt::print(stderr, "{}\n", engine.error().message), 2;
   const int repetitions = count > 2 ? std::max(1, std::atoi(arguments[2])) : 25;
   std::vector<int32_t> tokens;
