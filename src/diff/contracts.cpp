@@ -72,8 +72,8 @@ Looked Chooser::look(const op::Program& program, const Walk::Item& item,
                                    .terms = item.terms,
                                    .type = roundings.result,
                                    .spread = item.spread});
-    return Looked{compare(*item.got, judged), coding,
-                  roundings.is_coarse() ? hidden_of(judged) : 0};
+    return Looked{compare(*item.got, judged), coding, roundings.is_coarse() ? hidden_of(judged) : 0,
+                  nmse(*item.got, judged.want)};
   };
   if (!op::multiplies(item.operation)) return under({});
   const uint32_t type = program.weights[item.operation.weight].type;

@@ -39,8 +39,8 @@ struct FoundContract {
 /// whose worst order proves little, are tried last. Engines of our own keep one of
 /// judge::contracts() alone.
 FoundContract find_contract(const op::Program& program, const trace::Trace& trace);
-/// The same of what the trace lacks: the finest contract under which most recorded outputs of the first
-/// step fit what leads to them. `found` where the trace has products together with what they read, and
+/// The same of what the trace lacks, by how the recorded outputs of the first step fit what leads to
+/// them: the declared contract where most do, else the finest that all fit. `found` where the trace has products together with what they read, and
 /// the families that it has of `known`.
 FoundContract settle_hidden(const op::Program& program, const trace::Trace& trace,
                             const std::optional<FoundContract>& found,
@@ -50,7 +50,8 @@ FoundContract settle_hidden(const op::Program& program, const trace::Trace& trac
 struct Looked {
   Seen seen;
   Coding coding;
-  double hidden = 0;  ///< the RMS of what its elements may be off, over the RMS of the values
+  double hidden = 0;    ///< the RMS of what its elements may be off, over the RMS of the values
+  double distance = 0;  ///< Σ(got − want)²/Σ want²
 };
 
 /// Remembers which of a contract's codings fitted a weight type last.

@@ -41,9 +41,12 @@ double end_of(uint64_t run, uint64_t operation, uint64_t i) {
   return (at_random(0, i) > 0) == turned ? -1 : 1;
 }
 
-bool is_coarse(const judge::Arithmetic& arithmetic) {
-  return std::ranges::any_of(
+/// The judge's own run, the moved ones, and where a type is coarse the tipped ones.
+uint64_t number_of_runs(const judge::Arithmetic& arithmetic, bool moved_runs) {
+  const bool coarse = std::ranges::any_of(
       judge::families, [&](Family family) { return judge::is_coarse(arithmetic[family].result); });
+  if (!moved_runs) return 1;
+  return 1 + number_of_moved_runs + (coarse ? number_of_tipped_runs : 0);
 }
 
 double median(std::vector<double> numbers) {
@@ -58,9 +61,7 @@ Estimate::Estimate(const op::Program& program, const judge::Arithmetic& arithmet
                    Lockstep::CodingOf coding_of, bool moved_runs)
     : program_(program),
       arithmetic_(arithmetic),
-      tipped_runs_(moved_runs && is_coarse(arithmetic) ? number_of_tipped_runs : 0),
-      runs_(program, arithmetic, std::move(coding_of),
-            1 + (moved_runs ? number_of_moved_runs : 0) + tipped_runs_),
+      runs_(program, arithmetic, std::move(coding_of), number_of_runs(arithmetic, moved_runs)),
       computed_cache_(program.caches.size(), false) {}
 
 void Estimate::begin(const trace::TraceStep& step) {

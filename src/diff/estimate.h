@@ -48,7 +48,6 @@ class Estimate {
 
   const op::Program& program_;
   const judge::Arithmetic arithmetic_;
-  const uint64_t tipped_runs_;  ///< the last of runs_
   Lockstep runs_;
   std::vector<bool> computed_, computed_cache_;
   uint64_t steps_ = 0;

@@ -1,5 +1,4 @@
-// The contract of what a trace lacks: the finest under which most recorded outputs fit what leads to
-// them.
+// The contract of what a trace lacks, by how recorded outputs fit what leads to them.
 #include <algorithm>
 #include <array>
 #include <map>
@@ -128,9 +127,7 @@ FoundContract settle_hidden(const op::Program& program, const Trace& trace,
       const Looked looked = chooser.look(program, item, one.arithmetic);
       fits.passed += looked.seen.failures == 0;
       ++fits.all;
-      const Judged judged =
-          expect(program, item.operation, item.inputs, looked.coding, one.arithmetic);
-      fits.distance += nmse(*item.got, judged.want);
+      fits.distance += looked.distance;
       // Until what follows changes nothing.
       return !declared ||
              (!fits_most(fits.passed, most) && fits_most(most - (fits.all - fits.passed), most));
@@ -155,6 +152,7 @@ FoundContract settle_hidden(const op::Program& program, const Trace& trace,
     // Engines of our own keep what they declare.
     if (engine.starts_with("assay") && !fits.found.found) return fits.found;
     const size_t codings = most_codings(program, contract);
+    if (candidates.all.size() == 1 && codings == 1) return fits.found;  // there is no choice
     Fits best = fits_of(fits);
     while (++fits.found.hidden_coding < codings)
       if (Fits other = fits_of(fits); other.fits_better_than(best)) best = std::move(other);

@@ -112,7 +112,7 @@ Result<Side> judge_trace(const op::Program& program, const Trace& trace, const A
       if (item.step > 0) judged.why += fmt::format(" (step {})", item.step);
       return true;
     }
-    const auto [seen, coding, hidden] = chooser.look(program, item, side.arithmetic);
+    const auto [seen, coding, hidden, distance] = chooser.look(program, item, side.arithmetic);
     judged.hidden = std::max(judged.hidden, hidden);
     judged.seen.add(seen);
     judged.coding = coding;
